@@ -41,7 +41,7 @@ const badInput = 2;
 /** A flag or file that is wrong. */
 class BadInput extends Error {}
 
-/** `experiment run` and `experiment recover`: what needs the services of the clone. */
+/** `experiment run` and `experiment recover`: the parts that need the services of the clone. */
 runCommand((scope) =>
   command(scope).catch((error: unknown) => {
     if (error instanceof BadInput) return refused([error.message]);
@@ -119,7 +119,7 @@ async function run(path: string, wishes: Wishes, scope: Scope): Promise<{ readon
   return { exitCode: worstExitCode(runs.map(({ verdict }) => verdict.outcome)) };
 }
 
-/** Makes the folder of `--keep`. @throws BadInput if evidence cannot be kept there */
+/** Creates the folder of `--keep`. @throws BadInput if evidence cannot be kept there */
 function requireEmpty(folder: string): void {
   let found: string | undefined;
   try {
@@ -147,7 +147,7 @@ interface ManyRuns {
   readonly keep: string | undefined;
 }
 
-/** Plays every case of a matrix, or one file again and again, in virtual time. */
+/** Plays every case of a matrix, or one file repeatedly, in virtual time. */
 async function playAll(
   { path, cases, repeat, keep }: ManyRuns,
   { signal }: Scope,
@@ -168,7 +168,7 @@ async function playAll(
   return { exitCode: worstExitCode(runs.map(({ verdict }) => verdict.outcome)) };
 }
 
-/** Writes the page of many runs, and says what did not hold. */
+/** Writes the page of many runs, and prints what did not hold. */
 function writeMatrix(runs: readonly MatrixRun[], title: string, folder: string): void {
   const cells = cellsOf(runs);
   mkdirSync(folder, { recursive: true });
@@ -216,7 +216,7 @@ interface OneRun {
   readonly target: Target['name'];
   /** For the target kubernetes. */
   readonly cluster: ClusterPlace;
-  /** For the evidence; undefined: in the data folder, and removed if the experiment held. */
+  /** The folder for the evidence. If undefined, it is in the data folder and is removed if the experiment held. */
   readonly folder: string | undefined;
 }
 
@@ -225,7 +225,7 @@ async function runOnce(one: OneRun, scope: Scope): Promise<Verdict | { readonly 
   const data = dataRoot(process.env);
   const unique = idOf(path);
   const folder = one.folder ?? join(data, 'experiments', unique);
-  // The same seed leaves the same evidence, byte for byte.
+  // The same seed gives the same evidence, byte for byte.
   const id = one.target === 'simulated' ? `simulated-${experiment.seed}` : unique;
   const fromMs = systemClock.monotonicMs();
   const say = (line: string): void =>
@@ -263,7 +263,7 @@ async function requireCluster(place: ClusterPlace): Promise<void> {
   });
 }
 
-/** What of an experiment does not fit the machines that it names and that exist already. */
+/** Problems of an experiment with existing machines that do not match it. */
 async function unfitMachines(text: string, { estate }: Experiment, target: Target): Promise<readonly Problem[]> {
   if (estate.kind !== 'existing' || target.existing === undefined) return [];
   const { resourceGroup, line } = estate;
@@ -302,7 +302,7 @@ function targetOf(
     return { target: clusterTarget(cluster, parts), place: { target: name, cluster, runner: thisRunner() } };
   if (name === 'existing')
     return { target: existingCloudTarget(data, parts), place: { target: name, data, runner: thisRunner() } };
-  // Short: sockets of its servers have their paths in it.
+  // A short path, because the sockets of its servers are in it.
   const folder = mkdtempSync(join(tmpdir(), 'interlock-x-'));
   return { target: ownCloudTarget(folder, parts), place: { target: name, data: folder, runner: thisRunner() } };
 }

@@ -8,10 +8,10 @@ import { removeCloud } from './local/own-cloud.ts';
 import type { RunPlace } from './run-file.ts';
 
 /**
- * Undoes what a killed runner left: gives keys back, and resumes or restarts parts. Says what it did. May be repeated.
+ * Undoes what a killed runner left: restores access, and resumes or restarts parts. Reports what it did. May be repeated.
  * @param folder evidence of the run
  * @returns exit code: 0 if nothing is left
- * @throws EvidenceError if the folder holds no run, LauncherError if its runner still runs, or its cloud is gone while steps are left
+ * @throws EvidenceError if the folder holds no run, LauncherError if its runner still runs, or its cloud is gone while steps are open
  */
 export const recoverRun = async (folder: string, say: (line: string) => void): Promise<number> => {
   const { target, data, cluster, runner } = readPlace(folder) as RunPlace;

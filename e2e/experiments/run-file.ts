@@ -23,14 +23,14 @@ import { keptSpans } from '../report/experiment/kept-spans.ts';
 import { reportPage } from '../report/experiment/report-page.ts';
 import type { CloudAccess } from './cloud/cloud-lab.ts';
 
-/** Where a run is done again: what `recover` needs, in `place.json`. */
+/** Where a run can be recovered: what `recover` needs, in `place.json`. */
 export interface RunPlace {
   readonly target: Target['name'];
-  /** Folder of the cloud: its own, or the one that exists. */
+  /** Folder of the cloud: its own, or the existing one. */
   readonly data?: string;
   /** The cluster, of the target kubernetes. */
   readonly cluster?: ClusterPlace;
-  /** Its process: a run is recovered only when that is gone. Absent in the simulation, which leaves nothing. */
+  /** The process of the runner: a run can be recovered only when it has ended. Absent in the simulation, which leaves nothing. */
   readonly runner?: { readonly pid: number; readonly startedAt: string };
 }
 
@@ -50,19 +50,19 @@ export interface FileRun {
   readonly folder: string;
   readonly place: RunPlace;
   readonly target: Target;
-  /** Where the spans of the cloud arrive; undefined if this process does not receive them. */
+  /** The store of the cloud's spans; undefined if this process does not receive them. */
   readonly spans?: () => Pick<SpanStore, 'spansOfTrace'> | undefined;
   readonly signal: AbortSignal;
   readonly say: (line: string) => void;
 }
 
-/** What became of it. */
+/** The result of a run. */
 export interface FileRunResult {
   readonly record: RunRecord;
   readonly verdict: Verdict;
 }
 
-/** Keeps the stored events of a run as evidence: what happened when, without the data of the events, which may hold sealed secrets. */
+/** Keeps the stored events of a run as evidence: what happened and when, without the data of the events, which may hold sealed secrets. */
 export const eventKeeper =
   (folder: string): NonNullable<CloudAccess['keepEvents']> =>
   (service, events, sinceMs) =>
@@ -88,7 +88,7 @@ export const runFile = async (run: FileRun): Promise<FileRunResult> => {
   return { record, verdict: writeVerdict(folder, experiment, record) };
 };
 
-/** Most spans kept of one trace: a loss of many machines makes thousands, and the first ones say how it travelled. */
+/** Most spans kept of one trace: a loss of many machines makes thousands, and the first ones show how it spread. */
 const spansOfTraceMax = 500;
 
 const spanLines = ({ steps }: RunRecord, store: Pick<SpanStore, 'spansOfTrace'>): string => {

@@ -9,7 +9,7 @@ import { seededRandom } from '@interlock/runtime';
 import type { Clients } from '../cloud/clients.ts';
 import { makeWorld, type World } from '../cloud/world.ts';
 
-/** Takes the key in two ways and disturbs three parts. Every step is open at some moment of its 4 s. */
+/** Takes the key away in two ways and disturbs three parts. Every step is open at some moment of its 4 s. */
 const experimentOf = (group: string): string => `title: "a runner that is killed"
 seed: 1
 estate: { existing: { group: ${group} } }
@@ -29,7 +29,7 @@ const timelineMs = 4_000;
 /** How long the runner may take to start the timeline, and a recovery to end. In milliseconds. */
 const limitMs = 240_000;
 
-/** A cloud that stays while runners are killed. */
+/** A cloud that keeps running while runners are killed. */
 export interface Victim {
   /** Data folder of its launcher. */
   readonly data: string;
@@ -37,25 +37,25 @@ export interface Victim {
   readonly world: World;
 }
 
-/** Makes the machine that the experiment takes the key from. */
+/** Creates the machine whose key the experiment takes away. */
 export const openVictim = async (data: string, clients: Clients): Promise<Victim> => ({
   data,
   clients,
   world: await makeWorld(clients, [['PREMIUM_SSD']]),
 });
 
-/** What a kill came to. */
+/** The result of a kill. */
 export interface Killed {
   readonly seed: number;
   /** After the start of the timeline, in milliseconds. */
   readonly atMs: number;
   /** Steps that the runner left open. */
   readonly left: readonly string[];
-  /** What is not as it was before; empty if everything was restored. */
+  /** What differs from before; empty if everything was restored. */
   readonly wrong: readonly string[];
 }
 
-/** Runs the experiment, kills its runner at a moment that the seed decides, recovers twice, and looks at keys and processes. */
+/** Runs the experiment, kills its runner at a moment that the seed decides, recovers twice, and checks keys and processes. */
 export const killAndRecover = async (victim: Victim, seed: number): Promise<Killed> => {
   const folder = mkdtempSync(join(tmpdir(), 'interlock-killed-'));
   try {
@@ -112,7 +112,7 @@ const killedRun = async (args: readonly string[], data: string, atMs: number): P
   await ended;
 };
 
-/** What of the cloud is not as it was before the experiment. */
+/** What of the cloud differs from before the experiment. */
 const differences = async ({ data, clients, world }: Victim): Promise<string[]> => {
   const { control } = JSON.parse(readFileSync(join(data, 'cloud.json'), 'utf8'));
   const processes = await controlAt(control).processes();

@@ -7,19 +7,19 @@ import type { TokenSource } from '@interlock/rpc';
 import { type SeededRandom, systemRandom } from '@interlock/runtime';
 import type { Outside } from '../cloud/clients.ts';
 
-/** Who calls: the administrator mostly, someone without any role, the services themselves, and callers without a token. */
+/** The callers: mostly the administrator, a principal without any role, the services themselves, and callers without a token. */
 export interface Callers {
-  /** Who calls this method: often someone whose call of it succeeded before. */
+  /** Picks a caller of this method: often one whose call of it succeeded before. */
   pick(path: string, random: SeededRandom): TokenSource | undefined;
   /** Remembers that this caller's call of the method succeeded. */
   succeeded(path: string, tokens: TokenSource | undefined): void;
   /** Learns from a refusal which services alone may call the method. */
   refused(path: string, details: string): void;
-  /** Ids of the principals that must keep their rights, or the fuzzer would reach nothing any more. */
+  /** Ids of the principals that must keep their rights, because otherwise the fuzzer could reach nothing. */
   readonly protectedIds: readonly string[];
 }
 
-/** Makes the unprivileged principal and finds the others. */
+/** Creates the unprivileged principal and opens the others. */
 export const openCallers = async (outside: Outside, data: DataFolder): Promise<Callers> => {
   const { administrator, workloads } = openIdentities(data, systemRandom);
   const id = randomUUID();

@@ -23,7 +23,7 @@ const serviceOfPackage: Readonly<Record<string, ServiceName>> = {
   compute: 'compute',
 };
 
-/** Every RPC of every service, read from the descriptors; those of MessagingService once for each service. */
+/** Every RPC of every service, read from the descriptors. Those of MessagingService appear once for each service. */
 export const allMethods = (services: readonly ServiceName[]): readonly FuzzedMethod[] => {
   const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, fileDescriptorSet));
   const found: FuzzedMethod[] = [];
@@ -45,9 +45,9 @@ export interface Outcome {
   readonly details: string;
 }
 
-/** What goes with the messages. */
+/** What is sent with the messages. */
 export interface Sent {
-  /** The first message before it was made malformed, if its values belong to those of the response. */
+  /** The first message before it was malformed, if its values belong to those of the response. */
   readonly request: ReflectMessage | undefined;
   /** Bearer token; absent for an anonymous caller. */
   readonly token: string | undefined;
@@ -62,7 +62,7 @@ const WATCH_MS = 200;
 
 const unchanged = (bytes: Buffer): Buffer => bytes;
 
-/** Calls the services with raw bytes, so that no client of ours corrects them. */
+/** Calls the services with raw bytes, so that no client library corrects them. */
 export class Sender {
   readonly #addresses: Readonly<Record<ServiceName, string>>;
   readonly #authority: Buffer;
@@ -70,7 +70,7 @@ export class Sender {
   readonly #protectedIds: readonly string[];
   readonly #clients = new Map<ServiceName, Client>();
 
-  /** @param known gets what responses contain, without messages that name a protected id */
+  /** @param known receives the values of responses, without messages that name a protected id */
   constructor(
     addresses: Readonly<Record<ServiceName, string>>,
     authority: Buffer,

@@ -49,14 +49,14 @@ import { atMachineTimes, type ClockShift } from './shifted-times.ts';
 import { refusedIdentities, refusedUses } from './sightings.ts';
 import { brokenCheck } from './steady-checks.ts';
 
-/** What a cloud can do to itself: faults of processes, connections, clocks and storage. */
+/** The faults that a cloud can inject: of processes, connections, clocks and storage. */
 export interface Faults {
   plan(step: Step): Promise<Readonly<Record<string, unknown>>>;
   carryOut(step: Step, data: Readonly<Record<string, unknown>>): Promise<Effect>;
   undo(action: string, data: Readonly<Record<string, unknown>>): Promise<Effect>;
   /** Parts that did not work, and when. */
   disturbances(): readonly Disturbance[];
-  /** Processes that were seen gone, and calls that failed because of a fault. */
+  /** Processes that were seen to end, and calls that failed because of a fault. */
   sightings(): readonly SightingRecord[];
   /** Wall clocks that were wrong, and when. */
   shifts(): readonly ClockShift[];
@@ -67,7 +67,7 @@ export interface Faults {
 export interface CloudAccess {
   /** As its administrator. */
   readonly clients: Clients;
-  /** For reading disks; undefined if they cannot be reached from here: then what guests read counts. */
+  /** For reading disks; undefined if they cannot be reached from here: then the reads of guests count. */
   readonly tls: ClientTls | undefined;
   readonly feeds: EventFeeds;
   /** Opens the journals of machines, by full names. */
@@ -75,20 +75,20 @@ export interface CloudAccess {
   readonly terms: Terms;
   readonly versions: Readonly<Record<string, string>>;
   readonly faults: Faults;
-  /** Takes all events of a service before the lab is closed. Those of the run are stored at `sinceMs` or later. */
+  /** Receives all events of a service before the lab is closed. Those of the run are stored at `sinceMs` or later. */
   readonly keepEvents?: (service: Workload, events: readonly RecordedEvent[], sinceMs: number) => void;
 }
 
-/** What an action on a key stores beside its undo, to find the machines that it stopped. */
+/** What an action on a key stores in addition to its undo, to find the machines that it stopped. */
 interface KeyData extends KeyUndo {
   readonly machines: readonly string[];
 }
 
-/** How long the commit of an action is looked for, the pause between two looks, and how long machines may take to start. In milliseconds. */
+/** How long to wait for the commit of an action, the pause between two checks, and how long machines may take to start. In milliseconds. */
 const effectWithinMs = 2_000;
 const lookEveryMs = 50;
 const backWithinMs = 60_000;
-/** How long a machine that runs may take to do good I/O, in milliseconds. */
+/** How long a running machine may take to do good I/O, in milliseconds. */
 const busyWithinMs = 20_000;
 /** Longest call of a service while a fault is on it, in milliseconds. */
 const disturbedDeadlineMs = 500;
@@ -107,10 +107,10 @@ export class CloudLab implements Lab {
   readonly #starting: Promise<void>[] = [];
   /** When machines were stopped to compare their disks: later changes of their power are not of the experiment. */
   #comparedMs = Number.POSITIVE_INFINITY;
-  /** When a key was given back, or a fault ended, last: guests that read since then show what is left. */
+  /** When access was last restored, or a fault ended: later reads of guests show what is left. */
   #givenBackMs = systemClock.now();
 
-  /** @param close removes the estate, and what was opened for it */
+  /** @param close removes the estate and closes what was opened for it */
   constructor(access: CloudAccess, experiment: Experiment, estate: MadeEstate, close: () => Promise<void>) {
     this.#access = access;
     this.#experiment = experiment;
@@ -152,7 +152,7 @@ export class CloudLab implements Lab {
     return { ...planKeyAction(step, { key, uuid: systemRandom.uuid, ...to }), machines: await this.#notOff(machines) };
   }
 
-  /** Machines that are off before the timeline stay off when a key is given back with `start: true`. */
+  /** Machines that are off before the timeline stay off when access is restored with `start: true`. */
   async #notOff(names: readonly string[]): Promise<readonly string[]> {
     const { compute } = this.#access.clients;
     const power = await Promise.all(names.map(async (name) => (await compute.getVirtualMachine({ name })).powerState));
@@ -194,7 +194,7 @@ export class CloudLab implements Lab {
       const effect = await insist(this.clock, () => undoKeyAction(this.#owner, action, undo));
       if (start) {
         const starting = insist(this.clock, () => startStopped(clients, this.clock, undo.key.place.set, undo.machines));
-        // Awaited later: a failure until then must not end the runner.
+        // It is awaited later. A failure before that must not end the runner.
         starting.catch(() => undefined);
         this.#starting.push(starting);
       }
@@ -226,7 +226,7 @@ export class CloudLab implements Lab {
     const lastMs = this.clock.monotonicMs() + backWithinMs;
     for (let endMs = this.clock.monotonicMs() + effectWithinMs; ; ) {
       const feed = await this.#access.feeds.read(event.service).catch(() => undefined);
-      // A service that is down or paused shows its commit when it is back.
+      // A service that is down or paused shows its commit when it responds again.
       if (feed === undefined) endMs = Math.min(lastMs, this.clock.monotonicMs() + effectWithinMs);
       const events = atMachineTimes(event.service, feed ?? [], this.#access.faults.shifts());
       const found = events.find(
@@ -236,13 +236,13 @@ export class CloudLab implements Lab {
         const traceId = traceOf(found);
         return { keyVersions, effectMs: found.time, ...(traceId === undefined ? {} : { traceId }) };
       }
-      // It was so already: nothing was committed.
+      // The state was so already, so nothing was committed.
       if (this.clock.monotonicMs() > endMs) return { keyVersions };
       await this.clock.sleep(lookEveryMs);
     }
   }
 
-  /** While a fault is on a service, what is known of it if it does not respond. */
+  /** While a fault affects a service that does not respond, its events that were read earlier. */
   async #events(service: Workload): Promise<readonly RecordedEvent[]> {
     const { feeds, faults } = this.#access;
     const read = this.#isDisturbed(service)
@@ -311,7 +311,7 @@ export class CloudLab implements Lab {
   }
 
   async compareContent(): Promise<ContentRecord> {
-    // A machine that does not come back is judged by its record.
+    // The record judges a machine that does not start again.
     await Promise.allSettled(this.#starting);
     await this.#untilStarted();
     const { clients, tls } = this.#access;
@@ -336,7 +336,7 @@ export class CloudLab implements Lab {
     };
   }
 
-  /** Waits until no machine is starting, and those that run have done good I/O. */
+  /** Waits until no machine is starting, and running machines have done good I/O. */
   async #untilStarted(): Promise<void> {
     const { machines } = this.#estate;
     const names = machines.map(({ name }) => name);
@@ -349,7 +349,7 @@ export class CloudLab implements Lab {
       const busy = new Set(
         (await this.#history()).flatMap(({ disk, ok, completedAt }) => (ok && completedAt > fromMs ? [disk] : [])),
       );
-      // One that does nothing is judged by its record.
+      // The record judges a machine that does no I/O.
       if (disks.every((disk) => busy.has(disk)) || this.clock.monotonicMs() > endMs) return;
     }
   }

@@ -14,8 +14,8 @@ const pieceBytes = 1024 ** 2;
 const accessSeconds = 300;
 
 /**
- * Reads every place of the disks to which guests wrote and compares it with what was acknowledged. Their machines are
- * deallocated. A disk that cannot be read has lost all of it.
+ * Reads every place of the disks to which guests wrote, and compares it with what was acknowledged. Their machines are
+ * deallocated. A disk that cannot be read counts as lost.
  */
 export const compareDisks = async (
   { disks }: Pick<Clients, 'disks'>,
@@ -95,7 +95,7 @@ interface Piece {
   readonly inside: Place[];
 }
 
-/** Places that lie together, in pieces of at most 1 MiB. */
+/** Adjacent places, merged into pieces of at most 1 MiB. */
 const piecesOf = (places: readonly Place[]): readonly Piece[] => {
   const pieces: Piece[] = [];
   for (const place of places.toSorted((one, other) => one.offset - other.offset)) {

@@ -3,7 +3,7 @@ import type { Cause, RecordedEvent, StreamName } from '@interlock/event-store';
 import type { Workload } from '@interlock/rpc';
 import type { Clients } from '../../cloud/clients.ts';
 
-/** Where the events of services are read as they are stored. */
+/** Reads the events of services as they are stored. */
 export interface EventFeeds {
   /**
    * All events of a service up to now, in the order of its feed.
@@ -11,14 +11,14 @@ export interface EventFeeds {
    * @throws Rejection, RpcFailure if the service does not respond
    */
   read(service: Workload, deadlineMs?: number): Promise<readonly RecordedEvent[]>;
-  /** Those read so far. */
+  /** The events read so far. */
   known(service: Workload): readonly RecordedEvent[];
 }
 
 /** Most events of a call. */
 const pageSize = 1_000;
 
-/** Reads through the API, each time only what is new. */
+/** Reads through the API, each time only new events. */
 export const eventFeeds = (messaging: Clients['messaging']): EventFeeds => {
   const known = new Map<Workload, RecordedEvent[]>();
   const reading = new Map<Workload, Promise<void>>();

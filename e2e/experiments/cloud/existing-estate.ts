@@ -7,8 +7,8 @@ const pageSize = 1_000;
 const idOf = (name: string): string => name.slice(name.lastIndexOf('/') + 1);
 
 /**
- * Reads the machines of a resource group as an estate: each machine is a group with its own short name, and each key that their
- * disks are under has its short name, or `<vault>-<key>` where two vaults have a key of that name.
+ * Reads the machines of a resource group as an estate. Each machine is a group with its own short name. Each key of their disks
+ * has its short name, or `<vault>-<key>` if two vaults have a key of that name.
  * @param resourceGroup `subscriptions/<s>/resourceGroups/<g>`
  * @throws Error if it has no machine, or more than 1,000
  */

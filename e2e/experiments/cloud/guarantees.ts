@@ -9,24 +9,24 @@ import type { ObservedLoss } from '../../oracle/recording/observed-losses.ts';
 import { type Disturbance, replay } from '../../oracle/recording/replay.ts';
 import { judgeRecording } from '../../oracle/recording/verdicts.ts';
 
-/** What a busy machine may add to a time that is promised, in milliseconds. Never added to the bound of I/O. */
+/** What a busy machine may add to a promised time, in milliseconds. Never added to the bound of I/O. */
 const slackDefaultMs = 15_000;
 
-/** What the oracle judges a run by. */
+/** The data by which the oracle judges a run. */
 export interface Judged {
   readonly events: Readonly<Record<Workload, readonly RecordedEvent[]>>;
   readonly history: History;
   readonly disturbances: readonly Disturbance[];
   readonly terms: Terms;
-  /** What a busy machine may add to a time that is promised, in milliseconds; default 15,000. */
+  /** What a busy machine may add to a promised time, in milliseconds; default 15,000. */
   readonly slackMs?: number;
   /** Full names of the machines of the experiment. */
   readonly machines: ReadonlySet<string>;
-  /** Start of the run: what happened before is not judged. */
+  /** Start of the run: earlier events are not judged. */
   readonly sinceMs: number;
 }
 
-/** What the oracle says of the events and of the guests' I/O: one row a rule and subject. */
+/** The oracle's verdicts on the events and on the guests' I/O: one row for each rule and subject. */
 export const guaranteesOf = (judged: Judged): readonly GuaranteeRecord[] => {
   const { events, disturbances, terms, machines, sinceMs, slackMs = slackDefaultMs } = judged;
   const recording = { events, disturbances, terms, slackMs };
@@ -57,7 +57,7 @@ const causesRow = (events: Judged['events']): GuaranteeRecord => {
   };
 };
 
-/** What the judge of machines looks at, at each event. */
+/** What the judge of machines checks at each event. */
 const ofMachines: Readonly<Record<string, string>> = {
   G2: 'each machine under a lost key stopped within its bound',
   G3: 'no machine stopped without a loss that explains it',
@@ -65,7 +65,7 @@ const ofMachines: Readonly<Record<string, string>> = {
   G10: 'every stop names its reason and its cause',
 };
 
-/** Guarantee that each kind of violation of I/O breaks; kinds that only say something about the recording are absent. */
+/** The guarantee that each kind of I/O violation breaks. Kinds that only concern the recording are absent. */
 const guaranteeOf: Partial<Record<IoViolation['kind'], string>> = {
   'invoked after the bound': 'G1',
   'invoked in a pause that outlasted the bound': 'G1',

@@ -8,7 +8,7 @@ import type { Clients } from '../../cloud/clients.ts';
 import { type History, openHistory, type Recorded } from '../../oracle/journal/history.ts';
 import type { Io } from '../../oracle/journal/journal.ts';
 
-/** What the guests of an estate recorded about their own reads and writes. */
+/** The records of an estate's guests about their own reads and writes. */
 export interface GuestJournals {
   /**
    * All operations up to now, by completion.
@@ -16,16 +16,16 @@ export interface GuestJournals {
    * @throws Rejection, RpcFailure if compute does not respond
    */
   read(deadlineMs?: number): Promise<History>;
-  /** Those read so far. */
+  /** The operations read so far. */
   known(): History;
-  /** What the serial console of a machine in QEMU printed last; empty where its host is another computer. */
+  /** The last lines on the serial console of a machine in QEMU; empty if its host is another computer. */
   console(machine: string): readonly string[];
 }
 
-/** Lines of a console that are kept. */
+/** How many lines of a console are kept. */
 const consoleLines = 20;
 
-/** Most operations of a call, and machines that are read at once. */
+/** Most operations of a call, and how many machines are read at the same time. */
 const pageSize = 1_000;
 const parallelMax = 8;
 
@@ -89,7 +89,7 @@ const opOf: Partial<Record<GuestOperation_Kind, Io['op']>> = {
   FLUSH: 'flush',
 };
 
-/** An operation as the oracle reads it; none for what is no I/O. */
+/** An operation in the oracle's form; none for an entry that is not I/O. */
 const recordedOf = (machine: string, operation: GuestOperation): readonly Recorded[] => {
   const op = opOf[operation.kind];
   if (op === undefined) return [];

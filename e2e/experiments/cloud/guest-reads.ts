@@ -2,9 +2,9 @@ import type { ContentRecord } from '@interlock/experiment';
 import type { History } from '../../oracle/journal/history.ts';
 
 /**
- * What guests themselves read and compared since a moment. A guest that starts verifies first all that the machine wrote before; one
- * that keeps running reads back each write. For machines that belong to users:
- * reading their disks directly would need them off. For machines in QEMU too: their journals name records of files, not places of disks.
+ * What guests themselves read and compared since a moment. A guest that starts first verifies all that the machine wrote before; one
+ * that keeps running reads back each write. For machines of users: reading their disks directly would need them off. Also for
+ * machines in QEMU: their journals name records of files, not places of disks.
  * @param disks full names
  * @param fromMs milliseconds since the epoch
  */
@@ -16,7 +16,7 @@ export const comparedByGuests = (history: History, disks: readonly string[], fro
     const isRead = op === 'read' || op === 'verify';
     if (!isRead || invokedAt < fromMs || !own.has(disk)) continue;
     const isLost = reason === 'CONTENT_MISMATCH' || reason === 'FILE_SYSTEM_DAMAGED';
-    // A read that failed otherwise compared nothing. A machine in QEMU checks its file system and its records at one offset.
+    // A read that failed for another reason compared nothing. A machine in QEMU checks its file system and its records at one offset.
     if (ok || isLost) places.set(`${disk} ${offset} ${length}`, { disk, length, isLost });
   }
   const all = [...places.values()];

@@ -11,7 +11,7 @@ const isTemporary = (error: unknown): boolean =>
   error instanceof RpcFailure || (error instanceof Rejection && error.retryable());
 
 /**
- * Repeats a call until its service responds: a fault of the same experiment may keep the service from it.
+ * Repeats a call until its service responds: a fault of the same experiment may make the service unreachable.
  * @param work may be carried out several times
  * @param isExpected a refusal that is temporary here
  * @throws the refusal of a service, or after 120 s the last failure

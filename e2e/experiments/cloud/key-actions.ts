@@ -2,7 +2,7 @@ import type { KeyAction, Step } from '@interlock/experiment';
 import { allowSet } from '../../cloud/world.ts';
 import { type EffectEvent, encryptionRole, type HeldRole, type KeyClients, type KeyState } from './key-state.ts';
 
-/** Who acts on keys, and where time and chance come from. */
+/** The caller of actions on keys, with its sources of time and randomness. */
 export interface KeyOwner {
   readonly clients: KeyClients;
   /** Wall clock of key-vault, to which dates of keys refer, in milliseconds since the epoch. */
@@ -17,23 +17,23 @@ export interface KeyUndo {
   readonly key: KeyState;
   /** The key of `assign-key`, and its group. */
   readonly to?: KeyState;
-  /** UUIDs: the request of a new version, and one for each role assignment that an undo makes. */
+  /** UUIDs: the request id of a new version, and one for each role assignment that an undo makes. */
   readonly ids: readonly [string, ...string[]];
-  /** What `remove-permission` removes. */
+  /** The permission that `remove-permission` removes. */
   readonly permission?: RemovablePermission;
 }
 
-/** What an action, or its undo, did. */
+/** The effect of an action or its undo. */
 export interface KeyEffect {
-  /** Versions that it took away or gave back. */
+  /** Versions to which it removed or restored access. */
   readonly keyVersions: readonly string[];
   /** When it takes effect, in milliseconds since the epoch, if a date decides that. */
   readonly effectMs?: number;
-  /** The commit that decides it otherwise; absent if nothing was to be done. */
+  /** The commit that decides it otherwise; absent if there was nothing to do. */
   readonly event?: EffectEvent;
 }
 
-/** Actions that calls of services carry out. `throttle` is left to each target. */
+/** Actions that are calls of services. Each target implements `throttle` itself. */
 export type CallableKeyAction = Exclude<KeyAction, 'throttle'>;
 
 interface Deed {
@@ -87,7 +87,7 @@ const setDates = async (
   return { event: ofKey(undo, 'KeyVersionDatesSet') };
 };
 
-/** Gives the identity that the set had before the policy that it had. */
+/** Gives the set's identity the policy that it had before. */
 const restorePolicy: Deed['undo'] = async ({ clients }, undo) => {
   const { place, principal, permissions } = undo.key;
   if (permissions.length === 0) return {};
@@ -96,7 +96,7 @@ const restorePolicy: Deed['undo'] = async ({ clients }, undo) => {
   return { event: ofVault(undo, 'AccessPolicySet') };
 };
 
-/** Assigns roles to a principal, except those that it has: a repeated undo makes no second assignment. */
+/** Assigns roles to a principal, except those that it has, so a repeated undo makes no second assignment. */
 const assignRoles = async (
   { clients }: KeyOwner,
   ids: readonly string[],
@@ -114,7 +114,7 @@ const assignRoles = async (
   return event === undefined ? {} : { event };
 };
 
-/** Gives an identity what it needs on the vault of a key, by the model of the vault. */
+/** Gives an identity the permissions that it needs on the vault of a key, by the vault's permission model. */
 const grant = async (
   owner: KeyOwner,
   undo: KeyUndo,
@@ -129,7 +129,7 @@ const grant = async (
   return { event: ofVault({ ...undo, key: on }, 'AccessPolicySet') };
 };
 
-/** A deleted principal never comes back: the set gets another identity, which has no grant (CMK-38). */
+/** A deleted principal cannot be restored: the set gets another identity, which has no grant (CMK-38). */
 const giveIdentity: Deed['undo'] = async (owner, undo) => {
   const set = await owner.clients.sets.updateDiskEncryptionSet({
     name: undo.key.place.set,
@@ -201,7 +201,7 @@ const deeds: Readonly<Record<CallableKeyAction, Deed>> = {
     undo: async () => ({}),
   },
   'expire-key': {
-    // Dates are whole seconds: the next one is not in the past.
+    // Dates are whole seconds, so the next second is the first that is not in the past.
     async carryOut(owner, undo) {
       const effectMs = Math.ceil((owner.now() + 1) / 1_000) * 1_000;
       const { notBeforeMs } = undo.key;
@@ -253,7 +253,7 @@ const deeds: Readonly<Record<CallableKeyAction, Deed>> = {
       await clients.keyVault.deleteVault({ name, confirmName: name });
       return { event: ofVault(undo, 'VaultDeleted') };
     },
-    // Role assignments on a vault do not come back with it.
+    // Recovering a vault does not restore its role assignments.
     async undo(owner, undo) {
       await owner.clients.keyVault.recoverVault({ name: undo.key.place.vault });
       const { event = ofVault(undo, 'VaultRecovered') } = await restoreRoles(owner, undo);
@@ -288,7 +288,7 @@ const deeds: Readonly<Record<CallableKeyAction, Deed>> = {
 export const isKeyAction = (action: string): action is CallableKeyAction => Object.hasOwn(deeds, action);
 
 /**
- * What a step and its undo need. Reads nothing: a service that a fault stopped delays no injection.
+ * What a step and its undo need. Reads nothing, so that a service that a fault stopped does not delay an injection.
  * @param key state of the key that the step targets @param to that of the key of `assign-key`
  * @param uuid draws UUIDs that no other step has
  * @throws Error if the step has an option that it cannot have
@@ -306,7 +306,7 @@ export const planKeyAction = (
   return { ...base, permission: removable[wanted as keyof typeof removable] };
 };
 
-/** Carries a key action out. Repeating it changes nothing more. @throws RpcFailure or Rejection of a service */
+/** Carries a key action out. Repeating it has no further effect. @throws RpcFailure or Rejection of a service */
 export const carryOutKeyAction = async (
   owner: KeyOwner,
   action: CallableKeyAction,
@@ -316,7 +316,7 @@ export const carryOutKeyAction = async (
   keyVersions: undo.key.keyVersions,
 });
 
-/** Restores what the state says. Repeating it changes nothing more. @throws RpcFailure or Rejection of a service */
+/** Restores the recorded state. Repeating it has no further effect. @throws RpcFailure or Rejection of a service */
 export const undoKeyAction = async (owner: KeyOwner, action: CallableKeyAction, undo: KeyUndo): Promise<KeyEffect> => ({
   ...(await deeds[action].undo(owner, undo)),
   keyVersions: undo.key.keyVersions,

@@ -5,7 +5,7 @@ import type { Clients } from '../../cloud/clients.ts';
 /** Services that key actions call, as the owner of the keys. */
 export type KeyClients = Pick<Clients, 'identity' | 'keyVault' | 'sets'>;
 
-/** Where a key of an experiment is. Full names. */
+/** The place of an experiment's key, with full names. */
 export interface KeyPlace {
   /** `subscriptions/<s>/resourceGroups/<g>` of its vault. */
   readonly resourceGroup: string;
@@ -26,7 +26,7 @@ export interface HeldRole {
 }
 
 /**
- * A key and who may use it, before an action. Plain JSON: the journal keeps it, and an undo restores what it says.
+ * A key and its permissions before an action. Plain JSON: the journal keeps it, and an undo restores it.
  * Dates in milliseconds since the epoch.
  */
 export interface KeyState {
@@ -41,12 +41,12 @@ export interface KeyState {
   readonly permissionModel: 'ACCESS_POLICY' | 'ROLE_ASSIGNMENT';
   /** `principals/<uuid>` of the set's identity; empty if it has none. */
   readonly principal: string;
-  /** What the access policy of that identity grants; empty without a policy. */
+  /** The permissions in the access policy of that identity; empty without a policy. */
   readonly permissions: readonly AccessPolicy_KeyPermission[];
   readonly roles: readonly HeldRole[];
 }
 
-/** The role that grants what the identity of a set needs (CMK-26). */
+/** The role with the permissions that the identity of a set needs (CMK-26). */
 export const encryptionRole = 'roles/keyVaultCryptoServiceEncryptionUser';
 
 /** The commit that shows that an action took effect: the first event of these types on a stream, after the invocation. */
@@ -57,7 +57,7 @@ export interface EffectEvent {
 }
 
 /**
- * Reads the state of a key. Call it when the estate is ready: during a fault the services that it asks may not respond.
+ * Reads the state of a key. Call it when the estate is ready: during a fault the services that it calls may not respond.
  * @throws RpcFailure or Rejection of a service
  */
 export const readKeyState = async (clients: KeyClients, place: KeyPlace): Promise<KeyState> => {

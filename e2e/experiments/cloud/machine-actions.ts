@@ -8,12 +8,12 @@ import { type MadeMachine, skuOf } from './planned-estate.ts';
 /** Services that users of machines call. */
 export type MachineClients = Pick<Clients, 'sets' | 'disks' | 'compute'>;
 
-/** A machine that a step acts on, before the action, and what the action makes. Plain JSON. */
+/** A machine that a step acts on, before the action, and what the action creates. Plain JSON. */
 interface TargetMachine {
   /** Full name. */
   readonly name: string;
   readonly wasOn: boolean;
-  /** Disk that is attached or detached, by its full name, and its place. */
+  /** The disk that is attached or detached, by its full name, and its LUN. */
   readonly disk?: { readonly name: string; readonly lun: number; readonly class: DiskClass; readonly set: string };
   /** Disks of which snapshots are taken, with the full names of these. */
   readonly snapshots: readonly { readonly disk: string; readonly name: string }[];
@@ -72,7 +72,7 @@ export const planMachineAction = (
   return Promise.all(machines.map(plan)).then((planned) => ({ machines: planned }));
 };
 
-/** Starts those that are off, in one call. Whether they come up depends on their keys. */
+/** Starts those that are off, in one call. Whether they run depends on their keys. */
 const start = async ({ compute }: MachineClients, names: readonly string[]): Promise<void> => {
   if (names.length > 0) await compute.startVirtualMachines({ names: [...names] });
 };
@@ -142,7 +142,7 @@ const deeds: Readonly<Record<MachineAction, Deed>> = {
 /** Whether users of machines carry the action out. */
 export const isMachineAction = (action: string): action is MachineAction => Object.hasOwn(deeds, action);
 
-/** Carries out an action on machines. @throws RpcFailure or Rejection of a service, also where a lost key refuses it */
+/** Carries out an action on machines. @throws RpcFailure or Rejection of a service, also if a lost key refuses it */
 export const carryOutMachineAction = async (
   clients: MachineClients,
   action: MachineAction,
@@ -151,7 +151,7 @@ export const carryOutMachineAction = async (
   await deeds[action].carryOut(clients, machines);
 };
 
-/** Restores what was there before. Disks that a step attached stay, detached. @throws RpcFailure or Rejection of a service */
+/** Restores the earlier state. Disks that a step attached are detached and kept. @throws RpcFailure or Rejection of a service */
 export const undoMachineAction = async (
   clients: MachineClients,
   action: MachineAction,
@@ -160,13 +160,13 @@ export const undoMachineAction = async (
   await deeds[action].undo(clients, machines);
 };
 
-/** How long a set may take to see that its key is back, and the pause between two looks, in milliseconds. */
+/** How long a set may take until it can use its key again, and the pause between two checks, in milliseconds. */
 const restoredWithinMs = 120_000;
 const lookEveryMs = 100;
 
 /**
  * Waits until the set can use its keys, then starts those of the machines that are off.
- * @throws Error if the set does not see its key in time, or a machine does not stop
+ * @throws Error if the set cannot use its key in time, or a machine does not stop
  */
 export const startStopped = async (
   clients: MachineClients,

@@ -4,7 +4,7 @@ import { traceIdOf } from '@interlock/runtime';
 import type { VmEvent } from '../../../services/compute/src/vm/events.ts';
 import type { MadeMachine } from './planned-estate.ts';
 
-/** Power state after an event of compute; events that are absent leave it as it is. */
+/** The power state after an event of compute. Events that are absent do not change it. */
 const stateAfter: Partial<Record<VmEvent['type'], PowerRecord['state']>> = {
   VmCreated: 'starting',
   VmStarting: 'starting',
@@ -24,11 +24,11 @@ interface Log {
   readonly starts: StartRecord[];
 }
 
-/** What became of the machines of an estate, from the events of compute. */
+/** The history of an estate's machines, from the events of compute. */
 export class MachineLog {
   readonly #logs = new Map<string, Log>();
 
-  /** Takes an event of compute, in the order of its feed. */
+  /** Applies an event of compute, in the order of its feed. */
   apply({ stream, type, data, time: atMs, cause }: RecordedEvent): void {
     if (!stream.startsWith('vm-')) return;
     const event = { type, ...data } as unknown as VmEvent;

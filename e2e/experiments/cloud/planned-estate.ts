@@ -16,7 +16,7 @@ import { allowSet } from '../../cloud/world.ts';
 import { insist } from './insist.ts';
 import { encryptionRole, type KeyPlace } from './key-state.ts';
 
-/** What makes an estate, and where. */
+/** What is needed to create an estate, and where. */
 export interface EstateMaker {
   readonly clients: Pick<Clients, 'identity' | 'keyVault' | 'sets' | 'compute'>;
   readonly clock: Clock;
@@ -28,7 +28,7 @@ export interface EstateMaker {
   readonly owner: string;
   /** Part of the names of vaults, which are unique in a cloud. */
   readonly tag: string;
-  /** What the guests do; idle by default. */
+  /** The workload of the guests; idle by default. */
   readonly workload?: Workload;
 }
 
@@ -44,7 +44,7 @@ export interface MadeMachine {
   readonly disks: readonly Omit<DiskRecord, 'keyVersion'>[];
 }
 
-/** What was made. */
+/** The created estate. */
 export interface MadeEstate {
   readonly resourceGroup: string;
   /** By the name of the key in the experiment. */
@@ -55,11 +55,11 @@ export interface MadeEstate {
 /** Class of a disk as requests name it. */
 export const skuOf = (name: DiskClass): DiskSku => name.toUpperCase().replaceAll('-', '_') as DiskSku;
 
-/** How long one part of an estate may take, and the pause between two looks, in milliseconds. */
+/** How long one part of an estate may take, and the pause between two checks, in milliseconds. */
 const limitMs = 120_000;
 const pauseMs = 50;
 
-/** Looks until the response is neither undefined nor false. @throws Error naming what did not come true in time */
+/** Repeats a call until the response is neither undefined nor false. @throws Error that names what did not happen in time */
 const until = async <Answer>(
   clock: Clock,
   what: string,
@@ -72,7 +72,7 @@ const until = async <Answer>(
   }
 };
 
-/** Makes a vault with a key, and a set that may use it. On a busy machine a new key may take longer than a call. */
+/** Creates a vault with a key, and a set that may use it. On a busy machine a new key may take longer than a call. */
 const makeKey = async (
   maker: EstateMaker,
   keyName: string,
@@ -106,7 +106,7 @@ const makeKey = async (
   return { resourceGroup, vault: parent, key: `${parent}/keys/${keyName}`, set };
 };
 
-/** Creates a machine; it starts by itself. May be repeated. */
+/** Creates a machine, which starts automatically. May be repeated. */
 const makeMachine = async (
   { clients, resourceGroup, location, workload }: EstateMaker,
   group: PlannedGroup,
@@ -147,7 +147,7 @@ const makeMachine = async (
   };
 };
 
-/** A creation whose call ended early may still make the machine: until it is known, a repeated call finds only its disk. */
+/** A creation whose call ended early may still create the machine. Until then, a repeated call finds only its disk. */
 const isBeingMade = (error: unknown): boolean => error instanceof Rejection && error.reason === 'DISK_ALREADY_EXISTS';
 
 /** Waits until a machine runs. @throws Error with the reason if it failed to start, or is not up in time */
@@ -172,9 +172,9 @@ const keysOfAction = ({ estate, timeline }: Plan, action: ActionName): ReadonlyS
   );
 
 /**
- * Makes the estate of an experiment and waits until its machines run: a vault and a set for each key, and the machines of each
- * group. A vault goes by role assignments if a step removes a role of its key, otherwise by access policies.
- * @throws RpcFailure or Rejection of a service, or Error if a part is not up in time
+ * Creates the estate of an experiment and waits until its machines run: a vault and a set for each key, and the machines of each
+ * group. A vault uses role assignments if a step removes a role of its key, otherwise access policies.
+ * @throws RpcFailure or Rejection of a service, or Error if a part is not ready in time
  */
 export const makePlannedEstate = async (maker: EstateMaker, plan: Plan): Promise<MadeEstate> => {
   const { estate } = plan;

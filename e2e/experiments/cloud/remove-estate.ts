@@ -2,14 +2,14 @@ import type { Clock } from '@interlock/runtime';
 import type { Clients } from '../../cloud/clients.ts';
 import type { MadeEstate } from './planned-estate.ts';
 
-/** How long a part may take to be gone, and the pause between two looks, in milliseconds. */
+/** How long a part may take to be deleted, and the pause between two checks, in milliseconds. */
 const goneWithinMs = 60_000;
 const lookEveryMs = 100;
 const pageSize = 1_000;
 
 /**
- * Deletes what was made for an experiment in a cloud that stays. Its vaults remain deleted, not purged: they are protected.
- * @throws Error naming what does not go away
+ * Deletes what was created for an experiment in a cloud that stays. Its vaults remain deleted but not purged, because they are protected.
+ * @throws Error that names what cannot be deleted
  */
 export const removeEstate = async (
   { compute, disks, sets, keyVault }: Clients,

@@ -15,10 +15,10 @@ export interface RunningCloud {
   readonly administrator: Administrator;
 }
 
-/** What guests of an estate do: the last good operation is known to a few hundredths of a second. */
+/** The workload of an estate's guests: the time of the last good operation is known to a few hundredths of a second. */
 export const workload = { kind: 'WRITE_AND_VERIFY', ioPerSecond: 40, ioSizeBytes: 4_096 } as const;
 
-/** A cloud that runs has its settings. @throws Error naming those that the file wants otherwise, and how to change them */
+/** A running cloud cannot change its settings. @throws Error that names those that the file wants otherwise, and how to change them */
 export const refuseSettings = ({ settings }: Experiment, has: RunningCloud['settings'], cure: string): void => {
   const other = Object.entries(settings).filter(([name, value]) => has[name] !== value);
   if (other.length === 0) return;
@@ -26,7 +26,7 @@ export const refuseSettings = ({ settings }: Experiment, has: RunningCloud['sett
   throw new Error(`the cloud runs with other settings than ${wanted}: ${cure}, or remove them from the file`);
 };
 
-/** The machines of a group of a cloud that is connected for that alone. @throws Error if it has none */
+/** The machines of a group. The cloud is connected only for that. @throws Error if it has none */
 export const machinesIn = async (
   connect: (scope: Scope) => Promise<RunningCloud>,
   group: string,
@@ -42,7 +42,7 @@ export const machinesIn = async (
 
 const groupName = ({ subscription }: Administrator, group: string): string => `${subscription}/resourceGroups/${group}`;
 
-/** Opens a lab on the machines of a resource group, or on an estate made for it and removed with it. @param id of the run */
+/** Opens a lab on the machines of a resource group, or on an estate that is created for it and removed with it. @param id of the run */
 export const openRunningLab = async (
   experiment: Experiment,
   { access, administrator }: RunningCloud,
@@ -72,7 +72,7 @@ export const openRunningLab = async (
   return lab;
 };
 
-/** A lab that can only undo, for what a killed runner left. */
+/** A lab that can only undo, for the steps that a killed runner left open. */
 export const labToUndo = (access: CloudAccess, scope: Scope): CloudLab => {
   const nothing: MadeEstate = { resourceGroup: '', keys: new Map(), machines: [] };
   const noSteps = { estate: { kind: 'planned', groups: [] }, timeline: [] } as const;

@@ -16,7 +16,7 @@ export interface ClockShift {
 /** How far the process may be behind when its clock is set, in milliseconds. */
 const toleranceMs = 1_000;
 
-/** Events of a service with the times that they have by the clock of the machine. @param events in the order of its feed */
+/** The events of a service with their times by the clock of the machine. @param events in the order of its feed */
 export const atMachineTimes = (
   service: Workload,
   events: readonly RecordedEvent[],

@@ -3,12 +3,12 @@ import type { SightingRecord } from '@interlock/experiment';
 import type { Clients } from '../../cloud/clients.ts';
 import type { MadeEstate } from './planned-estate.ts';
 
-/** Uses of a key that key-vault records and that show a refusal of the key itself. */
+/** Uses of a key in the audit log of key-vault whose refusal shows that the key is lost. */
 const uses = ['KeyUnwrap', 'KeyWrap', 'KeyCheckAccess', 'KeyRewrap'];
 const pageSize = 1_000;
 
 /**
- * Refused uses of the keys of an estate, as the vaults recorded them. A vault that cannot be read at the moment, because it is
+ * Refused uses of an estate's keys, from the audit logs of the vaults. A vault that cannot be read at the moment, because it is
  * deleted or key-vault is down, gives none.
  */
 export const refusedUses = async (
@@ -34,7 +34,7 @@ export const refusedUses = async (
   return found;
 };
 
-/** Losses of a deleted identity: it gets no token, so no vault sees a call of it. @param events of disk-encryption-set */
+/** Losses by a deleted identity: it gets no token, so no vault receives a call from it. @param events of disk-encryption-set */
 export const refusedIdentities = (events: readonly RecordedEvent[], sinceMs: number): readonly SightingRecord[] =>
   events.flatMap(({ type, data, time, stream }): readonly SightingRecord[] => {
     const { reason, keyVersion } = Object(data);

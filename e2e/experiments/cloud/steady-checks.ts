@@ -4,10 +4,10 @@ import type { Clients } from '../../cloud/clients.ts';
 import type { History } from '../../oracle/journal/history.ts';
 import type { MadeEstate } from './planned-estate.ts';
 
-/** How far back the I/O of a group is looked at, in milliseconds. */
+/** How far back the I/O of a group is checked, in milliseconds. */
 const lookBackMs = 2_000;
 
-/** What checks look at. */
+/** What checks read. */
 export interface Looked {
   readonly clients: Clients;
   readonly estate: MadeEstate;
@@ -55,7 +55,7 @@ const idleDisk = (
   { estate, nowMs }: Looked,
   history: History,
 ): string | undefined => {
-  // A flush needs no key: it shows no I/O that a loss could end.
+  // A flush needs no key, so it does not show I/O that a loss could end.
   const recent = history.filter(({ ok, op, completedAt }) => ok && op !== 'flush' && completedAt > nowMs - lookBackMs);
   for (const { group: own, disks } of estate.machines) {
     if (own !== group) continue;

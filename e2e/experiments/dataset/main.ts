@@ -15,14 +15,14 @@ const usage = 'interlock dataset record EXPERIMENT --out DIR [--seed N] [--targe
 
 /** Exit code of bad input. */
 const badInput = 2;
-/** Processes that record simulated runs at once. */
+/** How many processes record simulated runs at the same time. */
 const workers = 2;
 /** Time between two lines of progress, in milliseconds. */
 const progressMs = 5_000;
 /** Seeds are 32 bits. */
 const seeds = 2 ** 32;
 
-/** `dataset record`: what needs the services of the clone. */
+/** `dataset record`: the part that needs the services of the clone. */
 runCommand(async (scope) => {
   const { values, positionals } = readArguments();
   const [path] = positionals;
@@ -105,7 +105,7 @@ async function recordOne(task: RecordTask, target: 'local' | 'simulated', scope:
   await record(task, target, { seed, id: `${target}-${seed}` }, scope);
 }
 
-/** Runs on a local cloud, one after the other: two at once would disturb each other. */
+/** Runs on a local cloud, one after the other, because two at the same time would disturb each other. */
 async function recordInTurn(task: RecordTask, runs: number, scope: Scope): Promise<void> {
   const recorded: RecordedRun[] = [];
   for (const seed of seedsOf(task.experiment, runs)) {
@@ -117,7 +117,7 @@ async function recordInTurn(task: RecordTask, runs: number, scope: Scope): Promi
   writeCollection(task.out, task.experiment.title, manifestRuns(recorded));
 }
 
-/** Simulated runs, in processes of their own. */
+/** Simulated runs, in separate processes. */
 async function recordMany(task: RecordTask, runs: number, { signal }: Scope): Promise<void> {
   const fromMs = systemClock.monotonicMs();
   const recorded: RecordedRun[] = [];

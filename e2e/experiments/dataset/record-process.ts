@@ -4,7 +4,7 @@ import type { Experiment } from '@interlock/experiment';
 import { takeOrders } from '../../simulation/runs/take-orders.ts';
 import { recordRun } from './record-run.ts';
 
-/** What processes that record have in common. */
+/** What all recording processes share. */
 export interface RecordTask {
   readonly experiment: Experiment;
   readonly text: string;
@@ -14,7 +14,7 @@ export interface RecordTask {
 
 /** A run that was recorded. */
 export interface RecordedRun {
-  /** Folder, from that of the collection. */
+  /** The folder, relative to that of the collection. */
   readonly path: string;
   readonly seed: number;
   /** Of its manifest. */

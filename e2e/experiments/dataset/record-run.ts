@@ -29,11 +29,11 @@ export interface RunToRecord {
   readonly target: 'local' | 'simulated';
   readonly signal: AbortSignal;
   readonly say: (line: string) => void;
-  /** Takes all events of a service of a local run, with their data. */
+  /** Receives all events of a service of a local run, with their data. */
   readonly keepHistory?: (service: Workload, events: readonly RecordedEvent[]) => void;
 }
 
-/** What a target brings beside the record of its run. */
+/** What a target provides in addition to the record of its run. */
 interface Recording {
   readonly target: Target;
   /** Of the run, once it is over. */
@@ -42,15 +42,15 @@ interface Recording {
   readonly hardware: RunData['facts']['hardware'];
 }
 
-/** Nothing of a recorded run outlives it, so nothing is to be recovered. */
+/** A recorded run leaves nothing behind, so there is nothing to recover. */
 const noJournal = { append: () => undefined };
 
-/** A run of which not everything could be recorded. */
+/** A run that could not be recorded completely. */
 export class IncompleteRun extends Error {
   override readonly name = 'IncompleteRun';
 }
 
-/** Runs an experiment and returns everything that its data set holds. @throws IncompleteRun if it never started */
+/** Runs an experiment and returns everything for its data set. @throws IncompleteRun if it never started */
 export const recordRun = async (run: RunToRecord): Promise<RunData> => {
   const { experiment, text, seed, id, signal, say } = run;
   const { target, telemetry, events, hardware } = run.target === 'simulated' ? simulated(run) : local(run);
@@ -141,7 +141,7 @@ const local = ({ id, say, keepHistory }: RunToRecord): Recording => {
     keepHistory?.(service, stored);
     keepTruth(service, stored, sinceMs);
   };
-  // Short: sockets of its servers have their paths in it.
+  // A short path, because the sockets of its servers are in it.
   const folder = mkdtempSync(join(tmpdir(), 'interlock-d-'));
   const [processor] = cpus();
   return {

@@ -48,14 +48,14 @@ export const requireCloudIn = async (place: ClusterPlace): Promise<void> => {
   await openKubectl(place, process.env).run(['get', 'secret', 'interlock-administrator', '--request-timeout=10s']);
 };
 
-/** A lab that can only undo, for what a killed runner left. @throws LauncherError if no cloud is there */
+/** A lab that can only undo, for the steps that a killed runner left open. @throws LauncherError if there is no cloud */
 export const clusterLabToRecover = async (place: ClusterPlace): Promise<CloudLab> => {
   const scope = createScope();
   const { access } = await connectTo(openKubectl(place, process.env), scope, { id: '', say: () => undefined });
   return labToUndo(access, scope);
 };
 
-/** What of an experiment a cluster cannot do. */
+/** The parts of an experiment that a cluster cannot do. */
 const refusedInCluster = (experiment: Experiment): readonly Problem[] => {
   const { timeline, proof } = experiment;
   const cuts = timeline.filter(({ action }) => action === 'cut');
@@ -130,7 +130,7 @@ const connectTo = async (kubectl: Kubectl, scope: Scope, { keepEvents }: LocalPa
     settings,
     access: {
       clients,
-      // The data of disks is behind names of the cluster.
+      // The data of disks is served under host names of the cluster.
       tls: undefined,
       feeds: eventFeeds(clients.messaging),
       journals: remoteJournals(clients),
@@ -170,7 +170,7 @@ const secretIn = async (kubectl: Kubectl, name: string): Promise<Readonly<Record
   return Object.fromEntries(Object.entries(data).map(([key, text]) => [key, Buffer.from(String(text), 'base64')]));
 };
 
-/** Settings of the services: those that all share, and the variables of their containers. */
+/** Settings of the services: the shared ones, and the variables of their containers. */
 const settingsIn = async (kubectl: Kubectl): Promise<Readonly<Record<string, string>>> => {
   const selector = `app.kubernetes.io/name in (${serviceNames.join(',')})`;
   const [shared, workloads] = await Promise.all([

@@ -15,14 +15,14 @@ import type { LocalParts } from './own-cloud.ts';
 import { PartFaults, refusedFaults } from './part-faults.ts';
 import { termsOf } from './terms.ts';
 
-/** What a launcher says of its cloud. */
+/** A launcher's description of its cloud. */
 interface Description {
   readonly databaseUrls: Readonly<Record<ServiceName, string>>;
   readonly natsServers: readonly string[];
   readonly settings: Readonly<Record<string, string | undefined>>;
 }
 
-/** The cloud that `npm run up` keeps in a data folder. */
+/** The cloud that `npm run up` runs in a data folder. */
 export const existingCloudTarget = (data: string, parts: LocalParts): Target => ({
   name: 'existing',
   refuse: ({ timeline }) => [
@@ -52,7 +52,7 @@ export const existingCloudTarget = (data: string, parts: LocalParts): Target => 
   },
 });
 
-/** A lab that can only undo, for what a killed runner left. @throws LauncherError if no cloud runs there */
+/** A lab that can only undo, for the steps that a killed runner left open. @throws LauncherError if no cloud runs there */
 export const labToRecover = async (data: string): Promise<CloudLab> => {
   const scope = createScope();
   const { access } = await connectTo(data, scope, { id: '', say: () => undefined });

@@ -5,7 +5,7 @@ import type { Clients } from '../../cloud/clients.ts';
 /** How long a part may take to respond, in milliseconds. */
 const responseMs = 1_000;
 
-/** Where a part is called. */
+/** The addresses of the parts. */
 export interface Callable {
   readonly clients: Clients;
   /** host:port of the two servers; undefined if they cannot be reached from here. */
@@ -24,10 +24,10 @@ export const failingCall = async (part: CloudPart, { clients, servers }: Callabl
     );
 };
 
-/** What Postgres responds to with one byte: whether it speaks TLS. */
+/** A request to which Postgres responds with one byte: whether it supports TLS. */
 const sslRequest = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]);
 
-/** NATS greets at once, and Postgres responds to a request for TLS. */
+/** NATS sends a greeting at once, and Postgres responds to a request for TLS. */
 const serverFailure = (part: 'nats' | 'postgres', address: string): Promise<string | undefined> =>
   new Promise((resolve) => {
     const at = address.lastIndexOf(':');

@@ -4,7 +4,7 @@ import { type CloudPart, cloudParts } from '@interlock/local/control/cloud-contr
 import type { Route } from '@interlock/local/control/routes.ts';
 import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
 
-/** A connection path from a service to another part, through a proxy of this process. */
+/** A connection from a service to another part, through a proxy of this process. */
 interface Link {
   readonly from: ServiceName;
   readonly to: CloudPart;
@@ -23,7 +23,7 @@ export interface Links {
   readonly route: Route;
   /** Delays every byte to and from a part. @param delayMs 0 ends it */
   slow(part: CloudPart, delayMs: number): void;
-  /** Lets nothing pass between two parts; connections stay open. */
+  /** Stops all traffic between two parts. Connections stay open. */
   cut(parts: readonly CloudPart[]): void;
   heal(parts: readonly CloudPart[]): void;
   /** Whether bytes wait between two parts that are cut. */
@@ -102,7 +102,7 @@ const connectThrough = (link: Link, near: Socket): void => {
   forward(link, far, near);
 };
 
-/** Passes bytes on in their order, each as late as the link says. */
+/** Forwards bytes in their order, with the delay of the link. */
 const forward = (link: Link, from: Socket, to: Socket): void => {
   link.sockets.add(from);
   const waiting: (() => void)[] = [];
@@ -114,12 +114,12 @@ const forward = (link: Link, from: Socket, to: Socket): void => {
     }
     dueMs = Math.max(dueMs, performance.now() + link.delayMs);
     waiting.push(work);
-    // Timers of different lengths may come in another order: each takes what has waited longest.
+    // Timers of different lengths may fire in another order: each forwards the piece that has waited longest.
     setTimeout(() => waiting.shift()?.(), dueMs - performance.now());
   };
   from.on('data', (bytes) => {
     later(() => {
-      // A slow reader holds the sender back, unless the link is cut: that resumes it.
+      // A slow reader pauses the sender, unless the link is cut: a cut resumes it.
       if (!to.write(bytes) && !link.isCut) {
         from.pause();
         to.once('drain', () => !link.isCut && from.resume());

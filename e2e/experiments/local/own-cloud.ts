@@ -28,18 +28,18 @@ export interface LocalParts {
   readonly id: string;
   /** Progress, a line each. */
   readonly say: (line: string) => void;
-  /** Takes the stored events of the run before the cloud is gone. */
+  /** Receives the stored events of the run before the cloud is removed. */
   readonly keepEvents?: CloudAccess['keepEvents'];
-  /** Takes where the spans of a cloud of the run's own arrive. */
+  /** Receives the store of the spans of the run's own cloud. */
   readonly takeSpans?: (spans: SpanStore) => void;
-  /** Takes each export of the services over OTLP as it was sent: its path and its text. */
+  /** Receives each OTLP export of the services as it was sent: its path and its text. */
   readonly takeTelemetry?: (path: string, body: string) => void;
 }
 
 /** Time between two exports of metrics of a run that is recorded, in milliseconds. */
 const metricsEveryMs = 5_000;
 
-/** Time between two exports of spans and logs of such a run, in milliseconds: a process that is killed loses what it has not exported. */
+/** Time between two exports of spans and logs of such a run, in milliseconds: a killed process loses what it has not exported. */
 const spansEveryMs = 100;
 
 /** Settings of a run whose telemetry is recorded. */
@@ -55,7 +55,7 @@ const recordedSettings = ({ id, takeTelemetry }: LocalParts): Readonly<Record<st
 /** Memory of the guest of a machine, in MiB: its plan in docs/sizing.md. */
 const guestMib = 60;
 
-/** An estate whose guests need more memory than this machine has left. */
+/** The problem of an estate whose guests need more memory than this machine has left. */
 const largeEstate = (groups: readonly PlannedGroup[]): readonly Problem[] => {
   const machines = groups.reduce((sum, group) => sum + group.machines, 0);
   const largest = groups.toSorted((one, other) => other.machines - one.machines)[0];
@@ -70,7 +70,7 @@ const largeEstate = (groups: readonly PlannedGroup[]): readonly Problem[] => {
   ];
 };
 
-/** A cloud of the experiment's own, in processes of this machine. @param folder a new one, which it removes again */
+/** The experiment's own cloud, in processes of this machine. @param folder a new one, which it removes at the end */
 export const ownCloudTarget = (folder: string, parts: LocalParts): Target => ({
   name: 'local',
   refuse: ({ timeline, estate }) =>
@@ -98,14 +98,14 @@ export const ownCloudTarget = (folder: string, parts: LocalParts): Target => ({
   },
 });
 
-/** Removes what a cloud of an experiment left in its folder. */
+/** Removes what the cloud of an experiment left in its folder. */
 export const removeCloud = (data: DataFolder): void => {
   unmountStorage(data.path('services', 'disk'));
   removeServer(data);
   rmSync(data.root, { recursive: true, force: true });
 };
 
-/** Settings of a cloud in which what the timeline does is possible: a set takes no key of a vault without purge protection by default. */
+/** Settings that make the timeline possible: by default a set refuses a key of a vault without purge protection. */
 export const settingsFor = ({ timeline }: Pick<Experiment, 'timeline'>): Readonly<Record<string, string>> => {
   const uses = (name: string): boolean => timeline.some(({ action }) => action === name);
   return {
@@ -114,7 +114,7 @@ export const settingsFor = ({ timeline }: Pick<Experiment, 'timeline'>): Readonl
   };
 };
 
-/** What must be there before the cloud starts, because the timeline needs it. */
+/** What must exist before the cloud starts, because the timeline needs it. */
 interface Rigging {
   readonly links: Links | undefined;
   readonly clocks: ReturnType<typeof clockShift> | undefined;
@@ -133,7 +133,7 @@ const rig = async ({ timeline }: Experiment, data: DataFolder, scope: Scope): Pr
 const openLab = async (experiment: Experiment, data: DataFolder, scope: Scope, parts: LocalParts): Promise<Lab> => {
   scope.defer('folder', () => removeCloud(data));
   const rigging = await rig(experiment, data, scope);
-  // Servers from outside belong to others: they must not be killed.
+  // Only servers that this cloud started may be killed, so none are taken from the environment.
   const { DATABASE_URL: _, NATS_URL: __, ...env } = process.env;
   const settings = {
     ...settingsFor(experiment),

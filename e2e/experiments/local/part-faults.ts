@@ -16,11 +16,11 @@ export interface Connections {
   slow(part: CloudPart, delayMs: number): void;
   cut(parts: readonly CloudPart[]): void | Promise<void>;
   heal(parts: readonly CloudPart[]): void | Promise<void>;
-  /** Whether bytes are seen to wait between two parts. */
+  /** Whether bytes are waiting between two parts. */
   hasStalled(parts: readonly CloudPart[]): boolean;
 }
 
-/** With what faults are carried out. What is absent was not asked for, or is refused. */
+/** The means to inject faults. Those that are absent were not requested, or are refused. */
 export interface FaultTools {
   readonly control: CloudControl;
   readonly callable: Callable;
@@ -37,7 +37,7 @@ interface FaultData {
 
 type OpenDisturbance = { -readonly [Field in keyof Disturbance]: Disturbance[Field] };
 
-/** How long a call that fails because of a fault is looked for, and the pause between two calls, in milliseconds. */
+/** How long to look for a call that fails because of a fault, and the pause between two calls, in milliseconds. */
 const lookWithinMs = 10_000;
 const lookEveryMs = 200;
 
@@ -46,7 +46,7 @@ const disturbedOf = (part: CloudPart): Disturbed => (part === 'nats' ? 'bus' : p
 
 const isService = (part: string | undefined): part is ServiceName => serviceNames.some((name) => name === part);
 
-/** What a timeline asks for and a local cloud cannot do. @param isOwn whether the experiment starts the cloud itself */
+/** Faults of a timeline that a local cloud cannot inject. @param isOwn whether the experiment starts the cloud itself */
 export const refusedFaults = (timeline: readonly Step[], isOwn: boolean): readonly Problem[] =>
   timeline.flatMap(({ action, targets, line, name }): readonly Problem[] => {
     const [part] = targets;

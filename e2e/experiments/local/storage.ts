@@ -5,7 +5,7 @@ import { join } from 'node:path';
 /** Storage of a disk host that can be filled. */
 export interface LimitedStorage {
   fill(): void;
-  /** Frees what `fill` took. */
+  /** Frees the space that `fill` took. */
   free(): void;
   close(): void;
 }
@@ -47,10 +47,10 @@ export const mountStorage = (folder: string): LimitedStorage => {
   };
 };
 
-/** Unmounts what a run mounted there, also one whose runner was killed; does nothing if nothing is mounted. */
+/** Unmounts what a run mounted there, also after its runner was killed; does nothing if nothing is mounted. */
 export const unmountStorage = (folder: string): void => {
   const isMounted = readFileSync('/proc/mounts', 'utf8').includes(`${source} ${folder} `);
-  // Lazily: what still has a file open keeps it until it ends.
+  // Lazily: a process that still has a file open keeps it until the process ends.
   if (isMounted) execFileSync('umount', ['--lazy', folder]);
 };
 

@@ -12,7 +12,7 @@ const spec = {
   guestStopTimeoutMs: computeSpec.guestStopTimeoutMs,
 } as const;
 
-/** What the oracle's bounds follow from. @param settings by environment variable; what is absent has its default */
+/** The settings from which the oracle's bounds follow. @param settings by environment variable; an absent one has its default */
 export const termsOf = (settings: Readonly<Record<string, string | undefined>>): Terms => {
   const own = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
   const { authzTtlMs, leaseTtlMs: ttlMs, unreachableGraceMs, ...rest } = readConfig(own, spec);

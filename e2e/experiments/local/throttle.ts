@@ -4,9 +4,9 @@ import type { Clients } from '../../cloud/clients.ts';
 /** Settings of key-vault with which a flood of uses empties the bucket of a vault. An estate draws a few uses a minute. */
 export const throttleSettings = { RATE_LIMIT_VAULT_PER_SECOND: '1', RATE_LIMIT_VAULT_BURST: '100' };
 
-/** Uses at once until the bucket is empty. */
+/** Parallel uses until the bucket is empty. */
 const burstCount = 25;
-/** Pause between two uses once the bucket is empty: less than it takes to refill. In milliseconds. */
+/** Pause between two uses once the bucket is empty, in milliseconds: shorter than the refill of one use. */
 const floodEveryMs = 200;
 
 /**

@@ -25,7 +25,7 @@ import {
 import type { MadeEstate } from '../cloud/planned-estate.ts';
 import { type Faults, isFault } from './faults.ts';
 
-/** What the actions of a lab work with. */
+/** What the actions of a lab need. */
 export interface ActionParts {
   readonly plan: Plan;
   readonly world: SimulatedCloud;
@@ -153,14 +153,14 @@ export class Actions {
   }
 }
 
-/** What is needed to undo a key action, for each key that its step targets. */
+/** The undo of a key action, for each key that its step targets. */
 const keysIn = ({ data }: Undo): readonly KeyUndo[] => (data as unknown as { readonly keys: readonly KeyUndo[] }).keys;
 
-/** Key versions that a key action takes away. */
+/** Key versions to which a key action removes access. */
 export const keyVersionsIn = (undo: Undo): readonly string[] =>
   isKeyAction(undo.action) ? keysIn(undo).flatMap(({ key }) => key.keyVersions) : [];
 
-/** Effects of one step on several keys: the first moment counts. */
+/** The effect of one step on several keys: the first moment counts. */
 const together = (effects: readonly Effect[]): Effect => ({
   ...effects[0],
   keyVersions: effects.flatMap(({ keyVersions = [] }) => keyVersions),

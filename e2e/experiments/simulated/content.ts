@@ -37,7 +37,7 @@ const openDisks = async (stage: ContentStage, disks: readonly string[]): Promise
 
 /**
  * Starts every machine whose keys can be used, and compares all that was acknowledged with what is read. No guest may work
- * meanwhile. Sectors that differ or cannot be read count as lost, also those under a purged key.
+ * at the same time. Sectors that differ or cannot be read count as lost, also those under a purged key.
  * @param disks full names
  */
 export const compareContent = async (stage: ContentStage, disks: readonly string[]): Promise<ContentRecord> => {

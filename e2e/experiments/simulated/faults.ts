@@ -6,19 +6,19 @@ import type { Disturbance } from '../../oracle/recording/replay.ts';
 import type { Part, SimulatedCloud } from '../../simulation/index.ts';
 import type { Stage } from '../../simulation/workload/stage.ts';
 
-/** What faults act on. */
+/** What faults need. */
 export interface FaultParts {
   readonly world: SimulatedCloud;
   readonly truth: Stage['truth'];
   readonly disturbances: Stage['disturbances'];
-  /** Called with each part whose process ends. */
+  /** Called for each part whose process ends. */
   readonly onGone: (part: CloudPart) => void;
 }
 
-/** How long a process of a service is away when it restarts, in milliseconds: as long as the local cloud takes. */
+/** How long a restart of a service's process takes, in milliseconds: as long as in a local cloud. */
 const restartMs = 1_000;
 
-/** Actions that a target does not understand, with what it does. */
+/** The parts that each action can affect in the simulation. */
 const able: Readonly<Record<FaultAction | 'throttle', readonly CloudPart[]>> = {
   kill: [...workloads, 'nats', 'postgres'],
   restart: [...workloads, 'nats', 'postgres'],
@@ -34,7 +34,7 @@ const able: Readonly<Record<FaultAction | 'throttle', readonly CloudPart[]>> = {
 /** Whether the action is a fault of the cloud. */
 export const isFault = (action: string): action is FaultAction | 'throttle' => Object.hasOwn(able, action);
 
-/** Faults of an experiment that the simulation has no such part for. */
+/** The faults of an experiment that the simulation cannot inject. */
 export const faultProblems = ({ timeline }: Pick<Experiment, 'timeline'>): readonly Problem[] =>
   timeline.flatMap(({ action, targets, line, options }) => {
     if (!isFault(action) || action === 'throttle') return [];
@@ -62,7 +62,7 @@ interface Lasting {
   heal(): void | Promise<void>;
 }
 
-/** Faults of the parts of a simulated cloud, and what they disturb, for the judges. */
+/** Faults of the parts of a simulated cloud, and the disturbances that they cause, for the judges. */
 export class Faults {
   /** For the oracle. Milliseconds since the epoch. */
   readonly disturbed: Disturbance[] = [];
@@ -70,7 +70,7 @@ export class Faults {
   /** By the name of the step. */
   readonly #lasting = new Map<string, Lasting>();
   readonly #down = new Set<CloudPart>();
-  /** How many faults that last keep two parts apart, by their names. */
+  /** How many active faults separate two parts, by their names. */
   readonly #cuts = new Map<string, number>();
 
   constructor(parts: FaultParts) {
@@ -82,7 +82,7 @@ export class Faults {
     return this.#down.has(part);
   }
 
-  /** Carries out a step. @param vaults those that `throttle` slows, by name @returns when it took effect, in milliseconds since the epoch */
+  /** Carries out a step. @param vaults those that `throttle` affects, by name @returns when it took effect, in milliseconds since the epoch */
   async carryOut({ name, action, targets, options }: Step, vaults: readonly string[] = []): Promise<number> {
     if (!isFault(action)) throw new Error(`${action} is no fault`);
     const effectMs = this.#parts.world.clock.now();
@@ -108,7 +108,7 @@ export class Faults {
     return effectMs;
   }
 
-  /** Ends what a step began; does nothing if that has ended. */
+  /** Ends the fault of a step; does nothing if it has ended. */
   async undo(step: string): Promise<void> {
     const found = this.#lasting.get(step);
     this.#lasting.delete(step);
@@ -132,7 +132,7 @@ export class Faults {
     }
   }
 
-  /** Notes a disturbance. @returns what ends it; with a service: its process is another one since then */
+  /** Notes a disturbance. @returns a function that ends it; its argument is the service whose process was replaced */
   #disturb(...parts: readonly Disturbed[]): (restarted?: Workload) => void {
     const { world, disturbances } = this.#parts;
     const end = disturbances.begin(...parts);
@@ -216,7 +216,7 @@ export class Faults {
     };
   }
 
-  /** Keeps two parts apart. @returns what ends it; they reach each other when no other fault keeps them apart */
+  /** Separates two parts. @returns a function that ends it; they reach each other when no other fault separates them */
   #part(a: Part, b: Part): () => void {
     const { faults } = this.#parts.world;
     const pair = [a, b].toSorted().join('|');
@@ -245,7 +245,7 @@ export class Faults {
     };
   }
 
-  /** The clock of key-vault is the one that dates of keys refer to: what is true changes with it. */
+  /** Dates of keys refer to the clock of key-vault, so its shift changes what is true. */
   #shiftClock(part: CloudPart, byMs: number): Lasting {
     const { world, truth } = this.#parts;
     const service = part as Workload;
@@ -286,7 +286,7 @@ export class Faults {
     };
   }
 
-  /** All uses and checks of the keys of one vault are refused for their number. */
+  /** The vault refuses all uses and checks of its keys as throttled. */
   #throttle(vault: string): Lasting {
     const { world } = this.#parts;
     const about = `${vault}/`;
@@ -301,7 +301,7 @@ export class Faults {
   }
 }
 
-/** Share of the writes that failing storage does not carry out. */
+/** Share of writes that failing storage refuses. */
 const failingShare = 0.5;
-/** When a throttled caller may come again, in milliseconds. */
+/** When a throttled caller may retry, in milliseconds. */
 const throttledMs = 1_000;

@@ -8,7 +8,7 @@ import type { SimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
 import { type HistoryLog, openHistoryLog } from '../../simulation/runs/history-log.ts';
 import { guaranteesOf } from '../cloud/guarantees.ts';
 
-/** What only the judges of the simulation look at: the other guarantees have the rows of every target (`recordedRows`). */
+/** What only the judges of the simulation check. The other guarantees have the rows of every target (`recordedRows`). */
 const lookedAt: Readonly<Partial<Record<Guarantee, string>>> = {
   G6: 'headers on storage agree with the stores, and every disk is under a key of its set',
   G7: 'every fact took effect once and in order; what services show agrees with what was stored',
@@ -16,7 +16,7 @@ const lookedAt: Readonly<Partial<Record<Guarantee, string>>> = {
   G9: 'every use and every refusal of a key is on the record of its vault',
 };
 
-/** Takes what the judges find. Unlike a history, which ends with its first violation, it keeps all of them. */
+/** Collects the findings of the judges. Unlike a history, which ends with its first violation, it keeps all of them. */
 export class Findings {
   /** For the judges of the simulation. */
   readonly log: HistoryLog;
@@ -28,7 +28,7 @@ export class Findings {
     Object.assign(this.log, {
       violate: (rule: Guarantee, expected: string, actual: string): void => {
         violate(rule, expected, actual);
-        // A judge that looks again finds it again: the first time counts.
+        // A judge that checks again finds it again: the first time counts.
         const name = `${rule} ${expected}`;
         if (!this.#violated.has(name)) {
           const seen = `expected: ${expected}; seen: ${actual}`;
@@ -51,7 +51,7 @@ export class Findings {
   }
 }
 
-/** What a run left for the oracle. */
+/** The records of a run for the oracle. */
 export interface Recorded {
   readonly io: readonly IoRecord[];
   readonly disturbances: readonly Disturbance[];
@@ -61,7 +61,7 @@ export interface Recorded {
   readonly sinceMs: number;
 }
 
-/** What the oracle says of the stored events and of the guests' I/O: by the same rules as on real processes. */
+/** The oracle's verdicts on the stored events and on the guests' I/O, by the same rules as for real processes. */
 export const recordedRows = async (
   { storeOf, settings }: SimulatedCloud,
   { io, disturbances, machines, sinceMs }: Recorded,

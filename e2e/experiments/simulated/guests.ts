@@ -9,7 +9,7 @@ import type { Stage } from '../../simulation/workload/stage.ts';
 export interface GuestParts extends IoStage {
   readonly world: SimulatedCloud;
   readonly disturbances: Pick<Stage['disturbances'], 'lastMs'>;
-  /** Mean time between the end of an operation and the next one of a disk, in milliseconds. */
+  /** Mean time between the end of a disk's operation and its next one, in milliseconds. */
   readonly everyMs: number;
   /** Longest operation, in milliseconds. */
   readonly timeoutMs: number;
@@ -18,9 +18,9 @@ export interface GuestParts extends IoStage {
 /** Shares of the operations of a guest; the rest are reads. */
 const writes = 0.45;
 const flushes = 0.1;
-/** How long after the last disturbance a write without a response cannot take effect any more, in milliseconds. */
+/** How long after the last disturbance a write without a response can still take effect, in milliseconds. */
 const lateWriteMs = 2_000;
-/** Events of compute after which a guest has other disks. */
+/** Events of compute that change the disks of a guest. */
 const changes: ReadonlySet<string> = new Set(['VmStarted', 'DiskAttachedToVm']);
 
 /** The guests of a simulated cloud: each of their disks is read, written and flushed while its machine runs. */
@@ -40,18 +40,18 @@ export class Guests {
     this.#epochMs = clock.now() - Math.floor(clock.monotonicMs());
   }
 
-  /** Every operation, by completion: a list that grows, and another one when an operation changes. */
+  /** Every operation, by completion: the same list while it grows, and another one if an operation changes. */
   get records(): readonly IoRecord[] {
     return this.#records;
   }
 
-  /** Begins work on disks that a machine has since this commit. */
+  /** Starts work on disks that a machine has since this commit. */
   onCommit({ service, events }: Committed): void {
     if (service !== 'compute') return;
     for (const { stream, type } of events) if (changes.has(type)) this.#begin(stream.slice('vm-'.length));
   }
 
-  /** Begins work on the disks of machines that run now. */
+  /** Starts work on the disks of machines that run now. */
   begin(): void {
     for (const vm of this.#parts.world.guests.guests.keys()) this.#begin(vm);
   }
@@ -118,7 +118,7 @@ export class Guests {
     };
   }
 
-  /** The last operation on a disk returned other bytes than were written. */
+  /** Marks that the last operation on a disk returned other bytes than were written. */
   #spoil(disk: string): void {
     const n = this.#records.findLastIndex((record) => record.disk === disk);
     const record = this.#records[n];
@@ -126,7 +126,7 @@ export class Guests {
       this.#records = this.#records.with(n, { ...record, ok: false, reason: 'CONTENT_MISMATCH' });
   }
 
-  /** Whether no write of before can take effect any more. */
+  /** Whether no earlier write can still take effect. */
   #isCalm(): boolean {
     const { world, disturbances } = this.#parts;
     const lastMs = disturbances.lastMs(['disk', 'volumes', 'calls', 'outside']) ?? 0;

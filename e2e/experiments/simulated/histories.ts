@@ -10,14 +10,14 @@ import {
 import { playInProcesses } from '../../simulation/runs/play-pool.ts';
 import type { PlayedExperiment } from './play-experiment.ts';
 
-/** Many histories of one experiment, with seeds that count on from the first. */
+/** Many histories of one experiment, with consecutive seeds. */
 export interface HistoriesOptions {
   readonly experiment: Experiment;
   readonly seed: number;
   readonly histories: number;
   /** Processes that play them. */
   readonly workers: number;
-  /** Ends it early: histories that were begun are played to their end. */
+  /** Ends it early: histories that have started are completed. */
   readonly signal: AbortSignal;
   /** Progress, a line each. */
   readonly say: (line: string) => void;
@@ -31,11 +31,11 @@ export interface BrokenRule {
   readonly text: string;
   readonly result: 'violated' | 'vacuous';
   readonly seeds: readonly number[];
-  /** What was measured in the first of them. */
+  /** The measured value in the first of them. */
   readonly seen: string;
 }
 
-/** What many histories came to. */
+/** The results of many histories. */
 export interface Histories {
   readonly played: number;
   readonly outcomes: Readonly<Partial<Record<Outcome, number>>>;
@@ -52,7 +52,7 @@ const progressMs = 5_000;
 /** Seeds are 32 bits. */
 const seeds = 2 ** 32;
 
-/** Plays the histories in processes of their own. @throws Error if a process ends before its histories do */
+/** Plays the histories in separate processes. @throws Error if a process ends before its histories do */
 export const playHistories = async (options: HistoriesOptions): Promise<Histories> => {
   const { experiment, seed, histories, workers, signal, say, elapsedMs } = options;
   const results: PlayedExperiment[] = [];
@@ -74,7 +74,7 @@ export const playHistories = async (options: HistoriesOptions): Promise<Historie
       say(progressLine(results, histories, elapsedMs()));
     },
   });
-  // Processes end in any order: what is reported is the same each time.
+  // Processes end in any order. Sorting makes the report the same each time.
   return summaryOf(results.toSorted((a, b) => a.seed - b.seed));
 };
 
@@ -106,7 +106,7 @@ const summaryOf = (results: readonly PlayedExperiment[]): Histories => {
   };
 };
 
-/** What was measured of each group in all histories. */
+/** The measurements of each group in all histories. */
 const pooled = (all: readonly GroupMeasures[]): readonly GroupMeasures[] =>
   [...Map.groupBy(all, ({ group }) => group).values()].flatMap((ofGroup) => {
     const [first] = ofGroup;
@@ -130,7 +130,7 @@ const brokenIn = (results: readonly PlayedExperiment[]): readonly BrokenRule[] =
   return [...found.values()].map(({ rule, seeds: all }) => ({ ...rule, seeds: all }));
 };
 
-/** The code of the worst outcome of them. */
+/** The exit code of their worst outcome. */
 export const historiesExitCode = ({ outcomes }: Histories): number =>
   Math.max(0, ...(Object.keys(outcomes) as Outcome[]).map((outcome) => exitCodes[outcome]));
 
@@ -149,7 +149,7 @@ const seedsShown = 5;
 
 const secondsOf = (ms: number | null): string => (ms === null ? '–' : `${(ms / 1_000).toFixed(2)} s`).padStart(9);
 
-/** What many histories came to, as lines for a terminal. */
+/** The results of many histories, as lines for a terminal. */
 export const historiesLines = (histories: Histories): readonly string[] => {
   const { played, outcomes, groups, broken, first } = histories;
   const heading = ['p50', 'p95', 'p99', 'max'].map((name) => name.padStart(9)).join(' ');

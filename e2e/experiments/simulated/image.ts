@@ -9,12 +9,12 @@ export type ExperimentImage = EstateImage & { readonly made: MadeEstate };
 
 const images = new Map<string, Promise<ExperimentImage>>();
 
-/** Steps that the estate is made for: they decide which keys there are, and what their vaults allow. */
+/** The steps that shape the estate: they decide which keys it has, and what their vaults allow. */
 const shapedBy = ({ timeline }: Plan) => timeline.map(({ action, targets, options }) => [action, targets, options.to]);
 
 /**
- * The estate that every history of an experiment begins with. Made once in a process for each estate with the same settings;
- * the same bytes in each process.
+ * The initial estate of every history of an experiment. Created once in a process for each estate with the same settings; it
+ * has the same bytes in each process.
  */
 export const experimentImage = (plan: Plan, { cloud }: ExperimentSettings): Promise<ExperimentImage> => {
   const name = JSON.stringify([plan.estate, shapedBy(plan), cloud]);

@@ -36,7 +36,7 @@ import type { ExperimentImage } from './image.ts';
 import type { ExperimentSettings } from './settings.ts';
 import { Sightings } from './sightings.ts';
 
-/** What a lab is opened with. */
+/** What a lab needs. */
 export interface LabParts {
   readonly experiment: Experiment;
   readonly settings: ExperimentSettings;
@@ -47,32 +47,32 @@ export interface LabParts {
   readonly keep: Keep;
 }
 
-/** What is kept of a run beside its record. */
+/** What is kept of a run in addition to its record. */
 export interface Keep {
-  /** Takes all events of a service when the lab is closed. Those of the run are stored at `sinceMs` or later. */
+  /** Receives all events of a service when the lab is closed. Those of the run are stored at `sinceMs` or later. */
   readonly events?: (service: Workload, events: readonly RecordedEvent[], sinceMs: number) => void;
   /** Called with each event, in the order of the commits of all services. */
   readonly committed?: (event: RecordedEvent) => void;
-  /** Takes the lines of the services' logs when the lab is closed, JSON each. */
+  /** Receives the lines of the services' logs when the lab is closed, in JSON. */
   readonly log?: (lines: readonly string[]) => void;
-  /** Takes each span as it ends. */
+  /** Receives each span when it ends. */
   readonly span?: (span: SimulatedSpan) => void;
 }
 
-/** How often the judges look at everything, in milliseconds. */
+/** How often the judges check everything, in milliseconds. */
 const lookMs = 250;
-/** How long a service is called to see a call fail, and the longest call, in milliseconds: as on the local cloud. */
+/** How long a service is called until a call fails, and the longest call, in milliseconds: as on the local cloud. */
 const callsMs = 10_000;
 const callMs = 1_000;
-/** How long machines may take to be on or off when everything is given back, in milliseconds. */
+/** How long machines may take to be on or off after everything is restored, in milliseconds. */
 const restMs = 120_000;
 /** Shortest start and shutdown of a guest, in milliseconds; the longest take twice as long. */
 const guestStartMs = 200;
 const guestStopMs = 20;
-/** How long guests work after that, so that the record shows who works again, in milliseconds. */
+/** How long guests work after that, so that the record shows which machines work again, in milliseconds. */
 const afterwardsMs = 2_000;
 
-/** What was recorded, as it is when the comparison of contents begins: what that does is not part of the run. */
+/** The record at the start of the comparison of contents: what the comparison does is not part of the run. */
 interface Frozen {
   readonly machines: readonly MachineRecord[];
   readonly io: readonly IoRecord[];
@@ -166,7 +166,7 @@ export class SimulatedLab implements Lab {
     return this.#through(this.#actions.carryOut(step, undo));
   }
 
-  /** Calls a service that a step kills or pauses until a call fails, as the local cloud does: no other service may call it meanwhile. */
+  /** Calls a service that a step kills or pauses until a call fails, as the local cloud does, because no other service may call it. */
   async #call({ action, targets }: Step): Promise<void> {
     const service = workloads.find((name) => name === targets[0]);
     if (service === undefined || (action !== 'kill' && action !== 'pause')) return;
@@ -214,12 +214,12 @@ export class SimulatedLab implements Lab {
     await this.#driving.finally(() => this.#world.close());
   }
 
-  /** What happens here; or why time cannot pass any more. */
+  /** The result of work, or the reason why time cannot advance any more. */
   #through<Result>(work: Promise<Result>): Promise<Result> {
     return Promise.race([work, this.#driving.then(() => work)]);
   }
 
-  /** Plans a step. If it takes a key away, what the services predict of that is compared with what runs. */
+  /** Plans a step. If it takes a key away, compares the services' prediction with what runs. */
   async #plan(step: Step): Promise<Undo> {
     const undo = await this.#actions.plan(step);
     for (const value of takesAccess(step.action) ? keyVersionsIn(undo) : []) {
@@ -244,7 +244,7 @@ export class SimulatedLab implements Lab {
     const refused = outcomes.find(({ outcome }) => outcome?.$case !== 'starting');
     if (refused) throw new Error(`a machine was refused its start: ${JSON.stringify(refused.outcome)}`);
     for (const name of names) await untilRunning({ clients: this.#clients, clock }, name);
-    // Where in the life of a lease the timeline begins is left to chance: renewals come after a third to half of it.
+    // The timeline starts at a random point in the life of a lease: renewals come after a third to half of it.
     await clock.sleep((random.fork('phase').fraction() * settings.leases.ttlMs) / 2);
     const all = this.#made.machines.flatMap((machine) => machine.disks.map(({ name }) => name));
     const shown = await Promise.all(all.map((name) => disks.getDisk({ name })));
@@ -265,7 +265,7 @@ export class SimulatedLab implements Lab {
     this.#guests.onCommit(committed);
     if (service !== 'disk') return;
     for (const { stream, type } of events) {
-      // An open waits for the writes of the session before, so none of them can take effect afterwards.
+      // An open waits for the writes of the previous session, so none of them can take effect afterwards.
       if (type === 'DiskOpened') this.#truth.contents.get(stream.slice('disk-'.length))?.endSession();
     }
   }
@@ -328,11 +328,11 @@ export class SimulatedLab implements Lab {
     return silent === undefined ? undefined : `no good operation on ${silent} in the last ${gapMs} ms`;
   }
 
-  /** @param sightings no condition looks at them before the end */
+  /** @param sightings no condition reads them before the end */
   #recorded(sightings: readonly SightingRecord[] = []): Frozen {
     return {
       machines: this.#machines.records(this.#made.machines, this.#keyVersions),
-      // Not copied: an abort condition reads it at once, and no operation follows the end of the guests.
+      // Not copied: an abort condition reads it at once, and no operation comes after the end of the guests.
       io: this.#guests.records,
       sightings,
     };
@@ -365,7 +365,7 @@ export class SimulatedLab implements Lab {
     while (isBusy() && this.clock.monotonicMs() < endMs) await this.clock.sleep(lookMs);
   }
 
-  /** Lets time pass until nothing is amiss, and has that judged. */
+  /** Lets time pass until no judge finds anything in progress, and then judges. */
   async #settle(): Promise<void> {
     const { bounds } = this.#judge;
     const endMs = this.clock.monotonicMs() + bounds.leaseTtlMs + bounds.authzTtlMs + bounds.stopMs;

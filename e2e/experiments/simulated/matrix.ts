@@ -2,16 +2,16 @@ import { exitCodes, type MatrixCase, type Outcome, readExperiment, type Verdict 
 import type { MatrixRun } from '../../report/matrix/cells-of.ts';
 import { playInProcesses } from '../../simulation/runs/play-pool.ts';
 
-/** A matrix that is to be played in virtual time. */
+/** A matrix to be played in virtual time. */
 export interface MatrixOptions {
   readonly cases: readonly Pick<MatrixCase, 'text'>[];
   /** How often each case is played, each time with the next seed. */
   readonly repeat: number;
-  /** Where the evidence of each run is kept; undefined: nowhere. */
+  /** The folder for the evidence of each run; undefined: none is kept. */
   readonly folder: string | undefined;
   /** Processes that play. */
   readonly workers: number;
-  /** Ends it early: runs that were begun are played to their end. */
+  /** Ends it early: runs that have started are completed. */
   readonly signal: AbortSignal;
   /** Progress, a line each. */
   readonly say: (line: string) => void;
@@ -19,10 +19,10 @@ export interface MatrixOptions {
   readonly elapsedMs: () => number;
 }
 
-/** What a process that plays receives of the matrix. */
+/** The part of the matrix options that a process receives. */
 export type MatrixTask = Pick<MatrixOptions, 'cases' | 'folder'>;
 
-/** What became of one run. */
+/** The result of one run. */
 export interface PlayedRun {
   /** Its place: all cases once, then all of them again. */
   readonly number: number;
@@ -34,7 +34,7 @@ export interface PlayedRun {
 /** Time between two lines of progress, in milliseconds. */
 const progressMs = 5_000;
 
-/** Plays every case in processes of their own. @returns the runs in order of cases, the repeats of each together @throws Error if a process ends early */
+/** Plays every case in separate processes. @returns the runs in order of cases, the repeats of each together @throws Error if a process ends early */
 export const playMatrix = async (options: MatrixOptions): Promise<readonly MatrixRun[]> => {
   const { cases, repeat, folder, workers, signal, say, elapsedMs } = options;
   const count = cases.length * repeat;

@@ -10,20 +10,20 @@ import {
 } from '@interlock/experiment';
 import { simulatedTarget } from './target.ts';
 
-/** What one history of an experiment came to. */
+/** The result of one history of an experiment. */
 export interface PlayedExperiment {
   readonly seed: number;
   readonly outcome: Outcome;
   /** One sentence. */
   readonly because: string;
-  /** Rules that did not hold, or were not put to the test. */
+  /** Rules that did not hold, or that the run did not test. */
   readonly broken: readonly RuleVerdict[];
   readonly groups: readonly GroupMeasures[];
   /** How long it took in virtual time, in milliseconds. */
   readonly virtualMs: number;
 }
 
-/** Nothing of a simulated run outlives it, so nothing is to be recovered. */
+/** A simulated run leaves nothing behind, so there is nothing to recover. */
 const noJournal = { append: () => undefined };
 
 /** Plays one history of an experiment in this process. */

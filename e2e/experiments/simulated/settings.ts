@@ -60,7 +60,7 @@ export const experimentSettings = (settings: Readonly<Record<string, string>>): 
   };
 };
 
-/** What is wrong with the settings of an experiment; empty if nothing is. */
+/** The problems of an experiment's settings; empty if there are none. */
 export const settingProblems = (settings: Readonly<Record<string, string>>): readonly ConfigProblem[] => {
   try {
     experimentSettings(settings);

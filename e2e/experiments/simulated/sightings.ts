@@ -4,7 +4,7 @@ import { type AuditRow, entriesOf } from '../../../services/key-vault/src/audit/
 import type { SimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
 import { refusedIdentities } from '../cloud/sightings.ts';
 
-/** Status of a call that a fault kept from its service, or the service from its work. */
+/** The status of a call whose service a fault made unreachable or unable to work. */
 const failures: ReadonlySet<Status> = new Set([
   Status.UNAVAILABLE,
   Status.DEADLINE_EXCEEDED,
@@ -17,7 +17,7 @@ const uses: ReadonlySet<string> = new Set(['KeyUnwrap', 'KeyCheckAccess', 'KeyWr
 /** Time between two sightings of the same server, in milliseconds. */
 const blockedEveryMs = 1_000;
 
-/** What shows that a fault took effect, outside of the machines. */
+/** Evidence outside of the machines that a fault took effect. */
 export class Sightings {
   readonly #seen: SightingRecord[] = [];
   readonly #world: SimulatedCloud;
@@ -48,7 +48,7 @@ export class Sightings {
     this.#seen.push({ see: 'calls-fail', subject: part, atMs: this.#world.clock.now(), seen });
   }
 
-  /** A service uses a server all the time: one sighting a second says it. */
+  /** A service uses a server all the time, so one sighting a second is enough. */
   #onBlocked(service: string, subject: 'nats' | 'postgres'): void {
     const atMs = this.#world.clock.now();
     const seen = `${service} does not reach ${subject}`;

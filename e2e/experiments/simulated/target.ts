@@ -25,7 +25,7 @@ const wrongSettings = ({ settings, settingLines }: Settings): readonly Problem[]
     cure: `Give it ${expected}`,
   }));
 
-/** What only the simulation cannot do. */
+/** Problems of an experiment that only the simulation has. */
 const problemsOf = (experiment: Experiment): readonly Problem[] => {
   const { estate } = experiment;
   const existing =
@@ -56,8 +56,8 @@ const problemsOf = (experiment: Experiment): readonly Problem[] => {
 };
 
 /**
- * The whole cloud in this process, in virtual time. The same experiment with the same seed leaves the same record, byte for byte.
- * @param keep takes what is kept beside the record
+ * The whole cloud in this process, in virtual time. The same experiment with the same seed gives the same record, byte for byte.
+ * @param keep receives what is kept in addition to the record
  */
 export const simulatedTarget = (seed: number, keep: Keep = {}): Target => ({
   name: 'simulated',

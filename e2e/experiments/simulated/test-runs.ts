@@ -9,7 +9,7 @@ import {
 } from '@interlock/experiment';
 import { simulatedTarget } from './target.ts';
 
-/** An experiment on three machines: under k1, with an ultra disk under k1, and under another key. @param timeline YAML, a step each */
+/** An experiment on three machines: under k1, with an ultra disk under k1, and under another key. @param timeline YAML, one step each */
 export const experimentOf = (timeline: readonly string[], more = ''): Experiment => {
   const text = `title: a test
 settings: { leaseTtl: 4s, authzTtl: 1s }

@@ -17,7 +17,7 @@ import {
 
 /** A point of a curve. */
 export interface Point {
-  /** What was varied: a fraction, or milliseconds. */
+  /** The varied quantity: a fraction, or milliseconds. */
   readonly x: number;
   readonly y: number;
 }
@@ -28,7 +28,7 @@ export interface Curve {
   readonly points: readonly Point[];
 }
 
-/** How one sampling policy does. */
+/** The results of one sampling policy. */
 export interface SamplingRow {
   readonly policy: string;
   /** Fraction of spans that it keeps. */
@@ -39,7 +39,7 @@ export interface SamplingRow {
   readonly explained: number;
 }
 
-/** Edges of one kind, by how spans carry them. */
+/** The edges of one kind, by how spans carry them. */
 export interface CarriedRow {
   readonly kind: string;
   readonly edges: number;

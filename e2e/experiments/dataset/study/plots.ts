@@ -5,7 +5,7 @@ import type { Curve, StudyFigures } from './figures.ts';
 const [width, height, left, bottom, top, right] = [560, 260, 44, 34, 12, 150] as const;
 const colours = ['var(--compute)', 'var(--work)', 'var(--stop)', 'var(--key)'];
 
-/** A plot of curves: y from 0 to 1, x evenly spaced, because what is varied grows by factors. */
+/** A plot of curves: y from 0 to 1, x evenly spaced, because the varied quantity grows by factors. */
 const plot = (title: string, xTitle: string, curves: readonly Curve[], name: (x: number) => string): Html => {
   const xs = curves[0]?.points.map(({ x }) => x) ?? [];
   const atX = (index: number): number => left + (index * (width - left - right)) / Math.max(1, xs.length - 1);
@@ -36,7 +36,7 @@ ${points.map(({ y }, index) => html`<circle cx="${px(atX(index))}" cy="${px(atY(
 <line x1="${legendX}" x2="${legendX + 16}" y1="${legendY}" y2="${legendY}" stroke="${colour}" stroke-width="2"/><text x="${legendX + 22}" y="${legendY + 4}">${name}</text>`;
 };
 
-/** Policies by what they keep and what that still explains. */
+/** Policies by the share of spans they keep and the share of edges that these still explain. */
 const samplingPlot = ({ sampling }: StudyFigures): Html => {
   const kinds = [...new Set(sampling.map(({ policy }) => policy.split(':')[0] ?? ''))];
   const atX = (kept: number): number => left + kept * (width - left - right);

@@ -5,7 +5,7 @@ import { plant } from '../../../simulation/mutants/patching.ts';
 import { visibility } from './visible.ts';
 
 /**
- * Runs the experiment that shows a planted bug until its verdict is another than `held`. An inconclusive run is no finding.
+ * Runs the experiment that can find a planted bug until its verdict is not `held`. An inconclusive run is no finding.
  * Arguments: the number of the mutant, the first seed, the limit in seconds of processor time.
  */
 const [number = '', firstSeed = '', limitSeconds = ''] = process.argv.slice(2);

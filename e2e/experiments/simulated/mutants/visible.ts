@@ -1,4 +1,4 @@
-/** A planted bug of the simulation, and the experiment that shows it; or why no experiment can. */
+/** A planted bug of the simulation, and the experiment that finds it; or why no experiment can. */
 export type Visibility = { readonly mutant: string } & (
   | { /** In `files`, without its suffix. */ readonly file: string }
   | { readonly why: string }

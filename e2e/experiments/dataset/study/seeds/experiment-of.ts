@@ -1,13 +1,13 @@
 import { seededRandom } from '@interlock/runtime';
 
-/** What may be killed. Postgres only while no service starts: a service whose start fails ends, and here no operator starts it again. */
+/** The parts that may be killed. Postgres only while no service starts: a service whose start fails ends, and no operator restarts it here. */
 const parts = ['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute', 'nats'] as const;
 const firstParts = [...parts, 'postgres'] as const;
 
-/** Ways to lose the key of the second group; each run has one. */
+/** Ways to lose the key of the second group. Each run has one. */
 const losses = ['disable-key', 'delete-key', 'remove-role', 'expire-key', 'set-identity-none'] as const;
 
-/** Kills of a run, the time from one to the next, and how long a part stays down, in milliseconds. */
+/** Kills of a run, the time between two of them, and how long a part stays down, in milliseconds. */
 const killCount = 3;
 const killSpacingMs = 9_000;
 const killSpreadMs = 2_500;

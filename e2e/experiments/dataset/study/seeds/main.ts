@@ -51,7 +51,7 @@ runCommand(async (scope) => {
       ),
     );
     const { row, data } = await running;
-    // What an interrupted run recorded is not complete.
+    // The records of an interrupted run are incomplete.
     if (scope.signal.aborted) break;
     if (values.data) writeRun(join(out, data.facts.run), data);
     appendFileSync(file, `${JSON.stringify(row)}\n`);
@@ -66,7 +66,7 @@ runCommand(async (scope) => {
   return { exitCode: short.length === 0 ? 0 : 1 };
 });
 
-/** Measures a seed. A run that is not complete says nothing, so it is repeated. */
+/** Measures a seed. An incomplete run proves nothing, so it is repeated. */
 async function measured(run: Parameters<typeof measureSeed>[0], signal: AbortSignal): ReturnType<typeof measureSeed> {
   for (let attempt = 1; ; attempt += 1) {
     try {

@@ -13,10 +13,10 @@ import { experimentOf } from './experiment-of.ts';
 export interface SeedRow extends TraceMeasures {
   readonly seed: number;
   readonly kills: number;
-  /** Stored causes against those that the data of the events imply. */
+  /** Stored causes compared with those that the data of the events imply. */
   readonly causeRecall: number;
   readonly causePrecision: number;
-  /** What was wrong with causes, in words. */
+  /** The faults of the causes, as texts. */
   readonly causeFaults: readonly string[];
   /** Deviations from the semantic conventions, each kind once. */
   readonly deviations: readonly string[];

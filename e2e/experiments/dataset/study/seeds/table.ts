@@ -1,6 +1,6 @@
 import type { SeedRow } from './measure-seed.ts';
 
-/** What the runs of a kind must reach. */
+/** What the runs of each kind must reach. */
 export const limits = {
   cause: 1,
   spanRecall: { without: 0.995, with: 0.97 },
@@ -8,7 +8,7 @@ export const limits = {
   orphans: 0.001,
 } as const;
 
-/** What a run does not reach, in words; empty if it reaches everything. */
+/** The limits that a run does not reach, as texts; empty if it reaches all. */
 export const shortfalls = (row: SeedRow): readonly string[] => {
   const least = row.kills > 0 ? limits.spanRecall.with : limits.spanRecall.without;
   const checks: readonly (readonly [string, boolean])[] = [
