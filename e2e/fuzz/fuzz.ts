@@ -18,22 +18,22 @@ import { encoded, messagesOf, openTemplates } from './templates.ts';
 
 /** Calls in flight. */
 const IN_FLIGHT = 12;
-/** The administrator creates a vault, a set, a disk and a machine so often: the fuzzer deletes what it finds. */
+/** How often the administrator creates a vault, a set, a disk and a machine again, in milliseconds: the fuzzer deletes what it finds. */
 const WORLD_EVERY_MS = 20_000;
 const MEMORY_EVERY_MS = 5_000;
 
-/** Of the values of a message: half of the messages are plain, so that they get deep; few are odd all over. */
+/** The chance of an odd value in a message: half of the messages have none, so that they pass the first checks; few have many. */
 const ODDNESS = [0, 0, 0, 0.03, 0.1, 0.5];
 /** Of the few values that are changed in a request that succeeded before. */
 const CHANGED_ODDNESS = [0, 0.3, 0.7];
-/** Calls of methods that have not succeeded yet, beside those of every method in turn. */
+/** Share of calls for methods that have not succeeded yet. The others call every method in turn. */
 const FOR_MISSING = 0.3;
-/** How often a request is a changed one that succeeded before, where there is one. */
+/** How often a request is a changed copy of one that succeeded, if there is one. */
 const TEMPLATES = 0.5;
 
 /** Methods called less often than others. */
 const DESTRUCTIVE = /^(Delete|Purge|Disable|Detach|Remove|RotateSigningKey|PowerOff|Deallocate|EnablePurgeProtection)/;
-/** Methods after which other requests find less that they can use. */
+/** Methods after which other requests find fewer resources to use. */
 const HARMFUL =
   /^(Delete|Disable|Detach|Remove|PowerOff|Deallocate|Close|SetKeyOperations|SetKeyVersionDates|SetPermissionModel|SetNetworkRules|SetAccessPolicy|ReportAccessLost|EnablePurgeProtection)/;
 const ABOUT_DELETED = /^(Purge|Recover|GetDeleted)/;
@@ -57,11 +57,11 @@ export interface InternalAnswer {
   /** Of the first call. */
   readonly details: string;
   readonly request: string;
-  /** `--seed` and the number of the call, which makes the same message where the known names are the same. */
+  /** `--seed` and the number of the call. It makes the same message if the known names are the same. */
   readonly call: number;
 }
 
-/** What a run found. */
+/** The findings of a run. */
 export interface Findings {
   readonly calls: number;
   readonly wellFormed: number;
@@ -69,7 +69,7 @@ export interface Findings {
   /** Methods without a successful call: the fuzzer did not reach their depth. */
   readonly neverOk: readonly string[];
   readonly internals: readonly InternalAnswer[];
-  /** Failures to create the world again. */
+  /** Failures to recreate the world. */
   readonly worldFailures: number;
   readonly memory: readonly MemorySample[];
 }
@@ -142,7 +142,7 @@ class Fuzzer {
     const world = this.#every(WORLD_EVERY_MS, () => this.#createWorld());
     const memory = this.#every(MEMORY_EVERY_MS, () => this.#sampleMemory());
     await Promise.all([memory, ...Array.from({ length: IN_FLIGHT }, () => this.#callUntilOver())]);
-    // A world that is being created at the end is not needed.
+    // A world that is still being created at the end is not needed.
     await Promise.race([world, sleep(2_000)]);
     const neverOk = [...new Set(this.#methods.map(({ path }) => path))].filter((path) => !this.#ok.has(path));
     for (const path of neverOk) {
@@ -198,7 +198,7 @@ class Fuzzer {
     const random = seededRandom(this.#parts.seed).fork(`call ${call}`);
     const target = this.#targetOf(call, random);
     const { method, path, service } = target;
-    // A deleted resource is of no use to other requests.
+    // Other requests cannot use a deleted resource.
     if (DESTRUCTIVE.test(method.name) && this.#ok.has(path) && random.chance(0.4)) return;
     this.#calls += 1;
     const template = random.chance(TEMPLATES) ? this.#templates.pick(path, random) : undefined;
@@ -289,7 +289,7 @@ const accessTokenFor = (values: ValueRecord, known: KnownValues, random: SeededR
   const record = typeof disk === 'string' ? known.recordWith(disk, new Set(['access_token'])) : undefined;
   const own = record?.find(({ field }) => field === 'access_token')?.value;
   const token = typeof own === 'string' && random.chance(0.9) ? own : known.exact('access_token', random);
-  // Metadata carries no other characters.
+  // Metadata may not contain other characters.
   return token !== undefined && /^[\x20-\x7e]*$/.test(token) ? token : undefined;
 };
 
@@ -308,10 +308,10 @@ const refusalCounts = () => {
     count(path: string, why: string): void {
       const own = counts.get(path) ?? new Map<string, number>();
       counts.set(path, own);
-      // Texts that repeat odd values are many.
+      // Many texts repeat odd values.
       if (own.size < 200 || own.has(why)) own.set(why, (own.get(why) ?? 0) + 1);
     },
-    /** The most frequent ones, a line each. */
+    /** The most frequent texts, one a line. */
     most: (path: string): readonly string[] =>
       [...(counts.get(path) ?? [])]
         .sort(([, one], [, other]) => other - one)

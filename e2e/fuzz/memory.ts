@@ -6,7 +6,7 @@ export interface MemorySample {
 
 /** Largest resident memory of a service under the fuzzer, in MiB. */
 export const RESIDENT_MAX_MIB = 350;
-/** How much more of it the last quarter of a run may have than the second one, in MiB: caches of bounded size still fill. */
+/** How much more memory the last quarter of a run may use than the second one, in MiB: caches of bounded size still fill. */
 const GROWTH_MAX_MIB = 40;
 
 /** Memory problems of a run, a line each. Growth is judged for runs of five minutes or more. */

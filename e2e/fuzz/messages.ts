@@ -18,20 +18,20 @@ import type { Value, ValueRecord } from './records.ts';
 /** Comments of the contract by field. */
 const comments: Readonly<Record<string, string>> = JSON.parse(commentsJson);
 
-/** What a request is made from. */
+/** What is needed to make a request. */
 export interface Source {
   readonly random: SeededRandom;
   readonly known: KnownValues;
   /** `interlock.disk.v1.DiskService/CreateDisk` */
   readonly path: string;
   readonly aim: Aim;
-  /** How likely each value is an odd one, from 0 to 1: a request with many is refused before it gets anywhere. */
+  /** How likely each value is odd, from 0 to 1: a request with many odd values is refused early. */
   readonly oddness: number;
-  /** What the message is about so far: its values should belong together. */
+  /** The content of the message so far: its values should belong together. */
   readonly about: About;
 }
 
-/** The names in a message that is being made, and what is known of the first one. */
+/** The names in an unfinished message, and what is known about the first one. */
 export interface About {
   readonly chosen: string[];
   record: ValueRecord | undefined;
@@ -39,10 +39,10 @@ export interface About {
   readonly fields: ReadonlySet<string>;
 }
 
-/** What goes beside a request. */
+/** Fields that are sent as metadata of a request. */
 const METADATA_FIELDS = ['access_token'];
 
-/** What a message of the type is about before it has values. */
+/** The content of a message of the type before it has values. */
 export const aboutNothing = (type: DescMessage): About => ({
   chosen: [],
   record: undefined,
@@ -55,7 +55,7 @@ const fieldNames = ({ fields }: DescMessage, depth: number): readonly string[] =
     ...(field.message !== undefined && depth < 3 ? fieldNames(field.message, depth + 1) : []),
   ]);
 
-/** Makes a well-formed message: any value that its fields can carry on the wire, sensible ones more often. */
+/** Makes a well-formed message: any value that its fields can have on the wire, more often sensible ones. */
 export const wellFormed = (type: DescMessage, source: Source, depth = 0): Message => {
   const message = reflect(type, create(type));
   if (type.typeName === 'google.protobuf.Timestamp') {
@@ -73,7 +73,7 @@ export const wellFormed = (type: DescMessage, source: Source, depth = 0): Messag
   return message.message;
 };
 
-/** How likely a field has no value. Where the message can say that it has none, a method does without it. */
+/** How likely a field is left out. If the message can express that, the method works without it. */
 const leftOut = (field: DescField, { oddness }: Source): number => {
   if (field.message !== undefined) return 0.1 + 0.3 * oddness;
   return (
@@ -107,10 +107,10 @@ export const fill = (message: ReflectMessage, field: DescField, source: Source, 
   } else message.set(field, elementOf(field, source, depth));
 };
 
-/** How many items of a repeated field: usually few, at times more than any list of this cloud takes. */
+/** How many items a repeated field gets: usually few, sometimes more than any list of this cloud accepts. */
 const countOf = (field: DescField, { random, oddness }: Source, depth: number): number => {
   if (depth > 1 || !random.chance(0.1 * oddness)) {
-    // A list of choices that is empty means all of them.
+    // An empty list of choices means all of them.
     return field.enum !== undefined && random.chance(0.5) ? 0 : random.int(4);
   }
   return field.message === undefined ? random.pick([100, 1_001, 5_000]) : random.pick([65, 257, 600]);
@@ -127,7 +127,7 @@ const elementOf = (field: DescField, source: Source, depth: number): unknown => 
   return scalar(field.scalar, field.name, source, comment);
 };
 
-/** A number, or bytes, that belong to what the message is about: the algorithm of a wrapped key, the generation of a disk. */
+/** A number or bytes that belong to the content of the message: the algorithm of a wrapped key, the generation of a disk. */
 const alongsideValue = (field: DescField, { about, random, oddness }: Source): Value | undefined => {
   const isText = field.scalar === ScalarType.STRING;
   if (isText || field.fieldKind === 'map' || random.chance(0.25 + 0.5 * oddness)) return undefined;
@@ -143,7 +143,7 @@ const alongsideValue = (field: DescField, { about, random, oddness }: Source): V
 
 const enumNumber = ({ values }: DescEnum, { random, oddness }: Source): number => {
   if (random.chance(oddness)) return random.pick([0, 99, -1, 2 ** 31 - 1, -(2 ** 31)]);
-  // The first one stands for nothing.
+  // The first value means unspecified.
   return random.pick(values.length > 1 ? values.slice(1) : values).number;
 };
 
@@ -255,11 +255,11 @@ const text = (field: string, source: Source, comment: string): string => {
   return found;
 };
 
-/** A known name with one thing wrong. */
+/** A known name with one defect. */
 const spoiled = (name: string, random: SeededRandom): string =>
   random.pick([`${name}/`, `/${name}`, name.toUpperCase(), `${name}x`, name.slice(0, -1), `${name}/keys/k1`]);
 
-/** What fields of these names have where the caller makes it up. */
+/** Values for fields of these names, which a caller invents. */
 const plainText = (field: string, random: SeededRandom): string | undefined => {
   if (field === 'audience') return `interlock:${random.pick(serviceNames)}`;
   if (field === 'location') return 'westeurope';
@@ -275,7 +275,7 @@ const instants: readonly bigint[] = [
   1_700_000_000n,
   1_900_000_000n,
   4_102_444_800n,
-  // Year 1 and the end of 9999: the ends of what google.protobuf.Timestamp allows, and one beyond each.
+  // Year 1 and the end of 9999: the limits of google.protobuf.Timestamp, and one beyond each.
   -62_135_596_800n,
   -62_135_596_801n,
   253_402_300_799n,
@@ -297,7 +297,7 @@ const fillTimestamp = (message: ReflectMessage, { random, oddness }: Source): vo
   }
 };
 
-/** Bytes that are no message of the type, or only by chance: cut, changed, or made up. */
+/** Bytes that are a message of the type only by chance: truncated, changed, or random. */
 export const malformed = (bytes: Uint8Array, random: SeededRandom): Uint8Array => {
   switch (random.int(5)) {
     case 0:
@@ -310,10 +310,10 @@ export const malformed = (bytes: Uint8Array, random: SeededRandom): Uint8Array =
     case 2:
       return random.bytes(random.pick([1, 2, 7, 64, 1_000]));
     case 3:
-      // An endless length, or one far beyond the end.
+      // A length without end, or one far beyond the end.
       return Uint8Array.from([0x0a, ...Array.from({ length: random.pick([5, 9, 12]) }, () => 0xff)]);
     default:
-      // Each field once more, of another wire type.
+      // Each field again, with another wire type.
       return Uint8Array.from([...bytes, 0x0d, 1, 2, 3, 4, 0x11, 1, 2, 3, 4, 5, 6, 7, 8, 0x13]);
   }
 };

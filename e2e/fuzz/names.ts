@@ -1,20 +1,20 @@
 import type { SeededRandom } from '@interlock/runtime';
 import type { Value, ValueRecord } from './records.ts';
 
-/** Values kept of one kind; the oldest go first. */
+/** How many values of one kind are kept; the oldest are dropped first. */
 const KEPT_MAX = 100;
-/** Records kept of one name, each with other fields: reads of a disk do not displace the response with its access token. */
+/** How many records of one name are kept, each with other fields: reads of a disk do not displace the response with its access token. */
 const RECORDS_OF_NAME_MAX = 20;
-/** Names of which records are kept. */
+/** How many names have records. */
 const NAMES_MAX = 2_000;
 
 /** Which part of the known resources a request is about. */
 export type Aim =
-  /** The newer ones: older ones may be deleted. */
+  /** Newer values, because older ones may be deleted. */
   | 'newer'
-  /** For requests that take something away: what is spared stays whole, so that other requests find what they need. */
+  /** Older values, for destructive requests: spared resources stay complete, so that other requests find what they need. */
   | 'older'
-  /** For requests about what was deleted. */
+  /** Deleted names, for requests that concern deleted resources. */
   | 'deleted';
 
 /** A text that a field of a request needs. */
@@ -25,15 +25,15 @@ export interface Wanted {
   /** `interlock.disk.v1.DiskService/GetDisk`. */
   readonly path: string;
   readonly aim: Aim;
-  /** Names that the request has so far: what is in the same group or vault fits better. */
+  /** Names that the request has so far: values in the same group or vault fit better. */
   readonly chosen: readonly string[];
-  /** What belongs to the first of them. */
+  /** The record of the first of them. */
   readonly record: ValueRecord | undefined;
-  /** Fields of the request: of names, those are better of which such fields are known. */
+  /** Fields of the request: a name fits better if its records have these fields. */
   readonly fields: ReadonlySet<string>;
 }
 
-/** Fields of requests that take the value of a field of another name. */
+/** Fields of requests that use the value of a field with another name. */
 const sameAs: Readonly<Record<string, string>> = {
   client_id: 'principal_id',
   client_secret: 'secret_text',
@@ -41,13 +41,13 @@ const sameAs: Readonly<Record<string, string>> = {
   page_token: 'next_page_token',
 };
 
-/** A field, and what remains of its name without its first words: `source_key_version`, `key_version`, `version`. */
+/** A field name, and its ends without the first words: `source_key_version`, `key_version`, `version`. */
 export const meaningsOf = (field: string): readonly string[] => {
   const words = (sameAs[field] ?? field).split('_');
   return words.map((_, n) => words.slice(n).join('_'));
 };
 
-/** The value of a record that a field takes, by the longest end of the field's name that the record has. */
+/** The value of a record for a field, by the longest end of the field's name that the record has. */
 export const valueIn = (record: ValueRecord | undefined, field: string): Value | undefined => {
   for (const meaning of record === undefined ? [] : meaningsOf(field)) {
     const held = record?.find((one) => one.field === meaning);
@@ -59,21 +59,21 @@ export const valueIn = (record: ValueRecord | undefined, field: string): Value |
 /** `disk_encryption_set`, `diskEncryptionSets` and `DiskEncryptionSet` are one kind. */
 const kindOf = (text: string): string => text.replaceAll('_', '').toLowerCase().replace(/s$/, '');
 
-/** How names of resources begin; a state such as "PowerState/running" names none. */
+/** Prefixes of resource names. A state such as "PowerState/running" is not a name. */
 const ROOTS =
   /^(subscriptions|tenants|vaults|principals|roles|roleAssignments|signingKeys|consumers|replicas|parkedFacts|leases)$/;
 
-/** The kinds of resource a name has: `vaults/v/keys/k` is a key. Empty for a text that names nothing. */
+/** The kinds of resource in a name: `vaults/v/keys/k` is a key. Empty for a text that is not a name. */
 const resourceKind = (value: string): string | undefined => {
   const segments = value.split('/');
   if (segments.length < 2 || segments.length % 2 !== 0 || !ROOTS.test(segments[0] ?? '')) return undefined;
   const kind = kindOf(segments.at(-2) ?? '');
   if (kind === 'version') return 'keyversion';
-  // As the scope of a role a vault is below its resource group; everywhere else its name begins with it.
+  // As the scope of a role a vault is below its resource group; everywhere else its name starts with it.
   return kind === 'vault' && segments.length > 2 ? 'vaultscope' : kind;
 };
 
-/** The kinds of resources whose names are described in a text. */
+/** The kinds of resources whose names a text describes. */
 const kindsDescribed = (text: string): readonly string[] =>
   [...text.matchAll(/[a-zA-Z]+\/\{[^ ,;:`]*\}/g)].flatMap(([pattern]) => {
     return resourceKind(pattern.replaceAll(/\{[^}]*\}/g, 'x')) ?? [];
@@ -85,7 +85,7 @@ const placeOf = (name: string): string => {
   return segments.slice(0, segments[0] === 'subscriptions' ? 4 : 2).join('/');
 };
 
-/** A newer value is chosen more often, unless older ones are meant. */
+/** Newer values are chosen more often, unless older ones are requested. */
 const pickFrom = <Item>(values: readonly Item[], aim: Aim, random: SeededRandom): Item | undefined => {
   const { length } = values;
   if (aim === 'older') return length === 0 ? undefined : random.pick(values);
@@ -117,7 +117,7 @@ const valueLists = <Item>(max: number) => {
   };
 };
 
-/** Removes what was added first. */
+/** Removes the oldest entries. */
 const limit = (map: Map<string, unknown>, max: number): void => {
   for (const key of map.keys()) {
     if (map.size <= max) return;
@@ -130,8 +130,8 @@ const shared = (record: ValueRecord, fields: ReadonlySet<string>): number =>
   new Set(record.map(({ field }) => field).filter((field) => fields.has(field))).size;
 
 /**
- * Texts and bytes that the cloud knows: names of resources, etags, page tokens, wrapped keys. The fuzzer puts them into requests,
- * so that requests pass the first checks. Responses fill it.
+ * Texts and bytes from responses: names of resources, etags, page tokens, wrapped keys. The fuzzer puts them into requests, so that
+ * requests pass the first checks.
  */
 export class KnownValues {
   readonly #byField = valueLists<string>(KEPT_MAX);
@@ -141,9 +141,9 @@ export class KnownValues {
   /** Name → fields of a record → the newest record with these fields. */
   readonly #recordsByName = new Map<string, Map<string, ValueRecord>>();
   #spared: ReadonlySet<string> = new Set();
-  /** Places known before the spared ones. */
+  /** Places that were known before the spared ones. */
   #older: ReadonlySet<string> = new Set();
-  /** Method and field → the kind of resource it takes. */
+  /** Method and field → the kind of resource that the field accepts. */
   readonly #kindsWanted = new Map<string, string>();
 
   /** Adds a text under its field and under the kind of resource it names. */
@@ -172,21 +172,21 @@ export class KnownValues {
     limit(this.#recordsByName, NAMES_MAX);
   }
 
-  /** Learns from a refusal what a field of that method takes: "name must look like vaults/{vault}/keys/{key}, …". */
+  /** Learns from a refusal what a field of that method accepts: "name must look like vaults/{vault}/keys/{key}, …". */
   learnPattern(path: string, details: string): void {
     const [, field, pattern] = /(\w+)(?:\[\d+\])? must look like (\S+),/.exec(details) ?? [];
     const kind = pattern === undefined ? undefined : resourceKind(pattern.replaceAll(/[{}]/g, ''));
     if (field !== undefined && kind !== undefined) this.#kindsWanted.set(`${path} ${field}`, kind);
   }
 
-  /** Removes a name and everything below it; it is known as deleted until it is purged or recovered. */
+  /** Removes a name and everything below it. The name counts as deleted until it is purged or recovered. */
   deleted(name: string): void {
     this.#forget((value) => value === name || value.startsWith(`${name}/`));
     const kind = resourceKind(name);
     if (kind !== undefined) this.#deletedByKind.add(kind, name);
   }
 
-  /** Requests that aim at older resources do not touch these places (resource groups, vaults) and later ones. */
+  /** Requests that use older values do not use these places (resource groups, vaults) and later ones. */
   spare(names: readonly string[]): void {
     this.#spared = new Set(names.map(placeOf));
     const all = this.#byKind.keys().flatMap((kind) => this.#byKind.of(kind).map(placeOf));
@@ -216,13 +216,13 @@ export class KnownValues {
     const own = meaningsOf(field).map(kindOf).find(this.#byField.has);
     const isGeneral = ['name', 'parent', 'scope', 'resource'].includes(kindOf(field));
     if (own !== undefined && !isGeneral) return pickFrom(this.#byField.of(own), aim, random);
-    // Nothing fits a field that no response has.
+    // No value fits a field that no response has.
     if (!isGeneral && this.#kindFor(wanted, random) === undefined) return undefined;
     const kinds = this.#byKind.keys();
     return kinds.length === 0 ? undefined : pickFrom(this.#byKind.of(random.pick(kinds)), aim, random);
   }
 
-  /** Of the records with this text, and another one, the one with the most of these fields. */
+  /** Among the records with this text (and `other`), the one with the most of these fields. */
   recordWith(text: string, fields: ReadonlySet<string>, other?: ValueRecord): ValueRecord | undefined {
     const size = (record: ValueRecord | undefined): number => (record === undefined ? -1 : shared(record, fields));
     const best = [...(this.#recordsByName.get(text)?.values() ?? [])].reduce<ValueRecord | undefined>(
@@ -243,7 +243,7 @@ export class KnownValues {
     return key === undefined ? undefined : pickFrom(this.#bytesByField.of(key), 'newer', random);
   }
 
-  /** The kind of resource that a field takes, by the contract, a refusal, or the names of the field and the method. */
+  /** The kind of resource that a field accepts, by the contract, a refusal, or the names of the field and the method. */
   #kindFor({ field, comment, path }: Wanted, random: SeededRandom): string | undefined {
     const described = kindsDescribed(comment);
     if (described.length > 0 && random.chance(0.95)) return random.pick(described);
@@ -261,7 +261,7 @@ export class KnownValues {
     return random.chance(0.8) ? named[0] : random.pick(named);
   }
 
-  /** Of a few names the one with the most fields of the request known. */
+  /** Among a few names, the one whose records have the most fields of the request. */
   #bestOf(names: readonly string[], { aim, fields }: Wanted, random: SeededRandom): string | undefined {
     const few = Array.from({ length: random.chance(0.6) ? 4 : 1 }, () => pickFrom(names, aim, random));
     const value = (name: string | undefined): number => shared((name && this.recordWith(name, fields)) || [], fields);
@@ -278,7 +278,7 @@ export class KnownValues {
     );
     if (alongside.length > 0 && random.chance(0.75)) return random.pick(alongside);
     const all = this.#byKind.of(kind).filter((name) => aim !== 'older' || this.#older.has(placeOf(name)));
-    // Spared places are complete: a request without a name yet is often about them.
+    // Spared places are complete, so a request without a name yet often uses one.
     const places = chosen.length > 0 ? new Set(chosen.map(placeOf)) : this.#spared;
     const near = all.filter((name) => places.has(placeOf(name)));
     return this.#bestOf(near.length > 0 && random.chance(chosen.length > 0 ? 0.85 : 0.4) ? near : all, wanted, random);

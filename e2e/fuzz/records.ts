@@ -1,9 +1,9 @@
 import type { ReflectMessage } from '@bufbuild/protobuf/reflect';
 
-/** What a field can hold apart from other messages. */
+/** The value of a field that is not a message. */
 export type Value = string | number | bigint | boolean | Uint8Array;
 
-/** A field of a message with its value, wherever it is in the message. */
+/** A field of a message with its value, at any depth. */
 export interface Held {
   /** `key_version`. */
   readonly field: string;
@@ -17,8 +17,8 @@ export type ValueRecord = readonly Held[];
 const TEXT_MAX = 1_000;
 
 /**
- * All values of a message and of the messages in it. Of a message that names a protected principal no text is taken, so that
- * no request of the fuzzer names it.
+ * All values of a message and of the messages in it. A message that names a protected principal gives no texts, so that
+ * no request of the fuzzer names that principal.
  */
 export const valuesOf = (message: ReflectMessage, protectedIds: readonly string[] = []): readonly Held[] => {
   const own: Held[] = [];
@@ -45,7 +45,7 @@ const isText = (value: Value): value is string => typeof value === 'string';
 
 /**
  * The records of a request and its response: one for each item of a list, otherwise a single one.
- * @param request undefined where its values do not belong to those of the response any more
+ * @param request undefined if its values no longer belong to those of the response
  */
 export const recordsOf = (
   request: ReflectMessage | undefined,
@@ -61,7 +61,7 @@ export const recordsOf = (
   if (items.length > 0) return items;
   const answered = valuesOf(answer, protectedIds);
   const isAnsweredName = answered.some(({ field }) => field === 'name');
-  // The name of the response counts where the request has another one: a vault's for a key, for example.
+  // The name of the response counts if the request has another one: that of a vault for a key, for example.
   const asked = request === undefined ? [] : valuesOf(request, protectedIds);
   return [[...asked.filter(({ field }) => field !== 'name' || !isAnsweredName), ...answered]];
 };

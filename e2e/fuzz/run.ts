@@ -45,7 +45,7 @@ runCommand(async (scope) => {
     removeServer(data);
     rmSync(folder, { recursive: true, force: true });
   });
-  // Own servers: data in given ones belongs to others.
+  // Uses own servers, because data in given ones belongs to others.
   const { DATABASE_URL: _, NATS_URL: __, ...env } = process.env;
   const crashes: string[] = [];
   const onCrash = ({ name, message, restart }: Crash): void => {
@@ -78,13 +78,13 @@ runCommand(async (scope) => {
   return { exitCode: isGood ? 0 : 1, lastLine };
 });
 
-/** At most so many samples as are shown, at even distances, the last included. */
+/** Reduces samples to the number that is shown, evenly spaced, including the last. */
 function thinned(samples: readonly MemorySample[]): readonly MemorySample[] {
   const step = Math.ceil(samples.length / SHOWN_SAMPLES);
   return samples.filter((_, n) => (samples.length - 1 - n) % step === 0);
 }
 
-/** @throws LauncherError naming what cannot be used */
+/** @throws LauncherError that names the invalid option */
 function wholeNumber(flag: string, text: string, max: number): number {
   const value = Number(text);
   if (/^\d{1,10}$/.test(text) && value <= max) return value;

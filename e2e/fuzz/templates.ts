@@ -3,13 +3,13 @@ import { type ReflectMessage, reflect } from '@bufbuild/protobuf/reflect';
 import type { SeededRandom } from '@interlock/runtime';
 import { fill, type Source, wellFormed } from './messages.ts';
 
-/** Requests kept of a method: newer ones name what is still there. */
+/** How many requests of a method are kept. Newer ones name resources that still exist. */
 const KEPT_MAX = 8;
 
 /** The messages of a request, as bytes. */
 type Request = readonly Uint8Array[];
 
-/** Requests that were answered with OK. Changed in a few places they reach what a request made from nothing rarely reaches. */
+/** Successful requests. With a few changes they reach code that a generated request rarely reaches. */
 export interface Templates {
   succeeded(path: string, request: Request): void;
   /** One of the requests of that method; undefined if none succeeded. */
@@ -34,7 +34,7 @@ export const openTemplates = (): Templates => {
 };
 
 /**
- * Makes the messages of a request: from a template with one to three fields changed, or from nothing.
+ * Makes the messages of a request: from a template with one to three changed fields, or from scratch.
  * Of a stream only the first message has messages in it, as a header.
  */
 export const messagesOf = (
@@ -62,7 +62,7 @@ export const messagesOf = (
 export const encoded = ({ input }: DescMethod, messages: readonly ReflectMessage[]): Request =>
   messages.map(({ message }) => toBinary(input, message));
 
-/** A field of a message, or of one in it. */
+/** A field of a message, or of a message in it. */
 interface Place {
   readonly message: ReflectMessage;
   readonly field: DescField;
@@ -75,7 +75,7 @@ const placesOf = (message: ReflectMessage, depth: number): readonly Place[] =>
     ...(field.fieldKind === 'message' && message.isSet(field) ? placesOf(message.get(field), depth + 1) : []),
   ]);
 
-/** Changes one to three fields. What makes the request another one than the template is often changed besides. */
+/** Changes one to three fields. Often it also replaces the ids of the resources to create. */
 const change = (messages: readonly ReflectMessage[], source: Source): void => {
   const { random } = source;
   const places = messages.flatMap((message) => placesOf(message, 0));

@@ -1,8 +1,8 @@
-/** As many of each service are worth reading after something went wrong. */
+/** How many errors of each service are shown after a failure. */
 const linesMax = 5;
 const lettersMax = 1_200;
 
-/** The newest errors in a log of JSON lines, oldest first, each cut where it becomes a book. Other lines are none. */
+/** The newest errors in a log of JSON lines, oldest first, each cut to a readable length. Other lines do not count. */
 export const errorLines = (log: string): readonly string[] =>
   log
     .split('\n')

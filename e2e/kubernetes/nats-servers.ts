@@ -16,7 +16,7 @@ type UntilPrinted = (text: string) => Promise<void>;
 interface Server {
   readonly child: ChildProcess;
   readonly untilPrinted: UntilPrinted;
-  /** Everything it has printed. */
+  /** Its whole output so far. */
   readonly output: () => string;
 }
 
@@ -24,7 +24,7 @@ interface Server {
 const serverCount = 3;
 /** Limit for the servers to form a cluster: a second or two on an idle machine. */
 const clusterMs = 45_000;
-/** Limit for the leader to see a server that is back: a heartbeat is a second. */
+/** How long the leader may take to see a restarted server, in milliseconds: a heartbeat takes a second. */
 const seenMs = 20_000;
 const startsMax = 3;
 
@@ -32,8 +32,8 @@ const startsMax = 3;
  * Starts `nats-server` (or `NATS_SERVER`) three times with the rendered ConfigMap `nats-config`: authorization, TLS, cluster.
  * Only ports, folders and names of pods are replaced.
  *
- * On a busy machine a server may miss the cluster until it is restarted (docs/operations.md), and a free port may be taken
- * meanwhile. Tests are not about that, so such servers are started again.
+ * On a busy machine a server may not join the cluster until it is restarted (docs/operations.md), and another process may take
+ * a free port. Tests do not check that, so such servers are started again.
  * @param folder for their files
  * @throws Error with the output of the servers
  */
@@ -46,7 +46,7 @@ export const startOverlayNats = async (
     objects.find(({ kind, metadata }) => kind === 'ConfigMap' && metadata.name === 'nats-config') ?? {};
   const failures: unknown[] = [];
   for (let starts = 1; starts <= startsMax; starts += 1) {
-    // Ports of one more, for an intruder.
+    // The ports of one more server, for an intruder.
     const ports = await freePorts(3 * (serverCount + 1));
     const nats = new OverlayNats(data, join(folder, `start-${starts}`), authority, ports);
     try {
@@ -120,7 +120,7 @@ export class OverlayNats {
     return next.certificate.serialNumber.toUpperCase();
   }
 
-  /** Changes the rendered authorization and has every server reload; users whose permissions change reconnect. */
+  /** Changes the rendered authorization and makes every server reload. Users whose permissions change reconnect. */
   async authorize(change: (rendered: string) => string): Promise<void> {
     const name = 'authorization.conf';
     for (let number = 0; number < serverCount; number += 1)
@@ -128,7 +128,7 @@ export class OverlayNats {
     await this.#reload();
   }
 
-  /** Has one more server try to join the cluster with another certificate, until it prints that text. */
+  /** Starts one more server that tries to join the cluster with another certificate, until it prints that text. */
   async intrude(pair: Pair, text: string): Promise<void> {
     const tls = join(this.#folder, 'intruder');
     await this.#writeCertificate(pair, tls);
@@ -140,7 +140,7 @@ export class OverlayNats {
     }
   }
 
-  /** Ends the last server. @returns starts it again, until the leader sees it */
+  /** Ends the last server. @returns a function that restarts it and waits until the leader sees it */
   async loseOne(): Promise<() => Promise<void>> {
     const last = serverCount - 1;
     const [lost] = this.#servers.splice(last, 1);
@@ -156,8 +156,8 @@ export class OverlayNats {
           await until('the leader sees the server that is back', () => this.#isSeen(last, startedMs), seenMs);
           return;
         } catch (error) {
-          // nats-server 2.10.27 sometimes follows the leader after a restart while the leader never sees it. Only another
-          // restart ends that (docs/operations.md, StreamCopiesMissing); tests are not about it.
+          // nats-server 2.10.27 sometimes follows the leader after a restart, but the leader never sees it. Only another
+          // restart corrects that (docs/operations.md, StreamCopiesMissing). Tests do not check it.
           if (starts === startsMax)
             throw new Error(`nats-${last} did not come back: ${back.output()}`, { cause: error });
           this.#servers.pop();
@@ -221,7 +221,7 @@ export class OverlayNats {
 
   /** Whether the leader has seen a server since it started. */
   async #isSeen(number: number, startedMs: number): Promise<boolean> {
-    // Taken before the requests: what the leader saw of the ended server is longer ago.
+    // Taken before the requests: the leader saw the ended server longer ago than this.
     const agoMaxNanos = (performance.now() - startedMs) * 1e6;
     return (await this.#views()).some(({ replicas = [] }) =>
       replicas.some(({ name, active }) => name === `nats-${number}` && active > 0 && active < agoMaxNanos),
@@ -229,11 +229,11 @@ export class OverlayNats {
   }
 }
 
-/** How one server sees the metadata group. */
+/** One server's view of the metadata group. */
 interface ClusterView {
   readonly leader?: string;
   readonly cluster_size?: number;
-  /** Of the leader: the other servers, and how long ago it saw each, in nanoseconds; 0: never. */
+  /** From the leader: the other servers, and how long ago it saw each, in nanoseconds; 0: never. */
   readonly replicas?: readonly { readonly name: string; readonly active: number }[];
 }
 

@@ -1,10 +1,10 @@
 import { selects } from './references.ts';
 import type { KubernetesObject, Labels, Peer, PolicyPort } from './render.ts';
 
-/** One end of a connection: a pod with these labels in a namespace, or something outside of the cluster's pods. */
+/** One end of a connection: a pod with these labels in a namespace, or an address outside of the cluster's pods. */
 export interface Place {
   readonly labels: Labels;
-  /** By default the one of the overlay. */
+  /** By default the namespace of the overlay. */
   readonly namespace?: string;
   /** No pod: the API server, an object store. Only a rule without peers means it. */
   readonly isOutside?: boolean;
@@ -13,9 +13,9 @@ export interface Place {
 const ownNamespace = 'interlock';
 
 /**
- * Whether the policies of an overlay let a connection through, as a network plugin would decide it: the sender's must let it
- * out, the receiver's must let it in. Pods of another namespace are bound by no policy here.
- * @returns in which direction nothing lets it through
+ * Whether the policies of an overlay allow a connection, as a network plugin decides it: those of the sender must allow
+ * it to leave, those of the receiver must allow it to enter. No policy here applies to pods of another namespace.
+ * @returns the directions in which no policy allows it
  */
 export const blocked = (
   objects: readonly KubernetesObject[],
@@ -59,7 +59,7 @@ const isPeer = (
   });
 };
 
-/** Labels of namespaces beside their names. */
+/** Labels of namespaces in addition to their names. */
 const namespaceLabels: Readonly<Record<string, Labels>> = {
   callers: { 'interlock.example.com/clients': 'true' },
   colleagues: { 'platform.example/interlock-clients': 'true' },

@@ -17,27 +17,27 @@ export interface PodCloud {
   readonly services: Map<StoreOwner, RunningPod>;
   /** Every pod that runs now, by its part; the services are among them. */
   readonly running: Map<string, RunningPod>;
-  /** From the first service started to the last one ready, in milliseconds. */
+  /** From the start of the first service until the last one is ready, in milliseconds. */
   readonly readyMs: number;
   /** The pod of a workload of the overlay, or of another manifest. */
   pod(workload: KubernetesObject): RunnablePod;
   /** The workload of a service in the overlay. */
   workload(name: string): KubernetesObject;
-  /** Where the content of a claim lies on this machine. */
+  /** The folder with the content of a claim on this machine. */
   volumeFolder(claim: string): Promise<string>;
   stop(): Promise<void>;
 }
 
 const namespace = 'interlock';
-/** How long a pod may take to be ready: what its startup probe allows. */
+/** How long a pod may take to be ready, in milliseconds: the limit of its startup probe. */
 const READY_MS = 180_000;
 
 /**
  * Starts the `local` overlay: Postgres, NATS, the five services and the gateway, with Secrets as the setup Job makes them.
- * Without collector and Jaeger, of which there is no image here; services lose nothing but spans by that.
+ * Without collector and Jaeger, because there is no image of them here; only spans are lost.
  * @param folder for Secrets, manifests and logs
  * @param overlay `chaos`: pods share a process namespace, so that experiments can stop processes
- * @throws LauncherError naming what is missing, or the pod that did not become ready with the end of its log
+ * @throws LauncherError that names what is missing, or the pod that did not become ready with the end of its log
  */
 export const startPodCloud = async (
   id: string,
@@ -98,7 +98,7 @@ export const startPodCloud = async (
   }
 };
 
-/** Plays the Job that creates the streams until its end. @throws LauncherError with its log when it fails */
+/** Runs the Job that creates the streams to its end. @throws LauncherError with its log if it fails */
 const createStreams = async (podman: Podman, pod: RunnablePod): Promise<void> => {
   const running = await podman.play(pod);
   const lines: string[] = [];

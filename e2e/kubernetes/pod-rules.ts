@@ -1,11 +1,11 @@
 import type { Container, KubernetesObject, PodSpec } from './render.ts';
 
-/** Variables that may hold a secret by their name. Paths of files do not. */
+/** Variables whose name suggests a secret. Paths of files do not count. */
 const secretName = /(PASSWORD|SECRET|TOKEN|CREDENTIAL|PRIVATE|API_KEY)(?!.*_FILE$)/;
 
 /**
- * What is wrong with the pods of a workload by the rules of the project and of PodSecurity `restricted`: not root, nothing
- * more than it needs, limits, a probe of each kind, an image that says what it is, no secret in plain text.
+ * Violations of the project's rules and of PodSecurity `restricted` by the pods of a workload: not root, no unneeded
+ * privilege, limits, a probe of each kind, an image with a version, no secret in plain text.
  */
 export const podProblems = ({ kind, metadata, spec }: KubernetesObject): readonly string[] => {
   const pod = spec.template.spec;
@@ -57,7 +57,7 @@ const containerProblems = (container: Container, isJob: boolean): readonly strin
     ...problem(securityContext.allowPrivilegeEscalation !== false, 'may gain privileges'),
     ...problem(securityContext.readOnlyRootFilesystem !== true, 'may write to its root'),
     ...problem(!capabilities?.drop?.includes('ALL') || (capabilities.add ?? []).length > 0, 'keeps capabilities'),
-    // A pod that serves nothing has no probe: its end is watched.
+    // A pod that serves nothing has no probe: Kubernetes watches its end.
     ...(isJob || container.ports === undefined
       ? []
       : (['startupProbe', 'livenessProbe', 'readinessProbe'] as const).flatMap((probe) =>

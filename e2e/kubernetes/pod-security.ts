@@ -1,6 +1,6 @@
 import type { PodSpec } from './render.ts';
 
-/** Any field of a pod, present or not: the admission plugin looks at ones no manifest of ours has. */
+/** Any field of a pod: the admission plugin checks fields that no manifest of ours has. */
 type Fields = Readonly<Record<string, unknown>>;
 
 const fields = (value: unknown): Fields => (typeof value === 'object' && value !== null ? (value as Fields) : {});
@@ -8,7 +8,7 @@ const list = (value: unknown): readonly Fields[] => (Array.isArray(value) ? valu
 const at = (value: unknown, path: string): unknown =>
   path.split('.').reduce<unknown>((inner, field) => fields(inner)[field], value);
 
-/** Kinds of volumes the profile takes. */
+/** Kinds of volumes that the profile allows. */
 const volumeTypes = new Set([
   'configMap',
   'csi',
@@ -44,8 +44,8 @@ const safeSysctls = new Set([
 ]);
 
 /**
- * What the admission plugin of a namespace with `pod-security.kubernetes.io/enforce: restricted` refuses a pod for, control by
- * control of the Pod Security Standards as Kubernetes 1.34 has them.
+ * The controls for which the admission plugin of a namespace with `pod-security.kubernetes.io/enforce: restricted` refuses a pod,
+ * by the Pod Security Standards of Kubernetes 1.34.
  */
 export const restrictedProblems = (spec: PodSpec): readonly string[] => {
   const pod = fields(spec);

@@ -4,13 +4,13 @@ import { type Forwarder, startForwarder } from './forwarder.ts';
 import { type PodCloud, untilReady } from './pod-cloud.ts';
 import type { RunningPod } from './podman.ts';
 
-/** What an API server would know of a workload. */
+/** What an API server knows about a workload. */
 interface Workload {
   replicas: number;
   readonly annotations: Record<string, string>;
 }
 
-/** What kubectl does to the pods of a cloud that podman runs: the commands that experiments need, and no network policies. */
+/** A kubectl for the pods of a cloud that podman runs: the commands that experiments need, and no network policies. */
 export const podmanKubectl = (cloud: PodCloud): Kubectl => {
   const pods = new PodmanPods(cloud);
   const keepForward: Kubectl['keepForward'] = (target, port) => pods.forward(target.replace(/^.*\//, ''), port);

@@ -7,11 +7,11 @@ import { stringify } from 'yaml';
 import { isOnPath, runProgram } from '../../deploy/images/builder.ts';
 import type { Manifest, RunnablePod } from './pods.ts';
 
-/** Containers of one run, under a network and names of its own. */
+/** Containers of one run, under their own network and names. */
 export interface Podman {
-  /** Starts a pod. `suffix` sets a second instance apart, as a rolling update has it for a moment. */
+  /** Starts a pod. `suffix` names a second instance, which exists for a moment in a rolling update. */
   play(pod: RunnablePod, suffix?: string): Promise<RunningPod>;
-  /** Where the content of a claim of this run lies on this machine. */
+  /** The folder with the content of a claim of this run on this machine. */
   volumeFolder(claim: string): Promise<string>;
   /** Removes every pod, volume and the network of this run. */
   removeAll(): Promise<void>;
@@ -33,16 +33,16 @@ export interface RunningPod {
   exec(command: readonly string[]): Promise<string>;
   /** Passes each line the container prints to `line` until it ends. @returns its exit code */
   follow(line: (text: string) => void): Promise<number>;
-  /** What it printed up to now. */
+  /** Its output so far. */
   logs(): Promise<string>;
-  /** Takes it away with its names; its volumes stay. */
+  /** Removes the pod and its names; its volumes stay. */
   remove(): Promise<void>;
 }
 
 type Run = (...args: readonly string[]) => Promise<string>;
 
 /**
- * podman for one run. Needs root, and the limits of this process: a container may not have more than its parent.
+ * podman for one run. It needs root, and limits not above those of this process.
  * @param folder for configuration and manifests
  * @throws LauncherError if podman is missing
  */
@@ -138,7 +138,7 @@ const scoped = (object: Manifest, id: string, podName: string): Manifest =>
     ),
   );
 
-/** runc, because crun wants a newer kernel interface than some test machines have; limits no higher than our own. */
+/** runc, because crun needs a newer kernel interface than some test machines have; limits no higher than those of this process. */
 const containersConf = async (env: NodeJS.ProcessEnv): Promise<string> => {
   const hard = async (flag: string): Promise<string> =>
     (await runProgram('sh', ['-c', `ulimit -H${flag}`], env)).trim();

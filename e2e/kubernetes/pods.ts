@@ -3,19 +3,19 @@ import { join } from 'node:path';
 import type { Container, KubernetesObject, PodSpec, Variable, Volume } from './render.ts';
 
 /**
- * Pods as podman can run them, made from what a cluster would make pods of. podman plays the part of kubelet and container
- * runtime; what a control plane adds is done here, and only that:
+ * Pods that podman can run, made from the manifests of a cluster. podman acts as kubelet and container runtime. What a
+ * control plane adds is done here, and nothing else:
  *
  * - the pod of a Deployment or StatefulSet (one replica), with the claims of its templates;
- * - Secret volumes as a kubelet lays them out for a pod with `fsGroup`: root's, the group's to read;
- * - the values of `$(NAME)` in variables, and the fields of the pod they refer to;
- * - the names a pod has through its Service.
+ * - Secret volumes as a kubelet writes them for a pod with `fsGroup`: owned by root, readable by the group;
+ * - the values of `$(NAME)` in variables, and the fields of the pod to which they refer;
+ * - the names of a pod through its Service.
  */
 export interface RunnablePod {
   readonly name: string;
   /** Further DNS names. */
   readonly aliases: readonly string[];
-  /** What is given to `podman kube play`: the ConfigMaps and claims the pod needs, then the pod. */
+  /** The input of `podman kube play`: the ConfigMaps and claims that the pod needs, then the pod. */
   readonly objects: readonly Manifest[];
 }
 
@@ -26,18 +26,18 @@ export interface Manifest {
   readonly metadata: { readonly name: string; readonly labels?: object; readonly annotations?: object };
 }
 
-/** What pods are made of. */
+/** What is needed to make pods. */
 export interface Cluster {
   readonly objects: readonly KubernetesObject[];
   readonly secrets: ReadonlyMap<string, Readonly<Record<string, string>>>;
   /** Folder for the content of Secrets. */
   readonly folder: string;
   readonly namespace: string;
-  /** Gives a file of root's to a group. */
+  /** Gives a file of root to a group. */
   readonly give: (file: string, group: number) => void;
 }
 
-/** The pod of a workload, or of a Job. @throws Error naming what the cluster does not have */
+/** The pod of a workload, or of a Job. @throws Error that names what the cluster lacks */
 export const podOf = (workload: KubernetesObject, cluster: Cluster): RunnablePod => {
   const { name } = workload.metadata;
   const template = workload.spec.template;
@@ -47,7 +47,7 @@ export const podOf = (workload: KubernetesObject, cluster: Cluster): RunnablePod
   const group = fsGroup ?? runAsGroup ?? 0;
   const claims = isStateful ? (workload.spec.volumeClaimTemplates ?? []) : [];
   const volumes: readonly Volume[] = [
-    // podman's own would be root's; a kubelet's are the group's to write.
+    // podman's own volume would belong to root; a kubelet's is writable for the group.
     ...(template.spec.volumes ?? []).map((volume) =>
       volume.emptyDir === undefined
         ? volume
@@ -78,7 +78,7 @@ export const podOf = (workload: KubernetesObject, cluster: Cluster): RunnablePod
         .filter(({ name }) => name !== 'exporter')
         .map((container) => ({
           ...withoutProbes(container),
-          // What it requests is the scheduler's to find a node by; podman would take it for its share of this machine.
+          // The scheduler uses requests to find a node. podman would reserve them on this machine.
           resources: { limits: container.resources?.limits ?? {} },
           env: resolved(container.env ?? [], { podName, cluster }),
         })),
@@ -97,7 +97,7 @@ export const podOf = (workload: KubernetesObject, cluster: Cluster): RunnablePod
   };
 };
 
-/** What is a scheduler's and an API server's, not a kubelet's. */
+/** Removes what a scheduler or an API server uses, but not a kubelet. */
 const withoutCluster = ({ serviceAccountName: _account, topologySpreadConstraints: _spread, ...spec }: PodSpec) => spec;
 
 /** podman runs probes through systemd, which a test host may not have; run.ts calls them from outside. */
@@ -141,7 +141,7 @@ const laidOut = ({ name, secret }: Volume, group: number, cluster: Cluster): Rea
   return { name, hostPath: { path, type: 'Directory' } };
 };
 
-/** A claim whose volume belongs to the pod's user and group: what `fsGroup` does to a volume in a cluster. */
+/** A claim whose volume belongs to the pod's user and group, as `fsGroup` does in a cluster. */
 const claimOf = (name: string, group: number, user: number): Manifest & { readonly spec: object } => ({
   apiVersion: 'v1',
   kind: 'PersistentVolumeClaim',
@@ -152,7 +152,7 @@ const claimOf = (name: string, group: number, user: number): Manifest & { readon
   spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Gi' } } },
 });
 
-/** Variables with their values: in order, because one may be made of those before it. */
+/** Variables with their values, in order, because one may refer to those before it. */
 const resolved = (
   variables: readonly Variable[],
   { podName, cluster }: { readonly podName: string; readonly cluster: Cluster },

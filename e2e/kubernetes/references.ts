@@ -1,6 +1,6 @@
 import type { Container, KubernetesObject, Labels, PodSelector, PodTemplate } from './render.ts';
 
-/** What makes pods. */
+/** Objects that create pods. */
 export const workloadsIn = (objects: readonly KubernetesObject[]): readonly KubernetesObject[] =>
   objects.filter(({ kind }) => ['Deployment', 'StatefulSet', 'Job'].includes(kind));
 
@@ -16,9 +16,9 @@ export const selects = (selector: PodSelector | undefined, labels: Labels): bool
   );
 
 /**
- * What refers to something that is not there: selectors without a pod, targets without a workload, volumes and variables
- * without their ConfigMap, claim or account. A cluster accepts all that and then does not start.
- * @param external names of Secrets that are made by something else
+ * References to missing objects: selectors without a pod, targets without a workload, volumes and variables without their
+ * ConfigMap, claim or account. A cluster accepts all of these and then does not start.
+ * @param external names of Secrets that something else creates
  */
 export const danglingIn = (objects: readonly KubernetesObject[], external: ReadonlySet<string>): readonly string[] => {
   const workloads = workloadsIn(objects);
@@ -45,7 +45,7 @@ export const danglingIn = (objects: readonly KubernetesObject[], external: Reado
         const ports = templates
           .filter(({ metadata: { labels } }) => selects({ matchLabels: spec.selector ?? {} }, labels))
           .flatMap(({ spec: { containers } }) => containers.flatMap((container) => container.ports ?? []));
-        // The rehearsal's pod is made by a Job that is no part of an overlay.
+        // A Job that is not part of an overlay creates the rehearsal's pod.
         if (spec.selector?.['app.kubernetes.io/name'] === 'rehearsal') break;
         for (const { targetPort } of spec.ports ?? [])
           want(
@@ -62,7 +62,7 @@ export const danglingIn = (objects: readonly KubernetesObject[], external: Reado
         want(isSomePod(spec.selector), `${of}: it protects no pod`);
         break;
       case 'NetworkPolicy': {
-        // Made by Jobs that are no part of an overlay, by CloudNativePG and by Chaos Mesh.
+        // Created by Jobs that are not part of an overlay, by CloudNativePG and by Chaos Mesh.
         const outside = ['rehearsal', 'experimenter', 'postgres', 'workflow-tasks'];
         want(outside.includes(metadata.name) || isSomePod(spec.podSelector), `${of}: it means no pod`);
         break;
@@ -111,7 +111,7 @@ const danglingInTemplate = (
   return problems;
 };
 
-/** What the pods of workloads read and `sources` does not have: a ConfigMap, a Secret, or a key of one of them. */
+/** What the pods of workloads read and `sources` lacks: a ConfigMap, a Secret, or a key of one of them. */
 export const missingKeysIn = (
   workloads: readonly KubernetesObject[],
   sources: readonly Pick<KubernetesObject, 'kind' | 'metadata' | 'data'>[],
@@ -139,5 +139,5 @@ export const missingKeysIn = (
   return [...new Set(wanted)].filter((one) => !present.has(one));
 };
 
-/** A pod template of whatever kind: for rules that hold for all. */
+/** A pod template of any kind, for rules that apply to all. */
 export type { PodTemplate };

@@ -7,7 +7,7 @@ import { runProgram } from '../../deploy/images/builder.ts';
 /** Name and value of labels, or of annotations. */
 export type Labels = Readonly<Record<string, string>>;
 
-/** An object of Kubernetes, as much of its shape as is looked at here; schemas.ts checks all of it. */
+/** An object of Kubernetes, with the fields that are used here. schemas.ts checks all of it. */
 export interface KubernetesObject {
   readonly apiVersion: string;
   readonly kind: string;
@@ -83,7 +83,7 @@ export interface ServicePort {
   readonly appProtocol?: string;
 }
 
-/** Which pods: by labels, and by what a label may be. */
+/** Selects pods by labels and their allowed values. */
 export interface PodSelector {
   readonly matchLabels?: Labels;
   readonly matchExpressions?: readonly {
@@ -93,7 +93,7 @@ export interface PodSelector {
   }[];
 }
 
-/** Who may call, or be called. */
+/** The other end of an allowed connection. */
 export interface Peer {
   readonly podSelector?: PodSelector;
   readonly namespaceSelector?: PodSelector;
@@ -171,7 +171,7 @@ export interface Probe {
   readonly terminationGracePeriodSeconds?: number;
 }
 
-/** A variable of a container, or where its value comes from. */
+/** A variable of a container, or the source of its value. */
 export interface Variable {
   readonly name: string;
   readonly value?: string;
@@ -195,7 +195,7 @@ export interface Volume {
   readonly emptyDir?: object;
 }
 
-/** The overlays there are. */
+/** All overlays. */
 export const overlays = ['local', 'production', 'chaos', 'example'] as const;
 
 export type Overlay = (typeof overlays)[number];
@@ -204,7 +204,7 @@ export type Overlay = (typeof overlays)[number];
 export const hasKubectl = (): boolean =>
   (process.env.PATH ?? '').split(delimiter).some((folder) => existsSync(join(folder, 'kubectl')));
 
-/** Every object of an overlay, or of the base, as `kubectl kustomize` renders it. @throws LauncherError with kubectl's words */
+/** Every object of an overlay, or of the base, as `kubectl kustomize` renders it. @throws LauncherError with kubectl's message */
 export const render = async (overlay: Overlay | 'base'): Promise<readonly KubernetesObject[]> => {
   if (!hasKubectl()) {
     throw new LauncherError(

@@ -19,13 +19,13 @@ export interface RollingOutcome {
   readonly lastAckMs: number;
   /** From the disabled key to the last stopped machine. */
   readonly stoppedMs: number;
-  /** Operations of the other guests while stateless services were replaced; none failed. */
+  /** Operations of the other guests while stateless services were replaced. None failed. */
   readonly operations: number;
-  /** The disk host: from SIGTERM to its successor being ready, and the longest operation meanwhile; none failed. */
+  /** The disk host: from SIGTERM until its successor is ready, and the longest operation in that time. None failed. */
   readonly disk: { readonly goneMs: number; readonly longestMs: number; readonly operations: number };
 }
 
-/** What Kubernetes gives a pod to end (base/*.yaml), in seconds. */
+/** How long Kubernetes allows a pod to end (base/*.yaml), in seconds. */
 const GRACE_SECONDS = 45;
 /** `LEASE_TTL_MS`: no acknowledgement may come later after a loss. */
 const BOUND_MS = 60_000;
@@ -36,7 +36,7 @@ const stateless = ['identity', 'key-vault', 'disk-encryption-set'] as const;
 
 /**
  * Replaces identity, key-vault and disk-encryption-set as a rolling update does, while guests read and write, and disables a key
- * meanwhile. Then replaces disk and compute, which are hosts, with a gap: I/O of guests waits for the disk host, and machines
+ * during that. Then replaces disk and compute, which are hosts, with a gap: guest I/O waits for the disk host, and machines
  * stop with compute.
  * @throws AssertionError with the broken guarantee
  */
@@ -158,7 +158,7 @@ const rollCompute = async (roll: Roll): Promise<void> => {
 
 const isWrite = ({ op, ok }: Io): boolean => op === 'write' && ok;
 
-/** Stops a host before its successor starts: they share one volume. @returns how long it took to end */
+/** Stops a host before its successor starts, because they share one volume. @returns how long it took to end */
 const restartHost = async ({ cloud, forwarders }: Roll, name: 'disk' | 'compute'): Promise<number> => {
   const tookMs = await stopCleanly(name, podOf(cloud, name));
   const next = await cloud.podman.play(cloud.pod(cloud.workload(name)));

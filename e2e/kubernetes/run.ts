@@ -26,8 +26,8 @@ The first three unless one is named. Make the images first: npm run images. Post
 that name (e2e/kubernetes/stand-ins). The last line is JSON.`;
 
 /**
- * `npm run pods`: the images of this machine, started as containers from the rendered `local` overlay, with the rehearsal
- * played on them as its Job would be, and a rolling update. Ends with 0 when every rule and promise held.
+ * `npm run pods`: starts the images of this machine as containers from the rendered `local` overlay, runs the rehearsal
+ * on them as its Job does, and a rolling update. Exits with 0 if every rule and promise held.
  */
 runCommand(async (scope) => {
   const requests = process.argv.slice(2);
@@ -81,12 +81,12 @@ async function runExperimentThere(cloud: PodCloud, folder: string): Promise<stri
   return verdict.outcome;
 }
 
-/** What the services have to say about a rehearsal that failed: their pods, and their logs, are gone afterwards. */
+/** Prints the errors of the services after a failed rehearsal: their pods and logs are removed afterwards. */
 async function tellErrors({ services }: PodCloud): Promise<void> {
   for (const [name, { logs }] of services) for (const line of errorLines(await logs())) console.log(`${name}: ${line}`);
 }
 
-/** Runs the rehearsal's Job as a pod, which receives the services' spans in the collector's place. */
+/** Runs the rehearsal's Job as a pod, which receives the services' spans instead of the collector. */
 async function rehearseThere(cloud: PodCloud) {
   const [job] = objectsIn(readFileSync(join(repository, 'deploy/kubernetes/jobs/rehearsal.yaml'), 'utf8'));
   if (job === undefined) throw new Error('rehearsal.yaml holds no Job');

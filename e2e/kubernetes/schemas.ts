@@ -2,10 +2,10 @@ import { readFileSync } from 'node:fs';
 import { Ajv, type ValidateFunction } from 'ajv';
 import type { KubernetesObject } from './render.ts';
 
-/** What a model of kubernetes-models is: a class that checks what it is made of. */
+/** A model of kubernetes-models: a class that validates its data. */
 type Model = new (data: object) => { validate(): void };
 
-/** Packages with models of kinds that are not Kubernetes' own, by API group. */
+/** Packages with models of kinds outside of Kubernetes itself, by API group. */
 const packagesByGroup: Readonly<Record<string, string>> = {
   'cert-manager.io': '@kubernetes-models/cert-manager',
   'gateway.networking.k8s.io': '@kubernetes-models/gateway-api',
@@ -13,7 +13,7 @@ const packagesByGroup: Readonly<Record<string, string>> = {
   'monitoring.coreos.com': '@kubernetes-models/prometheus-operator',
 };
 
-/** Kinds of which no package has a model: JSON schemas of the parts used here, closed against everything else. */
+/** JSON schemas for kinds without a package: only the parts used here, and no other fields are allowed. */
 const ownSchemas: Readonly<Record<string, object>> = JSON.parse(
   readFileSync(new URL('custom-resources.schema.json', import.meta.url), 'utf8'),
 );
@@ -22,9 +22,9 @@ const ajv = new Ajv({ allErrors: true, strict: true, strictRequired: false });
 const compiled = new Map<string, ValidateFunction>();
 
 /**
- * What is wrong with an object: a field that is missing or of the wrong type, a field the kind does not have, or an
+ * The problems of an object: a missing field, a wrong type, a field that the kind does not have, or an
  * unknown kind. An API server with strict field validation refuses the same.
- * @returns problems in words; empty when there are none
+ * @returns problems as texts; empty if there are none
  */
 export const problemsOf = async (object: KubernetesObject): Promise<readonly string[]> => {
   const { apiVersion, kind } = object;
@@ -59,8 +59,8 @@ export const problemsOf = async (object: KubernetesObject): Promise<readonly str
 type Seen = ReadonlyMap<object, ReadonlySet<string>>;
 
 /**
- * The models let fields through that they do not know. But they are generated code that reads each field it knows by its
- * name, so what was never read is not known: the object is handed over wrapped, and reading is noted.
+ * The models accept fields that they do not know. But as generated code they read each field that they know by its
+ * name. So the object is wrapped and reads are recorded: a field that was never read is unknown.
  */
 const watch = (root: KubernetesObject): { readonly seen: Seen; readonly watched: object } => {
   const seen = new Map<object, Set<string>>();

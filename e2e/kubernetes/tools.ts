@@ -15,10 +15,10 @@ import { readBuild, versionLine } from '../../libs/host/src/build.ts';
  *
  * | | |
  * | --- | --- |
- * | `setup` | makes the Secrets of a new cloud in the namespace of its pod |
+ * | `setup` | creates the Secrets of a new cloud in the namespace of its pod |
  * | `secrets [namespace] [--certificates-exist]` | prints them as a list for `kubectl create -f -` instead |
  * | `streams` | creates the NATS stream of each service, or corrects it; ends once all have their copies |
- * | `rehearse` | rehearses on the cloud around it and prints the report at the end |
+ * | `rehearse` | rehearses on its cloud and prints the report at the end |
  * | `interlock …` | the command line |
  * | `--version` | prints name, version and revision |
  */

@@ -11,16 +11,16 @@ export interface Violation {
   readonly atMs: number;
 }
 
-/** Takes violations; the first one counts. */
+/** Collects violations; the first one counts. */
 export interface Findings {
   violate(guarantee: Guarantee, expected: string, actual: string): void;
   readonly violation: Violation | undefined;
 }
 
-/** Findings while they are made. A property and no getter: a getter is a function in the shape of each (see `engineFlags`). */
+/** Findings that are still collected. A property and no getter, because a getter is a function in the shape of each (see `engineFlags`). */
 export type OpenFindings<F extends Findings = Findings> = Omit<F, 'violation'> & { violation: Violation | undefined };
 
-/** Findings of their own: to see whether something would be a violation. */
+/** Separate findings, to test whether something would be a violation. */
 export const openFindings = (nowMs: () => number): Findings => {
   const findings: OpenFindings = {
     violation: undefined,
@@ -36,8 +36,8 @@ export type Outcome =
   | { readonly kind: 'ok'; readonly text: string }
   /** A service refused; `reason` is empty if the response had none. */
   | { readonly kind: 'refused'; readonly code: string; readonly reason: string }
-  /** No response: it may have taken effect, or may still. */
+  /** No response: the call may have taken effect, or may still. */
   | { readonly kind: 'unknown'; readonly code: string };
 
-/** A moment as logs show it: seconds with three decimals. */
+/** A time as logs show it: seconds with three decimals. */
 export const seconds = (ms: number): string => (ms / 1_000).toFixed(3);

@@ -16,11 +16,11 @@ export const whyNoQemu = (env: NodeJS.ProcessEnv): string | undefined => {
   return `skipped: there is no guest image in ${image} (npx interlock image build)`;
 };
 
-/** What a machine in QEMU leaves in its folder. */
+/** The files of a machine in QEMU. */
 export interface QemuTraces {
   /** Reads and writes that its guest reported. */
   journal(): readonly Io[];
-  /** What its serial console printed. */
+  /** The output of its serial console. */
   console(): string;
   /** Process id of its QEMU; undefined if none runs. */
   pid(): number | undefined;

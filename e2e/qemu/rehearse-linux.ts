@@ -14,7 +14,7 @@ const file = fileURLToPath(new URL('../experiments/files/linux-in-qemu.experimen
 /** How often it runs if it is inconclusive. */
 const attempts = 2;
 
-/** What came of the part of the rehearsal with a Linux. */
+/** The result of the rehearsal with a Linux. */
 export interface LinuxOutcome {
   readonly outcome: Verdict['outcome'];
   /** Path of its `report.html`. */
@@ -22,10 +22,10 @@ export interface LinuxOutcome {
 }
 
 /**
- * Runs linux-in-qemu.experiment.yaml on a cloud of its own: a Linux boots from encrypted disks, its vault is silent for a while,
- * then its key is disabled and given back.
- * @param out folder for the evidence and the report; what a run before left there is replaced
- * @returns undefined where QEMU cannot run, after a line that says why
+ * Runs linux-in-qemu.experiment.yaml on its own cloud: a Linux boots from encrypted disks, its vault is unreachable for a while,
+ * then its key is disabled and enabled again.
+ * @param out folder for the evidence and the report; replaces those of an earlier run
+ * @returns undefined if QEMU cannot run, after a line that gives the reason
  */
 export const rehearseLinux = async (
   out: string,
@@ -48,7 +48,7 @@ export const rehearseLinux = async (
     const report = join(out, 'report.html');
     for (const line of ['', ...verdictLines(verdict), report]) say(line);
     const { outcome } = verdict;
-    // On a busy machine a boot or a step may be late: such a run says nothing.
+    // On a busy machine a boot or a step may be late: such a run proves nothing.
     if (outcome !== 'inconclusive' || attempt === attempts || signal.aborted) return { outcome, report };
   }
 };
@@ -62,7 +62,7 @@ interface OneRun {
 }
 
 const runOnce = async ({ experiment, text, out, say, signal }: OneRun): Promise<Verdict> => {
-  // Short: sockets of its servers have their paths in it.
+  // A short path, because the sockets of its servers are in it.
   const data = mkdtempSync(join(tmpdir(), 'interlock-x-'));
   const id = 'linux-in-qemu';
   let spans: SpanStore | undefined;

@@ -4,7 +4,7 @@ import { until } from '../cloud/until.ts';
 import { startAgain, untilPower, type World } from '../cloud/world.ts';
 import { newestRecord, type QemuTraces } from './qemu-machines.ts';
 
-/** The OS disk and the first data disk of a machine that `makeMachine` made, by full names. */
+/** The OS disk and the first data disk of a machine from `makeMachine`, by full names. */
 export const osOf = (machine: string): string => machine.replace('virtualMachines', 'disks').concat('-d0');
 export const dataOf = (machine: string): string => osOf(machine).replace(/0$/, '1');
 
@@ -28,7 +28,7 @@ export interface Round {
   readonly bootMs: number;
   /** File systems that e2fsck found clean after the start. */
   readonly cleanFileSystems: number;
-  /** Records acknowledged before the loss, all of which were found after it, with their content. */
+  /** Records acknowledged before the loss, all of which were found after it with their content. */
   readonly recordsFound: number;
 }
 
@@ -44,7 +44,7 @@ interface Revoked {
 
 /**
  * Disables the key, waits until the machine is off, enables it, starts the machine, and waits until it writes.
- * @throws AssertionError if QEMU is left, a file system is damaged, or a record is missing
+ * @throws AssertionError if QEMU still runs, a file system is damaged, or a record is missing
  */
 export const loseAndRegain = async ({ clients, world, machine, traces, bootMs }: Revoked): Promise<Round> => {
   const disks = [osOf(machine), dataOf(machine)];

@@ -7,27 +7,27 @@ import { type FuzzRequest, type FuzzTarget, requestFor } from './requests.ts';
 
 /** Requests in flight. */
 const inFlight = 16;
-/** A request that takes longer hangs, in milliseconds. Calls to services end after some ten seconds. */
+/** A request that takes longer hangs, in milliseconds. Calls to services end after about ten seconds. */
 const hangMs = 60_000;
-/** Most problems that are kept. */
+/** How many problems are kept at most. */
 const problemsMax = 50;
 
-/** What a run found. */
+/** The findings of a run. */
 export interface GatewayFindings {
   readonly requests: number;
   readonly statuses: Readonly<Record<string, number>>;
-  /** Answers that no request may get: a 500, no error body, no answer in time. */
+  /** Responses that no request may get: a 500, no error body, or none in time. */
   readonly problems: readonly string[];
   /** Routes that no request succeeded with. */
   readonly neverOk: readonly string[];
 }
 
-/** The routes alone: no handler runs, so nothing behind them is needed. */
+/** Only the routes are read: no handler runs, so no backends are needed. */
 export const allRoutes: readonly Route[] = routeTable({ backends: {}, names: {}, key: {}, clock: {} } as never);
 
 const nameOf = ({ method, host, path }: Route): string => `${method} ${host} ${path}`;
 
-/** Sends so many requests, or for so long, whichever ends first. */
+/** Sends this number of requests, or for this time, whichever ends first. */
 export const fuzzGateway = async (options: {
   readonly target: FuzzTarget;
   readonly ca: string;
@@ -67,7 +67,7 @@ export const fuzzGateway = async (options: {
 };
 
 interface Outcome {
-  /** 0: no answer. */
+  /** 0: no response. */
   readonly status: number;
   readonly problem: string | undefined;
 }
@@ -102,7 +102,7 @@ const send = (sent: FuzzRequest, agent: Agent, address: string): Promise<Outcome
     out.end(sent.body);
   });
 
-/** Why nothing may get this answer; undefined for one that is allowed. */
+/** Why no request may get this response; undefined if it is allowed. */
 const problemOf = (status: number, body: string, { method, route }: FuzzRequest): string | undefined => {
   if (status < 400 || method === 'HEAD') return status === 500 ? 'status 500' : undefined;
   if (status >= 500 && status !== 503 && status !== 504) return `status ${status} ${body.slice(0, 300)}`;

@@ -2,10 +2,10 @@ import type { SeededRandom } from '@interlock/runtime';
 import type { Route } from '../../../services/gateway/src/http/route.ts';
 import { textFor, type Vocabulary, valueFor } from './schema-values.ts';
 
-/** Tokens by what they are for. */
+/** Tokens by their purpose. */
 export type FuzzTokens = Readonly<Record<Exclude<Route['access'], 'public'>, string>>;
 
-/** A request as it goes on the wire. */
+/** A request as it is on the wire. */
 export interface FuzzRequest {
   readonly route: Route;
   readonly method: string;
@@ -15,7 +15,7 @@ export interface FuzzRequest {
   readonly body: string | undefined;
 }
 
-/** Where requests go. */
+/** The target of the requests. */
 export interface FuzzTarget {
   /** host:port of the gateway. */
   readonly host: string;
@@ -38,7 +38,7 @@ const queries = [
   '%zz=%zz',
 ];
 
-/** A request of this route's shape. It is in part well-formed; each part may be odd. */
+/** A request of this route's shape. Each part of it may be well-formed or odd. */
 export const requestFor = (route: Route, target: FuzzTarget, random: SeededRandom): FuzzRequest => {
   const { vocabulary } = target;
   const params = new Map<string, string>();
@@ -62,7 +62,7 @@ export const requestFor = (route: Route, target: FuzzTarget, random: SeededRando
     method: random.chance(0.01) ? random.pick(['GET', 'PUT', 'POST', 'PATCH', 'DELETE', 'OPTIONS']) : route.method,
     host: random.chance(0.01) ? 'example.com' : host,
     path: `${wire(slashed)}${queryFor(route, random)}`,
-    // Node sends the body of a GET without its length otherwise, and the rest then reads as another request.
+    // Otherwise Node sends the body of a GET without its length, and the server reads the rest as another request.
     headers: {
       ...headersFor(route, target.tokens, random),
       ...(body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) }),
@@ -79,7 +79,7 @@ const hostLabel = (text: string): string =>
     .replace(/[^a-z0-9-]/g, '')
     .slice(0, 60) || 'kv';
 
-/** Only characters that a client may put into the first line of a request. */
+/** Keeps only characters that are allowed in the first line of a request. */
 const wire = (text: string): string => text.replace(/[^\x21-\x7e]/gu, (one) => encodeURIComponent(one));
 
 const queryFor = (route: Route, random: SeededRandom): string => {

@@ -15,7 +15,7 @@ export const residentMaxMib = 400;
 /** Findings, and the resident memory of the gateway at the end of the run. */
 export type GatewayRun = GatewayFindings & { readonly residentMib: number; readonly crashes: number };
 
-/** `npm run fuzz -- --gateway`: sends requests of the route table's own shapes to the gateway of a cloud. */
+/** `npm run fuzz -- --gateway`: sends requests for the routes of the route table to the gateway of a cloud. */
 export const runGatewayFuzz = async (options: {
   readonly cloud: LocalCloud;
   readonly data: DataFolder;

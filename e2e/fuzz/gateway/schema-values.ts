@@ -1,6 +1,6 @@
 import type { SeededRandom } from '@interlock/runtime';
 
-/** What a JSON schema of a route may say. */
+/** The JSON schema keywords that routes use. */
 interface Schema {
   readonly type?: string;
   readonly properties?: Readonly<Record<string, Schema>>;
@@ -11,7 +11,7 @@ interface Schema {
   readonly patternProperties?: Readonly<Record<string, Schema>>;
 }
 
-/** Texts that requests contain: names and words that mean something, and odd ones. */
+/** Texts that requests contain: meaningful names and words, and odd ones. */
 export interface Vocabulary {
   readonly known: readonly string[];
   /** By the name of a member or parameter. */
@@ -42,7 +42,7 @@ export const textFor = (name: string, { known, byName }: Vocabulary, random: See
   return random.pick(own !== undefined && random.chance(0.9) ? own : known);
 };
 
-/** A value that fits the schema, or with that probability at each place does not. */
+/** A value that fits the schema. At each place it is odd instead, with that probability. */
 export const valueFor = (
   schema: unknown,
   name: string,

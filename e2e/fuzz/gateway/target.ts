@@ -2,17 +2,17 @@ import type { TokenCredential } from '@azure/identity';
 import type { FuzzTarget } from './requests.ts';
 import type { Vocabulary } from './schema-values.ts';
 
-/** A gateway and who calls it. */
+/** A gateway and its caller. */
 export interface FuzzAccess {
   readonly url: string;
-  /** Host and port behind the name of a vault. */
+  /** Host and port that follow the name of a vault. */
   readonly vaultSuffix: string;
   readonly tenant: string;
   readonly subscription: string;
   readonly clientId: string;
 }
 
-/** Where requests of the fuzz go, with tokens of the caller. */
+/** The target of the fuzzer's requests, with tokens of the caller. */
 export const fuzzTarget = async (access: FuzzAccess, credential: TokenCredential): Promise<FuzzTarget> => {
   const tokenFor = async (resource: string): Promise<string> =>
     (await credential.getToken(`${resource}/.default`))?.token ?? '';
@@ -28,7 +28,7 @@ export const fuzzTarget = async (access: FuzzAccess, credential: TokenCredential
   };
 };
 
-/** Names that fit each other, so that some requests succeed and later ones find what they made. */
+/** Names that match one another, so that some requests succeed and later ones find what they created. */
 const vocabularyOf = (access: FuzzAccess): Vocabulary => {
   const { subscription, tenant, clientId } = access;
   const group = `/subscriptions/${subscription}/resourceGroups/g1/providers`;

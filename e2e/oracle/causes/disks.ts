@@ -15,10 +15,10 @@ const ofMachine = (line: Timeline, { data, cause }: Seen, vm: string): readonly 
 
 const workOf = ({ data }: Seen): string | undefined => data.work?.id;
 
-/** What an event of a disk or snapshot follows from, by its data. */
+/** The causes that the data of a disk's or snapshot's event imply. */
 export const causesOfDisk = (line: Timeline, event: Seen): readonly Implied[] => [
   ...causesByType(line, event),
-  // The vault may note what it found out while it answered.
+  // The vault may record what it found while it handled the call.
   {
     kinds: ['answer'],
     anyOf: isOf('IdentityAnswerChanged', 'KeyVersionExpired', 'KeyVersionBegan'),
@@ -84,7 +84,7 @@ const causesByType = (line: Timeline, event: Seen): readonly Implied[] => {
   }
 };
 
-/** The change of a set that began a generation. */
+/** The change of a set that started a generation. */
 export const changesOf = (line: Timeline, set: string, generation: number): readonly Seen[] =>
   line
     .ofStream(`set-${set}`)

@@ -11,12 +11,12 @@ export interface Seen extends RecordedEvent {
   readonly data: any;
 }
 
-/** A cause that the data of an event imply: one of these events, by one of these kinds. */
+/** A cause that the data of an event imply: one of these events, as one of these kinds. */
 export interface Implied {
   readonly kinds: readonly CauseKind[];
-  /** The events, or which they are if there may be many. */
+  /** The events, or a test for them if there may be many. */
   readonly anyOf: readonly Seen[] | ((candidate: Seen) => boolean);
-  /** Whether it may be missing: the data do not say by which of several ways the event came about. */
+  /** Whether it may be missing: the data do not tell in which of several ways the event came about. */
   readonly isOptional?: true;
 }
 
@@ -61,14 +61,14 @@ export class Timeline {
     return found ? [found] : [];
   }
 
-  /** Whether a user or operator requested it: nothing came before. */
+  /** Whether a user or operator requested it, so that it has no earlier cause. */
   isRequested({ cause: { caller } }: Seen): boolean {
     return caller.startsWith('principals/') && !this.#services.has(caller);
   }
 
   /**
-   * The newest earlier event of the same stream of these types. Events of one decision share their causes, so an event that was
-   * stored together with the newest may also have those before it.
+   * The newest earlier event of the same stream of these types. Events of one decision share their causes. So an event that was
+   * stored together with the newest may also have the causes of those before it.
    */
   newestBefore(event: Seen, isWanted: (before: Seen) => boolean): readonly Seen[] {
     const found: Seen[] = [];

@@ -4,15 +4,15 @@ import { causesOfKeyOrPrincipal } from './keys.ts';
 import { causesOfMachine } from './machines.ts';
 import { causesOfSet } from './sets.ts';
 
-/** What the stored causes of a history are worth. */
+/** How complete and correct the stored causes of a history are. */
 export interface CauseReport {
   readonly events: number;
   readonly causes: number;
-  /** Share of the causes that the data imply which are stored. */
+  /** Share of the implied causes that are stored. */
   readonly recall: number;
-  /** Share of the stored causes that the data imply. */
+  /** Share of the stored causes that are implied. */
   readonly precision: number;
-  /** Every fault, in words. */
+  /** Every fault, as a text. */
   readonly faults: readonly string[];
 }
 
@@ -28,8 +28,8 @@ const impliedBy = (line: Timeline, event: Seen): readonly Implied[] =>
   event.service in rulesOf ? rulesOf[event.service as keyof typeof rulesOf](line, event) : [];
 
 /**
- * Compares the causes that events store with those that their data imply (G10): numbers of losses, generations, opens, names. Also
- * every cause must exist in some store, and no event may be a cause of itself, however indirectly.
+ * Compares the stored causes of events with those that their data imply (G10): numbers of losses, generations, opens, names. Also,
+ * every cause must exist in some store, and no event may be its own cause, directly or indirectly.
  */
 export const judgeCauses = (histories: Histories): CauseReport => {
   const line = new Timeline(histories);

@@ -1,6 +1,6 @@
 import { type Implied, isOf, type Seen, type Timeline } from './history.ts';
 
-/** What an event of a vault, a key, a principal or a role follows from, by its data. */
+/** The causes that the data of a vault's, key's, principal's or role's event imply. */
 export const causesOfKeyOrPrincipal = (line: Timeline, event: Seen): readonly Implied[] => {
   const { type, data } = event;
   const timer = (isWanted: (before: Seen) => boolean): readonly Implied[] => [
@@ -17,7 +17,7 @@ export const causesOfKeyOrPrincipal = (line: Timeline, event: Seen): readonly Im
     case 'GrantsChanged':
       return [{ kinds: ['message'], anyOf: line.at('identity', data.position) }];
     case 'IdentityAnswerChanged':
-      // A user's change of a set may have asked; nothing came before it. One call may ask about two keys of a vault.
+      // A user's change of a set may have made the call, so nothing came before it. One call may concern two keys of a vault.
       return [
         { kinds: ['call'], anyOf: () => true, isOptional: true },
         { kinds: ['step'], anyOf: answersOfSameCall(line, event), isOptional: true },

@@ -9,10 +9,10 @@ const beside = [
   'ContentMismatchFound',
 ];
 const isWork = ({ type }: Seen): boolean => !beside.includes(type);
-/** Events that only a user's request starts, unless a process goes from one to the next. */
+/** Events that only a user's request starts, unless a process continues with the next one. */
 const requests = ['VmCreationStarted', 'VmDeallocating', 'VmDeleting', 'DiskAttaching', 'DiskDetaching', 'VmKeptOff'];
 
-/** What an event of a machine follows from, by its data. */
+/** The causes that the data of a machine's event imply. */
 export const causesOfMachine = (line: Timeline, event: Seen): readonly Implied[] => {
   const { type, data } = event;
   if (requests.includes(type)) return [];
@@ -56,10 +56,10 @@ const opens = (line: Timeline, { data: { opened = [] } }: Seen): readonly Implie
 
 const ofDisks = ['DiskOpened', 'DiskClosed', 'DiskDetached', 'AttachGivenUp', 'DiskAttached'];
 
-/** What the disk service may have answered about disks of the machine. */
+/** What the disk service may have responded about disks of the machine. */
 const answers = (line: Timeline, event: Seen): readonly Implied[] => {
   const vm = vmOf(event);
-  // A repeated detach is answered with the newest one, which may be of a machine that had the disk meanwhile.
+  // The response to a repeated detach names the newest one, which may be of another machine that had the disk in between.
   const isOfAnyHolder = isOf('DiskCreated', 'DiskDeleted', 'DiskCreating', 'DiskDeleting', 'DiskDetached');
   const isOwn = (stream: string): boolean =>
     line.ofStream(event.stream).some((one) => disksIn(one).includes(stream.slice('disk-'.length)));
@@ -87,7 +87,7 @@ interface Loss {
   readonly reason: string;
 }
 
-/** The loss as the set published it, or the event of the vault that took access away. */
+/** The loss as the set published it, or the event of the vault that removed access. */
 const ofLoss = (line: Timeline, event: Seen, { set, keyVersion, since, reason }: Loss): Implied => {
   const opened = line.newestBefore(event, isOf('DisksOpened', 'VmCreated'));
   if (reason === 'KEY_VAULT_UNREACHABLE') return { kinds: ['timer', 'call'], anyOf: opened };

@@ -2,7 +2,7 @@ import { type Implied, isOf, type Seen, type Timeline } from './history.ts';
 
 const nameOf = ({ stream }: Seen): string => stream.slice('set-'.length);
 
-/** What an event of a disk encryption set follows from, by its data. */
+/** The causes that the data of a set's event imply. */
 export const causesOfSet = (line: Timeline, event: Seen): readonly Implied[] => {
   const { type, data } = event;
   const step = (...types: readonly string[]): Implied => ({
@@ -46,7 +46,7 @@ export const causesOfSet = (line: Timeline, event: Seen): readonly Implied[] => 
   }
 };
 
-/** By request, or because the set follows its key: also that may be in the name of the user whose request came last. */
+/** By request, or because the set follows its key. Following may also act for the user whose request came last. */
 const assigned = (line: Timeline, event: Seen, following: Implied): readonly Implied[] => {
   return [line.isRequested(event) ? { ...following, isOptional: true } : following];
 };
@@ -61,7 +61,7 @@ const rotation = (line: Timeline, event: Seen): Implied => ({
   ),
 });
 
-/** The disks and snapshots that moved to the generation, also those that a change of encryption put under it meanwhile. */
+/** The disks and snapshots that moved to the generation, also those that a change of encryption put under it in between. */
 const moves = (event: Seen): Implied => ({
   kinds: ['answer'],
   anyOf: (one) =>
@@ -94,7 +94,7 @@ const together = (line: Timeline, event: Seen, type: string): boolean =>
         one.type === type && one.time === event.time && one.version < event.version && event.version - one.version < 4,
     );
 
-/** A fact of the vault or of identity, an answer to a question, or a part of a change of key or identity. */
+/** A fact of the vault or of identity, a response to a call, or a part of a change of key or identity. */
 const access = (line: Timeline, event: Seen): readonly Implied[] => {
   const { data, type } = event;
   const asked = line.newestBefore(

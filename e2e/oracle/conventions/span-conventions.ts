@@ -10,9 +10,9 @@ interface Convention {
   readonly isOf: (span: Span) => boolean;
   readonly kinds: readonly Span['kind'][];
   readonly required: readonly string[];
-  /** Required of a failed one. */
+  /** Required for a failed span. */
   readonly ofFailed: readonly string[];
-  /** What else a span must be, with the reason if it is not. */
+  /** Further requirements; returns the reason if the span violates one. */
   readonly wrong?: (span: Span) => string | undefined;
 }
 
@@ -25,7 +25,7 @@ const serverFaults = ['UNKNOWN', 'DEADLINE_EXCEEDED', 'UNIMPLEMENTED', 'INTERNAL
 const statusOfCall = (span: Span): string | undefined => {
   const code = textOf(span, 'rpc.response.status_code');
   const isError = span.kind === 'server' ? serverFaults.includes(code) : code !== 'OK';
-  // A caller that leaves a stream has all it wants.
+  // A caller that leaves a stream has received all that it needs.
   if (isError && span.status !== 'error' && code !== 'CANCELLED') return `the status ${code} is no error`;
   if (!isError && span.status === 'error') return `the status ${code} is an error`;
   if (span.status === 'error' && textOf(span, 'error.type') !== code && code !== 'UNKNOWN')
@@ -103,7 +103,7 @@ export const conventions: readonly Convention[] = [
   },
 ];
 
-/** How a span deviates; empty if it keeps the conventions. A span of no convention deviates. */
+/** The deviations of a span from the conventions; empty if it follows them. A span without a convention deviates. */
 export const deviationsOf = (span: Span): readonly string[] => {
   const of = conventions.filter(({ isOf }) => isOf(span));
   if (of.length === 0) return [`${span.name} (${span.kind}) belongs to no convention`];

@@ -2,13 +2,13 @@ import { lossReasonOf } from '@interlock/access';
 import type { History, Recorded } from './history.ts';
 
 /**
- * Whether the I/O that guests recorded keeps G1, G3, G5 and G10. It knows what was done to the cloud and when (losses, pauses), and
- * what the guests recorded. What services report about themselves is no input.
+ * Judges whether the recorded I/O of guests keeps G1, G3, G5 and G10. Its inputs are what was done to the cloud and when (losses,
+ * pauses), and what the guests recorded. Reports of services about themselves are no input.
  */
 
 /** A loss of a key, and what may happen on the disks under it. All times in milliseconds since the epoch. */
 export interface KeyLossWindow {
-  /** The commit that took access away, as the owner of the cause stored it. */
+  /** The commit that removed access, as stored by the owner of the cause. */
   readonly t0: number;
   /** How long after t0 an operation may still be invoked and succeed. */
   readonly boundMs: number;
@@ -53,7 +53,7 @@ export interface IoVerdict {
 
 /** How late a guest on a busy machine may notice a response, in milliseconds. It extends completions, never invocations. */
 const noticeMs = 1_000;
-/** A disk must have done good I/O this short before t0: a history without it proves nothing. In milliseconds. */
+/** A disk must have done good I/O within this time before t0, because a history without it proves nothing. In milliseconds. */
 const livelyMs = 2_000;
 /** How far the guests' two clocks may drift apart within a history, in milliseconds. */
 const driftMs = 50;
@@ -83,7 +83,7 @@ const judgeLoss = (history: History, loss: KeyLossWindow, pauses: readonly Pause
     if (!own.some(({ ok, completedAt }) => ok && completedAt <= t0 && completedAt > t0 - livelyMs)) {
       violations.push({ kind: 'proves nothing', about: `${disk} had no good I/O in the ${livelyMs} ms before t0` });
     }
-    // One that completes after access was restored may have waited for that.
+    // I/O that completes after access was restored may have waited for that.
     for (const io of own.filter(({ ok, completedAt }) => ok && completedAt < restoredAt)) {
       lastGoodMs = Math.max(lastGoodMs, io.completedAt - t0);
       const kind = judgeSuccess(io, loss, pauses);
@@ -91,14 +91,14 @@ const judgeLoss = (history: History, loss: KeyLossWindow, pauses: readonly Pause
       else if (kind !== undefined) violations.push({ kind, about: textOf(io, t0) });
     }
   }
-  // A guest does one operation at a time on a disk, so a host that is stopped once holds one response a disk.
+  // A guest does one operation at a time on a disk, so a host that is stopped once holds one response for each disk.
   if (inHand > disks.length * pauses.length) {
     violations.push({ kind: 'more in hand than a pause can hold', about: `${inHand} on ${disks.length} disks` });
   }
   return { violations, lastGoodMs };
 };
 
-/** What is wrong with a read or write that succeeded on a lost disk; undefined if nothing is. */
+/** The violation of a read or write that succeeded on a lost disk; undefined if there is none. */
 const judgeSuccess = (
   io: Recorded,
   { t0, boundMs }: KeyLossWindow,
@@ -114,7 +114,7 @@ const judgeSuccess = (
   return io.invokedAt >= pause.from ? 'invoked in a pause that outlasted the bound' : 'in hand';
 };
 
-/** What is wrong with an operation that failed; undefined if nothing is. */
+/** The violation of an operation that failed; undefined if there is none. */
 const judgeFailure = (io: Recorded, losses: readonly KeyLossWindow[]): IoViolation | undefined => {
   if (io.reason === 'CONTENT_MISMATCH') return { kind: 'wrong content', about: textOf(io) };
   if (lossReasonOf(io.reason) === undefined) return undefined;
@@ -123,7 +123,7 @@ const judgeFailure = (io: Recorded, losses: readonly KeyLossWindow[]): IoViolati
   return losses.some(isLost) ? undefined : { kind: 'refused before a loss', about: textOf(io) };
 };
 
-/** A wall clock that was set during the history would make every comparison with t0 worthless. */
+/** If the wall clock was set during the history, no comparison with t0 is valid. */
 const judgeClocks = (history: History): IoViolation[] => {
   const offsets = history.map(({ completedAt, completedMonotonicMs }) => completedAt - completedMonotonicMs);
   if (offsets.length === 0) return [{ kind: 'proves nothing', about: 'the history is empty' }];

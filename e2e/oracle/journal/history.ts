@@ -6,7 +6,7 @@ import { journalLines } from './lines.ts';
 export interface Recorded extends Io {
   /** Full name. */
   readonly machine: string;
-  /** Milliseconds of the monotonic clock all guests of the host share: for durations. The wall clock is for order with t0. */
+  /** Milliseconds of the monotonic clock that all guests of the host share, for durations. The wall clock gives the order relative to t0. */
   readonly invokedMonotonicMs: number;
   readonly completedMonotonicMs: number;
 }
@@ -16,9 +16,9 @@ export type History = readonly Recorded[];
 
 /**
  * Opens the journals of machines.
- * @param folder where compute keeps its guests, each in a folder of the machine's full name
+ * @param folder where compute keeps its guests, each in a folder with the machine's full name
  * @param machines full names
- * @returns reads all operations up to now, by completion; each call reads from the files only what is new
+ * @returns reads all operations up to now, by completion; each call reads only new content of the files
  */
 export const openHistory = (folder: string, machines: readonly string[]): (() => History) => {
   const tails = machines.map((machine) => ({
@@ -37,7 +37,7 @@ export const openHistory = (folder: string, machines: readonly string[]): (() =>
 /** All operations of machines up to now, as `openHistory` reads them. */
 export const readHistory = (folder: string, machines: readonly string[]): History => openHistory(folder, machines)();
 
-/** The operation of a line of a journal; none for a line that is no I/O. */
+/** The operation in a line of a journal; none for a line that is not I/O. */
 export const recordedBy =
   (machine: string) =>
   (line: string): Recorded[] =>

@@ -10,7 +10,7 @@ export interface Io {
   /** In bytes, like `length`; both 0 for a flush. */
   readonly offset: number;
   readonly length: number;
-  /** Number of the record written, or of the one that must be found. */
+  /** Number of the written record, or of the expected one. */
   readonly seq: number;
   /** Milliseconds since the epoch. */
   readonly invokedAt: number;
@@ -21,12 +21,12 @@ export interface Io {
   readonly reason: string;
 }
 
-/** The journal of each machine, by the last segment of its name: all that its guests ever did, by completion. */
+/** The journal of each machine, by the last segment of its name: all operations of its guests, by completion. */
 export type Journals = Readonly<Record<string, readonly Io[]>>;
 
 /**
- * Reads the guests' journals, each time only what is new. A line that is not whole yet is left for the next time.
- * @param folder where compute keeps its guests, each in a folder of the machine's full name
+ * Reads the guests' journals, each time only new lines. An incomplete line is left for the next time.
+ * @param folder where compute keeps its guests, each in a folder with the machine's full name
  * @param machines full names
  */
 export function journalReader(folder: string, machines: readonly string[]): () => Journals {
@@ -48,7 +48,7 @@ export function journalReader(folder: string, machines: readonly string[]): () =
 /** `vm-hdd` of `subscriptions/…/virtualMachines/vm-hdd`. */
 export const lastSegment = (name: string): string => name.slice(name.lastIndexOf('/') + 1);
 
-/** A line of the journal; nothing for one that is no I/O, or was cut off by the end of a guest. */
+/** A line of the journal; nothing for one that is not I/O, or that the end of a guest cut off. */
 export function ioOf(line: string): Io[] {
   if (!line.endsWith('}')) return [];
   const entry = parsed(line);
@@ -77,7 +77,7 @@ function parsed(line: string): Readonly<Record<string, unknown>> | undefined {
     const value: unknown = JSON.parse(line);
     return typeof value === 'object' && value !== null ? { ...value } : undefined;
   } catch {
-    // Two runs wrote one line: the first was killed within it.
+    // Two runs wrote this line: the first was killed while it wrote.
     return undefined;
   }
 }
@@ -85,16 +85,16 @@ function parsed(line: string): Readonly<Record<string, unknown>> | undefined {
 /** Whether it moved data, and well. */
 const isGoodData = ({ ok, op }: Io): boolean => ok && op !== 'flush';
 
-/** What a machine's I/O amounted to in a stretch of time. */
+/** A summary of a machine's I/O in an interval. */
 export interface IoSummary {
   readonly machine: string;
-  /** Successful reads, those that check what earlier runs wrote included. */
+  /** Successful reads, including those that check what earlier runs wrote. */
   readonly reads: number;
   readonly writes: number;
   readonly bytes: number;
   /** Operations that failed, however often they were repeated. */
   readonly failed: number;
-  /** The first reason among those, or empty. */
+  /** The first reason of these failures, or empty. */
   readonly failure: string;
   /** Longest time between two completions, the ends of the stretch included, in milliseconds. */
   readonly longestGapMs: number;
@@ -120,6 +120,6 @@ export function summarize(machine: string, journal: readonly Io[], fromMs: numbe
   };
 }
 
-/** When the last read or write on one of these disks succeeded; undefined when none ever did. */
+/** When the last read or write on one of these disks succeeded; undefined if none did. */
 export const lastGoodIo = (journal: readonly Io[], disks: readonly string[]): number | undefined =>
   journal.findLast((io) => isGoodData(io) && disks.includes(io.disk))?.completedAt;

@@ -7,7 +7,7 @@ interface Place {
 }
 
 /**
- * Reads the lines of a guest's journal, each time only whole lines that are new. Also finds those of the one older file that a full journal leaves.
+ * Reads the lines of a guest's journal, each time only complete new lines. Also reads the one older file that a full journal leaves.
  * @param path of the current file; it may not exist yet
  */
 export const journalLines = (path: string): (() => readonly string[]) => {
@@ -15,7 +15,7 @@ export const journalLines = (path: string): (() => readonly string[]) => {
   return () => newLines(path, place);
 };
 
-/** A journal that is full begins a new file and leaves one older one: its rest is read first. */
+/** A full journal starts a new file and leaves one older one. The rest of that is read first. */
 const newLines = (path: string, place: Place): readonly string[] => {
   const text: Buffer[] = [];
   const { inode } = place;
@@ -35,7 +35,7 @@ const newLines = (path: string, place: Place): readonly string[] => {
   return Buffer.concat(text).toString('utf8').split('\n');
 };
 
-/** The bytes of a file from a place on; from its start if it is another file than before. Undefined if it does not exist. */
+/** The bytes of a file from an offset; from its start if it is another file than before. Undefined if it does not exist. */
 const readFrom = (
   path: string,
   inode: number,
@@ -58,5 +58,5 @@ const readFrom = (
   }
 };
 
-/** A line that a guest is writing is left for the next read. */
+/** An incomplete line is left for the next read. */
 const wholeLines = (added: Buffer): Buffer => added.subarray(0, added.lastIndexOf(0x0a) + 1);

@@ -4,8 +4,8 @@ import type { Io } from './journal.ts';
 const sectorBytes = 4_096;
 
 /**
- * What a guest writes, made once more from its description: in each sector of 4 KiB the SHA-256 of disk name, record
- * number and offset, repeated, under the record's number in the first eight bytes.
+ * The content that a guest writes, computed from its description: in each sector of 4 KiB the SHA-256 of disk name, record
+ * number and offset, repeated, with the record's number in the first eight bytes.
  */
 export function recordBytes(disk: string, seq: number, offset: number, length: number): Buffer {
   const record = Buffer.alloc(length);
@@ -19,15 +19,15 @@ export function recordBytes(disk: string, seq: number, offset: number, length: n
 const patternOf = (disk: string, seq: number, offset: number): Buffer =>
   createHash('sha256').update(`${disk}\0${seq}\0${offset}`).digest();
 
-/** A place of a disk and what may be found there. */
+/** A place of a disk and its possible records. */
 export interface Place {
   readonly offset: number;
   readonly length: number;
-  /** The last acknowledged record first, then later ones whose fate is not known: any of them may be there. */
+  /** The last acknowledged record first, then later ones with unknown outcome: the place may hold any of them. */
   readonly candidates: readonly number[];
 }
 
-/** What must be on a disk after all that its journal tells, by place. */
+/** What a disk must hold according to its journal, by place. */
 export function expectedPlaces(journal: readonly Io[], disk: string): readonly Place[] {
   const places = new Map<number, Place>();
   const writes = journal.filter((io) => io.disk === disk && io.op === 'write');
@@ -36,13 +36,13 @@ export function expectedPlaces(journal: readonly Io[], disk: string): readonly P
     if (ok) places.set(offset, { offset, length, candidates: [seq] });
     else if (before.length > 0) places.set(offset, { offset, length, candidates: [...before, seq] });
   }
-  // The one write under way when a guest was killed is in no journal. It bears the next number, and places rotate.
+  // The write in progress when a guest was killed is in no journal. It has the next number, and places rotate.
   const last = Math.max(0, ...writes.map(({ seq }) => seq));
   return [...places.values()].map((place) => ({ ...place, candidates: [...place.candidates, last + 1] }));
 }
 
 /**
- * What must be at a place: of each sector the content that may be there and is, and where none is, the one that was
+ * The expected content of a place: for each sector its actual content if that is possible, otherwise the content that was
  * acknowledged last.
  */
 export function acknowledged(disk: string, { offset, length, candidates }: Place, found: Uint8Array): Buffer {
@@ -56,7 +56,7 @@ export function acknowledged(disk: string, { offset, length, candidates }: Place
   return Buffer.concat(sectors);
 }
 
-/** How many of the place's sectors hold none of the candidates. */
+/** How many sectors of the place hold none of the candidates. */
 export function mismatches(disk: string, place: Place, bytes: Uint8Array): number {
   const wanted = acknowledged(disk, place, bytes);
   let wrong = 0;

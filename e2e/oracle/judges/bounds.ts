@@ -6,7 +6,7 @@ export interface Terms {
   readonly guestStopTimeoutMs: number;
 }
 
-/** How long each thing may take, in milliseconds. */
+/** How long each step may take, in milliseconds. */
 export interface Bounds {
   /** How long an unwrapped data key may be used without a renewal. */
   readonly leaseTtlMs: number;
@@ -24,14 +24,14 @@ export interface Bounds {
   readonly promptMs: number;
   /** How long there must have been no disturbance for that. */
   readonly calmMs: number;
-  /** In which everything settles after the last disturbance. */
+  /** How long everything may take to finish after the last disturbance. */
   readonly settleMs: number;
 }
 
 /** Longest wait between two tries of a relay, a consumer, or the engine of compute. */
 const backOffMs = 5_000;
 
-/** @param slackMs what a busy machine adds to each time that is not the bound of G1 itself; 0 in virtual time */
+/** @param slackMs what a busy machine adds to each time except the bound of G1; 0 in virtual time */
 export const boundsOf = ({ authzTtlMs, leases, sweepIntervalMs, guestStopTimeoutMs }: Terms, slackMs = 0): Bounds => ({
   leaseTtlMs: leases.ttlMs,
   authzTtlMs,

@@ -4,11 +4,11 @@ import type { MachineTruth } from '../model/machines.ts';
 import type { Truth } from '../model/truth.ts';
 import type { Bounds } from './bounds.ts';
 
-/** What a loss would stop, at one moment. */
+/** What a loss would stop at one moment. */
 export interface Forecast {
   /** Names of machines. */
   readonly stops: ReadonlySet<string>;
-  /** The moment: number of events of machines before it. */
+  /** The moment, as the number of earlier events of machines. */
   readonly moves: number;
 }
 
@@ -31,7 +31,7 @@ export class StopForecast {
     this.#parts = parts;
   }
 
-  /** Takes each event of compute. */
+  /** Records each event of compute. */
   noteMove(stream: string): void {
     if (stream.startsWith('vm-')) this.#moves.push(stream.slice('vm-'.length));
   }
@@ -54,7 +54,7 @@ export class StopForecast {
     return { stops, moves: this.#moves.length };
   }
 
-  /** Machines with an event since: their state may have been another in between. */
+  /** Machines with an event since then: their state may have differed in between. */
   movedSince({ moves }: Forecast): ReadonlySet<string> {
     return new Set(this.#moves.slice(moves));
   }

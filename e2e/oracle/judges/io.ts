@@ -10,7 +10,7 @@ import type { Bounds } from './bounds.ts';
 export interface Refusal {
   readonly reason: string;
   readonly message: string;
-  /** The key it is about, if the refusal names one. */
+  /** The set whose key the refusal concerns, if it names one. */
   readonly set?: string | undefined;
   readonly keyVersion?: string | undefined;
 }
@@ -27,23 +27,23 @@ export interface DiskIo {
   readonly refusal?: Refusal | undefined;
 }
 
-/** What storage did not do, and when. */
+/** What storage failed to do, and when. */
 export interface StorageFaults {
-  /** Whether it happened at that time or since. @param volumeId only there; anywhere without it */
+  /** Whether it happened at that time or later. @param volumeId only there; anywhere without it */
   happenedSince(sinceMs: number, failure: 'full' | 'failed' | 'flush', volumeId?: string): boolean;
 }
 
-/** Reasons that decide nothing about the key: an outage must explain each. */
+/** Reasons that do not decide about the key: an outage must explain each. */
 const outages: ReadonlySet<string> = new Set([
   'KEY_VAULT_UNREACHABLE',
   'THROTTLED',
   'STORE_UNAVAILABLE',
   'DEPENDENCY_UNAVAILABLE',
-  // The host could not renew its hold of the volumes in its store for longer than the hold lasts.
+  // The host could not renew its lease on the volumes in its store before the lease ended.
   'DISK_HOST_LEASE_OVER',
 ]);
 
-/** The session is over: the end of the run judges what was lost with it, when everything must be readable. */
+/** The session has ended. What was lost with it is judged at the end of the run, when everything must be readable. */
 const endings: ReadonlySet<string> = new Set([
   'ATTACH_EPOCH_OUTDATED',
   'DISK_ACCESS_TOKEN_INVALID',
@@ -53,7 +53,7 @@ const endings: ReadonlySet<string> = new Set([
   'DISK_CHANGING',
 ]);
 
-/** What blocks a key, in words. */
+/** The reasons that block a key, as a text. */
 export const reasonsOf = (blockers: readonly Blocker[]): string =>
   blockers.map(({ reason, sinceMs }) => `${reason} since ${seconds(sinceMs)}`).join(', ');
 
@@ -65,7 +65,7 @@ export interface IoJudgeParts {
   readonly bounds: Bounds;
 }
 
-/** G1, G3, G5 and G6 of reads, writes and flushes: which may succeed, and which may fail for what reason. */
+/** G1, G3, G5 and G6 for reads, writes and flushes: which may succeed, and which may fail for which reason. */
 export class IoJudge {
   readonly #parts: IoJudgeParts;
   /** The last flush of each disk that storage failed. */
@@ -126,7 +126,7 @@ export class IoJudge {
       log.violate('G1', expected, `${what} invoked at ${seconds(io.invokedMs)} succeeded`);
       return;
     }
-    // Slow storage is no excuse: the host checks the lease again behind it.
+    // Slow storage is no excuse, because the host checks the lease again after it.
     const disturbedMs = disturbances.lastMs(['disk', 'calls', 'outside', 'store']);
     const isPlain = disturbedMs === undefined || disturbedMs < io.invokedMs;
     if (isPlain && truth.nowMs() > boundMs + bounds.answerMs) {
@@ -190,7 +190,7 @@ export class IoJudge {
   #isOfStorage({ kind, invokedMs }: DiskIo, reason: string, volumeId: string | undefined): boolean {
     const { storage, disturbances } = this.#parts;
     if (reason === 'STORAGE_FULL') return storage.happenedSince(invokedMs, 'full', volumeId);
-    // A process has a volume open for all who use it: any failed flush of this process counts.
+    // A process has a volume open for all its users: any failed flush of this process counts.
     const startedMs = disturbances.startedMs('disk');
     return reason === 'FLUSH_FAILED' && kind === 'flush' && storage.happenedSince(startedMs, 'flush', volumeId);
   }

@@ -29,25 +29,25 @@ export interface MachineJudgeParts {
   readonly bounds: Bounds;
 }
 
-/** G2, G3, G4 and G10 of machines: which must stop, which must not, which must not start, and what reason they show. */
+/** G2, G3, G4 and G10 for machines: which must stop, which must not, which must not start, and the reason that they show. */
 export class MachineJudge {
   readonly #parts: MachineJudgeParts;
-  /** Traces of everything that can take access away: commits of key-vault and identity, and a set's loss of its identity. */
+  /** Traces of everything that can remove access: commits of key-vault and identity, and a set's loss of its identity. */
   readonly #causes = new Set<string>();
-  /** Sets that got another identity, which never had access to a key: its lack of a grant has no cause to name. */
+  /** Sets that got another identity, which never had access to a key: there is no cause to name for its missing grant. */
   readonly #withNewIdentity = new Set<string>();
-  /** Vaults recreated under the name of a purged one: nothing was ever granted in them. */
+  /** Vaults recreated under the name of a purged one: no grant was ever made in them. */
   readonly #recreatedVaults = new Set<string>();
 
   constructor(parts: MachineJudgeParts) {
     this.#parts = parts;
   }
 
-  /** Takes every event, in order, after the truth knows it. */
+  /** Applies every event, in order, after the truth has applied it. */
   onEvent(service: Workload, recorded: RecordedEvent): void {
     const { stream, type, cause } = recorded;
     if (type === 'IdentityReplaced') this.#withNewIdentity.add(stream.slice('set-'.length));
-    // Those of the estate were made before the run began.
+    // The vaults of the estate were created before the run started.
     if (type === 'VaultCreated') this.#recreatedVaults.add(`vaults/${stream.slice('vault-'.length)}`);
     if (service === 'key-vault' || service === 'identity' || type === 'IdentityRemoved') {
       const traceId = traceIdOf(cause.traceparent);
@@ -57,8 +57,8 @@ export class MachineJudge {
   }
 
   /**
-   * Looks at the guests that really run. @param isSettled there is no disturbance and everything had its time: then each
-   * machine under a lost key is off, whenever it was due
+   * Checks the guests that really run. @param isSettled there is no disturbance and everything had enough time: then each
+   * machine under a lost key must be off, whenever its stop was due
    */
   checkGuests(isSettled: boolean, log: Findings = this.#parts.log): void {
     const { truth } = this.#parts;
@@ -157,7 +157,7 @@ export class MachineJudge {
     log.violate('G3', expected, `it was started at ${seconds(fromMs)}; the key was lost ${when}`);
   }
 
-  /** A loss with a number has the trace of the commit that took access away. */
+  /** A loss with a number has the trace of the commit that removed access. */
   #judgeTrace(machine: KnownMachine, { reason, set, keyVersion, traceId, accessEpoch }: KeyLoss): void {
     if (accessEpoch === 0 || this.#causes.has(traceId)) return;
     // A run without tracing has no traces to name.
@@ -174,10 +174,10 @@ export class MachineJudge {
     return [...machine.disks.values()].some(({ requestedMs }) => startedMs > requestedMs);
   }
 
-  /** A machine that runs now opened its disks again: no key of them was lost in all that time (CMK-106, VM-33). */
+  /** A machine that runs now opened its disks again, so none of their keys was lost in all that time (CMK-106, VM-33). */
   #judgeStart(machine: KnownMachine, only?: string): void {
     const { log, truth, bounds } = this.#parts;
-    // A decision of identity takes effect only when the vault's cached copy of the last one is too old.
+    // A decision of identity takes effect only when the vault's cached copy of the previous one is too old.
     const staleMs = { 'key-vault': 0, identity: bounds.authzTtlMs } as const;
     for (const { disk, phase } of machine.disks.values()) {
       if (phase !== 'attached' || (only !== undefined && disk !== only)) continue;

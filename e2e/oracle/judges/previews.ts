@@ -12,7 +12,7 @@ export const previewJudge =
   (keyVersion: string, impacts: readonly Impact[], before: Forecast | undefined): void => {
     const after = forecast.of(keyVersion);
     if (!before || !after) return;
-    // A machine that moved between request and response, there and back too, may have been in either state.
+    // A machine that moved between request and response, even if it moved back, may have been in either state.
     const moved = forecast.movedSince(before);
     const still = (names: Iterable<string>): ReadonlySet<string> => new Set([...names].filter((vm) => !moved.has(vm)));
     const wanted = still(before.stops);

@@ -4,7 +4,7 @@ import type { KeyEvent } from '../../../services/key-vault/src/key/events.ts';
 import type { AccessPolicies, PermissionModel, VaultEvent } from '../../../services/key-vault/src/vault/events.ts';
 import type { NetworkRules } from '../../../services/key-vault/src/vault/network-rules.ts';
 
-/** Reasons that say that an authority decided about the key, as the published enumeration spells them. */
+/** Reasons for which an authority decided about the key, as the published enumeration spells them. */
 export const definiteReasons = [
   'KEY_DISABLED',
   'KEY_NOT_YET_VALID',
@@ -24,7 +24,7 @@ export const isDefinite = (reason: string): reason is DefiniteReason =>
 /** One reason why a principal cannot use a key version. */
 export interface AccessBlocker {
   readonly reason: DefiniteReason;
-  /** For a date: from when on it applies, on the vault's wall clock. Absent if a commit is the moment. */
+  /** For a date: when it starts to apply, on the vault's wall clock. Absent if a commit decides. */
   readonly fromInstant?: number;
   /** The service that decided it. A decision of identity reaches a vault only within `authzTtl`. */
   readonly owner: 'key-vault' | 'identity';
@@ -73,7 +73,7 @@ const encryptionRoles: ReadonlySet<string> = new Set([
   'roles/keyVaultCryptoServiceEncryptionUser',
 ]);
 
-/** What a set's identity needs, all three (CMK-25). */
+/** The three permissions that a set's identity needs (CMK-25). */
 const requiredPermissions = ['get', 'wrapKey', 'unwrapKey'] as const;
 
 /** Operations a version needs to be of use to a set (KV-88). */
@@ -89,19 +89,19 @@ const policiesOf = (policies: AccessPolicies): Vault['policies'] =>
   new Map(Object.entries(policies).map(([principal, permissions]) => [principal, new Set(permissions)]));
 
 /**
- * Who may use which key version now, derived from the committed events of key-vault and identity with rules in their plainest
- * form, none of the services' own. What the services decide is judged against this.
+ * Who may use which key version now. Derived from the committed events of key-vault and identity with rules in their simplest form
+ * and without code of the services. The decisions of the services are judged against it.
  */
 export class AccessTruth {
   readonly #keys = new Map<string, Key>();
   readonly #vaults = new Map<string, Vault>();
   readonly #roles = new Map<string, { readonly principal: string; readonly role: string; readonly scope: string }>();
-  /** Principals that exist; a set names its next identity before that is made. */
+  /** Principals that exist. A set names its next identity before that is created. */
   readonly #principals = new Set<string>();
   readonly #deleted = new Set<string>();
   readonly #places = new Map<string, Place>();
 
-  /** @returns whether anything about access may have changed */
+  /** @returns whether access may have changed */
   apply({ stream, type, data }: RecordedEvent): boolean {
     const event = { type, ...data } as unknown;
     const cut = stream.indexOf('-');
@@ -158,7 +158,7 @@ export class AccessTruth {
     return dates.length === 0 ? undefined : Math.min(...dates.map(Number));
   }
 
-  /** Whether what the version wraps can never be unwrapped again. */
+  /** Whether data wrapped by the version can never be unwrapped again. */
   isGone(keyVersion: string): boolean {
     const { key, versionId, vaultId } = this.#placeOf(keyVersion);
     return this.#keys.get(key)?.purged.has(versionId) === true || this.#vaults.get(vaultId)?.status === 'purged';
@@ -171,12 +171,12 @@ export class AccessTruth {
     );
   }
 
-  /** Modulus of a version as in its JWK; undefined for one that is purged or unknown. */
+  /** Modulus of a version as in its JWK; undefined if it is purged or unknown. */
   modulusOf(keyVersion: string): string | undefined {
     return this.#versionOf(keyVersion)?.n;
   }
 
-  /** Whether a principal was deleted for good. */
+  /** Whether a principal was deleted. */
   isDeleted(principal: string): boolean {
     return this.#deleted.has(principal);
   }

@@ -1,4 +1,4 @@
-/** Bytes that storage writes all or none of: the unit of content here. */
+/** Bytes of which storage writes all or none: the unit of content here. */
 export const cellBytes = 512;
 /** Cells of one 4 KiB sector. */
 export const sectorCells = 8;
@@ -6,15 +6,15 @@ export const sectorCells = 8;
 /** Content of a cell: the number of its write, `zeros`, or `noise`. */
 type Value = number;
 const zeros: Value = 0;
-/** Ciphertext of half a sector that was a hole before: what a torn first write may leave (the torn-write rule). */
+/** Ciphertext in half a sector that was a hole before: a torn first write may leave it (the torn-write rule). */
 const noise: Value = -1;
 
 interface Cell {
-  /** What a read may find now; one value unless a write is under way or its outcome unknown. */
+  /** What a read may return now: one value, unless a write is in progress or its outcome unknown. */
   possible: Set<Value>;
-  /** What a crash may bring back; absent when all of `possible` is on stable storage. */
+  /** What a crash may restore; absent if all of `possible` is on stable storage. */
   beforeFlush: Set<Value> | undefined;
-  /** Whether a failed flush lost track of it: no flush covers it before it is written again. */
+  /** Whether a failed flush lost it: no later flush covers it until it is written again. */
   isForgotten: boolean;
 }
 
@@ -48,7 +48,7 @@ export const rangeContent = ({ first, count }: CellRange, value: Value): Buffer 
 
 const onlyZeros: ReadonlySet<Value> = new Set([zeros]);
 
-/** The write that a cell's content comes from; the cell begins at `at`. No cell is copied: a read has hundreds. */
+/** The write from which a cell's content comes. The cell starts at `at`. Cells are not copied, because a read has hundreds. */
 const sourceOf = (cell: number, bytes: Buffer, at: number): Value => {
   const claimed = bytes.readUInt32BE(at);
   const hash = claimed === zeros ? 0 : hashOf(cell, claimed);
@@ -68,8 +68,8 @@ const valueText = (value: Value): string => {
 };
 
 /**
- * What one disk may hold, by all that was written to it. Every write has its own number and its bytes contain it, so
- * whatever is read shows which write it comes from.
+ * What one disk may hold after all writes to it. Every write has its own number, which its bytes contain, so
+ * that a read shows from which write its content comes.
  */
 export class DiskContent {
   readonly #cells: Map<number, Cell>;
@@ -100,22 +100,22 @@ export class DiskContent {
     return true;
   }
 
-  /** Call the result when it ended: `unknown` and `refused` leave each sector old or new; an unknown one may take effect later. */
+  /** Call the result at the end of the write: `unknown` and `refused` leave each sector old or new; an unknown one may take effect later. */
   beginWrite(range: CellRange, value: Value): (outcome: 'done' | 'refused' | 'unknown') => void {
     const [crashes, failedFlushes] = [this.#crashes, this.#failedFlushes];
     each(range, (at) => {
       this.#writing.add(at);
       const cell = this.#cellAt(at);
-      // Of several writes since a flush each may have reached stable storage by itself.
+      // Each of several writes since a flush may have reached stable storage separately.
       cell.beforeFlush = new Set([...(cell.beforeFlush ?? []), ...cell.possible]);
-      // Another set: a flush in progress does not cover this write.
+      // A new set, because a flush in progress does not cover this write.
       cell.possible = new Set([...cell.possible, value]);
       for (const { cells } of this.#captures) cells.set(at, new Set([...(cells.get(at) ?? [zeros]), value]));
     });
     return (outcome) =>
       each(range, (at) => {
         this.#writing.delete(at);
-        // If the power went before the response arrived, the crash may have taken back an acknowledged write.
+        // If power was lost before the response arrived, the crash may have undone an acknowledged write.
         if (crashes !== this.#crashes) return;
         if (outcome === 'unknown') this.#loose.add(at);
         if (outcome !== 'done') return;
@@ -125,7 +125,7 @@ export class DiskContent {
       });
   }
 
-  /** Call the result with what was read. It returns what is wrong, in words; undefined if nothing is. */
+  /** Call the result with what was read. It returns the problem as a text; undefined if there is none. */
   beginRead(range: CellRange): (bytes: Uint8Array | undefined) => string | undefined {
     const crashes = this.#crashes;
     each(range, (at) => this.#reading.add(at));
@@ -135,7 +135,7 @@ export class DiskContent {
     };
   }
 
-  /** What is acknowledged now is durable once this flush is acknowledged; call the result then. */
+  /** Writes acknowledged now are durable once this flush is acknowledged. Call the result then. */
   beginFlush(): () => void {
     const crashes = this.#crashes;
     const unflushed = [...this.#cells].filter(
@@ -145,20 +145,20 @@ export class DiskContent {
     const seen = unflushed.map(([, cell]) => ({ cell, possible: cell.possible }));
     return () => {
       if (crashes !== this.#crashes) return;
-      // A cell written since then has another set of values: this flush does not cover that write.
+      // A cell written since then has another set of values, because this flush does not cover that write.
       for (const { cell, possible } of seen) {
         if (cell.possible === possible && !cell.isForgotten) cell.beforeFlush = undefined;
       }
     };
   }
 
-  /** The storage failed a flush: a later flush covers nothing that was written before. */
+  /** The storage failed a flush: a later flush covers nothing that was written before it. */
   failFlush(): void {
     this.#failedFlushes += 1;
     for (const cell of this.#cells.values()) if (cell.beforeFlush) cell.isForgotten = true;
   }
 
-  /** The storage lost power: what was not flushed may be old, new, or torn. */
+  /** The storage lost power: data that was not flushed may be old, new, or torn. */
   crash(): void {
     this.#crashes += 1;
     this.#loose.clear();
@@ -177,7 +177,7 @@ export class DiskContent {
     }
   }
 
-  /** The session ended for good: a write of unknown outcome cannot take effect any more. */
+  /** The session has ended: a write of unknown outcome cannot take effect any more. */
   endSession(): void {
     this.#loose.clear();
   }
@@ -205,7 +205,7 @@ export class DiskContent {
     return found;
   }
 
-  /** @param isFixed whether what was read is still there: then reading it decides what the cell holds */
+  /** @param isFixed whether the content has not changed since: then the read decides what the cell holds */
   #compare(range: CellRange, bytes: Uint8Array, isFixed: boolean): string | undefined {
     if (bytes.length !== range.count * cellBytes) {
       return `${bytes.length} bytes instead of ${range.count * cellBytes}`;
@@ -219,7 +219,7 @@ export class DiskContent {
       if (!possible.has(value)) {
         return `cell ${at} holds ${valueText(value)}, not ${[...possible].map(valueText).join(' or ')}`;
       }
-      // Noise may be any bytes: reading some decides nothing.
+      // Noise may be any bytes, so reading it decides nothing.
       if (cell && isFixed && possible.size > 1 && !this.#loose.has(at) && value !== noise)
         cell.possible = new Set([value]);
     }

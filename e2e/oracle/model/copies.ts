@@ -4,17 +4,17 @@ import type { SnapshotEvent } from '../../../services/disk/src/snapshot/events.t
 import type { Capture, DiskContent } from './content.ts';
 import { type DiskTruth, type KnownDisk, nameIn } from './disks.ts';
 
-/** A copy of a disk or snapshot in progress: a snapshot, a disk, or the new volume of a disk that gets other encryption. */
+/** A copy of a disk or snapshot in progress: a snapshot, a disk, or the new volume of a disk whose encryption changes. */
 export interface CopyUnderWay {
-  /** What is being made; of a change of encryption the disk itself. */
+  /** The target; for a change of encryption the disk itself. */
   readonly name: string;
   /** Volume of the copy. */
   readonly volumeId: string;
   /** Name of the source. */
   readonly from: string;
-  /** The source as it was when the copy began; undefined if it was already gone. */
+  /** The source at the start of the copy; undefined if it was already deleted. */
   readonly source: KnownDisk | undefined;
-  /** What the copy may hold: what its source held at any moment since it began. */
+  /** What the copy may hold: what its source held at any moment since its start. */
   readonly capture: Capture;
 }
 
@@ -29,7 +29,7 @@ type Beginning = Extract<
   { type: 'SnapshotCreating' | 'EncryptionChanging' | 'DiskCreating' }
 >;
 
-/** Source and target volume of an event that begins a copy; undefined for any other event of the disk service. */
+/** Source and target volume of an event that starts a copy; undefined for any other event of the disk service. */
 export const beginningOf = ({
   stream,
   type,
@@ -43,8 +43,8 @@ export const beginningOf = ({
 };
 
 /**
- * Events with which a copy of the stream ends, well or not; of a change of encryption also one that needed none. A change that was
- * announced and not answered may end with the disk.
+ * Events that end a copy of the stream, successful or not; also the end of a change of encryption that needed no copy. A change
+ * without an outcome may end with the disk.
  */
 const endings: ReadonlySet<string> = new Set<(DiskEvent | SnapshotEvent)['type']>([
   'SnapshotCreated',
@@ -62,7 +62,7 @@ export const isEndOfCopy = ({ type }: RecordedEvent): boolean => endings.has(typ
 export class CopyTruth {
   /** By volume. */
   readonly #underWay = new Map<string, CopyUnderWay>();
-  /** By the name of what is made: a name has one copy at a time. */
+  /** By the name of the target: a name has one copy at a time. */
   readonly #byName = new Map<string, CopyUnderWay>();
   /** When the last copy of a disk ended. */
   readonly #endedMs = new Map<string, number>();
@@ -85,7 +85,7 @@ export class CopyTruth {
     return this.#underWay;
   }
 
-  /** Takes an event of the disk service that `DiskTruth` already knows. @returns the copy that it records */
+  /** Applies an event of the disk service that `DiskTruth` has applied. @returns the copy that it records */
   apply(event: RecordedEvent): MadeCopy | undefined {
     const beginning = beginningOf(event);
     if (beginning) this.#begin(nameIn(event.stream), beginning);
@@ -115,7 +115,7 @@ export class CopyTruth {
     this.#endedMs.set(copy.from, this.#nowMs());
     const content = this.#contentOf(copy.from).endCapture(copy.capture);
     const target = this.#disks.disks.get(name);
-    // A change of encryption that needed no copy, or a copy that failed, left the volume unused.
+    // A change of encryption that needed no copy, or a failed copy, did not use the volume.
     if (target?.volumeId !== copy.volumeId) return undefined;
     return { name, source: copy.source, target, content };
   }

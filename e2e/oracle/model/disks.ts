@@ -9,7 +9,7 @@ export interface OpenAccess {
   readonly attachEpoch: number;
   /** True time of the commit. */
   readonly atMs: number;
-  /** When the unwrap it was decided by was sent: a loss after that may be younger than the open, one before it is not. */
+  /** When the unwrap that decided it was sent. A later loss may be newer than the open; an earlier one is not. */
   readonly requestedMs: number;
 }
 
@@ -20,7 +20,7 @@ export interface KnownDisk {
   readonly sku: Sku | undefined;
   /** Empty under a platform key. */
   set: string;
-  /** Of its data key, as events record it; empty under a platform key. */
+  /** The key version of its data key, as events record it; empty under a platform key. */
   keyVersion: string;
   volumeId: string;
   attachedTo: string;
@@ -37,7 +37,7 @@ export interface KnownDisk {
 /** Name of the resource of a stream. */
 export const nameIn = (stream: string): string => stream.slice(stream.indexOf('-') + 1);
 
-/** Which disks and snapshots exist, who has them open, and under which key version each is, by the events of the disk service. */
+/** The existing disks and snapshots, their opens and their key versions, from the events of the disk service. */
 export class DiskTruth {
   readonly #disks = new Map<string, KnownDisk>();
   /** When the last unwrap of each disk's data key was sent. */
@@ -57,7 +57,7 @@ export class DiskTruth {
     return disk.set === '' ? '' : disk.keyVersion;
   }
 
-  /** A second version that the data key may be under; none here: events record one. */
+  /** A second version under which the data key may be; none here, because events record one. */
   otherVersionOf(_disk: KnownDisk): string | undefined {
     return undefined;
   }

@@ -1,9 +1,9 @@
 import type { Workload } from '@interlock/rpc';
 
-/** What can be disturbed: a service, the bus, the stores, callers outside, the network as a whole (`calls`), or storage. */
+/** The parts that can be disturbed: a service, the bus, the stores, callers outside, the network as a whole (`calls`), or storage. */
 export type Disturbed = Workload | 'bus' | 'store' | 'outside' | 'calls' | 'volumes';
 
-/** When each part was last disturbed, by a fault or on purpose: what excuses a failure. */
+/** When each part was last disturbed, by a fault or on purpose. A disturbance excuses a failure. */
 export class Disturbances {
   readonly #nowMs: () => number;
   readonly #active = new Map<Disturbed, number>();
@@ -14,7 +14,7 @@ export class Disturbances {
     this.#nowMs = nowMs;
   }
 
-  /** Notes that a disturbance begins. @returns what ends it */
+  /** Notes the start of a disturbance. @returns a function that ends it */
   begin(...parts: readonly Disturbed[]): () => void {
     for (const part of parts) this.#active.set(part, (this.#active.get(part) ?? 0) + 1);
     let isOver = false;

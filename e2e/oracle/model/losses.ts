@@ -7,7 +7,7 @@ export interface KnownSet {
   /** Empty while it has no identity. */
   principal: string;
   activeKey: string;
-  /** Older versions that something may still be under, as the set itself shows them. */
+  /** Older versions that something may still use, as the set itself shows them. */
   readonly previousKeys: Set<string>;
   /** Whether an expiry stops nothing that runs (CMK-104). */
   expiresAtNextStart: boolean;
@@ -31,11 +31,11 @@ export interface Loss {
   untilMs: number | undefined;
   /** Every reason that applied in that time. */
   readonly reasons: Set<DefiniteReason>;
-  /** What began it. */
+  /** The blocker that started it. */
   readonly first: Blocker;
 }
 
-/** What a key is needed for: an expiry may matter only for opening (CMK-104). */
+/** The purpose for which a key is needed: an expiry may matter only for opening (CMK-104). */
 export type Purpose = 'running' | 'opening';
 
 export const noBlockers: readonly Blocker[] = [];
@@ -47,7 +47,7 @@ interface Pair {
   /** By reason and owner. */
   blockers: ReadonlyMap<string, Blocker>;
   readonly losses: Readonly<Record<Purpose, Loss[]>>;
-  /** Wall clock of the vault at which one of its dates applies next. */
+  /** Wall clock of the vault at which the next of its dates applies. */
   nextDate: number | undefined;
 }
 
@@ -62,7 +62,7 @@ export class LossTruth {
   #event: RecordedEvent | undefined;
 
   /**
-   * @param nowMs true time, in milliseconds since the run began
+   * @param nowMs true time, in milliseconds since the start of the run
    * @param vaultNow wall clock of key-vault's machine
    */
   constructor(nowMs: () => number, vaultNow: () => number) {
@@ -74,7 +74,7 @@ export class LossTruth {
     return this.#sets;
   }
 
-  /** Takes an event of key-vault, identity or the sets. */
+  /** Applies an event of key-vault, identity or the sets. */
   apply(event: RecordedEvent): void {
     this.#event = undefined;
     this.refreshDates();
@@ -151,10 +151,10 @@ export class LossTruth {
     const found = new Map<string, Blocker>();
     for (const { reason, owner, fromInstant } of this.access.blockers(set.principal, pair.keyVersion, instant)) {
       const dateMs = fromInstant === undefined ? at : at - (instant - fromInstant);
-      // A date set into the past applied when it was set; a date that was reached applied at that moment.
+      // A date that was set into the past applies since it was set; a date that was reached applies since that moment.
       const isReached = !isClockSet && pair.nextDate !== undefined && instant >= pair.nextDate;
       const sinceMs = isReached ? Math.min(at, dateMs) : at;
-      // Two owners may block for the same reason, each since its own time: one may restore while the other does not.
+      // Two owners may block for the same reason, each since a different time: one may restore access while the other does not.
       const name = `${reason} ${owner}`;
       const event = this.#event === undefined ? {} : { event: this.#event };
       found.set(name, found.get(name) ?? pair.blockers.get(name) ?? { reason, owner, sinceMs, ...event });
@@ -182,7 +182,7 @@ export class LossTruth {
     if (event.type === 'SetCreating') {
       const { principal, key, requestedOptions } = event;
       const expiresAtNextStart = requestedOptions.keyExpiry === 'next_start';
-      // A later set of the name has another identity: the losses of an earlier one do not concern it (CMK-39).
+      // A later set of the same name has another identity: the losses of an earlier one do not concern it (CMK-39).
       this.#pairs.delete(name);
       const keys = { activeKey: key.keyVersion, previousKeys: new Set<string>() };
       this.#sets.set(name, { principal, ...keys, expiresAtNextStart, isDeleted: false });

@@ -27,7 +27,7 @@ export interface KnownMachine {
   isStoppedByKey: boolean;
 }
 
-/** Power while or after an event; events that are absent leave it as it is. */
+/** Power state during or after an event. Events that are absent do not change it. */
 const powerAfter: Partial<Record<VmEvent['type'], KnownMachine['power']>> = {
   VmCreated: 'starting',
   VmStarting: 'starting',
@@ -39,7 +39,7 @@ const powerAfter: Partial<Record<VmEvent['type'], KnownMachine['power']>> = {
   VmDeallocated: 'deallocated',
 };
 
-/** The machines that exist, by compute's own committed events; judges compare them with the guests that really run. */
+/** The existing machines, from compute's committed events. Judges compare them with the guests that really run. */
 export class MachineTruth {
   readonly #machines = new Map<string, KnownMachine>();
   readonly #nowMs: () => number;
@@ -52,7 +52,7 @@ export class MachineTruth {
     return this.#machines;
   }
 
-  /** Takes an event of compute. */
+  /** Applies an event of compute. */
   apply({ stream, type, data }: RecordedEvent): void {
     if (!stream.startsWith('vm-')) return;
     const name = stream.slice('vm-'.length);

@@ -14,7 +14,7 @@ export interface StoredEvents {
 }
 
 /**
- * What is true of a cloud: derived from what its services committed, by none of their code. Which key could be used since when,
+ * The true state of a cloud, derived from what its services committed, without their code: which key could be used since when,
  * what is under it, which machine has which disk, what a read may return.
  */
 export class Truth<Disks extends DiskTruth = DiskTruth> {
@@ -76,13 +76,13 @@ export class Truth<Disks extends DiskTruth = DiskTruth> {
   /** From when on no operation on the disk may be invoked and succeed (`t0 + bound`); undefined while its key can be used. */
   boundMs(disk: KnownDisk): number | undefined {
     const found = this.blockers(disk, 'running');
-    // Nearly every call ends here: judges look at every disk at every step.
+    // Nearly every call ends here, because judges check every disk at every step.
     if (found.length === 0) return undefined;
-    // A disk that came under the key later has its lease from that moment.
+    // A disk that moved to the key later has its lease from that moment.
     return Math.min(...found.map((blocker) => this.boundAfter(blocker, disk.movedAtMs)));
   }
 
-  /** From when on a blocker must have taken effect. @param leasedMs when the last lease was taken, if after the loss */
+  /** When a blocker must have taken effect. @param leasedMs when the last lease was granted, if after the loss */
   boundAfter({ sinceMs, owner }: Blocker, leasedMs = sinceMs): number {
     const { leaseTtlMs, authzTtlMs } = this.#bounds;
     return Math.max(sinceMs, leasedMs) + leaseTtlMs + (owner === 'identity' ? authzTtlMs : 0);
@@ -96,7 +96,7 @@ export class Truth<Disks extends DiskTruth = DiskTruth> {
   #applyDisk(event: RecordedEvent): MadeCopy | undefined {
     this.disks.apply(event);
     const made = this.copies.apply(event);
-    // A change of encryption leaves the content where it was known.
+    // A change of encryption keeps the content under the same name.
     if (made && made.source?.name !== made.name) this.contents.set(made.name, made.content);
     return made;
   }

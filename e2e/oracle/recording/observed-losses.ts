@@ -38,11 +38,11 @@ export interface ObservedStart {
 /** A machine during a loss. */
 export interface ObservedMachine {
   readonly name: string;
-  /** Classes of its disks under the lost key, when the loss began. */
+  /** Classes of its disks under the lost key at the start of the loss. */
   readonly skus: readonly Sku[];
-  /** Whether it ran, or was starting, when the loss began. */
+  /** Whether it was running or starting at the start of the loss. */
   readonly wasOn: boolean;
-  /** Whether a disk under the key was being attached or detached when the loss began. */
+  /** Whether a disk under the key was being attached or detached at the start of the loss. */
   readonly isChanging: boolean;
   readonly stops: ObservedStop[];
   readonly starts: ObservedStart[];
@@ -53,9 +53,9 @@ export interface ObservedLoss {
   readonly set: string;
   readonly keyVersion: string;
   readonly loss: Loss;
-  /** Disks under it when it began; ultra disks of running machines are pinned. */
+  /** Disks under it at its start. Ultra disks of running machines are pinned. */
   readonly disks: readonly { readonly name: string; readonly isPinned: boolean }[];
-  /** Every machine that existed when it began, by name. */
+  /** Every machine that existed at its start, by name. */
   readonly machines: ReadonlyMap<string, ObservedMachine>;
 }
 
@@ -73,7 +73,7 @@ export class LossRecorder {
     return this.#found;
   }
 
-  /** Takes each event after the truth knows it. */
+  /** Applies each event after the truth has applied it. */
   onEvent(event: RecordedEvent): void {
     if (event.stream.startsWith('vm-')) this.#onMachineEvent(event);
     this.#truth.losses.refreshDates();
@@ -104,7 +104,7 @@ export class LossRecorder {
     const name = event.stream.slice('vm-'.length);
     for (const { loss, machines } of this.#found) {
       const machine = machines.get(name);
-      // A stop that began during the loss may end after it.
+      // A stop that started during the loss may end after it.
       if (machine && (loss.untilMs === undefined || event.type === 'VmStopped')) note(machine, event);
     }
   }

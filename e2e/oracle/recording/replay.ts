@@ -14,11 +14,11 @@ export interface Disturbance {
   readonly fromMs: number;
   /** Undefined if it did not end. */
   readonly toMs?: number;
-  /** The service whose process is another one since `toMs`: what was in memory is lost. */
+  /** The service whose process was replaced at `toMs`, so that its memory is lost. */
   readonly restarted?: Workload;
 }
 
-/** What was recorded of a run on real processes. */
+/** The records of a run on real processes. */
 export interface Recording {
   /** Events of each service in the order of its feed. */
   readonly events: Readonly<Partial<Record<Workload, readonly RecordedEvent[]>>>;
@@ -29,12 +29,12 @@ export interface Recording {
   readonly slackMs?: number;
 }
 
-/** A violation, with the event at which it was found. */
+/** A violation, with the event that revealed it. */
 export interface FoundViolation extends Violation {
   readonly event: RecordedEvent;
 }
 
-/** What a recording amounts to. */
+/** The results of a replay. */
 export interface Replayed {
   /** Every violation of G2, G3, G4 and G10 by machines. */
   readonly violations: readonly FoundViolation[];
@@ -50,10 +50,10 @@ interface Entry {
   readonly event: RecordedEvent;
 }
 
-/** Services in the order in which one causes another: events of the same millisecond are replayed so. */
+/** Services in the order in which one causes another: the order of events in the same millisecond. */
 const order: readonly Workload[] = ['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'];
 
-/** Events of all services by time. A later event of a service is never replayed before an earlier one. */
+/** Events of all services by time. A later event of a service is never replayed before an earlier one of it. */
 const timelineOf = ({ events }: Recording): readonly Entry[] =>
   order
     .flatMap((service) => {
@@ -101,7 +101,7 @@ export const replay = (recording: Recording): Replayed => {
   return { violations: found, losses: losses.all(), endMs: nowMs };
 };
 
-/** What a list of disturbances amounts to at the present moment of a replay. */
+/** The disturbances of a list at the present moment of a replay. */
 const disturbancesAt = (
   all: readonly Disturbance[],
   nowMs: () => number,

@@ -4,14 +4,14 @@ import { type Bounds, boundsOf } from '../judges/bounds.ts';
 import { expectedOf, type ObservedLoss, type ObservedMachine } from './observed-losses.ts';
 import { type Disturbance, type Recording, replay } from './replay.ts';
 
-/** Whether a rule or a guarantee held for one subject, and what shows it. */
+/** Whether a rule or a guarantee held for one subject, with the evidence. */
 export interface Verdict {
   /** `CMK-100`, `G2` */
   readonly rule: string;
   /** Full name of a machine; of the set for a rule about the loss itself. */
   readonly subject: string;
   readonly holds: boolean;
-  /** What was seen, in words. */
+  /** What was seen, as a text. */
   readonly seen: string;
   readonly evidence: readonly Evidence[];
 }
@@ -33,7 +33,7 @@ const evidenceOf = (...events: readonly (RecordedEvent | undefined)[]): readonly
       : [{ eventId: event.id, type: event.type, atMs: event.time, traceId: traceIdOf(event.cause.traceparent) ?? '' }],
   );
 
-/** Judges what was recorded of a run: every loss of a key and what it did to machines, and every guarantee that was violated. */
+/** Judges the records of a run: every loss of a key and its effect on machines, and every violated guarantee. */
 export const judgeRecording = (recording: Recording): readonly Verdict[] => {
   const { violations, losses, endMs } = replay(recording);
   const bounds = boundsOf(recording.terms, recording.slackMs);
@@ -62,7 +62,7 @@ interface Run {
   readonly disturbances: readonly Disturbance[];
 }
 
-/** Whether a machine that was on when a loss began stopped, or kept running. */
+/** Whether a machine that was on at the start of a loss stopped, or kept running. */
 const runVerdicts = (observed: ObservedLoss, machine: ObservedMachine, run: Run): readonly Verdict[] => {
   const { loss, set, keyVersion } = observed;
   const { name, skus, wasOn, isChanging, stops } = machine;
@@ -83,7 +83,7 @@ const runVerdicts = (observed: ObservedLoss, machine: ObservedMachine, run: Run)
     case 'untouched':
       return [verdict('CMK-111', stop === undefined, stop ? stopped : 'not touched by the loss')];
     case 'keeps running': {
-      // A disk host that restarts loses the pins with its memory. Its successor pins what it unwrapped before the loss.
+      // A disk host that restarts loses the pins with its memory. Its successor pins the DEKs that it unwrapped before the loss.
       const lostPins = run.disturbances.some(
         ({ restarted, toMs = 0 }) => restarted === 'disk' && toMs + run.bounds.answerMs >= loss.fromMs,
       );
@@ -93,7 +93,7 @@ const runVerdicts = (observed: ObservedLoss, machine: ObservedMachine, run: Run)
       const { leaseTtlMs, authzTtlMs, stopMs } = run.bounds;
       const dueMs = loss.fromMs + leaseTtlMs + authzTtlMs + stopMs;
       const wasDisturbed = run.disturbances.some(({ fromMs, toMs = untilMs }) => fromMs < dueMs && toMs > loss.fromMs);
-      // A loss that ended before the stop was due may or may not have stopped it; so may its user.
+      // A loss that ended before the stop was due may or may not have stopped the machine; so may its user.
       if (stop === undefined && (untilMs <= dueMs || wasDisturbed)) return [];
       return [
         verdict(skus.includes('ULTRA') ? 'CMK-103' : 'CMK-100', stop !== undefined, stop ? stopped : 'not stopped'),
@@ -102,7 +102,7 @@ const runVerdicts = (observed: ObservedLoss, machine: ObservedMachine, run: Run)
   }
 };
 
-/** Whether a machine that stopped because the vault did not respond shows the loss, once the vault had the time to report it. */
+/** Whether a machine that stopped because the vault did not respond shows the loss, once the vault has had the time to report it. */
 const outageVerdicts = (
   { loss, set, keyVersion }: ObservedLoss,
   { name, stops }: ObservedMachine,
