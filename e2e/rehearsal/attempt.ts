@@ -1,9 +1,9 @@
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
 
-/** How something that was expected to be refused, or not, went. */
+/** The outcome of an action that is expected to be refused, or not. */
 export interface Attempt {
-  /** What was tried, in words. */
+  /** The action, as a text. */
   readonly what: string;
   readonly outcome: 'done' | 'refused' | 'unanswered';
   /** gRPC code by name; `OK` when done. */
@@ -15,7 +15,7 @@ export interface Attempt {
   readonly tookMs: number;
 }
 
-/** Tries something and returns how it went. Only responses of services are outcomes; an error of ours is thrown. */
+/** Tries an action and returns its outcome. Only responses of services are outcomes; other errors are thrown. */
 export const attempt = async (what: string, act: () => Promise<unknown>): Promise<Attempt> => {
   const since = performance.now();
   const tookMs = () => performance.now() - since;

@@ -12,7 +12,7 @@ export interface DataPath {
   close(): void;
 }
 
-/** Opens it; a channel is made for each disk host it meets. */
+/** Opens it. Each disk host gets its own channel. */
 export const openDataPath = (
   cloud: OutsideOf,
   tracer: Tracer,
@@ -25,7 +25,7 @@ export const openDataPath = (
     const channel = channels.get(address) ?? openChannel({ address, tls });
     channels.set(address, channel);
     const definition = DiskDataServiceDefinition;
-    // The access token of the disk is all that is needed: no credentials of a person.
+    // The access token of the disk is enough: a user's credentials are not needed.
     return connect({ channel, definition, credentials: undefined, audience: 'interlock:disk', clock, random, tracer });
   };
   const withAccess = async <Result>(

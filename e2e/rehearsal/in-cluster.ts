@@ -7,7 +7,7 @@ import { ConfigError, type createScope, readConfig, systemRandom, text } from '@
 import { type RehearsalOutcome, rehearse } from './run.ts';
 import type { RehearsedCloud } from './world.ts';
 
-/** Port at which the collector gives a copy of the services' spans, while a rehearsal runs. */
+/** Port to which the collector sends a copy of the services' spans while a rehearsal runs. */
 const SPANS_PORT = 4318;
 
 const spec = {
@@ -20,9 +20,9 @@ const spec = {
 } as const;
 
 /**
- * Rehearses on the cloud this process stands in: services at the addresses the environment names, their volumes mounted to
- * read, their spans received from the collector.
- * @throws ConfigError for an environment that lacks something
+ * Rehearses on the cloud of this process's cluster: the environment names the addresses of services, their volumes are mounted for
+ * reading, the collector sends their spans.
+ * @throws ConfigError for an incomplete environment
  */
 export const rehearseInCluster = async (
   env: Readonly<Record<string, string | undefined>>,

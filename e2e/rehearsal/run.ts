@@ -17,31 +17,31 @@ import { createTimeline } from './timeline.ts';
 import { traceRehearsal } from './tracing.ts';
 import { machines, namesIn, type RehearsedCloud } from './world.ts';
 
-/** Where the rehearsal finds and leaves things. */
+/** Inputs and outputs of the rehearsal. */
 export interface RehearsalOptions {
-  /** The folder the cloud runs on: what is on its disks is looked at there. */
+  /** The folder of the cloud. The rehearsal reads the content of its disks there. */
   readonly data: DataFolder;
   /** Folder for `report.json` and `report.html`. */
   readonly out: string;
-  /** Takes what people read while it runs, a line each. */
+  /** Receives lines for users while it runs. */
   readonly say: (line: string) => void;
   /** Ends the rehearsal early: no further part is played and no report is written. */
   readonly signal: AbortSignal;
 }
 
-/** What came of it: the last line of `npm start`. */
+/** Its result: the last line of `npm start`. */
 export interface RehearsalOutcome {
   readonly verdict: 'pass' | 'fail';
   readonly rules: { readonly pass: number; readonly fail: number };
   /** Path of `report.json`. */
   readonly report: string;
-  /** When the first machine ran, in milliseconds since the epoch; absent when none did. */
+  /** When the first machine ran, in milliseconds since the epoch; absent if none did. */
   readonly firstMachineRanAtMs?: number;
 }
 
 /**
- * Plays the documented workflow on a fresh cloud, judges every rule by what was seen, and writes the report. A step that
- * fails is reported and costs the rules that need it; the report is still written.
+ * Plays the documented workflow on a new cloud, judges every rule by the evidence, and writes the report. A step that
+ * fails is reported and fails the rules that need it; the report is still written.
  */
 export const rehearse = async (cloud: RehearsedCloud, options: RehearsalOptions): Promise<RehearsalOutcome> => {
   const { data, out, signal } = options;
@@ -123,7 +123,7 @@ const countOf = ({ rules }: Report) => ({
   fail: rules.filter(({ verdict }) => verdict === 'fail').length,
 });
 
-/** The trace of each loss, once the spans of all who took part have come in; what is late is missing, and no fault. */
+/** The trace of each loss, after the spans of all services have arrived. Late spans are missing, which is not a fault. */
 const tracesOf = async ({ spans }: Pick<RehearsedCloud, 'spans'>, evidence: Gathered) =>
   Promise.all(
     lossesOf(evidence).map(async ({ cause, traceId }) => {

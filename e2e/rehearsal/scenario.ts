@@ -10,16 +10,16 @@ import { createSets } from './steps/sets.ts';
 import { timeCauses } from './steps/stopwatch.ts';
 import type { World } from './world.ts';
 
-/** Name of what is rehearsed, as the report says it. */
+/** Name of the rehearsal in the report. */
 export const scenarioName = 'customer-managed keys: set up, rotate, lose and regain';
 
 /**
- * The documented workflow from the empty cloud to the last byte: set up with eight machines, rotate, lose the key three
- * ways and get it back three ways, then every other way with a stopwatch, then open what is left on the disks.
+ * The documented workflow from the empty cloud to the last byte: set up with eight machines, rotate, lose the key in three
+ * ways and restore access in three ways, then time every other way, then read what is left on the disks.
  *
- * Without people, keys, sets and disks nothing can go on. After that each part is played even where the one before it
- * failed, as far as it can be.
- * @returns what went wrong, in words
+ * Users, keys, sets and disks are required. After that each part is played even if the one before it failed,
+ * as far as possible.
+ * @returns the problems, as texts
  */
 export const playScenario = async (world: World): Promise<readonly string[]> => {
   const problems: string[] = [];

@@ -1,6 +1,6 @@
 import { int, readConfig, text } from '@interlock/runtime';
 
-/** How a rehearsal differs from the usual one, by environment. */
+/** How a rehearsal differs from the default one, by environment variables. */
 export const { rehearsalTag: tag, rehearsalPatienceMs: patienceMs } = readConfig(process.env, {
   rehearsalTag: text(
     'Set behind the names of vault and groups: sets one rehearsal apart from another in the same cloud',

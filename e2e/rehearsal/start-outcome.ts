@@ -1,7 +1,7 @@
 import type { LinuxOutcome } from '../qemu/rehearse-linux.ts';
 import type { RehearsalOutcome } from './run.ts';
 
-/** What `npm start` says at its end; times are milliseconds since the epoch. */
+/** The last lines of `npm start`. Times are milliseconds since the epoch. */
 export const startOutcome = (
   { firstMachineRanAtMs, ...outcome }: RehearsalOutcome & { readonly linux?: LinuxOutcome },
   { startedAtMs, endedAtMs }: { readonly startedAtMs: number; readonly endedAtMs: number },

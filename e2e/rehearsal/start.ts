@@ -28,15 +28,15 @@ const readArguments = () => {
   }
 };
 
-/** `npm start`: brings up a cloud of its own, rehearses on it, stops it. */
+/** `npm start`: starts its own cloud, rehearses on it, stops it. */
 runCommand(async (scope) => {
   if (readArguments().help === true) {
     console.log(usage);
     return { exitCode: 0 };
   }
-  // Of the bootstrap, which has looked whether anything is to be installed by now.
+  // From the bootstrap, which has checked whether anything must be installed.
   const startedAtMs = Number(process.env.INTERLOCK_STARTED_AT ?? performance.timeOrigin);
-  // Beside the cloud of `npm run up`, which may be running and holds what its user made.
+  // Separate from the cloud of `npm run up`, which may be running and holds its user's data.
   const data = openDataFolder(openDataFolder(dataRoot(process.env)).folder('rehearsal'));
   const release = holdDataFolder(data);
   // Creating a Postgres server takes longer than starting all services, so a server that was stopped cleanly is reused. A run
@@ -47,7 +47,7 @@ runCommand(async (scope) => {
     removeWhole(data.path(left));
   release();
 
-  // Loaded while the services start, which wait for other things most of that time.
+  // Loaded while the services start, which mostly wait in that time.
   const rehearsal = import('./run.ts');
   void Promise.allSettled([rehearsal]);
   const own = createScope();
@@ -57,7 +57,7 @@ runCommand(async (scope) => {
     env: process.env,
     name: `rehearsal_${randomBytes(4).toString('hex')}`,
     temporary: true,
-    // Spans are to be there when their trace is shown.
+    // Spans must have arrived when their trace is shown.
     settings: { OTEL_BSP_SCHEDULE_DELAY: '200' },
     say: console.log,
     within: own,

@@ -2,9 +2,9 @@ import { renderTrace, type TraceNode } from '@interlock/local/trace-tree.ts';
 import type { Report } from './report/report.ts';
 import type { Step, StepCall } from './timeline.ts';
 
-/** What people read while it runs, line by line. */
+/** The output for users while it runs, line by line. */
 
-/** A step: when it began, how it ended, who did what, whom they called, how long it took, which rules it serves. */
+/** A step: when it started, how it ended, who acted, what was called, how long it took, and its rules. */
 export const stepLines = (step: Step, startedAtMs: number): readonly string[] => {
   const { who, title, rules, calls, durationMs, error } = step;
   const at = `${((step.startMs - startedAtMs) / 1000).toFixed(2)} s`.padStart(8);
@@ -46,7 +46,7 @@ export const traceLines = (title: string, roots: readonly TraceNode[]): readonly
   return ['', title, ...shown];
 };
 
-/** The verdict of each rule, failures with what was seen. */
+/** The verdict of each rule, with what was seen for failures. */
 export const verdictLines = ({ rules, problems }: Report): readonly string[] => [
   '',
   ...rules.flatMap(({ id, title, verdict, evidence }) => [
@@ -74,7 +74,7 @@ export const summaryLines = ({ revocations, stopwatch, stopwatchTotal, dataRetur
   `Data returned  ${dataReturned.disks} disks (${dataReturned.proof.length} opened from their files, ${dataReturned.throughApi.length} read through the API), ${dataReturned.bytesCompared} bytes compared, ${dataReturned.mismatches} mismatches`,
 ];
 
-/** All timed causes in one line: the page has each. */
+/** All timed causes in one line. The page has each of them. */
 function stopwatchLine(stopwatch: Report['stopwatch'], total: Report['stopwatchTotal']): readonly string[] {
   const [slowest] = stopwatch.toSorted((one, other) => other.toStoppedMs.max - one.toStoppedMs.max);
   if (slowest === undefined || total === null) return [];

@@ -2,11 +2,11 @@ import type { Span, SpanStore } from '@interlock/local/spans.ts';
 import { type Clock, inSpan } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
 
-/** What a step is about, said before it begins. */
+/** The plan of a step, before it starts. */
 export interface StepPlan {
-  /** Who acts, in words: `VM user`. */
+  /** The actor, as a text: `VM user`. */
   readonly who: string;
-  /** What happens, in words, without a full stop. */
+  /** What happens, as a text without a full stop. */
   readonly title: string;
   /** Rules it gathers evidence for. */
   readonly rules: readonly string[];
@@ -14,14 +14,14 @@ export interface StepPlan {
   readonly event?: StepEvent;
 }
 
-/** Something that machines may notice, by a few words. */
+/** An event that may affect machines, as a short text. */
 export interface StepEvent {
   readonly label: string;
-  /** Access goes, access comes, the key changes without any effect on machines, or other machines are looked at from there on. */
+  /** Access is lost or restored, the key changes without an effect on machines, or from here on other machines are shown. */
   readonly kind: 'loss' | 'return' | 'change' | 'aside';
 }
 
-/** A call of a step, made by the rehearsal on behalf of its people. */
+/** A call of a step, made by the rehearsal on behalf of its users. */
 export interface StepCall {
   readonly service: string;
   readonly method: string;
@@ -31,7 +31,7 @@ export interface StepCall {
   readonly outcome: string;
 }
 
-/** A step as it went. */
+/** A step and its result. */
 export interface Step extends StepPlan {
   /** Milliseconds since the epoch. */
   readonly startMs: number;
@@ -42,18 +42,18 @@ export interface Step extends StepPlan {
   readonly error: string | undefined;
 }
 
-/** Runs steps and keeps them. */
+/** Runs steps and records them. */
 export interface Timeline {
   /**
-   * Runs a step in a trace of its own and reports it. Errors are noted and thrown to the caller.
+   * Runs a step in its own trace and reports it. Errors are recorded and thrown to the caller.
    * Steps may overlap.
    */
   step<Result>(plan: StepPlan, act: () => Promise<Result>): Promise<Result>;
-  /** In the order in which they began. */
+  /** In the order in which they started. */
   readonly steps: () => readonly Step[];
 }
 
-/** @param tell receives each step as it ends */
+/** @param tell receives each step when it ends */
 export function createTimeline(parts: {
   readonly tracer: Tracer;
   readonly spans: SpanStore;

@@ -6,8 +6,8 @@ type Processor = NonNullable<TelemetryOptions['processors']>[number];
 type FinishedSpan = Parameters<Processor['onEnd']>[0];
 
 /**
- * Traces the rehearsal itself, so that the calls its people make stand at the head of each trace. Its spans go straight
- * to where the launcher keeps those of the services, for the report and for `interlock trace` afterwards.
+ * Traces the rehearsal itself, so that its users' calls are the roots of their traces. Its spans go directly to the launcher's
+ * store with the services' spans, for the report and for `interlock trace` afterwards.
  */
 export const traceRehearsal = (spans: SpanStore, random: Random): Telemetry =>
   startTelemetry({
@@ -57,7 +57,7 @@ function spanOf(span: FinishedSpan): Span {
 
 const millis = ([seconds, nanos]: readonly [number, number]): number => seconds * 1_000 + nanos / 1_000_000;
 
-/** Lists of the rehearsal's own spans are of no interest to anybody and left out. */
+/** Lists of the rehearsal's own spans are not needed and left out. */
 function attributesOf(attributes: FinishedSpan['attributes']): Attributes {
   const kept: Record<string, AttributeValue> = {};
   for (const [key, value] of Object.entries(attributes)) {

@@ -10,52 +10,52 @@ import type { Gathered } from './evidence/evidence.ts';
 import { tag } from './settings.ts';
 import type { Timeline } from './timeline.ts';
 
-/** What a rehearsal needs of the cloud it is played on. */
+/** What a rehearsal needs from its cloud. */
 export interface RehearsedCloud extends OutsideOf {
-  /** Where the spans of its services arrive. */
+  /** The store of its services' spans. */
   readonly spans: SpanStore;
-  /** What it runs on, for the report. */
+  /** The servers on which it runs, for the report. */
   readonly postgres: { readonly description: string };
   readonly nats: { readonly description: string };
 }
 
-/** What every step has at hand. */
+/** What every step needs. */
 export interface World {
   readonly cloud: RehearsedCloud;
   readonly data: DataFolder;
   readonly outside: Outside;
   readonly dataPath: DataPath;
   readonly timeline: Timeline;
-  /** What the guests recorded up to now. */
+  /** The guests' records up to now. */
   readonly journals: () => Journals;
   readonly clock: Clock;
   readonly random: Random;
   /** Filled by the steps; read by the rules when all is over. */
   readonly evidence: Gathered;
-  /** Aborted when the user wants to end. */
+  /** Aborted when the user ends the rehearsal. */
   readonly signal: AbortSignal;
 }
 
-/** A principal who acts, with the services as they see them. */
+/** A principal who acts, with clients of the services. */
 export interface Person extends Clients {
   /** `principals/<uuid>` */
   readonly principal: string;
 }
 
-/** Those who act in the workflow of customer-managed keys. */
+/** The principals in the workflow of customer-managed keys. */
 export interface People {
   readonly administrator: Person;
   readonly vaultAdministrator: Person;
   readonly vmUser: Person;
 }
 
-/** The two keys: one made in the vault, one brought along, of which the owner still has the private half. */
+/** The two keys: one created in the vault, one imported, whose owner still has the private key. */
 export interface Keys {
   readonly generated: KeyInVault;
   readonly imported: KeyInVault & { readonly privateKey: KeyObject };
 }
 
-/** A key version as others name it. */
+/** A key version, as other services name it. */
 export interface KeyInVault {
   /** `vaults/<v>/keys/<k>/versions/<version>` */
   readonly version: string;
@@ -69,16 +69,16 @@ export interface KeySet {
   readonly principal: string;
 }
 
-/** Region of everything here. */
+/** The region of all resources here. */
 export const location = 'westeurope';
 
-/** Ids of the vault and of what is in it. */
+/** Ids of the vault and of its content. */
 export const vaultId = `rehearsal${tag}`;
 export const vaultName = `vaults/${vaultId}`;
 export const generatedKey = `${vaultName}/keys/house`;
 export const importedKeyId = 'brought';
 
-/** Resource groups: keys lie apart from machines, so that who runs machines has no say over keys (CMK-06). */
+/** Resource groups: keys are separate from machines, so that users of machines have no rights on keys (CMK-06). */
 export const groupsOf = ({ cloud }: Pick<World, 'cloud'>) => {
   const { subscription } = cloud.administrator;
   return {
@@ -100,7 +100,7 @@ export interface PlannedMachine {
   readonly id: string;
   readonly os: PlannedDisk;
   readonly data: readonly PlannedDisk[];
-  /** What must become of it when the key of the house is lost (CMK-100, CMK-102, CMK-103, CMK-111). */
+  /** The required effect of losing the key `house` (CMK-100, CMK-102, CMK-103, CMK-111). */
   readonly onLoss: 'stops' | 'keeps running' | 'untouched';
 }
 
@@ -109,10 +109,10 @@ const disk = (id: string, sku: DiskSku, set: PlannedDisk['set']): PlannedDisk =>
 /** Existed before the customer key, and is moved under the set later (CMK-06). */
 export const movedDisk = disk('older-disk', 'STANDARD_SSD', 'platform');
 
-/** Belongs to no machine: it is what is tried when a key must be refused. */
+/** Belongs to no machine. It is used where a key must be refused. */
 export const spareDisk = disk('spare', 'STANDARD_SSD', 'house');
 
-/** One machine of each class, the combinations that decide, and two that must not notice anything. */
+/** One machine of each class, the deciding combinations, and two that must not be affected. */
 export const machines: readonly PlannedMachine[] = [
   { id: 'vm-hdd', os: disk('hdd-os', 'STANDARD_HDD', 'house'), data: [], onLoss: 'stops' },
   { id: 'vm-ssd', os: disk('ssd-os', 'STANDARD_SSD', 'house'), data: [], onLoss: 'stops' },
@@ -142,7 +142,7 @@ export const machines: readonly PlannedMachine[] = [
 /** Every disk of a machine, the OS disk first. */
 export const disksOf = ({ os, data }: PlannedMachine): readonly PlannedDisk[] => [os, ...data];
 
-/** Every planned disk, the spare one included. */
+/** Every planned disk, including the spare one. */
 export const allDisks: readonly PlannedDisk[] = [...machines.flatMap(disksOf), spareDisk];
 
 /** Full names. */

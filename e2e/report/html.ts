@@ -5,7 +5,7 @@ export interface Html {
 
 type Part = Html | string | number | readonly Part[];
 
-/** Template tag: texts and numbers are escaped, pieces of a page are taken as they are, lists are joined. */
+/** Template tag: escapes texts and numbers, inserts pieces of a page unchanged, and joins lists. */
 export const html = (strings: TemplateStringsArray, ...parts: readonly Part[]): Html => ({
   html: strings.map((text, at) => text + (at < parts.length ? written(parts[at] ?? '') : '')).join(''),
 });
@@ -25,7 +25,7 @@ const entities: Readonly<Record<string, string>> = {
 
 const escaped = (text: string): string => text.replace(/[&<>"']/g, (sign) => entities[sign] ?? sign);
 
-/** A coordinate with one decimal: pictures need no more, and pages stay small. */
+/** A coordinate with one decimal, which is enough for pictures and keeps pages small. */
 export const px = (value: number): string => String(Math.round(value * 10) / 10);
 
 /** `0.4 ms`, `38 ms`, `1.24 s`, `3 min 5 s`; with a minus sign if negative. */
@@ -37,7 +37,7 @@ export const duration = (ms: number): string => {
   return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
 };
 
-/** A limit as users write it, without zeros behind the point: `200 ms`, `3 s`, `1.5 s`, `2 min`. */
+/** A limit as users write it, without trailing zeros: `200 ms`, `3 s`, `1.5 s`, `2 min`. */
 export const limit = (ms: number): string => {
   if (ms >= 60_000 && ms % 60_000 === 0) return `${ms / 60_000} min`;
   return ms >= 1_000 ? `${Number((ms / 1_000).toFixed(3))} s` : `${ms} ms`;

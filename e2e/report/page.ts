@@ -1,7 +1,7 @@
 import { type Html, html } from './html.ts';
 import { style } from './style.ts';
 
-/** A page that needs nothing from outside. @param ownStyle rules after those that all reports share */
+/** A page without external resources. @param ownStyle rules after the common ones of all reports */
 export const document = (title: string, content: Html, ownStyle = ''): string =>
   html`<!doctype html>
 <html lang="en">

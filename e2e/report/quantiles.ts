@@ -1,4 +1,4 @@
-/** Of some durations, in milliseconds: the smallest below which that part of them lies. */
+/** Quantiles of durations, in milliseconds: the smallest duration that this part of them does not exceed. */
 export interface Quantiles {
   readonly p50: number;
   readonly p95: number;
@@ -6,7 +6,7 @@ export interface Quantiles {
   readonly max: number;
 }
 
-/** Quantiles of durations in milliseconds, of which each is one that happened; all 0 of none. */
+/** Quantiles of durations in milliseconds. Each is one of the durations; all are 0 if there are none. */
 export const quantilesOf = (durationsMs: readonly number[]): Quantiles => {
   const sorted = durationsMs.toSorted((a, b) => a - b);
   const at = (part: number): number => sorted[Math.max(0, Math.ceil(sorted.length * part) - 1)] ?? 0;

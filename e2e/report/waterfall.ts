@@ -3,10 +3,10 @@ import { spanStore } from '@interlock/local/spans.ts';
 import { type TraceNode, traceTree } from '@interlock/local/trace-tree.ts';
 import { duration, type Html, html } from './html.ts';
 
-/** Rows beyond this say nothing new: machines of one loss look alike. */
+/** More rows show nothing new, because the machines of one loss look alike. */
 const rowsMax = 120;
 
-/** One trace: each span where it stands in the tree, with a bar where it stands in time. */
+/** One trace: each span at its place in the tree, with a bar at its place in time. */
 export function waterfall({ traceId, spans }: { readonly traceId: string; readonly spans: readonly Span[] }): Html {
   if (spans.length === 0) return html`<p>No spans of this trace were received.</p>`;
   const store = spanStore();

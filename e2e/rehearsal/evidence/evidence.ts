@@ -5,9 +5,9 @@ import type { Search } from './search.ts';
 import type { DiskProof, ImpactSeen, TimedLoss } from './timed.ts';
 
 /**
- * What the steps saw, each in a slice of its own: read back through the API, from the guests' journals, from the bytes
- * of the files, from the vault's record. Rules are judged from this and nothing else. Plain data, so that a test can
- * break any of it. Machines go by their last segment, everything else by full name; times are milliseconds since the epoch.
+ * What the steps observed, each in its own slice: read back through the API, from the guests' journals, from the bytes of the
+ * files, from the vault's audit log. Rules are judged by this only. It is plain data, so that a test can break any of it. Machines
+ * are named by their last segment, all else by full name; times are milliseconds since the epoch.
  */
 export interface Evidence {
   readonly people: PeopleSeen;
@@ -37,7 +37,7 @@ export interface Evidence {
   readonly audit: readonly AuditSeen[];
 }
 
-/** What is gathered so far. */
+/** The evidence that was collected so far. */
 export type Gathered = { -readonly [Slice in keyof Evidence]?: Evidence[Slice] };
 
 /** Principals, as `principals/<uuid>`. */
@@ -45,7 +45,7 @@ export interface PeopleSeen {
   readonly administrator: string;
   readonly vaultAdministrator: string;
   readonly vmUser: string;
-  /** What the VM user was refused at the vault. */
+  /** The refusals that the VM user got at the vault. */
   readonly vmUserAtVault: readonly Attempt[];
 }
 
@@ -66,9 +66,9 @@ export interface KeySeen {
 export interface KeysSeen {
   readonly generated: KeySeen;
   readonly imported: KeySeen;
-  /** Whether the public half the vault shows is that of the private key that was brought. */
+  /** Whether the public key in the vault belongs to the imported private key. */
   readonly isOwnMaterial: boolean;
-  /** Tries to bring keys that are no RSA key of 2048, 3072 or 4096 bits. */
+  /** Attempts to import keys that are not RSA keys of 2048, 3072 or 4096 bits. */
   readonly refused: readonly Attempt[];
 }
 
@@ -80,16 +80,16 @@ export interface SetSeen {
   readonly sourceVault: string;
   readonly principal: string;
   readonly identity: { readonly type: string; readonly owner: string; readonly state: string };
-  /** Whether the vault granted the identity anything when the set had been made. */
+  /** Whether the vault granted the identity anything when the set was created. */
   readonly isGrantedAtCreation: boolean;
 }
 
 export interface GrantsSeen {
   /** The first disk under the set, before any grant. */
   readonly firstDisk: Attempt;
-  /** What is left of it: how reading it is answered. */
+  /** What is left of it: the outcome of reading it. */
   readonly afterwards: Attempt;
-  /** Its next tries, each with one permission short. */
+  /** Its further attempts, each with one permission missing. */
   readonly incomplete: readonly { readonly granted: readonly AccessPolicy_KeyPermission[]; readonly disk: Attempt }[];
   /** With all three. */
   readonly complete: Attempt;
@@ -153,7 +153,7 @@ export interface RotationSeen {
   /** Old versions the set listed while it moved, and at the end. */
   readonly previousKeysMeanwhile: readonly string[];
   readonly previousKeysAfter: readonly string[];
-  /** Whether both versions were enabled when it began and when it ended. */
+  /** Whether both versions were enabled at its start and end. */
   readonly wereBothEnabled: boolean;
   readonly resources: readonly { readonly name: string; readonly keyVersion: string; readonly generation: number }[];
   readonly generation: number;
@@ -161,7 +161,7 @@ export interface RotationSeen {
   readonly machines: QuietSeen;
 }
 
-/** Machines that must not notice something, while and after it happened. */
+/** Machines that must not be affected, during something and after it. */
 export interface QuietSeen {
   readonly machines: readonly {
     readonly name: string;
@@ -185,11 +185,11 @@ export interface MachineAfterLoss {
   readonly reasonKeyVersion: string;
   readonly reasonTraceId: string;
   readonly stoppedAt: number | undefined;
-  /** Last good read or write on a disk under the lost key; without ultra disks where the machine is to stop. */
+  /** Last good read or write on a disk under the lost key; without ultra disks if the machine must stop. */
   readonly lastGoodIoAt: number | undefined;
   readonly startTimeBefore: number;
   readonly startTimeAfter: number;
-  /** From the loss until everything had come to rest and those that run had done more work. */
+  /** From the loss until all stops had ended and the running machines had done more work. */
   readonly io: IoSummary;
 }
 
@@ -199,7 +199,7 @@ export interface LossSeen {
   readonly committedAt: number;
   readonly traceId: string;
   readonly machines: readonly MachineAfterLoss[];
-  /** Tries to start what was stopped. */
+  /** Attempts to start what was stopped. */
   readonly starts: readonly StartSeen[];
 }
 
@@ -215,7 +215,7 @@ export interface StartSeen {
 
 export interface RefusedSeen {
   readonly attempts: readonly Attempt[];
-  /** How reading what should not exist was answered. */
+  /** The outcome of reading what must not exist. */
   readonly leftovers: readonly Attempt[];
   /** Of the machine a disk should have been attached to. */
   readonly hostPower: string;
@@ -223,7 +223,7 @@ export interface RefusedSeen {
   readonly spareState: string;
 }
 
-/** An ultra machine that was given back and started under a lost key. */
+/** An ultra machine that was deallocated and started under a lost key. */
 export interface ColdStartSeen {
   readonly machine: string;
   readonly powerBetween: string;
@@ -246,14 +246,14 @@ export interface ContentSeen {
   /** Disks whose content was compared: those of `perDisk` and of `throughApi`. */
   readonly disks: number;
   readonly bytesCompared: number;
-  /** Sectors, or marks, that were not what had been acknowledged. */
+  /** Sectors or marks that differed from what was acknowledged. */
   readonly mismatches: number;
-  /** Acknowledged records of the guests that were looked for. */
+  /** Acknowledged records of the guests that were checked. */
   readonly records: number;
-  /** Disks of which a mark written at the start was read back through the API. */
+  /** Disks whose mark from the start was read back through the API. */
   readonly marksRead: number;
   readonly perDisk: readonly DiskProof[];
-  /** Full names of disks whose files no key kept at home opens: their mark was read back through the API, and that is all. */
+  /** Full names of disks whose files no locally kept key opens: only their mark was read back through the API. */
   readonly throughApi: readonly string[];
 }
 
@@ -264,13 +264,13 @@ export interface FileSeen {
   readonly algorithm: string;
   readonly wrappedBytes: number;
   readonly allocatedBytes: number;
-  /** Whether the owner's private key and the file alone give the content back. */
+  /** Whether the owner can read the content with only the private key and the file. */
   readonly isReadableByOwner: boolean;
-  /** Whether a key opens what another one had wrapped: tried on the header from before the rotation. */
+  /** Whether a key opens what another one wrapped: tried on the header from before the rotation. */
   readonly isReadableByOther: boolean;
-  /** Whether the ciphertext kept from before the rotation decrypts with the data key of the end: it never changed. */
+  /** Whether the ciphertext from before the rotation decrypts with the data key of the end: the data key never changed. */
   readonly isSameDek: boolean;
-  /** Places of the file that hold content in plain text. */
+  /** Places of the file with content in plain text. */
   readonly plaintextPlaces: number;
   readonly searchedPlaces: number;
 }

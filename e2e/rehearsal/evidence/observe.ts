@@ -8,10 +8,10 @@ import { groupsOf, type Person, type PlannedMachine, type World } from '../world
 /** Machines by the last segment of their names. */
 export type Fleet = ReadonlyMap<string, VirtualMachine>;
 
-/** Looks on from outside. What it asks leaves no trace in that of the step it looks at. */
+/** Observes without adding spans to the trace of the observed step. */
 export const quietly = <Result>(look: () => Promise<Result>): Promise<Result> => context.with(ROOT_CONTEXT, look);
 
-/** Waits, looking on from outside. @throws Error naming what did not happen */
+/** Waits without adding spans to the trace. @throws Error that names what did not happen */
 export const untilSeen = <Answer>(what: string, look: () => Promise<Answer | undefined | false>): Promise<Answer> =>
   quietly(() => until(what, look, patienceMs));
 
@@ -22,7 +22,7 @@ export const readFleet = async (world: World, { compute }: Person): Promise<Flee
   return new Map(virtualMachines.map((machine) => [lastSegment(machine.name), machine]));
 };
 
-/** Waits until each of the machines is as wished, and answers all. */
+/** Waits until each of the machines fulfils a condition, and returns all. */
 export const untilFleet = (
   world: World,
   user: Person,
@@ -36,12 +36,12 @@ export const untilFleet = (
     return found.length === ids.length && found.every(isAsExpected) && fleet;
   });
 
-/** Reads and writes on every disk that make a machine count as at work. */
+/** The reads and writes on every disk after which a machine counts as working. */
 const workPerDisk = 3;
 
 /**
  * Waits until each machine has done good work on each of its disks, invoked since `fromMs`.
- * @returns what it did up to now
+ * @returns its operations up to now
  */
 export const untilAtWork = (world: World, planned: readonly PlannedMachine[], fromMs: number): Promise<IoSummary[]> =>
   untilSeen(`${planned.map(({ id }) => id).join(', ')}: reads and writes on every disk`, async () => {
@@ -57,5 +57,5 @@ export const untilAtWork = (world: World, planned: readonly PlannedMachine[], fr
     return planned.map(({ id }) => summarize(id, journals[id] ?? [], fromMs, toMs));
   });
 
-/** Milliseconds since the epoch; NaN for a time that is not there, which no comparison takes for one. */
+/** Milliseconds since the epoch; NaN for a missing time, which is unequal to every number. */
 export const millisOf = (time: Date | undefined): number => time?.getTime() ?? Number.NaN;

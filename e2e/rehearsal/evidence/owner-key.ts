@@ -3,8 +3,8 @@ import type { Volume, VolumeHeader } from './volume.ts';
 import { rawBytes } from './volume.ts';
 
 /**
- * What the owner of a key can do without the cloud: with the private key and the files of a disk, read the disk. Written
- * from the description of the format, with nothing of the services, so that it proves what is on the disk (CMK-12, CMK-13).
+ * What the owner of a key can do without the cloud: read a disk with the private key and the files of the disk. Written from
+ * the description of the format, without code of the services, so that it proves what is on the disk (CMK-12, CMK-13).
  */
 
 const dekBytes = 32;

@@ -1,19 +1,19 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** What a search through files found. */
+/** The result of a search through files. */
 export interface Search {
   readonly files: number;
   readonly bytes: number;
-  /** Each find: file (relative to the folder) and the label of what was found. */
+  /** Each find: file (relative to the folder) and the label of the found bytes. */
   readonly finds: readonly { readonly file: string; readonly label: string }[];
 }
 
-/** Beyond this a file is a sparse disk, of which the caller looks at the written parts itself. */
+/** A larger file is a sparse disk. The caller searches its written parts itself. */
 const fileBytesMax = 64 * 1024 * 1024;
 
 /**
- * Looks for byte strings in every file below a folder: as they are, and as base64 and hexadecimal text.
+ * Searches every file below a folder for byte strings: raw, and as base64 and hexadecimal text.
  * @param needles by label; 8 bytes or more each
  */
 export function searchFiles(folder: string, needles: Readonly<Record<string, Uint8Array>>): Search {
@@ -31,7 +31,7 @@ export function searchFiles(folder: string, needles: Readonly<Record<string, Uin
   return { files, bytes, finds };
 }
 
-/** Nothing for folders, sockets, disks, and what the servers remove while we look. */
+/** Nothing for folders, sockets, disks, and files that the servers remove during the search. */
 function contentOf(path: string): Buffer | undefined {
   const found = statSync(path, { throwIfNoEntry: false });
   if (!found?.isFile() || found.size > fileBytesMax) return undefined;
@@ -44,8 +44,8 @@ function contentOf(path: string): Buffer | undefined {
 }
 
 /**
- * Looks for all of them in one pass: only where two bytes are the beginning of one is it compared. A search per spelling
- * would read the same 100 MB forty times.
+ * Searches for all of them in one pass: compares only at places where the first two bytes match. A separate search for each
+ * spelling would read the same 100 MB forty times.
  */
 export function finder(needles: Readonly<Record<string, Uint8Array>>): (content: Buffer) => ReadonlySet<string> {
   const wanted = Object.entries(needles).flatMap(([label, needle]) =>
@@ -72,7 +72,7 @@ export function finder(needles: Readonly<Record<string, Uint8Array>>): (content:
   };
 }
 
-/** Base64 is looked for without its end, which depends on what follows the key. */
+/** Base64 is searched without its end, which depends on what follows the key. */
 const spellings = (needle: Buffer): Buffer[] => [
   needle,
   Buffer.from(needle.toString('hex')),

@@ -1,7 +1,7 @@
 import { closeSync, openSync, readdirSync, readFileSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** The newest header of a disk, as it lies on the host: plain JSON in one of two slots, written by the disk service. */
+/** The newest header of a disk on its host: plain JSON in one of two slots, written by the disk service. */
 export interface VolumeHeader {
   /** UUID of the disk. */
   readonly diskId: string;
@@ -19,7 +19,7 @@ export interface Volume {
   /** Good slots of the header: two only while a key change of this disk is under way. */
   readonly slots: number;
   readonly dataFile: string;
-  /** Bytes the data takes up on the host. */
+  /** Bytes that the data uses on the host. */
   readonly allocatedBytes: number;
 }
 
@@ -66,7 +66,7 @@ function headersIn(bytes: Buffer): { readonly sequence: number; readonly header:
   });
 }
 
-/** Bytes of the data file as they lie on the host. */
+/** Bytes of the data file, as stored on the host. */
 export function rawBytes({ dataFile }: Volume, offset: number, length: number): Buffer {
   const bytes = Buffer.alloc(length);
   const file = openSync(dataFile, 'r');

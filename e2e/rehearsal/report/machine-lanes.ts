@@ -14,7 +14,7 @@ const idleMs = 220;
 
 type Machine = Evidence['machines'][number];
 
-/** What the picture shows. */
+/** The content of the picture. */
 interface Content {
   readonly machines: readonly Machine[];
   readonly journals: Journals;
@@ -48,7 +48,7 @@ export const machineLanes = ({ machines, journals, steps, evidence }: Content): 
 
 /**
  * Stretches without work: stopped for a lost key, and, once access is restored, waiting for a start; or
- * given back by the user. A machine that only had to wait for a core was not restarted, so it checks nothing afterwards.
+ * deallocated by the user. A machine that only had to wait for a core was not restarted, so it checks nothing afterwards.
  */
 function stretchesOf(
   { name }: Machine,
@@ -84,6 +84,6 @@ function about({ disks, onLoss }: Machine): string {
   return onLoss === 'untouched' ? `${classes}, another key` : `${classes} under the key`;
 }
 
-/** When every machine was without work at once, from and to in milliseconds since the epoch. */
+/** When no machine worked, from and to in milliseconds since the epoch. */
 export const pausesOf = (all: readonly Io[]): readonly (readonly [number, number])[] =>
   sharedPauses(all.filter(({ ok }) => ok).map(({ completedAt }) => completedAt));

@@ -15,7 +15,7 @@ import { causeInWords, stops } from './stops.ts';
 import { stopwatch } from './stopwatch.ts';
 import { truth } from './truth.ts';
 
-/** What the page shows. */
+/** The content of the page. */
 export interface PageContent {
   readonly report: Report;
   readonly startedAtMs: number;
@@ -25,7 +25,7 @@ export interface PageContent {
   readonly traces: readonly { readonly of: string; readonly traceId: string; readonly spans: readonly Span[] }[];
 }
 
-/** `report.html`: one file that needs nothing from outside, for people who do not know the project. */
+/** `report.html`: one file without external resources, for readers who do not know the project. */
 export const renderPage = (content: PageContent): string => {
   const { report, steps, journals, evidence, traces } = content;
   const { machines = [] } = evidence;

@@ -5,7 +5,7 @@ import type { Report } from './report.ts';
 /** Digits of a hash that are shown; `report.json` has them all. */
 const shownDigits = 16;
 
-/** Of each disk that could be opened: the hash of all that was acknowledged, and of what its file holds; and which the others are. */
+/** For each disk that could be opened: the hash of all that was acknowledged, and of the content of its file; and the names of the others. */
 export function proof({ dataReturned }: Report): Html {
   return html`<div class="scroll"><table class="figures-table stack"><thead>
     <tr><th>Disk</th><th class="num">Bytes</th><th>SHA-256 of what was acknowledged</th><th>of what is there</th><th></th></tr></thead><tbody>

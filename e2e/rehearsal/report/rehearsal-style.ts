@@ -1,4 +1,4 @@
-/** What only the rehearsal's page needs, after the style sheet of every report. */
+/** Styles for the rehearsal's page only, after the style sheet of every report. */
 export const rehearsalStyle = `
 .chain { display: flex; align-items: center; margin: 22px 0 26px; }
 .link { flex: 1 1 0; padding: 17px 12px; border: 1.5px solid var(--of); border-radius: 10px; background: color-mix(in srgb, var(--of) 13%, transparent); text-align: center; }

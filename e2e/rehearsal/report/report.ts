@@ -15,27 +15,27 @@ export interface Report {
   readonly rules: readonly Verdict[];
   readonly revocations: readonly Revocation[];
   readonly stopwatch: readonly Timed[];
-  /** Over the machines of every timed cause: enough of them for a p95. Null when none was timed. */
+  /** Over the machines of every timed cause, which are enough for a p95. Null if none was timed. */
   readonly stopwatchTotal: Omit<Timed, 'cause' | 'reason'> | null;
-  /** When the first machine ran; null when none did. */
+  /** When the first machine ran; null if none did. */
   readonly firstMachineRanAt: string | null;
   readonly dataReturned: {
     readonly disks: number;
     readonly bytesCompared: number;
     readonly mismatches: number;
-    /** Of each disk whose file was opened. */
+    /** For each disk whose file was opened. */
     readonly proof: readonly DiskProof[];
-    /** The others, by full name: their mark was read back through the API. */
+    /** The other disks, by full name: their mark was read back through the API. */
     readonly throughApi: readonly string[];
   };
   readonly traces: readonly TraceSummary[];
-  /** Of what took part. */
+  /** Versions of the involved parts. */
   readonly versions: Readonly<Record<string, string>>;
-  /** What went wrong on the way, in words; empty when nothing did. */
+  /** Problems during the rehearsal, as texts; empty if there were none. */
   readonly problems: readonly string[];
 }
 
-/** One loss of access, and what became of the machines that ran. */
+/** One loss of access, and its effect on the running machines. */
 export interface Revocation {
   /** `KEY_DISABLED`, `KEY_DELETED` or `ACCESS_DENIED`. */
   readonly cause: string;
@@ -43,11 +43,11 @@ export interface Revocation {
   readonly keyVersion: string;
   readonly committedAt: string;
   readonly machines: readonly RevokedMachine[];
-  /** Over the machines that stopped; null when none did. */
+  /** Over the machines that stopped; null if none did. */
   readonly toStoppedMs: Pick<Quantiles, 'p50' | 'p95' | 'max'> | null;
 }
 
-/** How long one way to lose a key took, over the machines that went through it. */
+/** How long one way to lose a key took, over the machines that it affected. */
 export interface Timed {
   /** Name of the cause in the truth table. */
   readonly cause: string;
@@ -56,25 +56,25 @@ export interface Timed {
   /** From the loss to the last read or write that succeeded; negative: before the loss. */
   readonly toLastGoodIoMs: Quantiles;
   readonly toStoppedMs: Quantiles;
-  /** From the beginning of the way back until the guest runs. */
+  /** From the start of the restore until the guest runs. */
   readonly toRunningMs: Quantiles;
 }
 
 export interface RevokedMachine {
   readonly name: string;
-  /** Classes of its disks under the lost key; empty when it had none. */
+  /** Classes of its disks under the lost key; empty if it had none. */
   readonly diskClasses: readonly string[];
   readonly stopped: boolean;
   /** Since the loss was committed; null when it did not stop. */
   readonly stoppedAfterMs: number | null;
-  /** Last successful read or write on a disk under the lost key; negative before the loss; null when there is no such disk. */
+  /** Last successful read or write on a disk under the lost key; negative before the loss; null if there is no such disk. */
   readonly lastGoodIoAfterMs: number | null;
   /** Why the platform stopped it; empty when it did not. */
   readonly reason: string;
 }
 
 export interface TraceSummary {
-  /** What it is the trace of. */
+  /** The subject of the trace. */
   readonly of: string;
   /** 32 hexadecimal digits. */
   readonly traceId: string;
@@ -82,7 +82,7 @@ export interface TraceSummary {
   readonly services: readonly string[];
 }
 
-/** Puts the report together. Pure. */
+/** Builds the report. Pure. */
 export const buildReport = (parts: {
   readonly scenario: string;
   readonly startedAtMs: number;
@@ -142,7 +142,7 @@ function timesOf(machines: TimedLoss['machines']): Omit<Timed, 'cause' | 'reason
   };
 }
 
-/** The losses that were seen, in their order. */
+/** The observed losses, in their order. */
 export const lossesOf = ({ disabled, deleted, withdrawn }: Gathered): readonly LossSeen[] =>
   [disabled, deleted, withdrawn].filter((loss) => loss !== undefined);
 

@@ -7,12 +7,12 @@ const causes: Readonly<Record<string, string>> = {
   ACCESS_DENIED: 'Access to the key was withdrawn',
 };
 
-/** A cause in words. */
+/** A cause, as a text. */
 export const causeInWords = (cause: string): string => causes[cause] ?? cause;
 
 const [width, nameWidth, rowHeight] = [420, 104, 24];
 
-/** For each loss: when each machine's last read or write succeeded, and when it was stopped. One scale for all. */
+/** For each loss: when each machine's last read or write succeeded, and when it was stopped. All on one scale. */
 export function stops({ revocations }: Report): Html {
   const longest = Math.max(1, ...revocations.map(({ toStoppedMs }) => toStoppedMs?.max ?? 0));
   return html`<div class="panels">${revocations.map((revocation) => panel(revocation, longest))}</div>`;

@@ -3,21 +3,21 @@ import type { Quantiles } from '../../report/quantiles.ts';
 import { untimed } from '../steps/stopwatch.ts';
 import type { Report } from './report.ts';
 
-/** What is timed of each machine. */
+/** What is timed for each machine. */
 const timings = [
   { of: 'toLastGoodIoMs', words: 'last good read or write', short: 'last good' },
   { of: 'toStoppedMs', words: 'machine is off', short: 'off' },
   { of: 'toRunningMs', words: 'runs again', short: 'runs again' },
 ] as const;
-/** A cause has a few machines: of so few a p95 would be the slowest of them. */
+/** A cause has a few machines, too few for a p95: it would be the slowest of them. */
 const columns = ['p50', 'max'] as const;
-/** Durations without which a quantile is just the largest of them. */
+/** The least number of durations for each quantile: with fewer it is just the largest of them. */
 const tails = [
   { part: 'p95', fewest: 20 },
   { part: 'p99', fewest: 100 },
 ] as const;
 
-/** How long each way to lose a key takes to act, and the way back to work. */
+/** How long each way to lose a key takes to act, and how long the restore takes. */
 export function stopwatch({ stopwatch: timed, stopwatchTotal: total }: Report): Html {
   const cells = (quantiles: Quantiles, short: string): Html[] =>
     columns.map((part) => html`<td class="num" data-label="${short}, ${part}">${duration(quantiles[part])}</td>`);
@@ -33,7 +33,7 @@ export function stopwatch({ stopwatch: timed, stopwatchTotal: total }: Report): 
     <p class="note">${total === null ? '' : tailsOf(total)}Not timed here: ${untimed.map(({ name, why }) => `${name} (${why})`).join('; ')}.</p>`;
 }
 
-/** What only all machines together are enough for. */
+/** The quantiles that need all machines together. */
 function tailsOf(total: NonNullable<Report['stopwatchTotal']>): string {
   const known = tails.filter(({ fewest }) => total.machines >= fewest);
   const words = known.map(

@@ -3,7 +3,7 @@ import { type Cause, type CauseName, causes } from '../../truth-table/causes.ts'
 import { type Cell, cellsOf, type DiskClass, diskClasses, machineStates } from '../../truth-table/table.ts';
 import type { Gathered } from '../evidence/evidence.ts';
 
-/** What was seen of running machines, by cause and class: whether it was as the table says. */
+/** The observed running machines, by cause and class: whether the table was right. */
 type Seen = ReadonlyMap<string, boolean>;
 
 const classes: Readonly<Record<string, DiskClass>> = {
@@ -13,14 +13,14 @@ const classes: Readonly<Record<string, DiskClass>> = {
   STANDARD_HDD: 'Standard HDD',
   ULTRA: 'Ultra',
 };
-/** The causes the machines of every class went through. */
+/** The causes that machines of every class went through. */
 const played: Readonly<Record<string, CauseName>> = {
   KEY_DISABLED: 'version disabled',
   KEY_DELETED: 'key deleted',
   ACCESS_DENIED: 'access policy removed',
 };
 
-/** The truth table: what becomes of a running machine, for each cause and class, with what this run has seen marked. */
+/** The truth table: what happens to a running machine, for each cause and class, with a mark where this run observed it. */
 export function truth(evidence: Gathered): Html {
   const seen = seenIn(evidence);
   return html`<div class="scroll"><table class="truth stack"><thead><tr><th>Cause</th>${diskClasses.map((name) => html`<th>${name}</th>`)}</tr></thead><tbody>

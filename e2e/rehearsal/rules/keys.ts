@@ -1,6 +1,6 @@
 import { each, finding, listed, rule, short, shortVersion } from './rule.ts';
 
-/** Rules about what lies on the disks and which keys are taken (CMK-12, 13, 20, 25, 130, 144). */
+/** Rules about the content of the disks and the accepted keys (CMK-12, 13, 20, 25, 130, 144). */
 export const keyRules = [
   rule('CMK-12', 'Data on disk is encrypted with AES-256 under a data key of each disk', ['files'], ({ files }) => [
     each(

@@ -144,7 +144,7 @@ export const losingRules = [
   ),
 ];
 
-/** That those machines stopped, with the reason, and that I/O on their disks ended. */
+/** Those machines must have stopped, with the reason, and I/O on their disks must have ended. */
 function stopped(loss: LossSeen, isMeant: (machine: MachineAfterLoss) => boolean): readonly Finding[] {
   const meant = loss.machines.filter((machine) => machine.onLoss === 'stops' && isMeant(machine));
   const after = (at: number | undefined) => (at ?? Number.NaN) - loss.committedAt;
@@ -170,7 +170,7 @@ function stopped(loss: LossSeen, isMeant: (machine: MachineAfterLoss) => boolean
   ];
 }
 
-/** That the loss did not touch those machines. */
+/** The loss must not have affected those machines. */
 function untouched(cause: string, machines: readonly MachineAfterLoss[]): Finding {
   return each(
     machines,

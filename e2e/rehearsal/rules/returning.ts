@@ -2,7 +2,7 @@ import type { ReturnSeen } from '../evidence/evidence.ts';
 import { each, type Finding, finding, listed, rule, short } from './rule.ts';
 import { timedFindings } from './timed.ts';
 
-/** Rules about coming back (CMK-120, 121, 126, 127). */
+/** Rules about restored access (CMK-120, 121, 126, 127). */
 export const returningRules = [
   rule(
     'CMK-120',
@@ -19,7 +19,7 @@ export const returningRules = [
     'CMK-121',
     'Assigning another key is the second way back, also from a deleted one',
     ['assigned', 'granted', 'deleted'],
-    // Half of the machines come up after the assignment, the others later, all under the other key.
+    // Half of the machines start after the assignment, the others later, all under the other key.
     ({ assigned, granted, deleted }) => [
       ...returned(assigned, isNotUltra),
       ...returned(granted, isNotUltra),
@@ -66,7 +66,7 @@ export const returningRules = [
 
 const isNotUltra = (machine: string): boolean => machine !== 'vm-ultra';
 
-/** That those machines run and do good work again. */
+/** Those machines must run and do good work again. */
 function returned({ how, starts, io }: ReturnSeen, isMeant: (machine: string) => boolean): readonly Finding[] {
   return [
     each(

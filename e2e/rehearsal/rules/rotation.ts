@@ -121,7 +121,7 @@ export const rotationRules = [
   ),
 ];
 
-/** Nothing stopped, nothing started again, nothing failed. */
+/** Nothing may have stopped, restarted or failed. */
 function quiet({ machines }: QuietSeen): readonly Finding[] {
   return [
     each(

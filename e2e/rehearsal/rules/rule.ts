@@ -1,16 +1,16 @@
 import type { Evidence, Gathered } from '../evidence/evidence.ts';
 
-/** What a rule came to. */
+/** The verdict on a rule. */
 export interface Verdict {
   /** `CMK-100` */
   readonly id: string;
   readonly title: string;
   readonly verdict: 'pass' | 'fail';
-  /** What was seen, in words, with figures; for a failure first of all what was seen instead. */
+  /** What was seen, as a text with figures; for a failure, first what was seen instead. */
   readonly evidence: string;
 }
 
-/** One thing a rule demands: whether it holds, and what was seen. */
+/** One requirement of a rule: whether it holds, and what was seen. */
 export interface Finding {
   readonly holds: boolean;
   readonly seen: string;
@@ -20,12 +20,12 @@ export interface Finding {
 export interface Rule {
   readonly id: string;
   readonly title: string;
-  /** @param problems what went wrong on the way: reported where evidence is missing */
+  /** @param problems of the rehearsal: reported if evidence is missing */
   judge(evidence: Gathered, problems: readonly string[]): Verdict;
 }
 
 /**
- * A rule over the slices of evidence it names. Without one of them it fails: what was not seen is not proved.
+ * A rule over the slices of evidence that it names. If one is missing it fails: what was not observed is not proved.
  * @param look pure: the same evidence always gives the same findings
  */
 export const rule = <Slice extends keyof Evidence>(
@@ -48,7 +48,7 @@ export const rule = <Slice extends keyof Evidence>(
     return {
       id,
       title,
-      // A rule that looked at nothing proves nothing.
+      // A rule without findings proves nothing.
       verdict: findings.length > 0 && wrong.length === 0 ? 'pass' : 'fail',
       evidence: shown.map(({ holds, seen }) => (holds ? seen : `NOT AS DEMANDED: ${seen}`)).join('; '),
     };
@@ -63,7 +63,7 @@ const hasAll = <Slice extends keyof Evidence>(
 /** A finding. */
 export const finding = (holds: boolean, seen: string): Finding => ({ holds, seen });
 
-/** A finding about each of several things: holds when it holds for all, of which there must be some. */
+/** A finding about several things: it holds if it holds for each, and there is at least one. */
 export const each = <Thing>(
   things: readonly Thing[],
   holds: (thing: Thing) => boolean,
@@ -83,7 +83,7 @@ export const listed = (words: readonly string[], shown = 6): string => {
 /** The last segment of a resource name. */
 export const short = (name: string): string => name.slice(name.lastIndexOf('/') + 1);
 
-/** `versions/0123…` shortened for people. */
+/** `versions/0123…` shortened for readers. */
 export const shortVersion = (keyVersion: string): string => {
   const [key = '', version = ''] = keyVersion.replace(/^.*\/keys\//, '').split('/versions/');
   return version === '' ? key : `${key}/${version.slice(0, 8)}`;

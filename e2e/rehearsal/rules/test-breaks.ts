@@ -2,7 +2,7 @@ import { type Breaks, failsIo, keepsRunning, machineOf, one, stopsUnrequested } 
 import { first } from './test-evidence.ts';
 import { lossBreaks } from './test-loss-breaks.ts';
 
-/** What breaks each rule, by its id and in words. A rule that is missing here has no test, and a test says so. */
+/** What breaks each rule, by rule id and description. A rule that is missing here has no test, and a test reports that. */
 export const breaks: Breaks = {
   'CMK-01': {
     'another principal created the vault': (e) => {
@@ -13,7 +13,7 @@ export const breaks: Breaks = {
     },
   },
   'CMK-02': {
-    'the imported key is not the one brought': (e) => {
+    'the imported key is not the one that its owner made': (e) => {
       e.keys.isOwnMaterial = false;
     },
     'the generated key has another size': (e) => {
@@ -40,13 +40,13 @@ export const breaks: Breaks = {
     'the first disk works without a grant': (e) => {
       e.grants.firstDisk.outcome = 'done';
     },
-    'half a disk is left': (e) => {
+    'a refused disk is left over': (e) => {
       e.grants.afterwards.reason = '';
     },
     'the identity has access without a grant': (e) => {
       one(e.sets).isGrantedAtCreation = true;
     },
-    'the disk fails with the grant too': (e) => {
+    'the disk also fails with the grant': (e) => {
       e.grants.complete.outcome = 'refused';
     },
   },
@@ -57,7 +57,7 @@ export const breaks: Breaks = {
     'moving the disk changed its content': (e) => {
       e.move.isContentSame = false;
     },
-    'a class is missing': (e) => {
+    'a disk class is missing': (e) => {
       e.disks = e.disks.filter(({ sku }) => sku !== 'PREMIUM_SSD_V2');
     },
   },
@@ -84,13 +84,13 @@ export const breaks: Breaks = {
     },
   },
   'CMK-10': {
-    'a machine runs on although access was withdrawn': (e) => keepsRunning(e.withdrawn, 'vm-hdd'),
+    'a machine keeps running after access was removed': (e) => keepsRunning(e.withdrawn, 'vm-hdd'),
   },
   'CMK-11': {
     'a row does not say which key version': (e) => {
       one(e.audit, ({ operation }) => operation === 'KeyWrap').keyVersion = '';
     },
-    'one of the identities is in no row': (e) => {
+    'one of the identities has no row': (e) => {
       e.audit = e.audit.filter(({ caller }) => caller !== 'principals/lodge');
     },
   },
@@ -106,7 +106,7 @@ export const breaks: Breaks = {
     },
   },
   'CMK-13': {
-    'a data key lies in plain in some file': (e) => {
+    'a file contains a data key in plain text': (e) => {
       e.files.dekSearch.finds.push({ file: 'logs/disk.log', label: 'hdd-os' });
     },
     'another key opens the wrap': (e) => {
@@ -129,12 +129,12 @@ export const breaks: Breaks = {
   },
   'CMK-16': { 'a write failed during rotation': (e) => failsIo(e.rotation.machines, 'vm-ssd') },
   'CMK-20': {
-    'an elliptic-curve key was taken': (e) => {
+    'an elliptic-curve key was accepted': (e) => {
       one(e.keys.refused).outcome = 'done';
     },
   },
   'CMK-25': {
-    'two permissions are enough': (e) => {
+    'two permissions were enough': (e) => {
       one(e.grants.incomplete).disk.outcome = 'done';
     },
     'one pair was not tried': (e) => {
@@ -142,17 +142,17 @@ export const breaks: Breaks = {
     },
   },
   'CMK-27': {
-    'the machines run on after the switch': (e) => {
+    'the machines keep running after the switch': (e) => {
       one(one(e.timed, ({ cause }) => cause === 'permission model switched').machines).reason = '';
     },
   },
   'CMK-38': {
-    'a machine without an identity behind it runs on': (e) => {
+    'a machine keeps running after its set lost its identity': (e) => {
       one(one(e.timed, ({ cause }) => cause === 'identity set to none').machines).stoppedAfterMs = Number.NaN;
     },
   },
   'CMK-80': {
-    'a disk stayed behind in the list': (e) => {
+    'a disk did not move': (e) => {
       one(e.rotation.resources).keyVersion = first;
     },
     'a header still names the old version': (e) => {
@@ -163,7 +163,7 @@ export const breaks: Breaks = {
     'a machine was restarted': (e) => {
       machineOf(e.rotation.machines, 'vm-hdd').startTimeAfter += 1;
     },
-    'a machine did nothing meanwhile': (e) => {
+    'a machine did no I/O during the rotation': (e) => {
       Object.assign(machineOf(e.rotation.machines, 'vm-hdd').io, { reads: 0, writes: 0 });
     },
   },
@@ -174,10 +174,10 @@ export const breaks: Breaks = {
     'the set still lists the old version': (e) => {
       e.rotation.previousKeysAfter.push(first);
     },
-    'a rewrap is not on record': (e) => {
+    'a rewrap is not in the audit log': (e) => {
       e.audit = e.audit.filter(({ operation, resource }) => operation !== 'KeyRewrap' || !resource.endsWith('/ssd-os'));
     },
-    'a machine stopped when the old version went': (e) => stopsUnrequested(e.oldVersionDisabled, 'vm-premium'),
+    'a machine stopped when the old version was disabled': (e) => stopsUnrequested(e.oldVersionDisabled, 'vm-premium'),
   },
   ...lossBreaks,
 };

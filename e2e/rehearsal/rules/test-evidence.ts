@@ -15,7 +15,7 @@ export type Breakable<Thing> = Thing extends readonly (infer Item)[]
 const group = 'subscriptions/local/resourceGroups/machines';
 const versionOf = (key: string, digit: string) => `vaults/rehearsal/keys/${key}/versions/${digit.repeat(32)}`;
 const urlOf = (key: string, digit: string) => `https://rehearsal.vault.test/keys/${key}/${digit.repeat(32)}`;
-/** Key versions: the house's first and second, and the one brought along. */
+/** Key versions: the first and second of the key `house`, and the imported one. */
 export const [first, second, brought] = [versionOf('house', '1'), versionOf('house', '2'), versionOf('brought', 'b')];
 const nameOf = ({ id }: Pick<PlannedDisk, 'id'>) => `${group}/disks/${id}`;
 const setOf = ({ id, set }: PlannedDisk) => {

@@ -9,27 +9,27 @@ import {
   stopsUnrequested,
 } from './test-breaking.ts';
 
-/** What was seen of a cause that was timed. */
+/** The evidence of a timed cause. */
 const timedOf = (evidence: Broken, name: string) => one(evidence.timed, ({ cause }) => cause === name);
 
-/** The part about losing a key and coming back, and what follows it by number. */
+/** The part about losing a key and restoring access, and later rules by number. */
 export const lossBreaks: Breaks = {
   'CMK-100': {
     'a machine stops that the preview did not name': (e) => {
       e.impact.stops.pop();
     },
-    'a machine with one data disk under the key runs on': (e) => keepsRunning(e.disabled, 'vm-premium-v2'),
+    'a machine with one data disk under the key keeps running': (e) => keepsRunning(e.disabled, 'vm-premium-v2'),
     'a stop has another reason': (e) => {
       machineOf(e.deleted, 'vm-hdd').reason = 'KEY_EXPIRED';
     },
-    'a disk serves on after the stop': (e) => {
+    'a disk serves I/O after the stop': (e) => {
       machineOf(e.disabled, 'vm-ssd').lastGoodIoAt = 20_000;
     },
   },
   'CMK-101': {
-    'Standard HDD runs on': (e) => keepsRunning(e.disabled, 'vm-hdd'),
-    'Standard SSD runs on': (e) => keepsRunning(e.deleted, 'vm-ssd'),
-    'Premium SSD runs on': (e) => keepsRunning(e.disabled, 'vm-premium'),
+    'a machine with a Standard HDD keeps running': (e) => keepsRunning(e.disabled, 'vm-hdd'),
+    'a machine with a Standard SSD keeps running': (e) => keepsRunning(e.deleted, 'vm-ssd'),
+    'a machine with a Premium SSD keeps running': (e) => keepsRunning(e.disabled, 'vm-premium'),
   },
   'CMK-102': {
     'the preview did not say that it will not start': (e) => {
@@ -44,9 +44,9 @@ export const lossBreaks: Breaks = {
       e.ultraWhileDisabled.namesDisk = false;
     },
   },
-  'CMK-103': { 'the mixed machine runs on': (e) => keepsRunning(e.disabled, 'vm-mixed') },
+  'CMK-103': { 'the mixed machine keeps running': (e) => keepsRunning(e.disabled, 'vm-mixed') },
   'CMK-104': {
-    'a machine runs on when the key has expired': (e) => {
+    'a machine keeps running after the key has expired': (e) => {
       one(timedOf(e, 'expired').machines).stoppedAfterMs = Number.NaN;
     },
     'no key expired': (e) => {
@@ -57,8 +57,8 @@ export const lossBreaks: Breaks = {
     'data can be read without the grant': (e) => {
       one(e.blockedWhileWithdrawn).outcome = 'done';
     },
-    'a machine runs on without the grant': (e) => keepsRunning(e.withdrawn, 'vm-hdd'),
-    'the grant does not bring it back': (e) => doesNotStart(e.granted, 'vm-ssd'),
+    'a machine keeps running without the grant': (e) => keepsRunning(e.withdrawn, 'vm-hdd'),
+    'a machine does not start after the grant was restored': (e) => doesNotStart(e.granted, 'vm-ssd'),
   },
   'CMK-106': {
     'a machine starts under the disabled key': (e) => {
@@ -67,7 +67,7 @@ export const lossBreaks: Breaks = {
     'a start fails for another reason': (e) => {
       one(e.withdrawn.starts).code = 'INTERNAL';
     },
-    'one was not tried': (e) => {
+    'the start of a machine was not tried': (e) => {
       e.disabled.starts.pop();
     },
   },
@@ -75,10 +75,10 @@ export const lossBreaks: Breaks = {
     'a disk was created': (e) => {
       one(e.refusedWhileDisabled.attempts).outcome = 'done';
     },
-    'half a disk is left': (e) => {
+    'a refused disk is left over': (e) => {
       Object.assign(one(e.refusedWhileDisabled.leftovers), { outcome: 'done', code: 'OK' });
     },
-    'the machine shows the disk it did not get': (e) => {
+    'the machine shows the disk whose attach was refused': (e) => {
       e.refusedWhileDisabled.hostDataDisks = 1;
     },
   },
@@ -91,13 +91,13 @@ export const lossBreaks: Breaks = {
   },
   'CMK-120': {
     'a machine does not start after enabling': (e) => doesNotStart(e.enabled, 'vm-hdd'),
-    'a machine was forgotten': (e) => {
+    'a machine was not started': (e) => {
       e.enabled.starts = e.enabled.starts.filter(({ machine }) => machine !== 'vm-ssd');
     },
-    'a machine with a stopwatch has not found all of what it wrote': (e) => {
+    'a timed machine did not find all that it wrote': (e) => {
       one(timedOf(e, 'version disabled').machines).verified -= 1;
     },
-    'a machine with a stopwatch wrote nothing': (e) => {
+    'a timed machine wrote nothing': (e) => {
       Object.assign(one(timedOf(e, 'version disabled').machines), { written: 0, verified: 0 });
     },
     'a machine runs but does nothing': (e) => {
@@ -106,7 +106,7 @@ export const lossBreaks: Breaks = {
   },
   'CMK-121': {
     'a machine does not start under the other key': (e) => doesNotStart(e.assigned, 'vm-hdd'),
-    'a machine was forgotten': (e) => {
+    'a machine was not started': (e) => {
       e.granted.starts = e.granted.starts.filter(({ machine }) => machine !== 'vm-premium');
     },
   },
@@ -119,13 +119,13 @@ export const lossBreaks: Breaks = {
     'a stop has another reason': (e) => {
       one(timedOf(e, 'get missing').machines).reason = 'KEY_DISABLED';
     },
-    'a guest finds something else than it wrote': (e) => {
+    'a guest finds other content than it wrote': (e) => {
       one(timedOf(e, 'role removed').machines).mismatched = 1;
     },
   },
   'CMK-126': {
-    'the ultra machine does not come up after enabling': (e) => doesNotStart(e.enabled, 'vm-ultra'),
-    'nor after another key': (e) => doesNotStart(e.assigned, 'vm-ultra'),
+    'the ultra machine does not start after enabling': (e) => doesNotStart(e.enabled, 'vm-ultra'),
+    'the ultra machine does not start under another key': (e) => doesNotStart(e.assigned, 'vm-ultra'),
   },
   'CMK-127': {
     'a sector differs': (e) => {
@@ -134,13 +134,13 @@ export const lossBreaks: Breaks = {
     'a disk has another hash': (e) => {
       one(e.content.perDisk).found = 'b'.repeat(64);
     },
-    'a disk was counted that was not compared': (e) => {
+    'a disk was counted but not compared': (e) => {
       e.content.disks += 1;
     },
     'nothing was compared': (e) => {
       Object.assign(e.content, { bytesCompared: 0, records: 0 });
     },
-    'a guest found something else than it wrote': (e) => {
+    'a guest found other content than it wrote': (e) => {
       e.assigned.mismatched = 1;
     },
   },
@@ -151,7 +151,7 @@ export const lossBreaks: Breaks = {
     'the refusal names no user of the set': (e) => {
       e.setInUse.users = [];
     },
-    'the set was left half deleted': (e) => {
+    'the set is left half deleted': (e) => {
       e.setInUse.stateAfterwards = 'DELETING';
     },
   },

@@ -2,7 +2,7 @@ import type { CauseName } from '../../truth-table/causes.ts';
 import type { TimedLoss } from '../evidence/timed.ts';
 import { type Finding, finding, listed, millis, rule } from './rule.ts';
 
-/** Rules about ways to lose a key that are played with a stopwatch, each with a few machines. */
+/** Rules about ways to lose a key that are timed, each with a few machines. */
 export const timedRules = [
   rule(
     'CMK-27',
@@ -45,7 +45,7 @@ export const timedRules = [
   ),
 ];
 
-/** Of each cause: every machine stopped with its reason, stopped working, came back, and found what it had written. */
+/** For each cause: every machine stopped with its reason, did no more work, started again, and found what it had written. */
 export const timedFindings = (timed: readonly TimedLoss[], causes: readonly CauseName[]): readonly Finding[] =>
   causes.flatMap((name) => {
     const loss = timed.find(({ cause }) => cause === name);

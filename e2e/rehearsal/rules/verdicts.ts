@@ -21,6 +21,6 @@ function numberOf({ id }: Rule): number {
   return Number(id.slice(id.indexOf('-') + 1));
 }
 
-/** Judges every rule. @param problems what went wrong on the way, for rules without evidence */
+/** Judges every rule. @param problems of the rehearsal, for rules without evidence */
 export const judge = (evidence: Gathered, problems: readonly string[]): readonly Verdict[] =>
   rules.map((rule) => rule.judge(evidence, problems));

@@ -13,7 +13,7 @@ import {
   type World,
 } from '../world.ts';
 
-/** Small: sectors never written take no room. */
+/** Small. Sectors that were never written take no space. */
 const sizeGib = 1;
 
 /** Creates a disk of the plan, under its set or the platform's key. */
@@ -33,8 +33,8 @@ const encryptionOf = (world: World, set: PlannedDisk['set']) =>
     : ({ type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: namesIn(world).set(set) } as const);
 
 /**
- * A mark: content only this rehearsal can have written, at a place no guest writes to. By it data is known again,
- * whatever has happened to keys meanwhile.
+ * A mark: content that only this rehearsal can have written, at a place to which no guest writes. It identifies the data
+ * later, whatever happened to keys in between.
  */
 export interface Mark {
   /** Full name of the disk. */
@@ -56,7 +56,7 @@ export const mark = async (world: World, user: Person, id: string): Promise<Mark
   return { disk, offset: markOffset, bytes };
 };
 
-/** Disks under the key of the platform, one of which will be moved under the set later. */
+/** Disks under the key of the platform. One of them moves to the set later. */
 export const createPlatformDisks = (world: World, { vmUser }: People): Promise<readonly Mark[]> =>
   world.timeline.step(
     { who: 'VM user', title: 'Creates disks under the key of the platform', rules: ['CMK-06', 'CMK-111'] },
@@ -69,7 +69,7 @@ export const createPlatformDisks = (world: World, { vmUser }: People): Promise<r
       ),
   );
 
-/** Step 6: the VM user puts disks under the set, new ones and one that was there before, without any right on the vault. */
+/** Step 6: the VM user puts disks under the set, new ones and an existing one, without any right on the vault. */
 export const createDisks = async (world: World, people: People, before: readonly Mark[]): Promise<readonly Mark[]> => {
   const { timeline, evidence } = world;
   const { vmUser } = people;
@@ -114,7 +114,7 @@ const moveUnderSet = (world: World, { vmUser }: People, marks: readonly Mark[]):
     },
   );
 
-/** Whether a disk that no machine has still holds its mark. */
+/** Whether an unattached disk still has its mark. */
 export const isMarkThere = async (world: World, user: Person, { disk, offset, bytes }: Mark): Promise<boolean> =>
   bytes.equals(await world.dataPath.read(user, disk, offset, bytes.length));
 

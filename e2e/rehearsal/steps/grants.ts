@@ -4,7 +4,7 @@ import { type KeySet, namesIn, type People, spareDisk, vaultName, type World } f
 import { createDisk } from './disks.ts';
 import type { KeySets } from './sets.ts';
 
-/** All three, and nothing else, are what a set's identity needs (CMK-25). */
+/** A set's identity needs exactly these three (CMK-25). */
 const needed = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
 
 /** Lets the identity of a set use the vault's keys with those permissions. */

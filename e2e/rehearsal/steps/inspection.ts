@@ -11,15 +11,15 @@ import { isMarkThere, type Mark } from './disks.ts';
 import { deallocate, idsOf } from './machines.ts';
 import type { Before } from './rotation.ts';
 
-/** What is left to look at when all is over. */
+/** What can be inspected at the end. */
 export interface Leftovers {
   readonly keys: Keys;
   readonly marks: readonly Mark[];
-  /** What lay on the disks before the rotation, by full name. */
+  /** The content of the disks before the rotation, by full name. */
   readonly before: ReadonlyMap<string, Before>;
 }
 
-/** Gives every machine back and reads the marks through the API. @returns how many are there */
+/** Deallocates every machine and reads the marks through the API. @returns how many were found */
 export const readMarks = async (world: World, { vmUser }: People, marks: readonly Mark[]): Promise<number> => {
   const { timeline } = world;
   await timeline.step({ who: 'VM user', title: 'Gives every machine back', rules: ['CMK-127'] }, () =>
@@ -31,7 +31,7 @@ export const readMarks = async (world: World, { vmUser }: People, marks: readonl
   });
 };
 
-/** Reads every disk from its file with the key its owner kept, and looks for what must be nowhere. */
+/** Reads every disk from its file with the key of its owner, and searches for what must not be there. */
 export const openFiles = (world: World, leftovers: Leftovers, marksThere: number): Promise<void> =>
   world.timeline.step(
     {
@@ -48,7 +48,7 @@ interface Opened {
   /** Undefined if the owner's key does not open it. */
   readonly dek: Buffer | undefined;
   readonly mark: Mark | undefined;
-  /** Places its guests wrote to. */
+  /** Places to which its guests wrote. */
   readonly places: ReturnType<typeof expectedPlaces>;
 }
 
@@ -97,7 +97,7 @@ interface Compared {
   readonly records: number;
   /** Bytes of those records. */
   readonly recordBytes: number;
-  /** Sectors of them that hold something else. */
+  /** Sectors of them with other content. */
   readonly wrong: number;
   readonly isReadable: boolean;
 }
@@ -168,12 +168,12 @@ function dekOrNothing(key: KeyObject, { header }: Volume): Buffer | undefined {
   try {
     return unwrapDek(key, header);
   } catch {
-    // OpenSSL reports the wrap of another key as an error; here it is a result.
+    // OpenSSL reports a wrap under another key as an error; here it is a result.
     return undefined;
   }
 }
 
-/** Reads the record of the vault, all of it. */
+/** Reads the whole audit log of the vault. */
 export const readAudit = (world: World, { vaultAdministrator }: People): Promise<void> =>
   world.timeline.step(
     { who: 'Vault administrator', title: 'Reads the record of the vault', rules: ['CMK-07', 'CMK-11', 'CMK-144'] },

@@ -26,7 +26,7 @@ export interface HomeMadeKeys {
 const generate = promisify(generateKeyPair);
 const pem = (key: KeyObject): string => key.export({ type: 'pkcs8', format: 'pem' }).toString();
 
-/** Makes them, in threads of their own: it takes a second. */
+/** Makes them in separate threads, because it takes a second. */
 export const makeKeysAtHome = async (): Promise<HomeMadeKeys> => {
   const [rsa3072, rsa1024, p256] = await Promise.all([
     generate('rsa', { modulusLength: 3072 }),
@@ -36,7 +36,7 @@ export const makeKeysAtHome = async (): Promise<HomeMadeKeys> => {
   return { rsa3072: pem(rsa3072.privateKey), rsa1024: pem(rsa1024.privateKey), p256: pem(p256.privateKey) };
 };
 
-/** Steps 1 and 2 of the workflow: a vault, a key made in it, an imported key. */
+/** Steps 1 and 2 of the workflow: a vault, a key created in it, an imported key. */
 export const fillVault = async (world: World, people: People, ownKeys: Promise<HomeMadeKeys>): Promise<Keys> => {
   await createVault(world, people);
   const [made, brought, refused] = await Promise.all([

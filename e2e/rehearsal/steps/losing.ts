@@ -6,22 +6,22 @@ import type { StepPlan } from '../timeline.ts';
 import { disksOf, machines, namesIn, type People, type PlannedMachine, type World } from '../world.ts';
 import { idsOf, start } from './machines.ts';
 
-/** A loss to bring about. */
+/** A planned loss. */
 export interface LossPlan {
   readonly step: StepPlan;
   readonly cause: LossSeen['cause'];
   readonly keyVersion: string;
-  /** Takes the access away. @returns when that was decided, milliseconds since the epoch */
+  /** Removes access. @returns when that was decided, in milliseconds since the epoch */
   act(): Promise<number>;
   /** Machines running now that the loss must stop. */
   readonly stops: readonly PlannedMachine[];
   /** Machines running now that it must not stop. */
   readonly stay: readonly PlannedMachine[];
-  /** Which of the stopped ones are tried to start. */
+  /** The stopped machines whose start is tried. */
   readonly tries: readonly string[];
 }
 
-/** Takes access away, and sees which machines stop, which keep running, and that none starts. */
+/** Removes access, and observes which machines stop, which keep running, and that none starts. */
 export const loseAccess = async (world: World, { vmUser }: People, plan: LossPlan): Promise<LossSeen> => {
   const { timeline, clock } = world;
   const { cause, keyVersion, stops, stay, tries } = plan;
@@ -36,7 +36,7 @@ export const loseAccess = async (world: World, { vmUser }: People, plan: LossPla
       { who: 'VM user', title: `Tries to start what has stopped (${tries.length})`, rules: ['CMK-106', 'CMK-110'] },
       () => start(world, vmUser, tries),
     ),
-    // What must not be touched has the time it takes to show that it was not.
+    // Machines that must not be affected have this time to show that they were not.
     untilAtWork(world, stay, clock.now()),
   ]);
   const [after, journals, toMs] = [await readFleet(world, vmUser), world.journals(), clock.now()];
@@ -45,7 +45,7 @@ export const loseAccess = async (world: World, { vmUser }: People, plan: LossPla
     const machine = after.get(id);
     const under = disksOf(planned).filter(({ set }) => set === 'house');
     const journal = journals[id] ?? [];
-    // An ultra disk serves until its machine is off; what the loss itself ends is the I/O of the others.
+    // An ultra disk serves until its machine is off. The loss itself ends the I/O of the others only.
     const ended = onLoss === 'stops' ? under.filter(({ sku }) => sku !== 'ULTRA') : under;
     const names = ended.map((disk) => namesIn(world).disk(disk.id));
     const reason = machine?.stopReason;

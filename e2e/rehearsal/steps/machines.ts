@@ -15,10 +15,10 @@ import {
   type World,
 } from '../world.ts';
 
-/** Reads and writes per second and disk: enough to see within 40 ms when it ends. */
+/** Reads and writes per second and disk: enough to see within 40 ms when they end. */
 const ioPerSecond = 25;
 
-/** Creates every machine with a guest that writes, reads back and compares, and waits until all are at work. */
+/** Creates every machine with a guest that writes, reads back and compares, and waits until all are working. */
 export const createMachines = async (world: World, { vmUser }: People): Promise<void> => {
   const { timeline, evidence, clock } = world;
   const names = namesIn(world);
@@ -70,7 +70,7 @@ export const idsOf = (planned: readonly PlannedMachine[]): readonly string[] => 
 
 export const isRunning = ({ powerState }: VirtualMachine): boolean => powerState === 'RUNNING';
 
-/** Starts machines and waits how that ends for each: refused at once, a failed operation, or a running machine. */
+/** Starts machines and waits for the outcome of each: refused at once, a failed operation, or a running machine. */
 export const start = async (world: World, user: Person, ids: readonly string[]): Promise<readonly StartSeen[]> => {
   const refusals = new Map<string, Rejection>();
   await Promise.all(
@@ -104,13 +104,13 @@ export const start = async (world: World, user: Person, ids: readonly string[]):
   });
 };
 
-/** Gives machines back to the platform and waits until that is done. */
+/** Deallocates machines and waits until that is done. */
 export const deallocate = async (world: World, user: Person, ids: readonly string[]): Promise<void> => {
   await Promise.all(ids.map((id) => user.compute.deallocateVirtualMachine({ name: namesIn(world).machine(id) })));
   await untilFleet(world, user, 'deallocated', ids, ({ powerState }) => powerState === 'DEALLOCATED');
 };
 
-/** Runs something the given machines must not notice, and sees what they did meanwhile and for a while after. */
+/** Runs something that must not affect the given machines, and observes them during it and for a while after. */
 export const watchQuiet = async (
   world: World,
   user: Person,

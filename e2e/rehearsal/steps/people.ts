@@ -1,7 +1,7 @@
 import type { People, Person, World } from '../world.ts';
 import { groupsOf } from '../world.ts';
 
-/** The administrator lets two people in: one for the vault, one for machines. Neither has a say over the other's. */
+/** The administrator creates two users: one for the vault, one for machines. Neither has rights on the other's resources. */
 export const admitPeople = async (world: World): Promise<People> => {
   const { timeline, outside, cloud, random } = world;
   const administrator: Person = {

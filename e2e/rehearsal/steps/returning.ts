@@ -4,7 +4,7 @@ import type { StepPlan } from '../timeline.ts';
 import type { People, World } from '../world.ts';
 import { plannedNamed, start } from './machines.ts';
 
-/** Starts machines whose key is back and waits until their guests have found all they wrote, and work again. */
+/** Starts machines whose key is usable again and waits until their guests have found all that they wrote, and work again. */
 export const returnToWork = async (
   world: World,
   { vmUser }: People,

@@ -26,11 +26,11 @@ import { assignKey } from './rotation.ts';
 
 const stopping = machines.filter(({ onLoss }) => onLoss === 'stops');
 const ultra = plannedNamed(['vm-ultra']);
-/** Who is started first under the other key; the rest follows when access was withdrawn and granted again. */
+/** The machines that start first under the other key; the rest follows when access was removed and granted again. */
 const firstBack = ['vm-hdd', 'vm-mixed'];
 const untouched = machines.filter(({ onLoss }) => onLoss === 'untouched');
 
-/** Disable and enable: everything there is to see about a lost key, with every machine. */
+/** Disable and enable: every observation of a lost key, with every machine. */
 export const disableAndEnable = async (world: World, people: People, key: KeyInVault): Promise<void> => {
   const { timeline, evidence } = world;
   const { vaultAdministrator } = people;
@@ -78,7 +78,7 @@ export const disableAndEnable = async (world: World, people: People, key: KeyInV
   );
 };
 
-/** What would become of machines if the version were disabled. */
+/** The predicted effect on machines if the version were disabled. */
 const predictedBy = async ({ sets }: Person, keyVersion: string): Promise<ImpactSeen> => {
   const target = { $case: 'keyVersion', value: keyVersion } as const;
   const { impacts } = await sets.previewImpact({ target, action: 'DISABLE', pageSize: 1_000 });
@@ -90,7 +90,7 @@ const predictedBy = async ({ sets }: Person, keyVersion: string): Promise<Impact
   };
 };
 
-/** Waits until the set knows about its key what the vault decided. */
+/** Waits until the set has received the vault's decision about its key. */
 const untilKeyIs = (
   { administrator }: People,
   name: string,
@@ -102,7 +102,7 @@ const untilKeyIs = (
     return keyAccess.some((access) => access.keyVersion === keyVersion && access.state === state);
   });
 
-/** Everything that needs a data key is refused at once and leaves nothing half-made (CMK-110). */
+/** Everything that needs a data key is refused at once and leaves nothing incomplete (CMK-110). */
 const refuseDataKeys = async (world: World, { vmUser }: People): Promise<void> => {
   const names = namesIn(world);
   const { compute, disks } = vmUser;
@@ -127,7 +127,7 @@ const refuseDataKeys = async (world: World, { vmUser }: People): Promise<void> =
         ),
         attempt('reading through an access token', () => world.dataPath.read(vmUser, spare, 0, 4_096)),
       ]);
-      // After the reading: while it is being attached a disk is refused to others for that.
+      // After the read, because a disk that is being attached refuses others for that reason.
       attempts.push(
         await attempt('attaching to a running machine', () => compute.attachDisk({ name: host, lun: 7, disk: spare })),
       );
@@ -170,7 +170,7 @@ const coldStart = async (world: World, { vmUser }: People): Promise<void> => {
   );
 };
 
-/** Delete the key, then bring the machines back under another one, authorized by a principal who could have recovered the old one. */
+/** Deletes the key, then restores the machines under another one, authorized by a principal who could have recovered the old one. */
 export const deleteAndAssign = async (
   world: World,
   people: People,
@@ -221,7 +221,7 @@ export const deleteAndAssign = async (
   );
 };
 
-/** Take the grant from the set's identity, and give it back. */
+/** Removes the grant of the set's identity, and grants it again. */
 export const withdrawAndGrant = async (world: World, people: People, set: KeySet, keys: Keys): Promise<void> => {
   const { timeline, evidence, clock } = world;
   const { vaultAdministrator, vmUser } = people;
@@ -235,7 +235,7 @@ export const withdrawAndGrant = async (world: World, people: People, set: KeySet
     cause: 'ACCESS_DENIED',
     keyVersion: keys.imported.version,
     act: async () => {
-      // The vault shows no time of its own for this, so the clock before the call: latencies come out too long, not too short.
+      // The vault records no time for this, so the clock before the call is used: measured latencies may be too long, but not too short.
       const askedAt = clock.now();
       await vaultAdministrator.keyVault.removeAccessPolicy({ name: vaultName, principal: set.principal });
       return askedAt;

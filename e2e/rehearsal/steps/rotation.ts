@@ -29,7 +29,7 @@ export const refuseDeletion = async (world: World, { administrator }: People, { 
   );
 };
 
-/** Names another key for a set and waits until everything is under it. @returns old versions listed on the way */
+/** Assigns another key to a set and waits until everything is under it. @returns old versions that were listed in between */
 export const assignKey = async (
   { administrator }: People,
   { name }: KeySet,
@@ -47,15 +47,13 @@ export const assignKey = async (
   return [...meanwhile];
 };
 
-/**
- * What was on a disk before a key change: its header, and the ciphertext of its mark, which is never overwritten.
- */
+/** The content of a disk before a key change: its header, and the ciphertext of its mark, which is never overwritten. */
 export interface Before {
   readonly volume: Volume;
   readonly ciphertext: Buffer;
 }
 
-/** Rotates the key while every machine works. @returns what lay on the disks before, and the version now in use */
+/** Rotates the key while every machine works. @returns the earlier content of the disks, and the version in use now */
 export const rotate = async (
   world: World,
   people: People,
@@ -127,7 +125,7 @@ const rewrapOf = (disk: string, old: Before, now: Before | undefined): RewrapSee
 
 const digest = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
-/** What lies on the marked disks of a set now, by full name. */
+/** The present content of a set's marked disks, by full name. */
 const readBefore = (world: World, set: KeySet, marks: readonly Mark[]): ReadonlyMap<string, Before> => {
   const volumes = findVolumes(world.data.path('services', 'disk'));
   const entries = (world.evidence.disks ?? []).flatMap(({ name, id, set: under }): [string, Before][] => {
@@ -138,7 +136,7 @@ const readBefore = (world: World, set: KeySet, marks: readonly Mark[]): Readonly
   return new Map(entries);
 };
 
-/** Once everything has moved, the old version may go without anybody noticing (CMK-83). */
+/** Once everything has moved, the old version can be disabled without any effect (CMK-83). */
 export const disableOldVersion = async (world: World, people: People, keys: Keys): Promise<void> => {
   world.evidence.oldVersionDisabled = await world.timeline.step(
     {

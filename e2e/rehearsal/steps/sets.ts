@@ -11,13 +11,13 @@ import {
   type World,
 } from '../world.ts';
 
-/** The two sets: the house under the key made in the vault, the lodge under the one brought along. */
+/** The two sets: `house` under the key created in the vault, `lodge` under the imported one. */
 export interface KeySets {
   readonly house: KeySet;
   readonly lodge: KeySet;
 }
 
-/** Steps 3 and 4: sets with an identity of their own each, without any grant yet. */
+/** Steps 3 and 4: sets, each with its own identity, without any grant yet. */
 export const createSets = async (world: World, people: People, keys: Keys): Promise<KeySets> => {
   const { timeline, evidence } = world;
   const { sets, identity, keyVault } = people.administrator;

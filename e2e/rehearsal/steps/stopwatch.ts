@@ -22,7 +22,7 @@ export const untimed = [
 /** Every other cause: its owner can undo it. */
 type Timed = Exclude<CauseName, (typeof untimed)[number]['name']>;
 
-/** Machines of one lane go through its causes one after the other; lanes run side by side, each with a key of its own. */
+/** Machines of one lane go through its causes one after the other. Lanes run in parallel, each with its own key. */
 export const lanes: readonly { readonly byRoles?: true; readonly causes: readonly Timed[] }[] = [
   { causes: ['version disabled', 'expired', 'identity deleted', 'get missing'] },
   { causes: ['key deleted', 'not yet valid', 'identity set to none', 'wrapKey missing'] },
@@ -37,12 +37,12 @@ export const lanes: readonly { readonly byRoles?: true; readonly causes: readonl
     ],
   },
 ];
-/** Classes of their only disks: every one that a machine boots from. Each machine more is a process more, sixteen times. */
+/** Classes of their only disks: every class from which a machine can boot. Each further machine is a further process, sixteen times. */
 const skus = ['PREMIUM_SSD', 'STANDARD_SSD', 'STANDARD_HDD'] as const;
 /** Reads and writes per second: enough to see within 40 ms when they end. */
 const workload = { kind: 'WRITE_AND_VERIFY', ioPerSecond: 25, ioSizeBytes: 4_096 } as const;
 
-/** Loses the key in every way there is and gets it back, with a few machines each and a stopwatch. */
+/** Loses the key in every way and restores access, with a few machines each, and times it. */
 export const timeCauses = (world: World, { administrator }: People): Promise<void> =>
   world.timeline.step(
     {
@@ -118,7 +118,7 @@ const timeCause = async (
   );
   const on = await allIn('RUNNING');
   const isCheck = ({ op, invokedAt }: Io): boolean => op === 'verify' && invokedAt >= returnedAtMs;
-  // They look for all of it before they write again.
+  // They check all of it before they write again.
   const isNewWrite = ({ op, ok, invokedAt }: Io): boolean => op === 'write' && ok && invokedAt >= returnedAtMs;
   await untilSeen('the guests have looked for all they wrote', async () => allHave(journals(), machines, isNewWrite));
   const after = journals();

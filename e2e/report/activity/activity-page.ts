@@ -11,7 +11,7 @@ import { type Activity, type Fate, fatesOf } from './activity.ts';
 /** Before the first event, this part of the time is shown. */
 const leadPart = 0.03;
 
-/** The page of `interlock report`: what happened to the machines of a group, for readers who are no engineers. */
+/** The page of `interlock report`: what happened to the machines of a group, for readers who are not engineers. */
 export function activityPage(activity: Activity): string {
   const fates = fatesOf(activity);
   return document(
@@ -98,10 +98,10 @@ function timeline(activity: Activity): Html {
 const isShown = ({ action, undoes, error }: StepRecord): boolean =>
   error === undefined && (undoes !== undefined || isKeyAction(action));
 
-/** The picture begins where something happened, a little earlier. */
+/** The picture starts slightly before the first event. */
 function shownFrom({ machines, io, fromMs, toMs }: Activity, steps: readonly StepRecord[]): number {
   const power = machines.flatMap((machine) => machine.power.map(({ atMs }) => atMs));
-  // A machine that ran before shows that from the beginning.
+  // A machine that ran before shows that from the start.
   if (power.some((atMs) => atMs < fromMs)) return fromMs;
   const firstIo = io[0];
   const first = [...power, ...steps.map(effectOf), ...(firstIo === undefined ? [] : [firstIo.invokedMs])].reduce(

@@ -1,27 +1,27 @@
 import type { IoRecord, MachineRecord, StepRecord } from '@interlock/experiment';
 import { effectOf, lossesOf, returnsOf } from '../experiment/fate.ts';
 
-/** What happened to the machines of a resource group in some time, without an experiment. Times are milliseconds since the epoch. */
+/** What happened to the machines of a resource group in a period, without an experiment. Times are milliseconds since the epoch. */
 export interface Activity {
   readonly group: string;
   readonly fromMs: number;
   readonly toMs: number;
   readonly machines: readonly ActiveMachine[];
-  /** What was done to the keys of their disks, by time. */
+  /** Changes of the keys of their disks, by time. */
   readonly changes: readonly KeyChange[];
   /** Uses of those keys that were refused. */
   readonly refusals: readonly Refusal[];
-  /** Reads and writes of guests, by completion; empty where no journals could be read. */
+  /** Reads and writes of guests, by completion; empty if no journals could be read. */
   readonly io: readonly IoRecord[];
   /** What could not be read, and why. */
   readonly unread: readonly string[];
 }
 
-/** A machine with its state at the end. Its group is what its disks are encrypted under. */
+/** A machine with its state at the end. Its group is named by the keys of its disks. */
 export interface ActiveMachine extends MachineRecord {
   /** `RUNNING`, `STOPPED`. */
   readonly powerState: string;
-  /** Counters of its guest since the machine was made; undefined if no guest ran. */
+  /** Counters of its guest since the machine was created; undefined if no guest ran. */
   readonly counted?: {
     readonly reads: number;
     readonly writes: number;
@@ -30,7 +30,7 @@ export interface ActiveMachine extends MachineRecord {
   };
 }
 
-/** A change of a key, a vault or a grant. `step.action`: what was done, as experiments name it, or in words. */
+/** A change of a key, a vault or a grant. `step.action`: its name as in experiments, or a text. */
 export interface KeyChange {
   readonly step: StepRecord;
   /** As the vault recorded it: `KeyUpdate: disable`. */
@@ -50,7 +50,7 @@ export interface Refusal {
   readonly lastMs: number;
 }
 
-/** What became of a machine after the first access loss of the period that concerns it. Durations in milliseconds. */
+/** The effect on a machine of the first access loss of the period that concerns it. Durations in milliseconds. */
 export interface Fate {
   readonly machine: ActiveMachine;
   /** Why the platform stopped it; empty if it did not. */

@@ -1,7 +1,7 @@
 import { type Expression, isCloudPart, type Quantity, type Term } from '@interlock/experiment';
 import { limit as limitOf } from '../html.ts';
 
-/** What becomes of a group, up to the limit. */
+/** What happens to a group, up to the limit. */
 const moments: Readonly<Record<string, (group: string) => string>> = {
   lastGoodRead: (group) => `the last good read of ${group} completes`,
   lastGoodWrite: (group) => `the last good write of ${group} completes`,
@@ -27,7 +27,7 @@ const counts: Readonly<Record<string, (group: string, count: string) => string>>
   bytesCompared: (_, count) => `${count} bytes are compared`,
 };
 
-/** An expectation as a sentence without its full stop; undefined if only its own text says it. */
+/** An expectation as a sentence without its full stop; undefined if it has only its own text. */
 export function inWords(expression: Expression): string | undefined {
   if (expression.kind === 'holds') return stateInWords(expression.quantity);
   const { left, operator, right } = expression;
@@ -51,7 +51,7 @@ function stateInWords({ of, name }: Quantity): string | undefined {
   return name === 'isStopped' ? `${of} is off` : undefined;
 }
 
-/** Against a duration alone, a moment counts from the loss, and the return from the step that gave access back. */
+/** Compared with a duration, a moment counts from the loss, and the return from the step that restored access. */
 function whenInWords({ quantity, offset }: Term, measured: string): string {
   const time = limitOf(Math.abs(offset));
   if (quantity === undefined) return `${time} after access is ${measured === 'back' ? 'given back' : 'lost'}`;

@@ -7,17 +7,17 @@ import {
 } from '@interlock/experiment';
 import type { Stretch } from '../picture/lane.ts';
 
-/** The part of a record that says what was done to keys and machines. */
+/** The part of a record about keys and machines. */
 export type Happenings = Pick<RunRecord, 'steps' | 'machines'>;
 
-/** When a step took effect, as well as it is known: the owner's commit, else the end of its call, else its beginning. */
+/** The best known time at which a step took effect: the owner's commit, otherwise the end of its call, otherwise its start. */
 export const effectOf = ({ effectMs, doneMs, invokedMs }: StepRecord): number => effectMs ?? doneMs ?? invokedMs;
 
 /** Names of the keys that the disks of a machine are under. */
 const keysOf = ({ disks }: MachineRecord): readonly string[] =>
   disks.map(({ key }) => key).filter((key) => key !== 'platform');
 
-/** Steps that took access away from a machine, by their effect; a step that failed took nothing. */
+/** Steps that removed a machine's access, by their effect. A failed step removed nothing. */
 export function lossesOf(machine: MachineRecord, { steps, machines }: Happenings): readonly StepRecord[] {
   const own = keysOf(machine);
   const concerns = ({ targets }: StepRecord): boolean => {
@@ -30,14 +30,14 @@ export function lossesOf(machine: MachineRecord, { steps, machines }: Happenings
     .toSorted((a, b) => effectOf(a) - effectOf(b));
 }
 
-/** When access was given back after one of these losses, in milliseconds since the epoch, oldest first. */
+/** When access was restored after one of these losses, in milliseconds since the epoch, oldest first. */
 export const returnsOf = (losses: readonly StepRecord[], { steps }: Pick<RunRecord, 'steps'>): readonly number[] =>
   steps
     .filter(({ undoes, error }) => error === undefined && losses.some(({ name }) => name === undoes))
     .map(effectOf)
     .toSorted((a, b) => a - b);
 
-/** When a machine was off, and why. Off by the platform turns into `free` once access is given back. */
+/** When a machine was off, and why. `off` by the platform becomes `free` once access is restored. */
 export function stretchesOf(machine: MachineRecord, record: Happenings, toMs: number): readonly Stretch[] {
   const returns = returnsOf(lossesOf(machine, record), record);
   return offTimes(machine.power, toMs).flatMap(({ isByPlatform, fromMs, untilMs }): Stretch[] => {
@@ -59,7 +59,7 @@ interface OffTime {
 
 const offStates: readonly PowerRecord['state'][] = ['stopped', 'deallocated', 'deleted', 'start-failed'];
 
-/** A start that fails does not end the time; it shows that the platform keeps the machine off. */
+/** A start that fails does not end the time. It shows that the platform keeps the machine off. */
 function offTimes(power: readonly PowerRecord[], toMs: number): readonly OffTime[] {
   const times: OffTime[] = [];
   let since: { fromMs: number; isByPlatform: boolean } | undefined;
@@ -78,7 +78,7 @@ function offTimes(power: readonly PowerRecord[], toMs: number): readonly OffTime
   return times;
 }
 
-/** When a machine ran, by its power state alone: for machines whose reads and writes are not recorded. */
+/** When a machine ran, by its power state only: for machines whose reads and writes are not recorded. */
 export function runningTimes({ power }: MachineRecord, toMs: number): readonly Stretch[] {
   const times: Stretch[] = [];
   let fromMs: number | undefined;
@@ -92,7 +92,7 @@ export function runningTimes({ power }: MachineRecord, toMs: number): readonly S
   return fromMs === undefined ? times : [...times, { kind: 'on', fromMs, untilMs: toMs }];
 }
 
-/** What the machines of one lane had in common: a time in which only some of them were off is `partly`. */
+/** The common stretches of the machines of one lane: a time in which only some of them were off is `partly`. */
 export function commonStretches(ofMachines: readonly (readonly Stretch[])[]): readonly Stretch[] {
   const changes = ofMachines
     .flatMap((stretches) =>

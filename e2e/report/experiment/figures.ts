@@ -1,7 +1,7 @@
 import type { GroupFigures, Quantiles, Verdict } from '@interlock/experiment';
 import { duration, type Html, html } from '../html.ts';
 
-/** What is measured of a group. */
+/** The measured times of a group. */
 const columns: readonly {
   readonly title: string;
   readonly short: string;
@@ -15,7 +15,7 @@ const columns: readonly {
   { title: 'Longest pause', short: 'longest pause', of: ({ gap }) => gap },
 ];
 
-/** Treatment beside control: the longest of each time, with p95 and p50 below. */
+/** Treatment and control groups: the longest of each time, with p95 and p50 below. */
 export function figuresTable({ groups, bytesCompared, bytesLost }: Verdict): Html {
   const rows = groups.toSorted((a, b) => Number(a.role === 'control') - Number(b.role === 'control'));
   if (rows.length === 0) return html`<p>No group was measured.</p>`;

@@ -10,7 +10,7 @@ export const outcomeLabels: Readonly<Record<Outcome, { readonly words: string; r
   vacuous: { words: 'Vacuous', colour: 'open' },
 };
 
-/** The verdict in one sentence, with the longest time and not the usual one. */
+/** The verdict in one sentence, with the longest time, not the typical one. */
 export function headline({ outcome, rules, groups, bytesCompared, bytesLost }: Verdict): string {
   const broken = rules.filter(({ result }) => result === 'violated').length;
   const off = slowest(groups);
@@ -39,7 +39,7 @@ function slowest(groups: readonly GroupFigures[]): string | undefined {
 const kept = (compared: number, lost: number): string =>
   compared > 0 && lost === 0 ? ', and every byte came back' : '';
 
-/** Longest of a figure over the treatment; null if none was measured. */
+/** The longest value of a figure over the treatment groups; null if none was measured. */
 export const longest = (groups: readonly GroupFigures[], figure: (group: GroupFigures) => Quantiles): number | null =>
   groups
     .filter(({ role }) => role === 'treatment')

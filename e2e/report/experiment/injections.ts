@@ -6,7 +6,7 @@ import { actionInWords } from './step-words.ts';
 /** Later than planned by more than this, in milliseconds, is shown. */
 const lateMs = 50;
 
-/** What was injected: when it was planned, carried out, took effect and was undone. */
+/** The injections: when each was planned, called, effective and undone. */
 export function injections(experiment: Experiment, { steps, run }: RunRecord): Html {
   const { startedMs } = run;
   if (steps.length === 0 || startedMs === undefined) return html`<p>Nothing was injected.</p>`;

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { evidenceFiles } from '@interlock/experiment';
 import type { Span } from '@interlock/local/spans.ts';
 
-/** Spans that a run left in its evidence folder; none if it left no file of them. */
+/** The spans in the evidence folder of a run; none if it has no file of them. */
 export const keptSpans = (folder: string): readonly Span[] => {
   const path = join(folder, evidenceFiles.spans);
   if (!existsSync(path)) return [];

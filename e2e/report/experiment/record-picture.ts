@@ -16,22 +16,22 @@ import type { Mark, PictureContent } from '../picture/picture.ts';
 import { commonStretches, effectOf, type Happenings, lossesOf, runningTimes, stretchesOf } from './fate.ts';
 import { actionInWords } from './step-words.ts';
 
-/** With more machines than this, those of a group with the same fate share a lane. */
+/** With more machines than this, those of a group with the same outcome share a lane. */
 const lanesMax = 12;
-/** A pause of all machines that is a smaller part of the picture than this cannot be seen. */
+/** A pause of all machines that is shorter than this part of the picture is invisible. */
 const pausePart = 0.01;
-/** Before the timeline, this part of its length is shown, and at least this many milliseconds. */
+/** How much is shown before the timeline: this part of its length, and at least this many milliseconds. */
 const [leadPart, leadMsMin] = [0.08, 2_000];
 
-/** The time that a picture shows, in milliseconds since the epoch. */
+/** The period that a picture shows, in milliseconds since the epoch. */
 export interface Period {
   readonly fromMs: number;
   readonly toMs: number;
-  /** What its labels count from; undefined: from its beginning. */
+  /** The zero of its labels; undefined: its start. */
   readonly zeroMs?: number | undefined;
 }
 
-/** What a picture of machines is made of. */
+/** The data for a picture of machines. */
 export type Recorded = Happenings & Pick<RunRecord, 'io'>;
 
 /** Machines over time. @param order groups, first to last */
@@ -54,7 +54,7 @@ export function recordPicture(record: Recorded, order: readonly string[], period
 export const treatmentFirst = (groups: readonly GroupFigures[]): readonly string[] =>
   groups.toSorted((a, b) => Number(a.role === 'control') - Number(b.role === 'control')).map(({ group }) => group);
 
-/** The time of a run, with a lead. @returns undefined if nothing was recorded */
+/** The period of a run, with a lead. @returns undefined if nothing was recorded */
 export function periodOf({ run, io, steps, machines }: RunRecord): Period | undefined {
   const moments = [
     ...io.flatMap(({ invokedMs, completedMs }) => [invokedMs, completedMs]),
@@ -136,7 +136,7 @@ function aboutBundle(bundle: readonly MachineRecord[], record: Happenings): stri
   return `off after ${duration(least)} to ${duration(most)}`;
 }
 
-/** What was done to keys and machines. The first step that took effect on a key is t0. */
+/** The changes of keys and machines. The first effective step on a key is t0. */
 function marksOf(steps: readonly StepRecord[]): readonly Mark[] {
   const shown = steps
     .filter((step) => !isFaultAction(actionOf(step, steps)))

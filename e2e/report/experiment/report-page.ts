@@ -14,7 +14,7 @@ import { expectationRows, guaranteeRows, proofRows } from './rules.ts';
 import { actionInWords } from './step-words.ts';
 
 /**
- * `report.html` of an experiment: one file that needs nothing from outside, for readers who are no engineers.
+ * `report.html` of an experiment: one file without external resources, for readers who are not engineers.
  * @param spans of the traces of its steps, if they were received
  */
 export function reportPage(
@@ -80,7 +80,7 @@ function header(experiment: Experiment, { run, machines }: RunRecord, verdict: V
 </header>`;
 }
 
-/** Why the outcome is what it is. An expectation that failed is put in words: the reader need not know expressions. */
+/** The reason for the outcome. A failed expectation is given as a sentence, because the reader need not know expressions. */
 function reason({ expect }: Experiment, { because, rules }: Verdict): string {
   const violated = rules.filter(({ result }) => result === 'violated');
   const [first] = violated;
@@ -94,7 +94,7 @@ function reason({ expect }: Experiment, { because, rules }: Verdict): string {
 function figures({ groups, bytesCompared, bytesLost }: Verdict, machines: RunRecord['machines']): Html {
   const figure = (value: string, words: string) => html`<div class="figure"><b>${value}</b><span>${words}</span></div>`;
   const time = (ms: number | null, words: string) => (ms === null ? '' : figure(duration(ms), words));
-  // The writes of a group that keeps running last as long as the run.
+  // A group that keeps running writes until the end of the run.
   const stopping = groups.filter(({ stopped }) => stopped.max !== null);
   return html`<div class="figures">
     ${time(
@@ -134,7 +134,7 @@ function timeline(record: RunRecord, { groups }: Verdict): Html {
   <div class="scroll wide">${picture(content)}</div>${laneLegend(content)}`;
 }
 
-/** What machines in QEMU printed last. */
+/** The last console lines of machines in QEMU. */
 function consoles({ machines }: RunRecord): Html {
   const printed = machines.filter(({ console = [] }) => console.length > 0);
   if (printed.length === 0) return html``;

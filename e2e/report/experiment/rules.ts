@@ -8,7 +8,7 @@ const labels: Readonly<Record<RuleVerdict['result'], { readonly words: string; r
   vacuous: { words: 'not tested', colour: 'open' },
 };
 
-/** What the file expects: what was measured, and what broke it first. */
+/** The expectations of the file, with measured values and their first violation. */
 export const expectationRows = (experiment: Experiment, verdict: Verdict): Html =>
   table(
     verdict.rules
@@ -26,7 +26,7 @@ export const proofRows = (verdict: Verdict): Html =>
     'The experiment asks for no proof.',
   );
 
-/** What always has to hold. Rules that hold are counted, others are listed. */
+/** The guarantees that must always hold. Those that hold are counted, others are listed. */
 export function guaranteeRows(verdict: Verdict): Html {
   const guarantees = verdict.rules.filter(({ kind }) => kind === 'guarantee');
   const others = guarantees.filter(({ result }) => result !== 'held');
@@ -49,7 +49,7 @@ export function guaranteeRows(verdict: Verdict): Html {
     ${guarantees.length === 0 ? html`<p>No guarantee was checked.</p>` : ''}`;
 }
 
-/** The sentence for the text of a rule, if the file's condition has one. */
+/** The sentence for the text of a rule, if it is a condition of the file. */
 function titleOf({ expect }: Experiment, { text }: RuleVerdict): string {
   const condition = expect.find((one) => one.text === text);
   const words = condition === undefined ? undefined : inWords(condition.expression);

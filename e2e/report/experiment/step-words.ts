@@ -1,4 +1,4 @@
-/** What a step did, in words for a label: `role removed`. */
+/** What a step did, as the text of a label: `role removed`. */
 const done: Readonly<Record<string, string>> = {
   'disable-key': 'key disabled',
   'delete-key': 'key deleted',

@@ -127,7 +127,7 @@ const steps: readonly StepRecord[] = [
 interface Life {
   readonly name: string;
   readonly group: string;
-  /** Last good operation, refused until it stops, and back again. Undefined: it works to the end. */
+  /** The last good operation; then refusals until it stops, and good operations again. Undefined: it works until the end. */
   readonly lastGoodMs?: number;
   readonly stoppedMs?: number;
   readonly backMs?: number;
@@ -350,7 +350,7 @@ export const cases: Readonly<Record<Verdict['outcome'], Case>> = {
   },
 };
 
-/** The same with a large group: 60 machines that stop at different times, one that never comes back, and 20 of the control. */
+/** The same with a large group: 60 machines that stop at different times, one of which does not start again, and 20 of the control group. */
 export const largeCase: Case = {
   experiment,
   record: recordOf([

@@ -7,7 +7,7 @@ export interface MatrixCell {
   readonly cause: string;
   /** Class of the disks: `premium-ssd`. */
   readonly diskClass: string;
-  /** What was disturbed at the same time: `kill nats`, or `none`. */
+  /** The simultaneous faults: `kill nats`, or `none`. */
   readonly fault: string;
   /** In the order in which they ran. */
   readonly repeats: readonly MatrixRepeat[];
@@ -16,14 +16,14 @@ export interface MatrixCell {
 /** One run of a cell. */
 export interface MatrixRepeat {
   readonly verdict: Verdict;
-  /** Where its report is, relative to the page; undefined if it has none. */
+  /** Path of its report, relative to the page; undefined if it has none. */
   readonly report?: string;
 }
 
-/** The worst first: a violation, then what proves nothing. */
+/** The worst first: a violation, then outcomes that prove nothing. */
 const order: readonly Outcome[] = ['violated', 'inconclusive', 'aborted', 'vacuous', 'held'];
 
-/** The repeat that decides a cell: the worst outcome, and of those the slowest. Undefined if it never ran. */
+/** The repeat that decides a cell: one with the worst outcome, and of those the slowest. Undefined if it did not run. */
 export const decisive = ({ repeats }: MatrixCell): MatrixRepeat | undefined =>
   repeats.toSorted(
     (a, b) =>
@@ -34,14 +34,14 @@ export const decisive = ({ repeats }: MatrixCell): MatrixRepeat | undefined =>
 export const slowestOf = ({ verdict: { groups } }: MatrixRepeat): number | null =>
   longest(groups, ({ stopped }) => stopped);
 
-/** The maximum of the first repeat, of the first two, and so on: how far the tail grew. */
+/** The maximum of the first repeat, of the first two, and so on: how much the tail grew. */
 export function tailOf({ repeats }: MatrixCell): readonly number[] {
   const tail: number[] = [];
   for (const ms of repeats.map(slowestOf)) if (ms !== null) tail.push(Math.max(tail.at(-1) ?? ms, ms));
   return tail;
 }
 
-/** How many cells have each outcome; 0 where none has. */
+/** How many cells have each outcome. */
 export const countsOf = (cells: readonly MatrixCell[]): ReadonlyMap<Outcome, number> => {
   const names = Object.keys(exitCodes).filter((name): name is Outcome => order.some((outcome) => outcome === name));
   return new Map(names.map((name) => [name, cells.filter((cell) => decisive(cell)?.verdict.outcome === name).length]));

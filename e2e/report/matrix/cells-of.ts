@@ -6,11 +6,11 @@ import type { MatrixCell } from './cell.ts';
 export interface MatrixRun {
   readonly experiment: Experiment;
   readonly verdict: Verdict;
-  /** Where its report is, relative to the page; undefined if it has none. */
+  /** Path of its report, relative to the page; undefined if it has none. */
   readonly report?: string;
 }
 
-/** Runs by how access was lost, the classes of the disks under that key, and what was disturbed. @param runs in the order in which they ran */
+/** Groups runs by cause, disk classes under the lost key, and faults. @param runs in the order in which they ran */
 export const cellsOf = (runs: readonly MatrixRun[]): readonly MatrixCell[] =>
   [...Map.groupBy(runs, ({ experiment }) => JSON.stringify(placeOf(experiment))).values()].flatMap((same) => {
     const [first] = same;
@@ -19,7 +19,7 @@ export const cellsOf = (runs: readonly MatrixRun[]): readonly MatrixCell[] =>
     return [{ ...placeOf(first.experiment), repeats }];
   });
 
-/** Where an experiment stands in a matrix. */
+/** The place of an experiment in a matrix. */
 function placeOf(experiment: Experiment): Omit<MatrixCell, 'repeats'> {
   const { timeline, estate } = experiment;
   const treated = groupsOf(estate).filter(({ name }) => roleOf(experiment, name) === 'treatment');
@@ -34,5 +34,5 @@ function placeOf(experiment: Experiment): Omit<MatrixCell, 'repeats'> {
   };
 }
 
-/** Each once; `none` of none. */
+/** Each name once; `none` if there are none. */
 const joined = (names: readonly string[]): string => [...new Set(names)].join(' + ') || 'none';

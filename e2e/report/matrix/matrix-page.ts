@@ -18,8 +18,8 @@ a.cell:hover { outline: 2px solid currentColor; } .cell svg { width: ${plotWidth
 `;
 
 /**
- * All cells of a matrix on one page: a table for each fault, causes down and classes across.
- * @param title what was run
+ * All cells of a matrix on one page: a table for each fault, with causes as rows and classes as columns.
+ * @param title of the runs
  */
 export const matrixPage = (cells: readonly MatrixCell[], title = 'Causes, classes and faults'): string =>
   document(

@@ -5,7 +5,7 @@ export interface Tick {
   readonly label: string;
 }
 
-/** Pixels between two labels at least: as much as the longest of them (`100 min`) and a gap. */
+/** Minimum pixels between two labels: the width of the longest (`100 min`) and a gap. */
 const leastPixels = 64;
 
 /** Distances between labels, in milliseconds. */
@@ -17,8 +17,8 @@ const steps = [
 ];
 
 /**
- * The labels of a time axis: as many round times as fit beside each other.
- * @param fromMs where the axis begins, in milliseconds from its zero; likewise `toMs`
+ * The labels of a time axis: as many round times as fit without overlap.
+ * @param fromMs start of the axis, in milliseconds from its zero; likewise `toMs`
  */
 export const ticks = (fromMs: number, toMs: number, pixels: number): readonly Tick[] => {
   const fits = (step: number): boolean => (step / (toMs - fromMs)) * pixels >= leastPixels;
@@ -30,7 +30,7 @@ export const ticks = (fromMs: number, toMs: number, pixels: number): readonly Ti
   });
 };
 
-/** All labels of an axis are in the unit of its step. */
+/** All labels of an axis have the unit of its step. */
 const labelOf = (ms: number, stepMs: number): string => {
   if (stepMs < 1_000) return `${(ms / 1_000).toFixed(1)} s`;
   if (stepMs < 60_000) return `${Math.round(ms / 1_000)} s`;

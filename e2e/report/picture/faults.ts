@@ -4,7 +4,7 @@ import type { TimeScale } from './time-scale.ts';
 
 /** A fault of a part of the cloud, shown as a bar above the lanes. */
 export interface FaultBar {
-  /** What it hit: `nats`. */
+  /** The affected part: `nats`. */
   readonly part: string;
   /** `killed`, `paused`. */
   readonly label: string;

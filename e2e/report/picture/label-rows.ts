@@ -12,8 +12,8 @@ interface Mark {
 }
 
 /**
- * Puts labels, in order of their lines, into rows in which none covers another or is crossed by a line: one that begins
- * before its neighbour ends goes below it, and its line begins there. Near the right edge it stands left of its line.
+ * Puts labels, in order of their lines, into rows in which none covers another or is crossed by a line. A label that starts
+ * before its neighbour ends goes below it, and its line starts there. Near the right edge it is left of its line.
  * @param end pixels from the left at which the picture ends
  */
 export const labelRows = <M extends Mark>(

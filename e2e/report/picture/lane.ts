@@ -3,7 +3,7 @@ import type { TimeScale } from './time-scale.ts';
 
 /** Pixels of a picture. */
 export interface Layout {
-  /** Left of the plot, where names stand beside it; 0 where they stand above. */
+  /** Width to the left of the plot for names; 0 if names are above the lanes. */
   readonly nameWidth: number;
   readonly plotWidth: number;
   readonly laneGap: number;
@@ -37,14 +37,14 @@ export interface Stretch {
 
 /** Pixels. */
 export const laneHeight = 36;
-/** Completed operations are counted in steps of this many milliseconds, and never in narrower ones than a picture can show. */
+/** Completed operations are counted in steps of at least this many milliseconds, and never in steps narrower than a pixel. */
 const bucketMsMin = 60;
 const barWidthMin = 1.2;
 
 /** Mean width of a character of the small text, in pixels. */
 const smallCharacter = 5.5;
 
-/** A text that fits beside the plot. The whole one is shown when the reader points at it. */
+/** A text that fits next to the plot. The whole text is shown when the reader points at it. */
 const cut = (text: string, width: number): string => {
   const most = Math.floor(width / smallCharacter);
   return text.length > most ? `${text.slice(0, most - 1)}…` : text;
@@ -77,14 +77,14 @@ function bars(operations: readonly Operation[], y: number, time: TimeScale): rea
     const { good, bad } = counts.get(bucket) ?? { good: 0, bad: 0 };
     counts.set(bucket, ok ? { good: good + 1, bad } : { good, bad: bad + 1 });
   }
-  // Per second: where the axis is folded, a bar covers more of it.
+  // Per second, because a bar covers more time after the fold of the axis.
   const rateOf = (bucket: string, good: number): number => good / Number(bucket.split(' ')[1]);
   const most = Math.max(...[...counts].map(([bucket, { good }]) => rateOf(bucket, good)));
   return [...counts].map(([bucket, { good, bad }]) => {
     const [startMs = 0, lengthMs = 0] = bucket.split(' ').map(Number);
     const at = time.x(startMs);
     const width = Math.max(1, lengthMs / time.msPerPixel(startMs) - 0.8);
-    // Checks after a start read much at once; the root keeps ordinary work visible beside them.
+    // Checks after a start read much at once. The square root keeps ordinary work visible next to them.
     const height = good === 0 ? 0 : (0.35 + 0.65 * Math.sqrt(rateOf(bucket, good) / most)) * (laneHeight - 8);
     return html`${
       good > 0

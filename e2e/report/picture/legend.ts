@@ -3,7 +3,7 @@ import type { PictureContent } from './picture.ts';
 
 const hatched = (colour: string): string => `repeating-linear-gradient(45deg, ${colour} 0 2px, transparent 2px 6px)`;
 
-/** What the colours of a picture mean; only those that it shows. */
+/** The meaning of the colours that a picture uses. */
 export function laneLegend({ lanes, faults, pauses }: PictureContent): Html {
   const kinds = new Set(lanes.flatMap(({ stretches }) => stretches.map(({ kind }) => kind)));
   const hasOperation = (wanted: boolean) => lanes.some(({ operations }) => operations.some(({ ok }) => ok === wanted));

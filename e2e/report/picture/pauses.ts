@@ -1,10 +1,10 @@
-/** All machines without work for longer than this at once is shown, in milliseconds: what they run on was busy otherwise. */
+/** A pause of all machines longer than this is shown, in milliseconds: then their computer was busy with other work. */
 export const sharedPauseMs = 300;
 
 /**
- * When every machine was without work at once.
+ * When no machine worked.
  * @param goodMs completion of each successful operation of all machines, in milliseconds since the epoch
- * @param leastMs shorter ones do not count
+ * @param leastMs shorter pauses do not count
  * @returns from and to, in milliseconds since the epoch
  */
 export function sharedPauses(

@@ -4,32 +4,32 @@ import { labelHeight, labelRows } from './label-rows.ts';
 import { type Lane, type Layout, lane, laneHeight } from './lane.ts';
 import { type TimeScale, timeScale } from './time-scale.ts';
 
-/** A moment at which something was done to the machines: a line through all lanes. */
+/** A moment at which the machines were affected: a line through all lanes. */
 export interface Mark {
   /** Milliseconds since the epoch. */
   readonly atMs: number;
   readonly label: string;
-  /** Access goes, access is restored, something changes without an effect on machines, or another part of the run begins. */
+  /** Access is lost or restored, something changes without an effect on machines, or another part of the run starts. */
   readonly kind: 'loss' | 'return' | 'change' | 'aside';
 }
 
-/** What a picture of machines over time shows. Times are milliseconds since the epoch. */
+/** The content of a picture of machines over time. Times are milliseconds since the epoch. */
 export interface PictureContent {
   readonly lanes: readonly Lane[];
   readonly marks: readonly Mark[];
   readonly faults: readonly FaultBar[];
-  /** When all machines paused at once. */
+  /** When all machines paused at the same time. */
   readonly pauses: readonly (readonly [number, number])[];
   readonly fromMs: number;
   readonly toMs: number;
-  /** What the labels of the axis count from; undefined: from its beginning. */
+  /** The zero of the axis labels; undefined: its start. */
   readonly zeroMs?: number | undefined;
 }
 
 const wide: Layout = { nameWidth: 236, plotWidth: 880, laneGap: 10 };
 /** Pixels between faults and lanes. */
 const faultGap = 8;
-/** For a telephone: as wide as its screen, so that letters keep their size. */
+/** For a phone: as wide as its screen, so that letters keep their size. */
 const narrow: Layout = { nameWidth: 0, plotWidth: 350, laneGap: 30 };
 
 /** Machines over time, for a wide page and for a narrow one. The axis is folded at a mark of kind `aside`. */

@@ -8,31 +8,31 @@ export interface AxisLabel {
 
 /** From times to pixels. */
 export interface TimeScale {
-  /** Pixels from the left of a time in milliseconds since the epoch. */
+  /** Pixels from the left for a time in milliseconds since the epoch. */
   readonly x: (ms: number) => number;
-  /** How many milliseconds a pixel is, there. */
+  /** How many milliseconds a pixel covers there. */
   readonly msPerPixel: (ms: number) => number;
-  /** When the part of the axis begins that has this time, in milliseconds since the epoch. */
+  /** The start of the axis part that contains this time, in milliseconds since the epoch. */
   readonly beginOf: (ms: number) => number;
   readonly labels: readonly AxisLabel[];
-  /** Where time begins to go by faster, in pixels; undefined where it goes by evenly. */
+  /** Where the denser part starts, in pixels; undefined if the axis is linear. */
   readonly foldAt: number | undefined;
 }
 
-/** Of the width: what the first part gets where the second is drawn closer together. */
+/** The share of the width for the first part, if the second is denser. */
 const firstShare = 0.72;
 /** Pixels between the two parts. */
 const foldGap = 14;
 
 /**
- * An axis on which what matters has room: where much time goes by after `foldMs`, that is drawn closer together, behind a gap.
- * @param foldMs since the epoch, like the others; undefined for an even axis
+ * An axis with room for what matters: if much time passes after `foldMs`, that part is denser and starts after a gap.
+ * @param foldMs since the epoch, like the others; undefined for a linear axis
  */
 export const timeScale = (parts: {
   readonly fromMs: number;
   readonly toMs: number;
   readonly foldMs: number | undefined;
-  /** What the labels count from, since the epoch; undefined: from the beginning of the axis. */
+  /** The zero of the labels, since the epoch; undefined: the start of the axis. */
   readonly zeroMs?: number | undefined;
   readonly left: number;
   readonly width: number;
