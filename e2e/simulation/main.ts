@@ -23,7 +23,7 @@ const replay = async ({ seed, untilAction }: RunOptions): Promise<RunSummary> =>
   return withResult(emptySummary, result);
 };
 
-/** Plays many histories in processes of their own, and prints what does not hold as soon as it is seen. */
+/** Plays many histories in separate processes, and prints each violation as soon as it is found. */
 const playMany = async (options: RunOptions, elapsedMs: () => number): Promise<RunSummary> => {
   let summary = emptySummary;
   let begun = 0;

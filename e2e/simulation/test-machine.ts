@@ -7,7 +7,7 @@ import type { SimulatedCloud } from './cloud/simulated-cloud.ts';
 export const parent = 'subscriptions/s1/resourceGroups/g';
 export const location = 'westeurope';
 
-/** A machine with one disk under a key of its own, running. */
+/** Creates a running machine with one disk under its own key. */
 export const makeMachine = async (world: SimulatedCloud) => {
   const admin = world.as(world.people.administrator);
   const vault = admin.client('key-vault', KeyVaultServiceDefinition);

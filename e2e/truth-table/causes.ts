@@ -1,29 +1,29 @@
 import type { AccessReason } from '@interlock/access';
 
 /**
- * What a cause does to disks that use the key.
+ * The effect of a cause on disks that use the key.
  *
- * - `loss`: access ends, at once for everything but pinned ultra disks.
+ * - `loss`: access ends, at once for everything except pinned ultra disks.
  * - `start only`: what runs continues; nothing new can be opened.
  * - `throttle`: no loss is decided; leases are renewed, and for the moment nothing new can be opened.
  * - `outage`: no loss is decided. After the grace of the disk host the key counts as lost until the vault responds.
  */
 export type Effect = 'loss' | 'start only' | 'outage' | 'throttle';
 
-/** One way to lose a key, and the way back. */
+/** One way to lose a key, and to restore access. */
 export interface Cause {
   readonly name: string;
-  /** Rules that say so. */
+  /** The rules for it. */
   readonly rules: readonly string[];
-  /** How it comes about, for the page. */
+  /** How it happens, for the page. */
   readonly how: string;
   readonly effect: Effect;
-  /** Reason that refused calls, disks and the set give afterwards. */
+  /** The reason that refused calls, disks and the set give afterwards. */
   readonly reason: AccessReason;
-  /** Reason on machines it stopped, where a cause of two steps stopped them at its first. */
+  /** The reason on machines that it stopped, if a cause of two steps stopped them at its first. */
   readonly stopReason?: AccessReason;
   readonly back: string;
-  /** False where nothing brings the data back. */
+  /** False if the data is lost for ever. */
   readonly returns: boolean;
 }
 

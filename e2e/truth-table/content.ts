@@ -3,21 +3,21 @@ import { Metadata } from 'nice-grpc-common';
 import type { FleetDisk, Member } from './fleet.ts';
 import type { Place } from './place.ts';
 
-/** What became of the reads and writes of a guest. */
+/** The outcome of the reads and writes of a guest. */
 export type IoSeen = 'continues' | 'refused' | 'none' | 'differs';
 
-/** What is on the disks of a fleet: every acknowledged write, and whether it can still be read. */
+/** The content of a fleet's disks: every acknowledged write, and whether it can still be read. */
 export interface Content {
-  /** Writes something new to a disk of a machine as its guest, and reads it back. */
+  /** Writes new content to a disk of a machine as its guest, and reads it back. */
   tryAsGuest(member: Member, disk: FleetDisk): Promise<IoSeen>;
-  /** Writes something new to a disk that no machine has, as its user. */
+  /** Writes new content to an unattached disk, as its user. */
   writeAsUser(disk: FleetDisk): Promise<void>;
-  /** Reads every acknowledged write of a disk as the guest of its machine. @returns how many were not there */
+  /** Reads every acknowledged write of a disk as the guest of its machine. @returns how many were not found */
   missingAsGuest(member: Member, disk: FleetDisk): Promise<number>;
 }
 
 const blockBytes = 4_096;
-/** Where the first block is put: not at the start, where a mistake would be most likely to be found by luck. */
+/** The offset of the first block: not the start, where a mistake could be hidden by chance. */
 const firstOffset = 37 * blockBytes;
 
 interface Block {

@@ -13,7 +13,7 @@ export interface Member {
   readonly vm: string;
   /** The disk it boots from. */
   readonly os: FleetDisk;
-  /** Its other disks, but for the one being attached. */
+  /** Its other disks, except the one that is being attached. */
   readonly data: readonly FleetDisk[];
   /** The disk that is being attached to it; only in that state. */
   readonly attached?: FleetDisk;
@@ -27,7 +27,7 @@ export interface FleetDisk {
   readonly isUnderKey: boolean;
 }
 
-/** For calls that wait: for a gate, or for their turn in a fleet. */
+/** For calls that wait at a gate, or for other calls of a fleet. */
 export const patient: CallOptions = { deadlineMs: 60_000 };
 
 /** LUN of the disk that is attached later. */
@@ -66,7 +66,7 @@ const memberOf = (group: string, diskClass: DiskClass, state: MachineState): Mem
 export const disksUnderKey = ({ os, data, attached }: Member): readonly FleetDisk[] =>
   [os, ...data, ...(attached === undefined ? [] : [attached])].filter(({ isUnderKey }) => isUnderKey);
 
-/** Last segment of a full name, and what is before its collection. */
+/** Last segment of a full name, and the part before its collection. */
 const idOf = (name: string): string => name.slice(name.lastIndexOf('/') + 1);
 const groupOf = (name: string): string => name.split('/').slice(0, 4).join('/');
 
@@ -75,7 +75,7 @@ const encryptionOf = ({ isUnderKey }: FleetDisk, set: string): Encryption =>
     ? { type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: set }
     : { type: 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY', diskEncryptionSet: '' };
 
-/** Makes a machine with new disks; resolves once they are all there and open. */
+/** Creates a machine with new disks; resolves once all of them exist and are open. */
 export const createMember = async ({ compute }: Place, set: string, { vm, os, data }: Member): Promise<void> => {
   const newDisk = (disk: FleetDisk, lun: number): DiskForMachine => ({
     lun,
@@ -96,7 +96,7 @@ export const createMember = async ({ compute }: Place, set: string, { vm, os, da
   await compute.createVirtualMachine(request, patient);
 };
 
-/** Makes a disk that belongs to no machine yet. */
+/** Creates an unattached disk. */
 export const createFreeDisk = async ({ disks }: Pick<Place, 'disks'>, set: string, disk: FleetDisk): Promise<void> => {
   await disks.createDisk({
     parent: groupOf(disk.name),

@@ -1,18 +1,18 @@
 import type { GuestDisk, VmHost } from '../../services/compute/src/guests/vm-host.ts';
 
-/** A place where something waits until it is let go on. */
+/** A gate at which callers wait until it opens. */
 export interface Gate {
-  /** Resolves once everybody who is expected waits there. */
+  /** Resolves once all expected callers wait there. */
   readonly reached: Promise<void>;
   open(): void;
 }
 
 interface ClosedGate extends Gate {
-  /** Reports that one more caller waits, and waits. */
+  /** Reports one more waiting caller, and waits. */
   pass(): Promise<void>;
 }
 
-/** A gate that is closed. @param expected how many have to wait there until it counts as reached */
+/** A closed gate. @param expected how many callers must wait there until it counts as reached */
 export const closedGate = (expected = 1): ClosedGate => {
   let waiting = 0;
   const reached = Promise.withResolvers<void>();
@@ -28,17 +28,17 @@ export const closedGate = (expected = 1): ClosedGate => {
   };
 };
 
-/** What of a guest can be held. */
+/** The steps of a guest that can be held. */
 export type HeldStep = 'start' | 'stop' | 'attach';
 
 /**
- * Guests that do nothing by themselves: the test reads and writes with what they were given, and holds their starts,
- * stops and attaches at gates, so that a machine is in the midst of one for exactly as long as the test wants.
+ * Guests that do nothing themselves: the test reads and writes with the disks they were given, and holds their starts,
+ * stops and attaches at gates, so that a machine stays in such a step exactly as long as the test needs.
  */
 export interface GatedDriver extends VmHost {
   /** Holds the next such step of a machine. */
   hold(vm: string, step: HeldStep): Gate;
-  /** A disk as the guest of a machine was given it last, also when it has no guest any more. */
+  /** The last disk handle that the guest of a machine was given, also after the guest has ended. */
   lastGiven(vm: string, disk: string): GuestDisk | undefined;
 }
 
@@ -46,7 +46,7 @@ export const gatedDriver = (): GatedDriver => {
   const guests = new Set<string>();
   const given = new Map<string, GuestDisk>();
   const gates = new Map<string, ClosedGate>();
-  /** Ends a start that is held. */
+  /** Functions that end a held start. */
   const starting = new Map<string, () => void>();
 
   const atGate = async (vm: string, step: HeldStep): Promise<void> => {

@@ -11,9 +11,9 @@ import { encryptionRole, readKeyState } from '../experiments/cloud/key-state.ts'
 import type { CauseName } from './causes.ts';
 import type { Place } from './place.ts';
 
-/** The key of one fleet, and who may use it. */
+/** The key of one fleet, and the set that may use it. */
 export interface Keyed {
-  /** `subscriptions/<s>/resourceGroups/<g>` of everything here. */
+  /** `subscriptions/<s>/resourceGroups/<g>` of all resources here. */
   readonly group: string;
   readonly vault: string;
   /** `vaults/<v>/keys/<k>` */
@@ -27,24 +27,24 @@ export interface Keyed {
 /** The owner of keys, sets and principals. */
 export type Owner = Pick<Place, 'administrator' | 'identity' | 'keyVault' | 'sets' | 'disks'>;
 
-/** How a cause is brought about. `By` is what it takes. */
+/** How a cause is brought about. `By` is what that needs. */
 export interface Deed<By = Owner> {
-  /** Whether the vault of the fleet goes by roles instead of access policies. */
+  /** Whether the vault of the fleet uses role assignments instead of access policies. */
   readonly byRoles?: true;
   readonly keyExpiry?: 'NEXT_START';
   /** Takes the key away; a cause of two steps calls `stopped` in between. */
   inflict(by: By, keyed: Keyed, stopped: () => Promise<void>): Promise<Inflicted>;
 }
 
-/** What was done to a key. */
+/** The effect on a key. */
 export interface Inflicted {
-  /** When it counts, in milliseconds since the epoch; undefined: at once. */
+  /** When it takes effect, in milliseconds since the epoch; undefined: at once. */
   readonly effectMs?: number;
-  /** The way back. */
+  /** Restores access. */
   undo(): Promise<unknown>;
 }
 
-/** Gives the set's identity the role it needs on the vault. */
+/** Gives the set's identity the role that it needs on the vault. */
 export const assignRole = ({ identity }: Owner, keyed: Keyed): Promise<unknown> =>
   identity.createRoleAssignment({
     roleAssignmentId: randomUUID(),
@@ -53,7 +53,7 @@ export const assignRole = ({ identity }: Owner, keyed: Keyed): Promise<unknown> 
     scope: `${keyed.group}/${keyed.vault}`,
   });
 
-/** What its owner does to a key, as experiments do it. */
+/** An action of the key's owner, as in experiments. */
 const byAction =
   (action: CallableKeyAction, options: Step['options'] = {}): Deed['inflict'] =>
   async (clients, { group: resourceGroup, vault, key, set }) => {
@@ -69,7 +69,7 @@ const byAction =
 /** Operations of a version that a set cannot do without. */
 const encryptionOperations = ['WRAP_KEY', 'UNWRAP_KEY'] as const;
 
-/** Leaves the version itself without one of the two: no grant makes up for that (KV-88). */
+/** Removes one of the two operations from the version itself: no grant can replace it (KV-88). */
 const keyWithout = (missing: (typeof encryptionOperations)[number]): Deed => ({
   async inflict({ keyVault }, { keyVersion: name }) {
     const keyOperations = encryptionOperations.filter((one) => one !== missing);
@@ -78,7 +78,7 @@ const keyWithout = (missing: (typeof encryptionOperations)[number]): Deed => ({
   },
 });
 
-/** What its owner does to a key. */
+/** Actions of the key's owner. */
 export const deeds: Readonly<Record<Exclude<CauseName, keyof typeof accidents>, Deed>> = {
   'version disabled': { inflict: byAction('disable-key') },
   'not yet valid': { inflict: byAction('not-yet-valid') },
@@ -91,7 +91,7 @@ export const deeds: Readonly<Record<Exclude<CauseName, keyof typeof accidents>, 
       await byAction('delete-key')(by, keyed, stopped);
       await stopped();
       await by.keyVault.purgeKey({ name: key, confirmName: key });
-      // Nothing brings it back, not even another key: that serves new disks only.
+      // Nothing restores the data. Another key serves new disks only.
       const undo = async (): Promise<void> => {
         const { keyUrl } = await by.keyVault.createKey({ parent: vault, keyId: 'k2', requestId: randomUUID() });
         await by.sets.assignKey({ name: set, keyUrl });
@@ -131,7 +131,7 @@ const accidents = {
   },
   throttled: {
     async inflict({ limitVaults, keyVault }, { keyVersion }) {
-      // Less than one use in all the time of a test, and that one is had here.
+      // Less than one use during the whole test, and that one is used here.
       await limitVaults({ perSecond: 0.001, burst: 1 });
       await keyVault.wrapKey({ name: keyVersion, plaintextKey: new Uint8Array(32), algorithm: 'RSA_OAEP_256' });
       return { undo: () => limitVaults(undefined) };

@@ -5,7 +5,7 @@ import type { Keyed } from './inflict.ts';
 import type { Place } from './place.ts';
 import type { Expectation } from './table.ts';
 
-/** What the services say about a machine, its disks and its set, in the words of an expectation where it is one. */
+/** What the services show about a machine, its disks and its set, with the values of an expectation if they match one. */
 export type Shown = Readonly<Record<'end' | 'stopReason' | 'disks' | 'diskReason' | 'set', string>>;
 
 /** The part of an expectation that is shown by the services. */
@@ -27,7 +27,7 @@ export const machinesIn = async (
   return new Map(virtualMachines.map((machine) => [machine.name, machine]));
 };
 
-/** Looks at every machine of a fleet once. */
+/** Reads the state of every machine of a fleet once. */
 export const lookAt = async (
   place: Place,
   keyed: Keyed,
@@ -59,7 +59,7 @@ export const lookAt = async (
   );
 };
 
-/** Power of a machine; while an operation is under way it is not at rest, whatever its power. */
+/** The power state of a machine; while an operation is in progress another text, whatever its power. */
 const powerOf = (machine: VirtualMachine | undefined): string => {
   if (!machine) return 'NONE';
   const { powerState, provisioningState } = machine;
@@ -70,10 +70,10 @@ const powerOf = (machine: VirtualMachine | undefined): string => {
 const inWords = (reason: string | undefined): string =>
   reason === undefined || reason === 'KEY_ACCESS_REASON_UNSPECIFIED' ? 'none' : reason;
 
-/** The same of several things, or all of them where they differ. */
+/** The value of several things if it is the same, otherwise all values. */
 export const inOne = (words: readonly string[]): string => [...new Set(words)].join(' and ');
 
-/** The reason of a refusal, or the error in words where it has none. */
+/** The reason of a refusal, or the error as a text if it has none. */
 export const reasonOf = (error: unknown): string => {
   const reason = Object(error).reason;
   return typeof reason === 'string' ? reason : String(error);

@@ -49,13 +49,13 @@ export const pageOf = (): string => {
   ].join('\n');
 };
 
-/** A table several causes share, but for the reason. */
+/** A table that several causes share, except for the reason. */
 interface Pattern {
   readonly letter: string;
   readonly causes: readonly [NamedCause, ...NamedCause[]];
 }
 
-/** The different tables there are once each reason is only called that. */
+/** The different tables, if each reason is shown only as "reason". */
 const patternsOf = (all: readonly NamedCause[]): readonly Pattern[] => {
   const found = new Map<string, [NamedCause, ...NamedCause[]]>();
   for (const cause of all) {
@@ -95,7 +95,7 @@ const patternSection = (
   return [`## Table ${letter}`, '', `For: ${names}.`, '', ...tableOf(['', ...heading], rows), ''].join('\n');
 };
 
-/** Neighbours with the same cells, in their order: they share a column or a row. */
+/** Neighbours with the same cells, in their order, which share a column or a row. */
 const alike = <T>(all: readonly T[], cellsOf: (one: T) => readonly string[]): readonly (readonly [T, ...T[]])[] => {
   const groups: [T, ...T[]][] = [];
   for (const one of all) {

@@ -29,7 +29,7 @@ import type { Recording } from '../oracle/recording/replay.ts';
 import { type Founding, foundCloud } from '../simulation/cloud/deployment.ts';
 import { closedGate, type Gate, type GatedDriver, gatedDriver } from './gated-driver.ts';
 
-/** The five services in one process, over real Postgres, NATS, RSA and files, with guests held by hand. */
+/** The five services in one process, over real Postgres, NATS, RSA and files, with guests that the test controls. */
 export interface Place {
   readonly cloud: InProcessCloud;
   readonly driver: GatedDriver;
@@ -43,38 +43,38 @@ export interface Place {
   readonly disks: RpcClient<typeof DiskServiceDefinition>;
   readonly data: RpcClient<typeof DiskDataServiceDefinition>;
   readonly compute: RpcClient<typeof ComputeServiceDefinition>;
-  /** Holds the response of the disk service when it has opened that many disks of the machine. */
+  /** Holds the response of the disk service once it has opened this number of the machine's disks. */
   holdOpened(vm: string, disksCount: number): Gate;
-  /** Restarts key-vault with a limit to the uses of each vault's keys; `undefined`: none. */
+  /** Restarts key-vault with a rate limit for each vault's keys; `undefined`: none. */
   limitVaults(vault: Rate | undefined): Promise<void>;
   /**
    * Number of the newest loss of a key version that compute has received; 0 for none. Machines also stop by reports of
    * disk hosts, which may arrive before the set has published the loss.
    */
   receivedLoss(key: { readonly set: string; readonly keyVersion: string }): Promise<number>;
-  /** Everything the services stored, for the oracle. */
+  /** Everything that the services stored, for the oracle. */
   recording(): Promise<Recording>;
   close(): Promise<void>;
 }
 
-/** With it a gateway of the place proves the addresses of its clients. */
+/** With this key a gateway of the place proves the addresses of its clients. */
 export const clientAddressKey = 'shared by the gateway and key-vault of a place';
 
-/** What a place may have of its own. */
+/** Options of a place. */
 export interface PlaceTerms {
   readonly leases?: LeaseTerms;
   readonly startTimeoutMs?: number;
 }
 
-/** No lease ends within a test, and no start gives up. */
+/** No lease ends within a test, and no start times out. */
 const calm: Required<PlaceTerms> = { leases: leaseDefaults, startTimeoutMs: 60_000 };
 
-/** The subscription everything is in. */
+/** The subscription of all resources. */
 export const subscription = 'subscriptions/s1';
 
 const issuer = 'https://identity.test';
 
-/** Starts a place on the servers of `DATABASE_URL` and `NATS_URL`; what it made there goes with it. */
+/** Starts a place on the servers of `DATABASE_URL` and `NATS_URL`. Its databases and streams are removed with it. */
 export const openPlace = async (terms: PlaceTerms = {}): Promise<Place> => {
   const scope = createScope();
   try {
@@ -85,7 +85,7 @@ export const openPlace = async (terms: PlaceTerms = {}): Promise<Place> => {
   }
 };
 
-/** What the services of a place are assembled from; the same for every start of a service. */
+/** The parts from which services are assembled, the same for every start of a service. */
 interface Ground {
   readonly folder: string;
   readonly terms: Required<PlaceTerms>;
@@ -261,10 +261,10 @@ const sweepIntervalMs = 3_600_000;
 
 const guestStopTimeoutMs = 60_000;
 
-/** What gates may add to every time: a machine may wait at one for a whole cause. In milliseconds. */
+/** What gates may add to every time, in milliseconds: a machine may wait at one for a whole cause. */
 const slackMs = 120_000;
 
-/** How long answers of identity are used, and how long tokens of managed identities live, in milliseconds. */
+/** How long decisions of identity are cached, and how long tokens of managed identities live, in milliseconds. */
 const authzTtlMs = 500;
 
 /**
@@ -277,10 +277,10 @@ const failed = (message: string): never => {
   throw new Error(message);
 };
 
-/** The call by which compute opens disks, of several machines in one. */
+/** The call by which compute opens the disks of one or several machines. */
 const openingCall = 'openDisks' satisfies keyof RpcClient<typeof DiskServiceDefinition>;
 
-/** The client of the disk service, with answers that are also for held machines kept back; every other client as it is. */
+/** The client of the disk service, with responses that concern held machines delayed. Other clients are unchanged. */
 const holding = <D extends Definition>(
   client: RpcClient<D>,
   gates: ReadonlyMap<string, ReturnType<typeof closedGate>>,

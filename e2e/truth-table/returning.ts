@@ -4,12 +4,12 @@ import { attachLun, createMember, disksUnderKey, type Member, patient } from './
 import { reasonOf } from './looking.ts';
 import type { Place } from './place.ts';
 
-/** The reason of a machine that is not there. */
+/** The reason for a machine that does not exist. */
 const noMachine = 'VIRTUAL_MACHINE_NOT_FOUND';
 
 /**
- * Starts a machine, after deallocating it where it runs, so that its disks have to be opened again.
- * @returns `runs`, `NOT_FOUND`, or the reason it does not
+ * Starts a machine, after deallocating it if it runs, so that its disks must be opened again.
+ * @returns `runs`, `NOT_FOUND`, or the reason why it does not start
  */
 export const startOf = async (place: Place, member: Member): Promise<string> => {
   const { compute } = place;
@@ -28,10 +28,10 @@ export const startOf = async (place: Place, member: Member): Promise<string> => 
 };
 
 /**
- * Has a machine run with all its disks again, as its user would, writes to those under the key, and reads that and all that
- * had been written before.
- * @returns `there`, `none` where there was no machine any more and it could be made again, `lost` where the key is gone
- * for good, or what went wrong
+ * Runs a machine with all its disks again, as its user would, writes to those under the key, and reads that and all that
+ * was written before.
+ * @returns `there`, `none` if the machine did not exist and could be created again, `lost` if the key is lost
+ * for ever, or the problem
  */
 export const dataOf = async (place: Place, set: string, member: Member, content: Content): Promise<string> => {
   const { vm: name, attached } = member;
@@ -44,7 +44,7 @@ export const dataOf = async (place: Place, set: string, member: Member, content:
     if (attached) await place.compute.attachDisk({ name, disk: attached.name, lun: attachLun }, patient);
     let missing = 0;
     for (const disk of disksUnderKey(member)) {
-      // Also of a disk without earlier writes: its data is there if it works.
+      // Also for a disk without earlier writes: its data is there if it works.
       const io = await content.tryAsGuest(member, disk);
       if (io !== 'continues') return `${disk.name}: ${io}`;
       missing += await content.missingAsGuest(member, disk);
@@ -55,7 +55,7 @@ export const dataOf = async (place: Place, set: string, member: Member, content:
   }
 };
 
-/** A purge is the one reason that is final. */
+/** A purge is the only final reason. */
 const lostOr = (reason: string): string => (reason === 'KEY_PURGED' ? 'lost' : reason);
 
 const exists = async ({ compute }: Place, name: string): Promise<boolean> => {
@@ -82,7 +82,7 @@ const created = async (place: Place, name: string): Promise<string> => {
   return powerState === 'RUNNING' ? 'runs' : powerState;
 };
 
-/** Waits for a machine to be as wanted. */
+/** Waits for a machine to reach a state. */
 const ended = async (
   { compute }: Place,
   name: string,

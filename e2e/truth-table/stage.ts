@@ -8,14 +8,14 @@ import { assignRole, type Keyed, type Owner } from './inflict.ts';
 import { machinesIn, reasonOf } from './looking.ts';
 import type { Place } from './place.ts';
 
-/** What vault and set are to be like. */
+/** Options of vault and set. */
 export interface KeyedOptions {
   readonly byRoles?: true;
   readonly keyExpiry?: 'NEXT_START';
   readonly purgeProtectionEnabled: boolean;
 }
 
-/** Makes a vault, a key, and a set that may use it. */
+/** Creates a vault, a key, and a set that may use it. */
 export const makeKeyed = async (owner: Owner, group: string, requested: KeyedOptions): Promise<Keyed> => {
   const { keyVault, sets } = owner;
   const tag = randomUUID().slice(0, 8);
@@ -50,7 +50,7 @@ export const makeKeyed = async (owner: Owner, group: string, requested: KeyedOpt
   };
   if (requested.byRoles) await assignRole(owner, keyed);
   else await allowSet({ keyVault }, keyed.vault, keyed.identity);
-  // Grants take time to act; the caller tries again (CMK-28).
+  // Grants take time to take effect, so the call is repeated (CMK-28).
   await until('the set may use its key', async () => {
     await createFreeDisk(owner, set, { name: `${group}/disks/first`, sku: 'PREMIUM_SSD', isUnderKey: true });
     return true;
@@ -66,17 +66,17 @@ export const untilAvailable = ({ sets }: Pick<Place, 'sets'>, { set, keyVersion 
     return keyAccess.some((access) => access.keyVersion === keyVersion && access.state === 'AVAILABLE');
   });
 
-/** What is under way when the key is lost. */
+/** What is in progress when the key is lost. */
 export interface Held {
-  /** Where machines wait, each with a caller at the gate. */
+  /** The gates at which machines wait, each with its callers. */
   readonly gates: readonly Gate[];
-  /** How creates and attaches under way are answered: `done`, or the reason of the refusal. */
+  /** The outcome of creates and attaches in progress: `done`, or the reason of the refusal. */
   readonly answers: ReadonlyMap<Member, Promise<string>>;
 }
 
 /**
- * Makes the machines of a fleet, writes to every disk, and brings each machine into its state. What is in the midst of
- * something waits at a gate.
+ * Creates the machines of a fleet, writes to every disk, and brings each machine into its state. Steps in progress wait
+ * at a gate.
  */
 export const setStage = async (
   place: Place,
@@ -108,7 +108,7 @@ export const setStage = async (
 
   const answers = new Map<Member, Promise<string>>();
   const gates: Gate[] = [];
-  // Creates last: a response that is held for one is held for every machine whose disks were opened in the same call.
+  // Creates come last: a response that is held for one is held for every machine whose disks were opened in the same call.
   const creates = inState('being created');
   for (const wave of [members.filter((member) => !creates.includes(member)), creates]) {
     for (const member of wave) {
@@ -123,14 +123,14 @@ export const setStage = async (
   return { gates, answers };
 };
 
-/** @throws Error when something that should wait at a gate never gets there */
+/** @throws Error if something that should wait at a gate does not reach it */
 const allReached = async (gates: readonly Gate[]): Promise<void> => {
   const missing = new Set(gates);
   for (const gate of gates) void gate.reached.then(() => missing.delete(gate));
   await until('everything that is held is at its gate', async () => missing.size === 0);
 };
 
-/** Begins what a machine is in the midst of, to be held there; `undefined` where it is at rest. */
+/** Starts the step in which a machine must be, to be held there; `undefined` if it is in none. */
 const begin = (
   place: Place,
   set: string,
@@ -159,7 +159,7 @@ const begin = (
   }
 };
 
-/** Waits until these machines are in a power state. @throws Error naming those that are not */
+/** Waits until these machines are in a power state. @throws Error that names those that are not */
 export const untilPower = async (
   { compute }: Pick<Place, 'compute'>,
   members: readonly Member[],

@@ -1,18 +1,18 @@
 import type { AccessReason } from '@interlock/access';
 import { type Cause, type CauseName, causes } from './causes.ts';
 
-/** What the disks of a machine under the key are; `mixed`: a Premium SSD and an ultra disk, both under it. */
+/** The class of a machine's disks under the key; `mixed`: a Premium SSD and an ultra disk, both under it. */
 export const diskClasses = ['Premium SSD', 'Premium SSD v2', 'Standard SSD', 'Standard HDD', 'Ultra', 'mixed'] as const;
 export type DiskClass = (typeof diskClasses)[number];
 
 /**
- * What a machine does in the moment the key is lost.
+ * The state of a machine at the moment when the key is lost.
  *
- * - `starting`: its disks are open, its guest is coming up.
+ * - `starting`: its disks are open, its guest is starting.
  * - `stopping`: its user powered it off, its guest is shutting down.
  * - `being created`: the disk service has opened its disks, and the response is on its way.
- * - `attaching`: it runs with an OS disk of the platform, and its guest is taking over the disk; where the class is
- *   mixed it is the Premium SSD that is attached, the ultra disk is there already.
+ * - `attaching`: it runs with an OS disk of the platform, and its guest is taking over the disk. If the class is
+ *   mixed, the Premium SSD is being attached and the ultra disk is attached already.
  */
 export const machineStates = [
   'running',
@@ -25,24 +25,24 @@ export const machineStates = [
 ] as const;
 export type MachineState = (typeof machineStates)[number];
 
-/** What must be seen once everything has come to rest. */
+/** What must be seen once no operation is in progress. */
 export interface Expectation {
-  /** Power state; `NONE` where there is no such machine. */
+  /** Power state; `NONE` if the machine does not exist. */
   readonly end: 'RUNNING' | 'STOPPED' | 'DEALLOCATED' | 'NONE';
-  /** How a create or an attach that was under way is answered; `none` where none was. */
+  /** The outcome of a create or an attach in progress; `none` if there was none. */
   readonly answer: 'done' | AccessReason | 'none';
-  /** Why the platform stopped it; `none` where it did not. */
+  /** Why the platform stopped it; `none` if it did not. */
   readonly stopReason: AccessReason | 'none';
-  /** Reads and writes with what its guest was given last; `none` where it never had one. */
+  /** Reads and writes with the last disk handle of its guest; `none` if it never had one. */
   readonly io: 'continues' | 'refused' | 'none';
-  /** Its disks under the key; `NONE` where they were never made. */
+  /** Its disks under the key; `NONE` if they were never created. */
   readonly disks: 'AVAILABLE' | 'UNAVAILABLE' | 'LEASE_PINNED' | 'NONE';
   readonly diskReason: AccessReason | 'none';
   /** Whether the set shows its key as lost, and why. */
   readonly set: AccessReason | 'none';
-  /** How StartVirtualMachine ends; where the machine runs, once it is deallocated. `NOT_FOUND`: it does not exist. */
+  /** The outcome of StartVirtualMachine; a running machine is deallocated first. `NOT_FOUND`: it does not exist. */
   readonly start: 'runs' | 'NOT_FOUND' | AccessReason;
-  /** Its data once the key is back; `none` where there never was any. */
+  /** Its data once access is restored; `none` if there never was any. */
   readonly data: 'there' | 'lost' | 'none';
 }
 
@@ -68,7 +68,7 @@ export const cellsOf = (cause: Cause & { readonly name: CauseName }): readonly C
     })),
   );
 
-/** Who says so: the rule about the machine's state where there is one, else that of its disk class. */
+/** The rule for a cell: that of the machine's state if there is one, otherwise that of its disk class. */
 const ruleOf = ({ effect }: Cause, diskClass: DiskClass, state: MachineState): string => {
   if (state === 'stopped' || state === 'deallocated') return 'CMK-114';
   if (state === 'stopping') return 'CMK-106';
@@ -84,7 +84,7 @@ const expectationOf = (cause: Cause, diskClass: DiskClass, state: MachineState):
   const goesOn = effect === 'start only' || effect === 'throttle';
   const isDecided = effect === 'loss' || effect === 'start only';
   const isAnswered = state === 'being created' || state === 'attaching';
-  /** Off, and kept from starting: what every machine is that does not run when the key is lost (CMK-106, CMK-114). */
+  /** Off, and refused to start: the state of every machine that does not run when the key is lost (CMK-106, CMK-114). */
   const off = {
     end: 'STOPPED',
     answer: 'none',
@@ -94,7 +94,7 @@ const expectationOf = (cause: Cause, diskClass: DiskClass, state: MachineState):
     ...(goesOn
       ? ({ disks: 'AVAILABLE', diskReason: 'none' } as const)
       : ({ disks: 'UNAVAILABLE', diskReason: reason } as const)),
-    // A set publishes only decisions of the vault: no response is no decision, nor is a temporary refusal.
+    // A set publishes only decisions of the vault. A missing response or a temporary refusal is not a decision.
     set: isDecided ? reason : 'none',
     start: reason,
     data: returns ? 'there' : 'lost',
@@ -107,7 +107,7 @@ const expectationOf = (cause: Cause, diskClass: DiskClass, state: MachineState):
       return { ...off, end: 'DEALLOCATED' };
   }
   const isSpared = diskClass === 'Ultra' || goesOn;
-  // Its disks are there, so it is made; the start that follows needs a fresh unwrap and fails (VM-11, VM-47).
+  // Its disks exist, so it is created. The start that follows needs a new unwrap and fails (VM-11, VM-47).
   if ((isSpared || effect === 'outage') && state === 'being created') return { ...off, answer: 'done', io: 'none' };
   if (isSpared) {
     const disks = goesOn ? 'AVAILABLE' : 'LEASE_PINNED';
@@ -121,7 +121,7 @@ const expectationOf = (cause: Cause, diskClass: DiskClass, state: MachineState):
   // A caller retries after an outage, and attaching to a machine that is off by now needs no key.
   if (effect === 'outage' && state === 'attaching') return { ...off, answer: 'done', stopReason };
   const stopped = { ...off, answer: isAnswered ? stopReason : 'none', stopReason } as const;
-  // The attach has failed and the disk is free again: what is left has only a disk of the platform, unless it is mixed.
+  // The attach has failed and the disk is unattached again. The machine has only a disk of the platform, unless it is mixed.
   return state === 'attaching' && diskClass !== 'mixed' ? { ...stopped, start: 'runs' } : stopped;
 };
 

@@ -11,19 +11,19 @@ import { dataOf, startOf } from './returning.ts';
 import { makeKeyed, setStage, untilAvailable } from './stage.ts';
 import { type Cell, cellsOf, type Expectation } from './table.ts';
 
-/** What was seen of a cell, in the words of an expectation where it is one. */
+/** What was seen of a cell, with the values of an expectation if they match one. */
 export type Seen = Readonly<Record<keyof Expectation, string>>;
 
 /** What was seen of every cell of a cause. */
 export type Verdicts = ReadonlyMap<Cell, Seen>;
 
-/** How long everything may take to come to rest, in milliseconds; what is not as expected by then is reported as it is. */
+/** How long it may take until no operation is in progress, in milliseconds. Later differences are reported as they are. */
 const restMs = 30_000;
 
 /**
  * Plays one cause on a fleet with a machine for every disk class and state: brings the machines into their states, takes
- * the key away, looks, tries to start them, gives the key back, starts them and reads what had been written.
- * @throws Error when the stage cannot be set, or the key not be taken or given back; what comes of it is in the verdicts
+ * the key away, reads their state, tries to start them, restores access, starts them and reads what was written.
+ * @throws Error if the stage cannot be set, or the key not be taken away or restored; the results are in the verdicts
  */
 export const tryCause = async (place: Place, cause: Cause & { readonly name: CauseName }): Promise<Verdicts> => {
   const deed = deedOf(cause.name);
@@ -81,8 +81,8 @@ const tryAsGuest = async (content: Content, member: Member): Promise<string> =>
   inOne(await Promise.all(disksUnderKey(member).map((disk) => content.tryAsGuest(member, disk))));
 
 /**
- * Waits until the machines that ran are off where they should be: then compute has received the loss, and what waits at
- * the gates meets it. The cells report those that do not stop.
+ * Waits until the running machines that must stop are off: then compute has received the loss, and steps that wait at
+ * the gates meet it. The cells report those that do not stop.
  */
 const untilStopped = async (
   place: Place,
@@ -101,8 +101,8 @@ const untilStopped = async (
 };
 
 /**
- * Where what runs is to go on: waits until the vault has said yes to this host once more. What runs would go on for a while by
- * the grant of before; where no other one comes, the time of that is over by the end of this wait, and reads and writes show it.
+ * If running machines must continue: waits until the vault has granted this host another lease. Running machines could use the
+ * earlier lease for a while. If no other one is granted, the earlier one has ended at the end of this wait, and I/O shows it.
  */
 const untilRenewed = async (place: Place, { effect }: Cause, { set }: Keyed, sinceMs: number): Promise<void> => {
   if (effect !== 'start only' && effect !== 'throttle') return;
@@ -133,7 +133,7 @@ const untilAtRest = async (
   return shown;
 };
 
-/** Waits for a condition, but not for ever: what did not come true is seen afterwards. */
+/** Waits for a condition for a limited time. If it does not become true, later checks show that. */
 const inTime = async (what: string, condition: () => Promise<boolean>): Promise<void> => {
   await Promise.allSettled([until(what, condition, restMs)]);
 };

@@ -1,9 +1,9 @@
 import type { Stage } from '../workload/stage.ts';
 
-/** What a user, an operator or a guest does at random. */
+/** A random action of a user, an operator or a guest. */
 export interface Action {
   readonly name: string;
-  /** How often it is chosen, relative to the others. */
+  /** How often it is chosen, relative to the other actions. */
   readonly weight: number;
   /** Acts on a resource that it picks; does nothing if no resource fits. */
   run(stage: Stage): Promise<void>;

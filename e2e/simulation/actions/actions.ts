@@ -6,7 +6,7 @@ import { machineActions } from './machines.ts';
 import { purgeActions } from './purges.ts';
 import { setActions } from './sets.ts';
 
-/** Everything that a history does at random, faults aside. */
+/** All random actions of a history, except faults. */
 export const actions: readonly Action[] = [
   ...dataActions,
   ...machineActions,

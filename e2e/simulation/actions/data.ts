@@ -25,7 +25,7 @@ const byGuest = (
   },
 });
 
-/** What guests do with their disks: two of three actions. What owners and operators do happens in between. */
+/** What guests do with their disks: two of three actions. Owners and operators act in between. */
 export const dataActions: readonly Action[] = [
   byGuest('write', 52, writeSomething),
   byGuest('read', 48, readSomething),

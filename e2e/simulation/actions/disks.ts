@@ -5,7 +5,7 @@ import { attempt, type Stage } from '../workload/stage.ts';
 import type { Action } from './action.ts';
 import { newDisk } from './machines.ts';
 
-/** Disks and snapshots there may be, so that a history stays small. */
+/** The largest number of disks and snapshots, so that a history stays small. */
 const disksMax = 40;
 
 const pickDisk = ({ truth, random }: Stage, fits: (disk: KnownDisk) => boolean): KnownDisk | undefined => {
@@ -30,11 +30,11 @@ const createDisk: Action = {
   },
 };
 
-/** As what is copied has it, or under another set. */
+/** The encryption of the source, or another set. */
 const encryptionOfCopy = ({ random }: Stage) =>
   random.chance(0.6) ? {} : { encryption: encryptionOf(random.chance(0.9) ? random.pick(plannedSets).id : '') };
 
-/** Takes a snapshot of a disk: mostly one with the same ciphertext, else a full copy. */
+/** Takes a snapshot of a disk: mostly one with the same ciphertext, otherwise a full copy. */
 const takeSnapshot = async (stage: Stage, disk: KnownDisk): Promise<void> => {
   const { clients, random } = stage;
   const snapshotId = `snap-${stage.nextNumber()}`;
@@ -46,7 +46,7 @@ const takeSnapshot = async (stage: Stage, disk: KnownDisk): Promise<void> => {
   );
 };
 
-/** Begins a copy of a disk under a set, if it has one. */
+/** Starts a copy of a disk under a set, if the set has one. */
 export const copyUnder = async (stage: Stage, set: string): Promise<void> => {
   const disk = pickDisk(stage, (one) => !one.isSnapshot && one.set === set);
   if (disk) await takeSnapshot(stage, disk);
@@ -137,7 +137,7 @@ const exportDisk: Action = {
   },
 };
 
-/** What people do with disks and snapshots. */
+/** What users do with disks and snapshots. */
 export const diskActions: readonly Action[] = [
   createDisk,
   createSnapshot,

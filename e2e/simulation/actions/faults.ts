@@ -9,7 +9,7 @@ import { revokeForAWhile } from './keys.ts';
 
 const services: readonly Workload[] = ['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'];
 
-/** Where the lease of the disk host on its volumes lasts longer, a history has no time to wait it out. */
+/** If the disk host's lease on its volumes lasts longer, a history has no time to wait for its end. */
 const hostLeaseWaitMaxMs = 10_000;
 
 const pairs: readonly (readonly [Part, Part])[] = [
@@ -25,7 +25,7 @@ const pairs: readonly (readonly [Part, Part])[] = [
   ['key-vault', 'identity'],
   ['compute', 'disk'],
   ['compute', 'store'],
-  // Twice: its lease on the volumes is renewed there.
+  // Listed twice, because the disk host renews its lease on the volumes in the store.
   ['disk', 'store'],
   ['disk', 'store'],
   ['key-vault', 'store'],
@@ -44,8 +44,8 @@ const pulse = <Rates extends object>(rates: Rates, raised: Partial<Rates>): (() 
 };
 
 /**
- * The clock of key-vault is the one dates are meant on: what they say changes with it, for the truth as well. Set by less than
- * a token of an identity lives, so that it does not just cut everybody off.
+ * The dates of keys refer to the clock of key-vault, so a change of that clock changes what is true. It is changed by less than
+ * the lifetime of an identity token, so that it does not only refuse all callers.
  */
 const strikeVaultClock = (stage: Stage): void => {
   const { world, random, truth } = stage;
@@ -54,7 +54,7 @@ const strikeVaultClock = (stage: Stage): void => {
   during(stage, ['key-vault'], () => set(0));
 };
 
-/** Services that more than one process may do the work of, the one that divides its work more often; volumes have one holder. */
+/** Services with more than one working process; the one that partitions its work is listed more often. Volumes have one holder. */
 const replicated = ['key-vault', 'disk-encryption-set', 'identity', 'compute', 'compute'] as const;
 
 export const faults: readonly Fault[] = [
@@ -62,16 +62,16 @@ export const faults: readonly Fault[] = [
     name: 'replica',
     weight: 4,
     strike(stage) {
-      // Two at once, one of which may end in the middle of its work: what is decided twice, and by whom, must not show.
+      // Two processes at the same time, one of which may end during its work: double or divided decisions must not show.
       const { world, random, disturbances } = stage;
       const service = random.pick(replicated);
       stage.begin(() => world.faults.restart(service, 1));
       if (random.chance(0.5)) return;
-      // Either of the two: what the first one had as its share is the second one's then.
+      // Either of the two: the second takes over the first one's work partitions.
       const replica = random.int(2);
       stage.later(5_000 + random.fraction() * 20_000, async () => {
         world.faults.crash(service, replica);
-        // Calls that it had in hand are without a response, and its share of the work waits for the next to take it.
+        // Its calls in progress get no response, and its work partitions wait until the other process takes them over.
         const end = disturbances.begin(service);
         if (replica === 1) {
           end();
@@ -98,7 +98,7 @@ export const faults: readonly Fault[] = [
     name: 'isolation',
     weight: 16,
     strike(stage) {
-      // Hosts that hear of a loss by no way at all have only their leases to go by (G1).
+      // Hosts that receive no report of a loss have only their leases (G1).
       const { world, random } = stage;
       const others: readonly Part[] = ['key-vault', 'identity', 'disk-encryption-set', 'bus'];
       const cut = others.flatMap((other) => [['disk', other] as const, ['compute', other] as const]);
@@ -111,7 +111,7 @@ export const faults: readonly Fault[] = [
         stage.later(random.fraction() * 2_000, () => revokeForAWhile(stage, 15_000 + random.fraction() * 15_000, set));
       };
       if (random.chance(0.3)) return isolate();
-      // A copy that began before continues meanwhile, and must not be recorded because its start was allowed.
+      // A copy that started before continues, and must not be recorded only because its start was allowed.
       const set = random.pick(plannedSets);
       stage.begin(() => copyUnder(stage, setName(set.id)));
       stage.begin(async () => {
@@ -126,7 +126,7 @@ export const faults: readonly Fault[] = [
     strike(stage) {
       const { world, random, disturbances } = stage;
       const service = random.pick([...services, 'disk', 'disk'] as const);
-      // Its successor on another machine cannot know that it has ended, and waits its lease out.
+      // Its successor on another machine cannot know that it has ended, so it waits for the end of the lease.
       const isShort = world.settings.hostLeaseTtlMs < hostLeaseWaitMaxMs;
       if (service === 'disk') return crashDisk(stage, isShort && random.chance(0.5));
       world.faults.crash(service);

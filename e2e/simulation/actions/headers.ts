@@ -8,7 +8,7 @@ import { attempt, type Stage } from '../workload/stage.ts';
 import { newDisk } from './machines.ts';
 import { keyUrlOf } from './sets.ts';
 
-/** Moves the disks of a set to a new version of its key, and waits a while for that: so that there are earlier headers. */
+/** Moves the disks of a set to a new version of its key, and waits a while for that, so that earlier headers exist. */
 const rotate = async (stage: Stage): Promise<void> => {
   const { random, clients, truth, world } = stage;
   const set = setName(random.pick(plannedSets).id);
@@ -25,7 +25,7 @@ const rotate = async (stage: Stage): Promise<void> => {
   await world.clock.sleep(1_000 + random.fraction() * 4_000);
 };
 
-/** Disks and snapshots whose header was another before. */
+/** Disks and snapshots that had another header before. */
 const withEarlierHeader = ({ truth }: Stage): readonly KnownDisk[] =>
   [...truth.disks.disks.values()].filter(
     (disk) => !disk.isDeleting && !disk.isChanging && truth.disks.earlierHeaders(disk).length > 0,
@@ -51,7 +51,7 @@ const earlierHeader: Fault = {
   },
 };
 
-/** The header of a disk with another DEK, wrapped to the customer's key with its public half; undefined where that is purged. */
+/** The header of a disk with another DEK, wrapped with the customer's public key; undefined if that key is purged. */
 const withPlantedDek = ({ truth, random }: Stage, header: DiskHeader): DiskHeader | undefined => {
   const n = truth.losses.access.modulusOf(header.wrap.keyVersion);
   if (n === undefined) return undefined;
@@ -64,7 +64,7 @@ const withPlantedDek = ({ truth, random }: Stage, header: DiskHeader): DiskHeade
 
 /**
  * An attacker with the storage and the master key of the disk service plants a DEK in a new disk. No other principal gets
- * to know of that disk, and it is deleted right away.
+ * to know of that disk, and it is deleted at once.
  */
 const plantedDek: Fault = {
   name: 'planted DEK',
@@ -81,7 +81,7 @@ const plantedDek: Fault = {
       const header = disk && truth.disks.headerOf(disk);
       const planted = header && withPlantedDek(stage, header);
       if (!disk || !planted) return;
-      // What it holds from here on is nothing that anybody wrote.
+      // From here on nothing that it holds was written by a guest or user.
       disk.isDeleting = true;
       truth.disks.noteReplaced(disk);
       const slot = encodeSlot(planted, world.slotMac(disk.volumeId));
@@ -96,7 +96,7 @@ const plantedDek: Fault = {
   },
 };
 
-/** Tries to delete a disk, and to unlock it first, until it is gone. At the end of the history no fault is in the way any more. */
+/** Tries to delete a disk, and to unlock it first, until it is deleted. At the end of the history no fault prevents that. */
 const removeDisk = async (stage: Stage, name: string): Promise<void> => {
   const { clients, world } = stage;
   for (let leftAtEnd = 10; leftAtEnd > 0; leftAtEnd -= stage.isEnding() ? 1 : 0) {
@@ -107,5 +107,5 @@ const removeDisk = async (stage: Stage, name: string): Promise<void> => {
   }
 };
 
-/** What happens to headers on storage: by faults, or by an attacker. */
+/** What faults or an attacker do to headers on storage. */
 export const headerFaults: readonly Fault[] = [earlierHeader, plantedDek];

@@ -12,8 +12,8 @@ const holdMs = ({ random }: Stage): number => {
 };
 
 /**
- * Takes a key from a set, and gives it back after a while.
- * @param lastsMs how long; by chance when not said @param set by chance when not said
+ * Takes a key from a set, and restores access after a while.
+ * @param lastsMs how long; random by default @param set random by default
  */
 export const revokeForAWhile = async (
   stage: Stage,
@@ -23,7 +23,7 @@ export const revokeForAWhile = async (
   const { random, truth, counts } = stage;
   const known = truth.losses.sets.get(setName(set.id));
   if (!known || known.isDeleted) return;
-  // A rotation may be under way: sometimes the older version is the one that goes.
+  // A rotation may be in progress: sometimes the older version is disabled.
   const keyVersion = random.pick([known.activeKey, known.activeKey, ...known.previousKeys]);
   if (truth.losses.access.isGone(keyVersion)) return;
   const { take, give } = pickRevocation(stage);
@@ -37,7 +37,7 @@ export const revokeForAWhile = async (
   });
 };
 
-/** Asks what the loss would do, and holds the response against what runs. */
+/** Previews the loss, and compares the response with what runs. */
 const preview = async (stage: Stage, keyVersion: string): Promise<void> => {
   const { clients, judge, random } = stage;
   if (random.chance(0.5)) return;
@@ -56,7 +56,7 @@ const machinesUnder = ({ truth }: Stage, set: string) =>
 const start = (stage: Stage, name: string) =>
   attempt(stage, 'vm.start', name, () => stage.clients.compute.startVirtualMachine({ name }));
 
-/** People ask machines under the set to do things at the very moment its key goes, and guests are in no hurry. */
+/** Users request actions on machines under the set at the moment when its key is lost, and guests are slow. */
 const race = async (stage: Stage, set: string): Promise<void> => {
   const { random, clients, world } = stage;
   for (const { name, power } of machinesUnder(stage, set)) {
@@ -73,7 +73,7 @@ const race = async (stage: Stage, set: string): Promise<void> => {
   if (random.chance(0.5)) await world.clock.sleep(random.fraction() * 300);
 };
 
-/** People try to start what stopped, while the key is still away: that must fail (CMK-106). */
+/** Users try to start stopped machines while the key is still lost: that must fail (CMK-106). */
 const tryToStart = (stage: Stage, set: string): void => {
   const { random, clients } = stage;
   stage.later(1_000 + random.fraction() * 4_000, async () => {

@@ -20,7 +20,7 @@ const pickMachine = (
   return found.length === 0 ? undefined : random.pick(found);
 };
 
-/** Machines beside those of the estate there may be, so that a history stays small. */
+/** The largest number of machines in addition to those of the estate, so that a history stays small. */
 const machinesMax = 18;
 
 const onMachine = (
@@ -32,7 +32,7 @@ const onMachine = (
   name,
   weight,
   async run(stage) {
-    // Mostly something sensible; sometimes what must be refused.
+    // Mostly an action that makes sense, sometimes one that must be refused.
     const machine = pickMachine(stage, stage.random.chance(0.85) ? fits : undefined);
     if (machine) await attempt(stage, name, machine.name, () => work(stage, machine.name));
   },
@@ -67,7 +67,7 @@ export const startTogether = async (
   return busy;
 };
 
-/** Some of what is off, and one that may not be. */
+/** Some machines that are off, and one that may not be. */
 const startMany: Action = {
   name: 'vm.startMany',
   weight: 3,
@@ -136,7 +136,7 @@ const detachDisk: Action = {
   },
 };
 
-/** Guests differ in how long they take, and from one time to the next. */
+/** Guests take different times to start and stop, which also change. */
 const changePace: Action = {
   name: 'guest.pace',
   weight: 2,
@@ -151,7 +151,7 @@ const changePace: Action = {
   },
 };
 
-/** What people do with machines. */
+/** What users do with machines. */
 export const machineActions: readonly Action[] = [
   changePace,
   createMachine,
@@ -169,7 +169,7 @@ export const machineActions: readonly Action[] = [
   onMachine('vm.delete', 1, isOff, ({ clients }, name) => clients.compute.deleteVirtualMachine({ name })),
 ];
 
-/** A disk made alone. */
+/** A disk that is created separately. */
 export const newDisk = (stage: Stage, id: string, set: string) => ({
   parent: group,
   diskId: id,

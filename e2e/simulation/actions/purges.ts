@@ -4,10 +4,10 @@ import { attempt, type Stage } from '../workload/stage.ts';
 import type { Action } from './action.ts';
 import { assignTo, resume } from './sets.ts';
 
-/** Sets whose key is purged although it is in use: small ones, so that most of the estate stays readable. */
+/** Sets whose key is purged while it is in use: small ones, so that most of the estate stays readable. */
 const purgedSets = ['lodge', 'barn', 'mill'] as const;
 
-/** How long a move to a new key is waited for before the old one is left alone, and between two looks, in milliseconds. */
+/** How long to wait for a move to a new key, and the pause between two checks, in milliseconds. If it takes longer, the old key is kept. */
 const moveMaxMs = 30_000;
 const lookMs = 1_000;
 
@@ -22,7 +22,7 @@ const purge = async (stage: Stage, name: string): Promise<void> => {
   if (purged.kind === 'ok') stage.counts.revocations += 1;
 };
 
-/** Makes a key. @returns its first version; undefined where that did not come about */
+/** Creates a key. @returns its first version; undefined if that failed */
 const makeKey = async (stage: Stage, parent: string): Promise<string | undefined> => {
   const { clients, random } = stage;
   const keyId = `k-${stage.nextNumber()}`;
@@ -33,8 +33,8 @@ const makeKey = async (stage: Stage, parent: string): Promise<string | undefined
 };
 
 /**
- * What is under the key is lost for good, and everybody is told so. At times the set gets another key: new disks come under
- * that one, and nothing of the old ones does, with or without an owner's authorization (CMK-108).
+ * Everything under the key is lost, and all services report that. Sometimes the set gets another key: new disks use it,
+ * but old ones cannot move to it, with or without an owner's authorization (CMK-108).
  */
 const purgeInUse: Action = {
   name: 'key.purge',
@@ -55,7 +55,7 @@ const purgeInUse: Action = {
   },
 };
 
-/** Deletes a vault and destroys it with every key in it, where no large set would go with it (CMK-108, KV-66). */
+/** Deletes a vault and purges it with every key in it, unless a large set would be lost (CMK-108, KV-66). */
 const purgeVault: Action = {
   name: 'vault.purge',
   weight: 0.3,
@@ -84,8 +84,8 @@ const purgeVault: Action = {
 };
 
 /**
- * Makes a vault and a key under the names of purged ones, for the set that lost them. They are others: what was under the
- * old ones stays lost, also for users of the new ones (CMK-108).
+ * Creates a vault and a key under the names of purged ones, for the set that lost them. They are different ones: what was under
+ * the old ones stays lost, also for users of the new ones (CMK-108).
  */
 const remake = async (stage: Stage, name: string, set: string): Promise<void> => {
   const { clients, random, truth, world } = stage;
@@ -111,7 +111,7 @@ const remake = async (stage: Stage, name: string, set: string): Promise<void> =>
   if (made && random.chance(0.7)) await assignTo(stage, set, made.name, random.chance(0.5));
 };
 
-/** Keys some set says it needs, as anybody can ask. Undefined where one did not respond. */
+/** Keys that a set reports to need, as any caller can read. Undefined if one did not respond. */
 const neededKeys = async (stage: Stage): Promise<ReadonlySet<string> | undefined> => {
   const needed = new Set<string>();
   for (const { id } of plannedSets) {
@@ -124,7 +124,7 @@ const neededKeys = async (stage: Stage): Promise<ReadonlySet<string> | undefined
 };
 
 /**
- * Gives a set a key of its own and destroys the old one once every set shows that it does not need it: an owner who relies on
+ * Gives a set its own key and purges the old one once every set shows that it does not need it: an owner who relies on
  * that loses nothing (G6).
  */
 const replaceKey: Action = {
@@ -149,5 +149,5 @@ const replaceKey: Action = {
   },
 };
 
-/** What destroys keys. */
+/** Actions that purge keys. */
 export const purgeActions: readonly Action[] = [purgeInUse, purgeVault, replaceKey];

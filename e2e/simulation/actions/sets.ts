@@ -24,13 +24,13 @@ const assignAny = async (stage: Stage, set: string): Promise<void> => {
   const known = truth.losses.sets.get(set);
   const versions = truth.losses.access.keyVersions();
   if (!known || versions.length === 0) return;
-  // Mostly another version of its own key, sometimes one of another key, which it may have no grant on.
+  // Mostly another version of its own key, sometimes one of another key, on which it may have no grant.
   const own = versions.filter((one) => keyOf(one) === keyOf(known.activeKey));
   const keyVersion = random.pick(own.length > 0 && random.chance(0.8) ? own : versions);
   await assignTo(stage, set, keyVersion, random.chance(0.4));
 };
 
-/** Gives a set another key. @param withWord whether the owner of the old one agrees, should that be unusable */
+/** Gives a set another key. @param withWord whether the owner of the old key authorizes it, in case that key is unusable */
 export const assignTo = (stage: Stage, name: string, keyVersion: string, withWord: boolean): Promise<unknown> =>
   attempt(stage, 'set.assignKey', `${keyVersion} to ${name}${withWord ? ' with its owner’s word' : ''}`, async () =>
     stage.clients.sets.assignKey({
@@ -49,7 +49,7 @@ const resumeRotation: Action = {
   },
 };
 
-/** Has a move that waits tried again. @param withWord whether the owner of what it moves from agrees */
+/** Resumes a rotation that waits. @param withWord whether the owner of the old key authorizes it */
 export const resume = (stage: Stage, name: string, withWord: boolean): Promise<unknown> =>
   attempt(stage, 'set.resumeRotation', `${name}${withWord ? ' with its owner’s word' : ''}`, async () =>
     stage.clients.sets.resumeRotation({
@@ -71,5 +71,5 @@ const changeOptions: Action = {
   },
 };
 
-/** What people do with sets. */
+/** What users do with sets. */
 export const setActions: readonly Action[] = [assignKey, resumeRotation, changeOptions];

@@ -19,27 +19,27 @@ import type { CipherWatch } from '../truth/cipher-watch.ts';
 export interface SimulatedSettings {
   /** How long a response of identity is used; also the life of a managed identity's token. */
   readonly authzTtlMs: number;
-  /** What a disk host's lease is worth, how long I/O waits for a silent vault, and when that counts as lost. */
+  /** How long a disk host's lease lasts, how long I/O waits for an unreachable vault, and when that counts as lost. */
   readonly leases: LeaseTerms;
-  /** How long the disk host may use its volumes after its last renewal, and one on another machine waits for it. */
+  /** How long the disk host may use its volumes after its last renewal. A host on another machine waits for that time. */
   readonly hostLeaseTtlMs: number;
-  /** How long after the last word of a replica the others do its share of the work. */
+  /** How long after a replica's last heartbeat the others take over its work partitions. */
   readonly shareTtlMs: number;
   readonly sweepIntervalMs: number;
   readonly guestStopTimeoutMs: number;
   readonly startTimeoutMs: number;
   readonly userTokenMs: number;
-  /** How often sets that stand still are looked for, and how often a rotation that waits for a key is tried. */
+  /** How often sets without progress are checked, and how often a rotation that waits for a key is retried. */
   readonly watchdogMs: number;
   readonly rotationRetryMs: number;
-  /** How often a set that follows its key asks for a newer version, beside hearing of one. */
+  /** How often a set that follows its key checks for a newer version, in addition to events about one. */
   readonly rotationCheckMs: number;
   readonly retentionDayMs: number;
   readonly watermarkMs: number;
   readonly silenceMs: number;
 }
 
-/** Short enough that a history of minutes sees each of them pass, long enough that idle time costs little. */
+/** Short enough that each passes in a history of minutes, long enough that idle time costs little. */
 export const simulatedSettings: SimulatedSettings = {
   authzTtlMs: 5_000,
   leases: { ttlMs: 10_000, ioPauseTimeoutMs: 5_000, unreachableGraceMs: 30_000 },
@@ -65,9 +65,9 @@ export interface Credentials {
   readonly secret: string;
 }
 
-/** Who exists before anybody asks for anything. */
+/** The principals that exist at the start. */
 export interface People {
-  /** May do everything. */
+  /** Has all rights. */
   readonly administrator: Credentials;
   readonly workloads: Readonly<Record<Workload, Credentials>>;
 }
@@ -75,22 +75,22 @@ export interface People {
 export const issuer = 'https://identity.simulation';
 export const subscriptions = ['s1', 's2'] as const;
 
-/** What a cloud is founded on: a cloud on the same stores needs the same. */
+/** The foundation of a cloud: another cloud on the same stores needs the same. */
 export interface Founding {
   readonly people: People;
   readonly bootstrap: IdentitySettings['bootstrap'];
   readonly masterKeys: Readonly<Record<'identity' | 'vault' | 'disk', MasterKey>>;
 }
 
-/** What the cloud of one history is made of beside its stores. */
+/** The parts of a history's cloud in addition to its stores. */
 export interface Deployment {
   readonly people: People;
   readonly tokenFormat: TokenFormat;
-  /** The services over the hardware that one process of them sees. */
+  /** The services over the hardware of one process. */
   services(hardware: Hardware): Readonly<Record<Workload, CloudService>>;
 }
 
-/** What a process touches beside the seams of every service. */
+/** What a process uses in addition to the seams of every service. */
 export interface Hardware {
   /** Names the machine it runs on. */
   readonly machine: string;
@@ -100,7 +100,7 @@ export interface Hardware {
   readonly ciphers: CipherWatch;
 }
 
-/** Draws people and master keys of a new cloud. */
+/** Draws the principals and master keys of a new cloud. */
 export const foundCloud = (random: Pick<Random, 'uuid' | 'bytes'>): Founding => {
   const credentials = (secret: string): Credentials => {
     const id = random.uuid();

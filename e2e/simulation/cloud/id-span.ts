@@ -1,6 +1,6 @@
 import type { Attributes, AttributeValue, Link, Span, SpanContext, SpanStatus } from '@opentelemetry/api';
 
-/** Spans that are nothing but their ids: what goes into events, messages and refusals (G10). */
+/** Spans that consist of their ids only, which go into events, messages and refusals (G10). */
 export class IdSpan implements Span {
   readonly #context: SpanContext;
   constructor(spanContext: SpanContext) {

@@ -3,7 +3,7 @@ import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
 type Storage = AsyncLocalStorage<unknown>;
 type Work = (...args: readonly unknown[]) => unknown;
 
-/** What one storage holds, in front of what the others do. Immutable: work that began under it stays under it. */
+/** The value of one storage, linked to those of the others. Immutable: work that started under it keeps it. */
 class Held {
   readonly storage: Storage;
   readonly value: unknown;
@@ -21,10 +21,10 @@ const without = (storage: Storage, held: Held | undefined): Held | undefined => 
   return others === held.others ? held : new Held(held.storage, held.value, others);
 };
 
-/** Node's own, for the one storage that holds what all others do. */
+/** Node's methods, for the one storage that holds the values of all others. */
 const { enterWith, getStore } = AsyncLocalStorage.prototype;
 const all = new AsyncLocalStorage<Held | undefined>();
-/** No storage holds anything: entering one copies nothing. */
+/** The context without any value: entering it copies nothing. */
 const nowhere = new AsyncResource('nowhere');
 
 const heldNow = (): Held | undefined => getStore.call(all);
@@ -32,7 +32,7 @@ const heldNow = (): Held | undefined => getStore.call(all);
 const heldFor = (storage: Storage, held: Held | undefined): unknown => {
   let one = held;
   while (one !== undefined && one.storage !== storage) one = one.others;
-  // One that holds nothing may have something by default.
+  // A storage without a value may have a default.
   return one === undefined ? getStore.call(storage) : one.value;
 };
 
@@ -42,10 +42,10 @@ const begin = (held: Held, work: Work, args: readonly unknown[]): unknown => {
 };
 
 /**
- * Replaces how this process keeps what `AsyncLocalStorage` holds. Whenever one storage is given something for a while, Node copies
- * what all of them hold, entry by entry, and once more when the while is over; a history does it some thousands of times, for its
- * spans and its calls. Here what one holds stands in front of what the others do, and afterwards what was before is there again.
- * Install it before any storage holds anything. Tells nothing that Node's own would not.
+ * Replaces how this process keeps the values of `AsyncLocalStorage`. For every `run` of a storage, Node copies the values of all
+ * storages, entry by entry, and again at its end. A history does that some thousands of times, for its spans and calls.
+ * Here the new value is linked to the earlier ones, and the end of `run` restores the earlier link.
+ * Install it before any storage has a value. Programs see no difference to Node's own.
  */
 export const installLightContexts = (): void => {
   Object.assign(AsyncLocalStorage.prototype, {

@@ -1,7 +1,7 @@
 import { type Replica, workloads } from '@interlock/host';
 import type { Workload } from '@interlock/rpc';
 
-/** What can be cut off from one another: services, the bus, the stores, and callers outside. */
+/** The parts that can be cut off from one another: services, the bus, the stores, and callers outside. */
 export type Part = Workload | 'bus' | 'store' | 'outside';
 
 export const parts: readonly Part[] = [...workloads, 'bus', 'store', 'outside'];
@@ -9,7 +9,7 @@ export const parts: readonly Part[] = [...workloads, 'bus', 'store', 'outside'];
 /** `disk`, or `disk#1` for a further replica. */
 export const nameOf = ({ service, replica }: Replica): string => (replica === 0 ? service : `${service}#${replica}`);
 
-/** Which pairs of parts do not reach each other. */
+/** The pairs of parts that do not reach each other. */
 export interface Cuts {
   cut(a: Part, b: Part): void;
   heal(a: Part, b: Part): void;

@@ -1,28 +1,28 @@
 import { type Clock, sleepBy, type VirtualClock } from '@interlock/runtime';
 import type { Gate } from '../faults/gate.ts';
 
-/** How a clock goes wrong. It survives a restart of the process that reads it: it is the machine's. */
+/** How a clock deviates. It survives a restart of the process, because it belongs to the machine. */
 export interface Skew {
-  /** Milliseconds the wall clock is ahead (or, negative, behind). */
+  /** How far the wall clock is ahead (or, if negative, behind), in milliseconds. */
   offsetMs: number;
   /** Seconds it gains in a million: the monotonic clock and sleeps go wrong with it. */
   driftPpm: number;
 }
 
 /**
- * Shortest time until an alarm that is not due yet, in milliseconds; a timer of Node takes a whole one. By rounding, a clock
- * that drifts is short of the moment it was to be woken at by less than world time can tell: who waits for the rest would be
- * woken at the same moment again, for ever.
+ * Shortest time until an alarm that is not due yet, in milliseconds; a timer of Node takes a whole one. Because of rounding, a
+ * drifting clock may be behind the requested moment by less than the resolution of virtual time. A sleep for the rest would end
+ * at the same moment again, for ever.
  */
 const alarmMsMin = 0.001;
 
-/** The clock one process reads: the world's, wrong by its skew, and standing behind its gate. */
+/** The clock that one process reads: the world's clock with a skew, behind the gate of the process. */
 export const processClock = (world: VirtualClock, skew: Skew, gate: Gate): Clock => {
   let driftPpm = skew.driftPpm;
   let sinceMs = world.monotonicMs();
   let readMs = sinceMs;
 
-  /** A changed drift acts from now on: what was read before stays read. */
+  /** A changed drift acts from now on, and does not change earlier readings. */
   const monotonicMs = (): number => {
     const worldMs = world.monotonicMs();
     const elapsedMs = readMs + (worldMs - sinceMs) * (1 + driftPpm / 1e6);

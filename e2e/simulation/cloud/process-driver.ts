@@ -1,7 +1,7 @@
 import type { VmHost } from '../../../services/compute/src/guests/vm-host.ts';
 import type { Gate } from '../faults/gate.ts';
 
-/** The hypervisor as one process of compute sees it: guests outlive the process, and what it is told comes through its gate. */
+/** The hypervisor for one process of compute: guests outlive the process, and its responses pass the gate of the process. */
 export const processDriver = (inner: VmHost, gate: Gate): VmHost => ({
   hasGuests: inner.hasGuests,
   start: (vm, plan) => gate.through(inner.start(vm, plan)),

@@ -11,7 +11,7 @@ import type { VolumeFaults } from '../faults/fault-rates.ts';
 import type { Gate } from '../faults/gate.ts';
 import type { StorageRecord } from '../faults/storage-record.ts';
 
-/** What lies between a process and the storage. */
+/** The connection between a process and the storage. */
 export interface VolumeLink {
   readonly clock: VirtualClock;
   readonly random: SeededRandom;
@@ -22,7 +22,7 @@ export interface VolumeLink {
 }
 
 /**
- * Storage as one process of the disk service sees it: sometimes slow, full or failing, slow for some copies, and of no use
+ * The storage of one process of the disk service: sometimes slow, full or failing, slow for some copies, and unusable
  * after the process has ended.
  */
 export class ProcessVolumes implements VolumeFiles {
@@ -36,7 +36,7 @@ export class ProcessVolumes implements VolumeFiles {
 
   async open(volumeId: string, part: VolumePart): Promise<BlockStore | undefined> {
     const { gate } = this.#link;
-    // An operation of a killed process must not open what its successor needs: it would never be closed.
+    // An operation of a killed process must not open what its successor needs, because it would never be closed.
     if (gate.isCondemned()) return never();
     const store = await gate.through(this.#inner.open(volumeId, part));
     return store && this.#storeOver(store, volumeId, part);
@@ -79,7 +79,7 @@ export class ProcessVolumes implements VolumeFiles {
     return gate.through(delayed());
   }
 
-  /** Takes the time of a copy, if the volume belongs to one in progress. */
+  /** Waits for the time of a copy, if the volume belongs to one in progress. */
   #paced<Result>(volumeId: string, work: () => Promise<Result>): Promise<Result> {
     const step = this.#link.copies.step(volumeId);
     return step === undefined ? this.#slowly(work) : this.#link.gate.through(step.then(() => this.#slowly(work)));
@@ -126,7 +126,7 @@ export class ProcessVolumes implements VolumeFiles {
       write: (offset, bytes) => this.#paced(copied, () => this.#write(store, volumeId, offset, bytes)),
       flush: () => this.#paced(copied, () => this.#flush(store, volumeId, part)),
     };
-    // Each step may be the last one of the process.
+    // The process may end after each step.
     const inSteps = writesDurably(steps);
     return {
       ...steps,

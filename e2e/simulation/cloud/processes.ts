@@ -35,13 +35,13 @@ export interface Machine {
   readonly sealKeys: SealKeyStore;
   readonly ciphers: CipherWatch;
   readonly servicesOver: (hardware: Hardware) => Readonly<Record<Replica['service'], CloudService>>;
-  /** Takes the lines of the services' own logs. */
+  /** Receives the lines of the services' own logs. */
   readonly write: (line: string) => void;
   /** Called when a process uses a server that it is cut off from. */
   readonly onBlocked: (service: Replica['service'], server: 'bus' | 'store') => void;
 }
 
-/** The machine that everything runs on at first: also where the estate that a history begins with was made. */
+/** The machine of everything at the start. The estate of every history was also created on it. */
 export const firstMachine = 'machine';
 
 interface Process {
@@ -49,7 +49,7 @@ interface Process {
   readonly gone: AbortController;
 }
 
-/** The processes of a world: what each sees of it, and what stops or ends each. */
+/** The processes of a world: the parts that each uses, and how to stop or end each. */
 export class Processes {
   readonly #machine: Machine;
   readonly #processes = new Map<string, Process>();
@@ -70,7 +70,7 @@ export class Processes {
     const { service } = replica;
     this.kill(replica);
     this.#begun += 1;
-    // Its own sequence: the draws of one process do not shift those of another.
+    // A separate sequence: the draws of one process do not shift those of another.
     const random = all.fork(`${name} ${this.#begun}`);
     const gate = createGate();
     const gone = new AbortController();
@@ -116,7 +116,7 @@ export class Processes {
     this.#lost.set(nameOf(replica), (this.#lost.get(nameOf(replica)) ?? 0) + 1);
   }
 
-  /** How the clock of the replica's machine is wrong; changes act at once. */
+  /** The skew of the clock of the replica's machine. Changes act at once. */
   skewOf(replica: Replica): Skew {
     const found = this.#skews.get(nameOf(replica)) ?? { offsetMs: 0, driftPpm: 0 };
     this.#skews.set(nameOf(replica), found);

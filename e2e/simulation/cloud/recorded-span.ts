@@ -1,7 +1,7 @@
 import type { Attributes, AttributeValue, Link, SpanContext, SpanOptions, SpanStatus } from '@opentelemetry/api';
 import { IdSpan } from './id-span.ts';
 
-/** Takes the spans of a world as they end. */
+/** Receives the spans of a world when they end. */
 export interface SpanRecorder {
   /** Virtual time, in milliseconds since the epoch. */
   nowMs(): number;

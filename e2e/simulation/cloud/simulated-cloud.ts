@@ -37,7 +37,7 @@ import { firstMachine, Processes } from './processes.ts';
 import type { SimulatedSpan } from './recorded-span.ts';
 import { worldTracing } from './tracing.ts';
 
-/** What was stored in a service by one commit. */
+/** What one commit stored in a service. */
 export interface Committed {
   readonly service: Workload;
   readonly commit: Commit;
@@ -45,7 +45,7 @@ export interface Committed {
   readonly events: readonly RecordedEvent[];
 }
 
-/** What of a cloud outlives all its processes, and what it was founded on: for another world to begin with. */
+/** The parts of a cloud that outlive its processes, and its foundation: the start of another world. */
 export interface CloudImage {
   readonly founding: Founding;
   readonly stores: ReadonlyMap<Workload, StoreImage>;
@@ -54,16 +54,16 @@ export interface CloudImage {
 }
 
 export interface SimulatedCloudOptions {
-  /** From which everything follows: the same seed (and image), the same history. */
+  /** The seed of everything: the same seed (and image) gives the same history. */
   readonly seed: number;
   readonly settings?: Partial<SimulatedSettings>;
-  /** What lies on storage at first. Its processes are gone, and the bus knows nothing any more. Default: an empty cloud. */
+  /** The initial content of storage. Its processes have ended, and the bus is empty. Default: an empty cloud. */
   readonly image?: CloudImage;
-  /** Wall clock at which the world begins, in milliseconds since the Unix epoch. */
+  /** Wall clock at the start of the world, in milliseconds since the Unix epoch. */
   readonly startMs?: number;
   /** See `worldTracing`. */
   readonly firstSpan?: number;
-  /** Takes every span as it ends, by virtual time. Default: spans are not recorded. */
+  /** Receives every span when it ends, with virtual times. Default: spans are not recorded. */
   readonly recordSpan?: (span: SimulatedSpan) => void;
   /** See `Network`. Default false. */
   readonly refusesForEnded?: boolean;
@@ -73,61 +73,61 @@ export interface SimulatedCloudOptions {
 export interface SimulatedCloud {
   readonly seed: number;
   readonly settings: SimulatedSettings;
-  /** What lay on storage when it began; undefined: nothing. */
+  /** The content of storage at its start; undefined: none. */
   readonly begunWith: CloudImage | undefined;
-  /** True time: that of people outside and of the verdict. Services read it wrong where their clock is skewed. */
+  /** True time, for callers outside and for the verdict. Services with a skewed clock read another time. */
   readonly clock: VirtualClock;
-  /** Wall clock of a service's machines, as far as it was set wrong; what it drifts comes on top. */
+  /** Wall clock of a service's machine with its offset; its drift comes on top. */
   clockOf(service: Workload): number;
   /** Random numbers for actions on the cloud; draws of the cloud itself do not shift them. */
   readonly random: SeededRandom;
   readonly people: People;
   readonly faults: FaultControl;
-  /** The services as a principal with a secret sees them. */
+  /** Clients of the services for a principal with a secret. */
   as(principal: { readonly id: string; readonly secret: string }): Pick<Peers, 'client'>;
   /** The record of a service without faults in between: for the eyes of a verdict, not for the hands of an action. */
   storeOf(service: Workload): EventStore;
   readonly bus: MemoryBus;
   readonly volumes: ReturnType<typeof memoryVolumeFiles>;
-  /** What the disk service authenticates the headers of a volume with: for a fault that has its master key. */
+  /** The MAC with which the disk service authenticates the headers of a volume, for a fault that has its master key. */
   slotMac(volumeId: string): SlotMac;
-  /** What the storage of volumes did not do. */
+  /** What the storage of volumes failed to do. */
   readonly storage: Pick<StorageRecord, 'happenedSince' | 'onFlushFailed'>;
   readonly guests: SimulatedDriver;
   /** Whether the data key of an open disk is in the disk service's memory. */
   hasCipher(disk: string): boolean;
-  /** Calls the listener with every commit, at the moment it is stored. */
+  /** Calls the listener for every commit, at the moment when it is stored. */
   onCommit(listener: (committed: Committed) => void): void;
   /** Calls the listener with every response that reached its caller. */
   onResponse(listener: (responded: Responded) => void): void;
   /** Calls the listener whenever a service uses a server that it is cut off from. */
   onBlocked(listener: BlockedListener): void;
-  /** Lines of the history: faults, and what `note` was told. `<seconds> <line>` */
+  /** Lines of the history: faults, and the texts of `note`. `<seconds> <line>` */
   readonly log: readonly string[];
   note(line: string): void;
-  /** Lines of the services' own logs, JSON each. */
+  /** Lines of the services' own logs, in JSON. */
   readonly serviceLog: readonly string[];
   /** Does the work while virtual time passes as far as it has to. */
   run<Result>(work: () => Promise<Result>): Promise<Result>;
-  /** What is on storage now. No write may be in progress. */
+  /** The content of storage now. No write may be in progress. */
   image(): Promise<CloudImage>;
-  /** Ends the world at once: nothing of it runs any more. */
+  /** Ends the world at once: nothing of it continues. */
   close(): void;
 }
 
-/** Takes a service, and the server that it uses and is cut off from. */
+/** Receives a service, and the server from which it is cut off. */
 type BlockedListener = (service: Workload, server: 'bus' | 'store') => void;
 
 /** Longest history, in virtual time. */
 const LIMIT_MS = 24 * 3_600_000;
-/** Nothing here waits for anything real, and a turn of the event loop takes as long as what most jumps lead to. */
+/** No wait here is real, and one turn of the event loop takes as long as the work after most jumps of the clock. */
 const jumpsATurn = 32;
 /** Partitions of every service's facts. */
 export const PARTITIONS = 1;
-/** A disk holds so much, whatever it is declared to hold: just what guests use (`sectorsInUse`), for a copy looks at every sector. */
+/** The size of a disk, whatever its declared size: just what guests use (`sectorsInUse`), because a copy reads every sector. */
 const DISK_BYTES = 64 * 1024;
 
-/** Storage, bus and network of a world, with the faults on them; the services run on these. */
+/** Storage, bus and network of a world, with their faults. The services run on these. */
 const openSeams = (options: SimulatedCloudOptions, settings: SimulatedSettings) => {
   const { image } = options;
   const clock = virtualClock(options.startMs, jumpsATurn);
@@ -191,7 +191,7 @@ const openSeams = (options: SimulatedCloudOptions, settings: SimulatedSettings) 
   };
 };
 
-/** Readings of one virtual millisecond, a microsecond apart: what starts later has a later time. */
+/** Readings of one virtual millisecond, each a microsecond later, so that what starts later has a later time. */
 const inOrder = (now: () => number): (() => number) => {
   let last = 0;
   let micros = 0;
@@ -265,8 +265,8 @@ const imageOfWorld = async ({ sealKeys, founding, storeOf, volumes }: Seams): Pr
 };
 
 /**
- * Makes a cloud of all five services over simulated seams, and runs until they are up. One world at a time: the
- * tracing of the process belongs to it.
+ * Creates a cloud of all five services over simulated seams, and runs until they serve. One world at a time, because it
+ * uses the tracing of the process.
  */
 export const createSimulatedCloud = async (options: SimulatedCloudOptions): Promise<SimulatedCloud> => {
   installForgetfulSignals();

@@ -19,7 +19,7 @@ const hex = (value: number, digits: number): string => value.toString(16).padSta
 
 let spans = 0;
 
-/** Makes a span of the service that a tracer belongs to. */
+/** Makes a span of a tracer's service. */
 type MakeSpan = (ids: SpanContext, started: StartedSpan) => Span;
 
 /** What is known of a span when it starts. */
@@ -35,7 +35,7 @@ const tracerWith = (makeSpan: MakeSpan): Tracer => {
   const tracer: Tracer = {
     startSpan(name, options, parent = context.active()) {
       spans += 1;
-      // Whatever is in a context here was made here, or was looked at when it came from elsewhere.
+      // Every value in a context here was made here, or was checked when it came from elsewhere.
       const above = trace.getSpanContext(parent);
       const traceId = above?.traceId ?? hex(spans, 32);
       const ids = { traceId, spanId: hex(spans, 16), traceFlags: TraceFlags.SAMPLED };
@@ -59,7 +59,7 @@ let recording: SpanRecorder | undefined;
 /** Scopes of parts of services that receive no tracer. */
 const scopeOfService = /^@interlock\/(identity|key-vault|disk-encryption-set|disk|compute)$/;
 
-/** The tracer that the API returns to parts which receive none. @param scope its name, `@interlock/<part>` */
+/** The tracer that the API returns to parts that receive none. @param scope its name, `@interlock/<part>` */
 const tracerOfScope = (scope: string): Tracer => {
   const [, service] = scopeOfService.exec(scope) ?? [];
   return tracerWith((ids, started) =>
@@ -78,9 +78,9 @@ export interface WorldTracing {
 }
 
 /**
- * Tracing for this process that counts spans in place of drawing ids, and records nothing without a recorder. The counter restarts
+ * Tracing for this process that counts spans instead of drawing ids, and records nothing without a recorder. The counter restarts
  * with each world, so only one world runs at a time.
- * @param first the number to count from: a world whose events continue in another world counts where that one never comes
+ * @param first number to count from: a world whose events continue in another world uses numbers that the other never reaches
  */
 export const worldTracing = (first = 0, recorder?: SpanRecorder): WorldTracing => {
   spans = first;
@@ -93,7 +93,7 @@ export const worldTracing = (first = 0, recorder?: SpanRecorder): WorldTracing =
     isInstalled = true;
   }
   if (recorder === undefined) return { tracerOf: () => countingTracer, close: () => undefined };
-  // Messages carry the context of their publisher only where spans are recorded: a world without is the same, and faster.
+  // Messages carry the context of their publisher only if spans are recorded. A world without recording is the same, and faster.
   propagation.setGlobalPropagator(new W3CTraceContextPropagator());
   return {
     tracerOf: (service) => tracerWith((ids, started) => new RecordedSpan(ids, started, service, recorder)),

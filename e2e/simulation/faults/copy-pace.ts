@@ -3,31 +3,31 @@ import type { SeededRandom, VirtualClock } from '@interlock/runtime';
 import { beginningOf, isEndOfCopy } from '../../oracle/model/copies.ts';
 
 /**
- * How long the storage takes over copies. Volumes are small here, so that a copy would be over before anything could happen to
- * it; a real one takes minutes. While copies are slow some of them take long, for each of their steps on the copy: so they meet
- * losses, crashes, cuts and deletions of either end.
+ * How long the storage takes for copies. Volumes are small here, so a copy would end before anything could happen to it; a real
+ * one takes minutes. While copies are slow, each step of some copies takes long. So they meet losses, crashes, cuts and deletions
+ * of their source or target.
  */
 export interface CopyPace {
   /** Call it with each event that the disk service stores. */
   apply(event: RecordedEvent): void;
-  /** What a step on the volume waits for; undefined where it is nothing. */
+  /** The delay of a step on the volume; undefined if there is none. */
   step(volumeId: string): Promise<void> | undefined;
-  /** Some of the copies that begin from now on take long. */
+  /** Makes some of the copies slow that start from now on. */
   dawdle(): void;
-  /** No copy takes long any more, those under way included. At first it is so. */
+  /** Makes all copies fast, including those in progress. This is the initial state. */
   hurry(): void;
 }
 
-/** Share of copies that take long. */
+/** Share of slow copies. */
 const slowCopies = 0.8;
-/** Longest step of a long copy, in milliseconds: shorter than a lease, or well beyond it; and what part of it a step takes at least. */
+/** Longest step of a slow copy, in milliseconds: shorter than a lease, or well beyond it; and the least part of it that a step takes. */
 const stepMsMin = 4_000;
 const stepMsMax = 26_000;
 const leastOfStep = 0.25;
 
 export const createCopyPace = (clock: Pick<VirtualClock, 'alarm'>, random: SeededRandom): CopyPace => {
   let isHurried = true;
-  /** Longest step of each copy under way that takes long, by its volume; and which volume that is, by stream. */
+  /** The longest step of each slow copy in progress, by its volume; and the volume, by stream. */
   const steps = new Map<string, number>();
   const volumes = new Map<string, string>();
   const waiting = new Set<() => void>();
@@ -40,7 +40,7 @@ export const createCopyPace = (clock: Pick<VirtualClock, 'alarm'>, random: Seede
         steps.set(begun.volumeId, stepMsMin + random.fraction() * (stepMsMax - stepMsMin));
         volumes.set(event.stream, begun.volumeId);
       } else if (isEndOfCopy(event)) {
-        // What was copied is a disk like any other from here on.
+        // From here on the copy is a disk like any other.
         steps.delete(volumes.get(event.stream) ?? '');
         volumes.delete(event.stream);
       }

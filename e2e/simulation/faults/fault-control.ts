@@ -29,7 +29,7 @@ export interface FaultParts {
   readonly log: (line: string) => void;
 }
 
-/** Processes a service may have at once. */
+/** Processes that a service may have at the same time. */
 const REPLICAS = [0, 1] as const;
 /** How long a supervisor waits before it tries again to start a process, in milliseconds. */
 const RESTART_MS = 500;
@@ -50,17 +50,17 @@ export class FaultControl {
     return this.#parts.rates;
   }
 
-  /** Which kinds of fault have struck so far, by name. */
+  /** The kinds of fault so far, by name. */
   kinds(): ReadonlySet<string> {
     return this.#kinds;
   }
 
-  /** Some copies take long from now on. Not a fault itself: faults meet it. */
+  /** Makes some copies slow from now on. Not a fault itself, but faults meet slow copies. */
   slowCopies(): void {
     this.#parts.copies.dawdle();
   }
 
-  /** The two no longer reach each other. */
+  /** Cuts the two parts off from each other. */
   partition(a: Part, b: Part): void {
     if (this.#parts.cuts.isCut(a, b)) return;
     this.#strike('partition', `${a} and ${b} do not reach each other`);
@@ -88,13 +88,13 @@ export class FaultControl {
     if (service === 'disk') crashVolumes();
   }
 
-  /** Ends a process with its machine: it is started on another one. */
+  /** Ends a process and its machine: it starts again on another machine. */
   loseMachine(service: Workload, replica = 0): void {
     this.#parts.processes.moveOn({ service, replica });
     this.crash(service, replica, ' with its machine');
   }
 
-  /** Starts a process, as a supervisor does: tries until it comes up. */
+  /** Starts a process as a supervisor does: tries until it serves. */
   async restart(service: Workload, replica = 0): Promise<void> {
     const { cloud, clock, processes, log } = this.#parts;
     const self = { service, replica };
@@ -113,7 +113,7 @@ export class FaultControl {
     }
   }
 
-  /** Stops all code of a process (SIGSTOP) for that long; time and the other processes continue. */
+  /** Stops all code of a process (SIGSTOP) for this time. Time and the other processes continue. */
   pause(service: Workload, durationMs: number, replica = 0): void {
     const { clock, processes } = this.#parts;
     const self = { service, replica };
@@ -143,13 +143,13 @@ export class FaultControl {
     return forgotten;
   }
 
-  /** Storage returns other sectors than were written: puts these into both slots of a volume's header. */
+  /** Makes storage return other sectors than were written: puts these into both slots of a volume's header. */
   replaceHeader(volumeId: string, slots: HeaderSlots, what: string): void {
     this.#strike('header', `${what} in ${volumeId}`);
     for (const [slot, bytes] of slots.entries()) this.#parts.volumes.poke(volumeId, 'header', slot, bytes);
   }
 
-  /** Every request to the service waits that long before it is carried out; 0 ends it. */
+  /** Delays every request to the service by this time; 0 ends it. */
   slow(service: Workload, delayMs: number): void {
     const { slow, log } = this.#parts;
     if (delayMs > 0) {
@@ -176,13 +176,13 @@ export class FaultControl {
     for (const replica of REPLICAS) this.#parts.processes.skewOf({ service, replica }).offsetMs = offsetMs;
   }
 
-  /** Makes a service's clock drift by that many microseconds a second. */
+  /** Makes a service's clock drift by this many microseconds a second. */
   driftClock(service: Workload, ppm: number): void {
     this.#strike('clock drift', `the clock of ${service} gains ${Math.round(ppm)} µs a second`);
     this.#parts.processes.skewOf({ service, replica: 0 }).driftPpm = ppm;
   }
 
-  /** Ends every fault and starts what does not run. */
+  /** Ends every fault and starts every process that does not run. */
   async healAll(): Promise<void> {
     const { log, rates, copies, slow, throttled, cuts, services, processes } = this.#parts;
     log('healing: every fault ends');

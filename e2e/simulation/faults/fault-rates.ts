@@ -2,24 +2,24 @@ import type { BusFaults } from '@interlock/messaging';
 
 /** How often calls between services go wrong: probabilities per call, 0 by default. May be changed while running. */
 export interface CallFaults {
-  /** The request does not arrive: the caller is told at once, or waits for its deadline. */
+  /** The request does not arrive: the caller gets an error at once, or waits for its deadline. */
   loseRequest: number;
   /** The response does not arrive although the call took effect. */
   loseAnswer: number;
-  /** Request or answer (each on its own) up to `delayMs` late. */
+  /** The request, the response, or both are up to `delayMs` late. */
   delay: number;
   delayMs: number;
-  /** What is idempotent is carried out twice, as retries of a transport do it. */
+  /** An idempotent call is carried out twice, as by retries of a transport. */
   duplicate: number;
 }
 
-/** How often a store goes wrong: probabilities per call. */
+/** Faults of a store: probabilities per call. */
 export interface StoreFaults {
   /** A commit is not stored, and fails. */
   refuse: number;
   /** A commit is stored, and fails nevertheless. */
   storeAndFail: number;
-  /** A commit is stored up to `delayMs` late while others pass it, or acknowledged late while others already see it. */
+  /** A commit is stored up to `delayMs` late while others overtake it, or acknowledged late while others already see it. */
   delay: number;
   delayMs: number;
   /** A read fails. */
@@ -28,18 +28,18 @@ export interface StoreFaults {
   lateWake: number;
 }
 
-/** How often the storage of volumes goes wrong: probabilities per operation. */
+/** Faults of the storage of volumes: probabilities per operation. */
 export interface VolumeFaults {
   /** It is up to `delayMs` late before and after. */
   delay: number;
   delayMs: number;
-  /** There is no room for what is made, written or grown (ENOSPC); the first sectors of a write may be written all the same. */
+  /** There is no room to create, write or grow (ENOSPC). The first sectors of a write may be written nevertheless. */
   full: number;
-  /** What is made, written, grown, flushed or removed fails (EIO). What a failed flush was to store may never be stored. */
+  /** A creation, write, growth, flush or removal fails (EIO). What a failed flush was to store may never be stored. */
   fail: number;
 }
 
-/** Everything that happens by chance. What happens on command (a crash, a partition) is in `FaultControl`. */
+/** All random faults. Faults on command (a crash, a partition) are in `FaultControl`. */
 export interface FaultRates {
   readonly calls: CallFaults;
   readonly stores: StoreFaults;

@@ -8,7 +8,7 @@ export interface Fault {
   strike(stage: Stage): void;
 }
 
-/** Sometimes longer than a lease, so that a history sees the bound and what happens after it. */
+/** Sometimes longer than a lease, so that a history includes the bound and what happens after it. */
 export const durationMs = ({ random }: Stage): number =>
   random.chance(0.3) ? 8_000 + random.fraction() * 20_000 : 100 + random.fraction() * 5_000;
 
@@ -26,7 +26,7 @@ export const during = (
   });
 };
 
-/** Ends the disk host and cuts the power of its storage; it starts again later. @param isMachineLost on another machine */
+/** Ends the disk host and the power of its storage; it starts again later. @param isMachineLost on another machine */
 export const crashDisk = (stage: Stage, isMachineLost = false): void => {
   const { world, random, truth, disturbances } = stage;
   if (isMachineLost) world.faults.loseMachine('disk');

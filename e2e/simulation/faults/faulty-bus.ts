@@ -5,19 +5,19 @@ import type { Gate } from './gate.ts';
 /** How long a process waits for an acknowledgement of a bus it is cut off from. */
 const ACK_TIMEOUT_MS = 5_000;
 
-/** How one process reaches the bus. */
+/** The connection of one process to the bus. */
 export interface BusLink {
   readonly clock: VirtualClock;
   readonly gate: Gate;
-  /** Whether the process and the bus do not reach each other now. */
+  /** Whether the process and the bus are cut off from each other now. */
   readonly isCut: () => boolean;
   /** Rises when the connection of the process was interrupted. */
   readonly interruptions: () => number;
-  /** Aborted when the process is gone: the bus then has one subscriber less. */
+  /** Aborted when the process has ended: the bus then has one subscriber less. */
   readonly gone: AbortSignal;
 }
 
-/** The bus as one process sees it over a connection of its own. */
+/** The bus for one process, over its own connection. */
 export const busOver = (inner: Bus, link: BusLink): Bus => {
   const { clock, gate, isCut } = link;
   const unreachable = async (): Promise<never> => {
@@ -29,7 +29,7 @@ export const busOver = (inner: Bus, link: BusLink): Bus => {
     await inner.publish(subject, messageId, bytes);
     if (isCut()) return unreachable();
   };
-  /** A response that does not get through is no response: the bus delivers again after its own wait. */
+  /** If an acknowledgement does not arrive, the bus redelivers after its own wait. */
   const whileConnected = (delivery: Delivery): Delivery => ({
     bytes: delivery.bytes,
     context: delivery.context,
@@ -61,7 +61,7 @@ export const busOver = (inner: Bus, link: BusLink): Bus => {
   };
 };
 
-/** What the bus delivers, as far as it reaches the process. */
+/** The deliveries of the bus that reach the process. */
 async function* reaching(
   inner: Bus,
   interest: Interest,

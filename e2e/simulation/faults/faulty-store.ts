@@ -6,13 +6,13 @@ import type { Gate } from './gate.ts';
 /** How long a process waits for a store it is cut off from, in milliseconds. */
 const CONNECT_TIMEOUT_MS = 1_000;
 
-/** How one process reaches a store. */
+/** The connection of one process to a store. */
 export interface StoreLink {
   readonly clock: VirtualClock;
   readonly random: SeededRandom;
   readonly faults: StoreFaults;
   readonly gate: Gate;
-  /** Whether the process and the store do not reach each other now. */
+  /** Whether the process and the store are cut off from each other now. */
   readonly isCut: () => boolean;
 }
 
@@ -20,7 +20,7 @@ export interface StoreLink {
 class StoreConnection {
   readonly #inner: EventStore;
   readonly #link: StoreLink;
-  /** By cursor: until the last commit that moves it has arrived. A process's moves of one cursor do not overtake each other. */
+  /** By cursor: resolves when the last commit that moves it has arrived. A process's moves of one cursor do not overtake one another. */
   readonly #moving = new Map<string, Promise<void>>();
 
   constructor(inner: EventStore, link: StoreLink) {
@@ -53,7 +53,7 @@ class StoreConnection {
     return !signal.aborted;
   }
 
-  /** A store in memory responds before anything else can happen: without a fault there is nothing to hold back. */
+  /** A store in memory responds before anything else can happen: without a fault there is nothing to delay. */
   #isFree(): boolean {
     return this.#link.gate.isOpen() && !this.#link.isCut();
   }
@@ -87,7 +87,7 @@ class StoreConnection {
     }
   }
 
-  /** Queues the commit for each of its cursors. @returns what to wait for before it arrives, and what to call then */
+  /** Queues the commit for each of its cursors. @returns what to wait for before it arrives, and what to call afterwards */
   #queue({ cursors = [] }: Commit): { readonly before: Promise<unknown>; readonly arrived: () => void } {
     const { promise, resolve } = Promise.withResolvers<void>();
     const before = Promise.all(cursors.map(({ name }) => this.#moving.get(name)));
@@ -100,7 +100,7 @@ class StoreConnection {
   }
 }
 
-/** A store as one process sees it over a connection that fails. */
+/** A store for one process, over a connection with faults. */
 export const faultyStore = (inner: EventStore, link: StoreLink): EventStore => {
   const connection = new StoreConnection(inner, link);
   const read = <Result>(work: () => Promise<Result>): Promise<Result> => connection.read(work);

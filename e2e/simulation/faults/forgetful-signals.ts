@@ -1,6 +1,6 @@
 type Listener = Parameters<AbortSignal['addEventListener']>[1];
 
-/** What listeners receive: that it happened. The signal has the reason. */
+/** The event that listeners receive. The signal has the reason. */
 const happened = new Event('abort');
 
 /** An error of a listener is uncaught, and does not keep the other listeners from being called. */
@@ -15,12 +15,12 @@ const call = (listener: Listener): void => {
   }
 };
 
-/** A signal that is a list of listeners and nothing besides. */
+/** A signal that consists of a list of listeners only. */
 class ForgetfulSignal implements AbortSignal {
   onabort: AbortSignal['onabort'] = null;
   aborted = false;
   #reason: unknown;
-  /** Made for the first listener: most signals never have one. In order, and each once. */
+  /** Created for the first listener, because most signals never have one. In order, and each once. */
   #listeners: Set<Listener> | undefined;
 
   static abort(reason?: unknown): AbortSignal {
@@ -42,7 +42,7 @@ class ForgetfulSignal implements AbortSignal {
     throw new Error('no signal of virtual time is aborted by real time: use an alarm of the clock');
   }
 
-  /** Made when it is asked for: an error with its stack takes longer than all the rest of an abort. */
+  /** Created when it is read, because an error with its stack takes longer than all the rest of an abort. */
   get reason(): unknown {
     if (this.aborted && this.#reason === undefined) {
       this.#reason = new DOMException('This operation was aborted', 'AbortError');
@@ -53,7 +53,7 @@ class ForgetfulSignal implements AbortSignal {
     if (this.aborted) throw this.reason;
   }
   addEventListener(type: string, listener: Listener): void {
-    // It happens once, so every listener is one for once, and one that comes later is never called.
+    // The event happens once, so every listener is a `once` listener, and one that is added later is never called.
     if (type !== 'abort' || this.aborted) return;
     this.#listeners ??= new Set();
     this.#listeners.add(listener);
@@ -71,7 +71,7 @@ class ForgetfulSignal implements AbortSignal {
     this.aborted = true;
     this.#reason = reason;
     this.onabort?.(happened);
-    // One that another removes meanwhile is not called.
+    // A listener that another one removes before its turn is not called.
     for (const listener of this.#listeners ?? []) call(listener);
     this.#listeners = undefined;
   }
@@ -85,9 +85,9 @@ class ForgetfulController implements AbortController {
 }
 
 /**
- * Replaces `AbortController` and `AbortSignal` in this process by ones that keep nothing and cost little. Node's own are event
- * targets: the 5,000 listeners that come and go in one history are each validated, wrapped and registered, and each of its
- * signals made of several is held in registries until these are cleaned up. Installed once; tells nothing that Node's own would not.
+ * Replaces `AbortController` and `AbortSignal` in this process by versions that keep nothing and cost little. Node's own are event
+ * targets: it validates, wraps and registers each of the 5,000 listeners of a history, and keeps each combined signal in
+ * registries until these are cleaned up. Installed once. Programs see no difference to Node's own.
  */
 export const installForgetfulSignals = (): void => {
   globalThis.AbortController = ForgetfulController;

@@ -1,14 +1,14 @@
 /**
- * Whether the code of one process runs. Everything that comes to it from outside (the response of a store, the end of a
- * sleep, a request, a message) passes its gate, so that a shut one holds the process as SIGSTOP does, and a condemned
- * one ends it as `kill -9` does: nothing of it ever runs again, also no `finally`.
+ * Whether the code of one process runs. Everything that reaches it from outside (the response of a store, the end of a
+ * sleep, a request, a message) passes its gate. So a shut gate holds the process as SIGSTOP does, and a condemned one
+ * ends it as `kill -9` does: none of its code runs again, not even `finally`.
  */
 export interface Gate {
   isOpen(): boolean;
   isCondemned(): boolean;
-  /** What `work` comes to, once the gate is open; never, once it is condemned. */
+  /** The result of `work` once the gate is open; never resolves if it is condemned. */
   through<Result>(work: Promise<Result>): Promise<Result>;
-  /** Resolves when the gate is open again, or never; undefined while it is open, so that no caller waits in vain. */
+  /** Resolves when the gate is open again, or never; undefined while it is open, so that no caller waits without need. */
   held(): Promise<void> | undefined;
   /** Calls `go` when the gate is open: at once, later, or never. */
   whenOpen(go: () => void): void;

@@ -6,7 +6,7 @@ import type { Cuts, Part } from '../cloud/parts.ts';
 import type { CallFaults } from './fault-rates.ts';
 import type { Gate } from './gate.ts';
 
-/** Rate limits of a service that refuse: the retry delay that it sends, in milliseconds, by what a request names; '' is every request. */
+/** Rate limits of a service that refuse: the retry delay that it sends, in milliseconds, by a text in the request; '' is every request. */
 export type Throttling = ReadonlyMap<string, number>;
 
 /** The network between callers and services. */
@@ -15,7 +15,7 @@ export interface Network {
   readonly random: SeededRandom;
   readonly faults: CallFaults;
   readonly cuts: Cuts;
-  /** Milliseconds every request to a service waits before it is carried out. */
+  /** How long every request to a service waits before it is carried out, in milliseconds. */
   readonly slow: ReadonlyMap<Part, number>;
   /** Services that refuse calls with a rate limit. */
   readonly throttled: ReadonlyMap<Part, Throttling>;
@@ -23,7 +23,7 @@ export interface Network {
   readonly refusesForEnded: boolean;
 }
 
-/** One end of a link. Callers outside have no gate: nothing stops them. */
+/** One end of a link. Callers outside have no gate, because nothing stops them. */
 export interface End {
   readonly part: Part;
   readonly gate: Gate | undefined;
@@ -40,7 +40,7 @@ const untilAborted = (signal: AbortSignal | undefined): Promise<never> =>
     signal?.addEventListener('abort', end, { once: true });
   });
 
-/** The way from one end to another, with the faults on it. */
+/** The path from one end to another, with its faults. */
 class Way {
   readonly #network: Network;
   readonly #from: End;
@@ -56,7 +56,7 @@ class Way {
     return this.#from.gate;
   }
 
-  /** Whether no fault is possible now: then a call takes the direct way. */
+  /** Whether no fault is possible now: then a call takes the direct path. */
   isQuiet(): boolean {
     const { faults, slow, throttled } = this.#network;
     return (
@@ -80,7 +80,7 @@ class Way {
     return this.#network.random.chance(this.#network.faults.duplicate);
   }
 
-  /** Brings a request to the other end. Throws if it does not arrive. */
+  /** Delivers a request to the other end. Throws if it does not arrive. */
   async send(path: string, request: unknown, options: CallOptions): Promise<void> {
     const { clock, random, faults, slow, throttled } = this.#network;
     const { signal } = options;
@@ -97,7 +97,7 @@ class Way {
       if (about === '' || mentions(request, about)) throw throttle(path, options, retryAfterMs);
   }
 
-  /** Brings a response back, or a failure. */
+  /** Returns a response or a failure. */
   async receive(path: string, signal: AbortSignal | undefined): Promise<void> {
     const { clock, random, faults } = this.#network;
     if (this.#isCut() || random.chance(faults.loseAnswer)) await this.#lose(path, signal);
@@ -105,7 +105,7 @@ class Way {
     if (waitMs > 0) await clock.sleep(waitMs, signal);
   }
 
-  /** The response of a call, or its failure, is back; the caller may be stopped or gone by then. */
+  /** The response or failure of a call has arrived. The caller may be stopped or have ended by then. */
   async responded(path: string, options: CallOptions): Promise<void> {
     if (!this.isQuiet()) {
       try {
@@ -158,7 +158,7 @@ export const linkBetween =
         }
         // A stream of requests can be sent only once: no transport repeats it.
         const isRepeatable = method.options.idempotencyLevel !== undefined && !method.requestStream;
-        // The response of the first is the one that is lost.
+        // The response of the first call is lost.
         if (isRepeatable && way.isDuplicated()) void Promise.allSettled([carry.once(method, request, options)]);
         let response: unknown;
         try {
@@ -203,7 +203,7 @@ async function* carried(
   }
 }
 
-/** Whether a text of a request contains this one. */
+/** Whether a request contains this text. */
 const mentions = (request: unknown, text: string): boolean => {
   if (typeof request === 'string') return request.includes(text);
   if (typeof request !== 'object' || request === null || request instanceof Uint8Array) return false;

@@ -22,8 +22,8 @@ const count = (counts: Map<string, number>, name: string, more = 1): void => {
 };
 
 /**
- * G9: every use of a key, and every refusal, whose response reached its caller is on the vault's record. The record may hold
- * more: a response can be lost.
+ * G9: every use of a key, and every refusal, whose response reached its caller is in the vault's audit log. The log may have
+ * more entries, because a response can be lost.
  */
 export class AuditJudge {
   readonly #world: Pick<SimulatedCloud, 'onResponse' | 'storeOf'>;
@@ -38,7 +38,7 @@ export class AuditJudge {
     const recorded = new Map<string, number>();
     const rows = await this.#world.storeOf('key-vault').listRows({ table: 'audit_v1', limit: 1_000_000 });
     for (const entry of rows.flatMap(({ row }) => entriesOf(row as unknown as AuditRow))) {
-      // An entry above the rate limit stands for many refusals.
+      // An entry above the rate limit counts for many refusals.
       const { operation, key, result, occurrences = 1 } = entry;
       count(recorded, `${operation} of ${key.split('/versions/')[0]}: ${result}`, occurrences);
     }
@@ -56,7 +56,7 @@ export class AuditJudge {
       this.#note(method, request, refusal);
       return;
     }
-    // Each item of a batch is its own use, or refusal.
+    // Each item of a batch is a separate use, or refusal.
     const { items } = request as {
       readonly items: readonly (Partial<UnwrapKeyItem> & Partial<RewrapItem>)[];
     };

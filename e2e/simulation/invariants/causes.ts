@@ -6,7 +6,7 @@ import type { SimulatedCloud } from '../cloud/simulated-cloud.ts';
 
 const services: readonly Workload[] = ['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'];
 
-/** G10: every event names the events that its data say it follows from, and no others. */
+/** G10: every event names exactly the causes that its data imply. */
 export const checkCauses = async ({ storeOf }: Pick<SimulatedCloud, 'storeOf'>, log: Findings): Promise<void> => {
   const histories: Partial<Record<Workload, readonly RecordedEvent[]>> = {};
   for (const service of services) histories[service] = await storeOf(service).feed(0, 1_000_000);

@@ -6,7 +6,7 @@ import type { Findings } from '../../oracle/verdict.ts';
 import type { SimulatedCloud } from '../cloud/simulated-cloud.ts';
 import type { SimulatedTruth } from '../truth/truth.ts';
 
-/** How long after the loss or the bound a host may take to overwrite a DEK it may not use any more, in milliseconds. */
+/** How long after the loss or the bound a host may take to overwrite a DEK that it may no longer use, in milliseconds. */
 const lateMs = 1_000;
 
 interface Parts {
@@ -17,7 +17,7 @@ interface Parts {
   readonly bounds: Bounds;
 }
 
-/** G8 of memory: when the right to use a DEK ends, the host destroys the cipher that holds it, with or without I/O. */
+/** G8 for memory: when the right to use a DEK ends, the host destroys the cipher that holds it, with or without I/O. */
 export const checkCiphers = (parts: Parts): void => {
   const { world, log, truth } = parts;
   for (const disk of truth.disks.disks.values()) {
@@ -34,7 +34,7 @@ const mayHold = (disk: KnownDisk, { truth, disturbances, bounds }: Parts): boole
   const nowMs = truth.nowMs();
   if (boundMs === undefined || isPinned(disk, nowMs)) return true;
   const lostMs = Math.min(...truth.blockers(disk, 'running').map(({ sinceMs }) => sinceMs));
-  // While events arrive a loss is known at once; an open or move meanwhile learns of it by the refusal.
+  // While events arrive, a loss is known at once. An open or move in progress learns of it by a refusal.
   const isPrompt = (disturbances.lastAnyMs() ?? 0) < lostMs - bounds.calmMs;
   if (isPrompt && nowMs > Math.max(lostMs, disk.movedAtMs, disk.open?.atMs ?? 0) + lateMs) return false;
   return nowMs <= Math.max(boundMs, disturbances.lastMs(['disk']) ?? 0) + lateMs;

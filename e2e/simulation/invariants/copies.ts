@@ -11,7 +11,7 @@ import { type Findings, seconds } from '../../oracle/verdict.ts';
 import type { StoredDisks } from '../truth/stored-disks.ts';
 import { sectorsInUse } from '../workload/sectors.ts';
 
-/** Bytes of a DEK at the start of what is wrapped. */
+/** The first bytes of the wrapped plaintext are the DEK; this is its length. */
 const dekBytes = 32;
 
 interface Parts {
@@ -25,9 +25,9 @@ interface Parts {
 }
 
 /**
- * Copies: snapshots, disks made of disks and snapshots, and changes of encryption that copy. None is recorded after the bound
- * if the key of either end was lost meanwhile (CMK-110, the bound is that of G1); what is recorded holds the bytes of its source
- * (G5); and what fails or is deleted leaves nothing behind, neither a copy in progress nor files (G2).
+ * Copies: snapshots, disks created from disks and snapshots, and changes of encryption that copy. None is recorded after the bound
+ * if the key of its source or target was lost (CMK-110; the bound is that of G1). A recorded copy holds the bytes of its source
+ * (G5). A failed or deleted one leaves nothing behind, neither a copy in progress nor files (G2).
  */
 export class CopyJudge {
   readonly #parts: Parts;
@@ -41,7 +41,7 @@ export class CopyJudge {
     this.#checkBytes(copy.target, 'once it is recorded');
   }
 
-  /** Looks at what must hold once there is no disturbance any more. */
+  /** Checks what must hold once there is no disturbance. */
   checkAll(log: Findings): void {
     const { truth, volumes } = this.#parts;
     for (const { name, from } of truth.copies.underWay.values()) {
@@ -58,7 +58,7 @@ export class CopyJudge {
     log.violate('G2', 'what was deleted or has failed leaves no files', `volumes without a disk: ${left.join(', ')}`);
   }
 
-  /** Looks at every snapshot again at the end: its content is immutable. */
+  /** Checks every snapshot again at the end, because its content is immutable. */
   checkEnd(): void {
     for (const disk of this.#parts.truth.disks.disks.values()) {
       if (disk.isSnapshot && !disk.isDeleting) this.#checkBytes(disk, 'at the end');
@@ -82,16 +82,16 @@ export class CopyJudge {
     }
   }
 
-  /** The source, if it is still what was copied: not deleted, and not moved to another set or volume. */
+  /** The source, if it still is the copied one: not deleted, and not moved to another set or volume. */
   #sourceOf({ source }: MadeCopy): KnownDisk | undefined {
     const now = source && this.#parts.truth.disks.disks.get(source.name);
     if (!now || !source) return undefined;
-    // Of a change of encryption the source volume still exists at this moment.
+    // The source volume of a change of encryption still exists at this moment.
     if (now.volumeId !== source.volumeId) return source;
     return now.set === source.set ? now : undefined;
   }
 
-  /** Compares what is on storage with what the copy may hold. */
+  /** Compares the content of storage with what the copy may hold. */
   #checkBytes(disk: KnownDisk, when: string): void {
     const content = this.#parts.truth.contents.get(disk.name);
     const bytes = content && this.#bytesOf(disk);
@@ -101,7 +101,7 @@ export class CopyJudge {
     this.#parts.log.violate('G5', `${when}, ${disk.name} holds the bytes of its source`, wrong);
   }
 
-  /** What a disk or snapshot holds, decrypted from storage; undefined if no existing key opens it. */
+  /** The content of a disk or snapshot, decrypted from storage; undefined if no existing key opens it. */
   #bytesOf(disk: KnownDisk): Buffer | undefined {
     const { truth, volumes } = this.#parts;
     const header = disk.set === '' ? undefined : truth.disks.headerOf(disk);

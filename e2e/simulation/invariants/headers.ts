@@ -3,7 +3,7 @@ import type { SimulatedCloud } from '../cloud/simulated-cloud.ts';
 import type { SimulatedTruth } from '../truth/truth.ts';
 
 /**
- * G6: headers on storage keep up with the events. The disk service writes a header again that is behind them or damaged. If no
+ * G6: headers on storage match the events. The disk service rewrites a header that is behind the events or damaged. If no
  * fault replaced the header, the service itself failed to write it. @param parts the service log of the whole history
  */
 export const checkHeaders = (parts: {

@@ -31,7 +31,7 @@ import { checkRows } from './store.ts';
 import { checkViews } from './views.ts';
 import { Witness } from './witness.ts';
 
-/** Services whose facts a history may have a witness of. */
+/** Services whose facts a witness may consume. */
 const sources: readonly { readonly source: Workload; readonly toFact: ToFact }[] = [
   { source: 'key-vault', toFact: vaultFacts(keyUrls('vault.simulation')) },
   { source: 'disk-encryption-set', toFact: setFacts },
@@ -58,7 +58,7 @@ interface JudgeParts {
 /** Compares everything that happens in a history with the guarantees. The first violation ends the history. */
 export class Judge {
   readonly bounds: Bounds;
-  /** Takes a preview. @param before the forecast when it was requested */
+  /** Judges a preview. @param before the forecast at the time of the request */
   readonly onPreview: (keyVersion: string, impacts: readonly Impact[], before: Forecast | undefined) => void;
   readonly #parts: JudgeParts;
   readonly #io: IoJudge;
@@ -85,7 +85,7 @@ export class Judge {
     this.#witness = new Witness({ world, ...source, partitionCount: PARTITIONS });
   }
 
-  /** Takes each commit after the truth knows it, with the copies it records. */
+  /** Judges each commit after the truth has applied it, with the copies that it records. */
   onCommit({ service, commit, events }: Committed, made: readonly MadeCopy[]): void {
     for (const copy of made) this.#copies.onMade(copy);
     if (service === 'disk-encryption-set') this.#rotations.onRows(commit.rows ?? []);
@@ -110,13 +110,13 @@ export class Judge {
     return this.#forecast.of(keyVersion);
   }
 
-  /** Takes each call that failed. */
+  /** Judges each failed call. */
   onFailure({ name, text, invokedAtMs }: ActionRecord, error: unknown): void {
     const { log, world } = this.#parts;
     const { storage } = world;
     const what = `${name} ${text}`;
     if (error instanceof RpcFailure && (error.code === 'INTERNAL' || error.code === 'UNKNOWN')) {
-      // A caller can do nothing about storage that fails: its error is in the log of the service.
+      // A caller cannot correct failing storage: its error is in the log of the service.
       if (error.code === 'INTERNAL' && storage.happenedSince(invokedAtMs, 'failed')) return;
       log.violate('G10', `${what} is refused with a reason`, error.message);
     }
@@ -129,13 +129,13 @@ export class Judge {
     if (keyUsers.has(name) && isDefinite(reason)) this.#io.onKeyRefusal(what, refusal, invokedAtMs);
   }
 
-  /** Looks at what must hold at any moment. */
+  /** Checks what must hold at any moment. */
   check(): void {
     this.#machines.checkGuests(false);
     checkCiphers({ ...this.#parts, bounds: this.bounds });
   }
 
-  /** Looks at what must hold once there is no disturbance any more and everything had its time. */
+  /** Checks what must hold once there is no disturbance and everything had enough time. */
   async checkSettled(log: Findings = this.#parts.log): Promise<void> {
     this.#machines.checkGuests(true, log);
     this.#rotations.checkAll(log);
@@ -149,14 +149,14 @@ export class Judge {
     try {
       await this.checkSettled(findings);
     } catch (error) {
-      // A service that does not respond yet has not settled.
+      // A service that does not respond yet is not ready for the check.
       if (error instanceof RpcFailure || error instanceof Rejection) return false;
       throw error;
     }
     return findings.violation === undefined;
   }
 
-  /** Looks at the whole history again when it is over. */
+  /** Checks the whole history again at its end. */
   async checkEnd(): Promise<void> {
     const { world, log } = this.#parts;
     await this.#witness.checkAll(log);

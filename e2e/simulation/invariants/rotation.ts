@@ -6,7 +6,7 @@ import type { KnownDisk } from '../../oracle/model/disks.ts';
 import type { Findings } from '../../oracle/verdict.ts';
 import type { SimulatedTruth } from '../truth/truth.ts';
 
-/** What was found of a wrap. It is checked again and again, and stays the same object while its sector does not change. */
+/** The result for a wrap. It is checked repeatedly, and stays the same object while its sector does not change. */
 const tried = new WeakMap<DekWrap, { readonly wrong: string | undefined }>();
 
 const whyNotOpened = (n: string, { algorithm, wrapped }: DekWrap): string | undefined => {
@@ -19,7 +19,7 @@ const whyNotOpened = (n: string, { algorithm, wrapped }: DekWrap): string | unde
 };
 
 /**
- * G6: what a set shows about its keys is compared with the headers on storage. No disk and no snapshot needs a version that is
+ * G6: compares what a set shows about its keys with the headers on storage. No disk and no snapshot needs a version that is
  * neither active nor among `previousKeys`, so its owner may destroy it.
  */
 export class RotationJudge {
@@ -31,14 +31,14 @@ export class RotationJudge {
     this.#truth = truth;
   }
 
-  /** What a set shows as its keys covers every header, at the moment it is stored. */
+  /** The keys that a set shows cover every header, at the moment when they are stored. */
   onRows(rows: readonly RowChange[]): void {
     for (const { table, key, row } of rows) {
       if (table.startsWith('set_v') && row !== null) this.#checkRow(key, row as unknown as DiskEncryptionSet);
     }
   }
 
-  /** A key was purged: everything lost with it is under a set that shows that key. */
+  /** A key was purged: everything lost with it must be under a set that shows that key. */
   onPurge(): void {
     for (const disk of this.#truth.disks.disks.values()) {
       const set = this.#truth.losses.sets.get(disk.set);
@@ -63,7 +63,7 @@ export class RotationJudge {
     for (const name of this.#truth.losses.sets.keys()) this.#checkSet(name, 'once everything has settled', log);
   }
 
-  /** Disks of a set that are neither being deleted nor between two sets: `CopyJudge` judges a change that does not end. */
+  /** Disks of a set that are neither being deleted nor moving between two sets: `CopyJudge` judges a change that does not end. */
   #disksOf(set: string): readonly KnownDisk[] {
     return [...this.#truth.disks.disks.values()].filter(
       (disk) => disk.set === set && !disk.isDeleting && !disk.isChanging,
@@ -108,7 +108,7 @@ export class RotationJudge {
     }
   }
 
-  /** Why a wrap does not open with the version it names; undefined if it does, or that version is gone. */
+  /** Why a wrap cannot be opened with the version that it names; undefined if it can, or if that version is purged. */
   #wrongWrap(wrap: DekWrap): string | undefined {
     const n = this.#truth.losses.access.modulusOf(wrap.keyVersion);
     if (n === undefined) return undefined;

@@ -5,9 +5,9 @@ import type { Findings } from '../../oracle/verdict.ts';
 import type { CloudImage, SimulatedCloud } from '../cloud/simulated-cloud.ts';
 import type { SimulatedTruth } from '../truth/truth.ts';
 
-/** Bytes of a DEK at the start of what is wrapped. */
+/** The first bytes of the wrapped plaintext are the DEK; this is its length. */
 const dekBytes = 32;
-/** Length of the shortest text that holds a secret: base64 of the 30 bytes that are looked for. */
+/** Length of the shortest text that holds a secret: base64 of the 30 bytes that are searched. */
 const shortestForm = 40;
 
 /** A secret in the forms in which text holds bytes. The last character of base64 depends on what follows. */
@@ -17,7 +17,7 @@ const formsOf = (secret: Uint8Array): readonly string[] => {
   return [whole.toString('base64'), whole.toString('base64url'), bytes.toString('hex'), `[${[...bytes].join(',')}]`];
 };
 
-/** Forms of the DEK under a header; every history needs those of the disks it begins with. */
+/** Forms of the DEK under a header. Every history needs those of its initial disks. */
 const formsKnown = new WeakMap<DiskHeader, readonly string[]>();
 
 /** @param n modulus of the version that wraps it, which `openSimulatedWrap` opens it with */
@@ -30,7 +30,7 @@ const formsOfDek = (header: DiskHeader, n: string): readonly string[] => {
   return known;
 };
 
-/** Images that were searched: they cannot hold secrets made later. */
+/** Images that were searched: they cannot hold secrets that were made later. */
 const clean = new WeakSet<CloudImage>();
 
 interface Parts {
@@ -38,7 +38,7 @@ interface Parts {
   readonly truth: SimulatedTruth;
 }
 
-/** What must not be in the clear, in the forms of text. The DEKs are those that really wrap the data, opened here from the headers. */
+/** What must not be in plain text, in the forms of text. The DEKs are those that really wrap the data, unwrapped here from the headers. */
 const secretsOf = ({ disks, losses }: SimulatedTruth): ReadonlyMap<string, readonly string[]> => {
   const found = new Map<string, readonly string[]>();
   for (const disk of disks.disks.values()) {
@@ -74,7 +74,7 @@ const placesOf = async ({ storeOf, begunWith, serviceLog }: SimulatedCloud) => {
 /** G8: no plaintext DEK and no private key is in any event, row or log line. */
 export const checkSecrets = async ({ world, truth }: Parts, log: Findings): Promise<void> => {
   const places = await placesOf(world);
-  // All places as one text: starting a search costs more than most places are long.
+  // All places as one text, because starting a search costs more than searching most places.
   const everything = [...places.values()].flatMap((texts) => [...texts]).join('\n');
   for (const [secret, forms] of secretsOf(truth)) {
     const form = forms.find((one) => everything.includes(one));
@@ -109,7 +109,7 @@ const longTextsOf = (value: unknown): ReadonlySet<string> => {
   return found;
 };
 
-/** Tables of each service that hold more than its streams do. */
+/** Tables of each service with more than the content of its streams. */
 const tablesOf: Readonly<Record<string, readonly string[]>> = {
   'key-vault': ['audit_v1', 'key_material_v1'],
   disk: ['set_key_v1', 'set_loss_v1'],

@@ -28,7 +28,7 @@ interface Folded<State> {
 
 type States<State> = ReadonlyMap<string, Folded<State>>;
 
-/** Events of a stream are not numbered one after the other. */
+/** Events of a stream are not numbered consecutively. */
 class Disorder extends Error {}
 
 /** Rows of one kind of stream, compared with the fold of its events. */
@@ -37,9 +37,9 @@ class RowCheck<State, Event extends { readonly type: string }> {
   readonly #definition: CategoryDefinition<State, Event>;
   readonly #table: string;
   readonly #read: ReturnType<typeof eventReader<Event>>;
-  /** Fold of an image: the same for every history that begins with it. */
+  /** The fold of an image: the same for every history that starts with it. */
   readonly #ofImage = new WeakMap<CloudImage, States<State>>();
-  /** Rows of images that were compared; a history that still has the very row changed nothing. */
+  /** Rows of images that were compared. A history that still has the same row object did not change it. */
   readonly #compared = new WeakSet<StoredRow>();
 
   constructor(service: Workload, definition: CategoryDefinition<State, Event>) {
@@ -49,7 +49,7 @@ class RowCheck<State, Event extends { readonly type: string }> {
     this.#read = eventReader<Event>(definition);
   }
 
-  /** @returns what is wrong, in words; undefined if nothing is */
+  /** @returns the problem as a text; undefined if there is none */
   async check(world: SimulatedCloud): Promise<string | undefined> {
     const { storeOf, begunWith } = world;
     const store = storeOf(this.service);
@@ -112,7 +112,7 @@ class RowCheck<State, Event extends { readonly type: string }> {
     return states;
   }
 
-  /** Continues a fold. @throws Disorder if an event does not follow the one before */
+  /** Continues a fold. @throws Disorder if an event does not follow the previous one */
   #fold(from: States<State>, events: readonly RecordedEvent[]): States<State> {
     const states = new Map(from);
     for (const recorded of events) {
@@ -140,7 +140,7 @@ const checks = [
   new RowCheck('compute', virtualMachines),
 ];
 
-/** G7: every row is the fold of its stream's events, and every index lists what the rows say. */
+/** G7: every row is the fold of its stream's events, and every index matches the rows. */
 export const checkRows = async (world: SimulatedCloud, log: Findings): Promise<void> => {
   for (const check of checks) {
     const wrong = await check.check(world);

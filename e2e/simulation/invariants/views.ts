@@ -20,9 +20,9 @@ interface Parts {
 }
 
 /**
- * Compares what the services show once everything has settled with the truth: sets about their keys, disks about their
- * availability, machines about the keys of their disks. A fact that was lost on the way shows here (G7, G10). Stops at the
- * first difference. @throws what a service throws that does not respond
+ * Compares what the services show at the end with the truth: sets about their keys, disks about their availability, machines
+ * about the keys of their disks. A fact that was lost shows here (G7, G10). Stops at the first difference.
+ * @throws the error of a service that does not respond
  */
 export const checkViews = async ({ world, truth, clients }: Parts, log: Findings): Promise<void> => {
   const { diskEncryptionSets } = await clients.sets.listDiskEncryptionSets({ parent: group, pageSize: everything });
@@ -46,7 +46,7 @@ const checkSet = (truth: SimulatedTruth, name: string, shown: DiskEncryptionSet 
     const blockers = truth.losses.blockers(name, keyVersion, 'opening');
     const wanted = blockers.length === 0 ? 'AVAILABLE' : 'LOST';
     const reasons = blockers.map((one) => one.reason).join(', ');
-    // An expiry that stops nothing is no loss to publish.
+    // An expiry that stops nothing is not published as a loss.
     if (wanted === 'LOST' && truth.losses.blockers(name, keyVersion, 'running').length === 0) continue;
     if (state !== wanted) {
       log.violate('G7', `${name} shows ${keyVersion} as ${wanted} ${reasons}`, `${state} ${reason}`);

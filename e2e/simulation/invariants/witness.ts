@@ -12,7 +12,7 @@ import type { SimulatedCloud } from '../cloud/simulated-cloud.ts';
 const commitFails = 0.1;
 
 /**
- * A consumer in the cloud whose effect is not idempotent: it records each fact it receives. Its record must be what was
+ * A consumer in the cloud whose effect is not idempotent: it records each fact that it receives. Its record must be what was
  * published, each fact once and in order (G7). The services' own effects decide nothing the second time, so a fact that takes
  * effect twice would not show in them.
  */
@@ -42,7 +42,7 @@ export class Witness {
     this.#consumer = this.#start();
   }
 
-  /** Stops its consumer in the middle of its work and starts another. */
+  /** Stops its consumer during its work and starts another. */
   async restart(): Promise<void> {
     await this.#consumer.stop();
     this.#consumer = this.#start();

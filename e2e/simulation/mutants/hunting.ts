@@ -4,27 +4,27 @@ import { promisify } from 'node:util';
 import { engineFlags } from '../runs/play-pool.ts';
 import { mutants } from './mutants.ts';
 
-/** What became of the hunt for one mutant, as its process prints it. */
+/** The result of the hunt for one mutant, as its process prints it. */
 export interface Hunt {
   readonly isFound: boolean;
   readonly seed: number;
   readonly histories: number;
-  /** Of processor time: what else the machine does decides nothing. */
+  /** Of processor time, so that other work of the machine does not matter. */
   readonly seconds: number;
-  /** Violations of other promises on the way, by promise. */
+  /** Violations of other guarantees during the hunt, by guarantee. */
   readonly others: Readonly<Record<string, number>>;
-  /** What was seen; empty if it was not found. */
+  /** The violation; empty if it was not found. */
   readonly actual: string;
 }
 
 /** Longest hunt for one mutant, in seconds of processor time. */
 const limitSeconds = 60;
-/** Hunts at once. */
+/** Hunts at the same time. */
 const workers = 2;
 
 const run = promisify(execFile);
 
-/** Hunts one mutant in a process of its own, since what is loaded once stays loaded. A crash is no finding. */
+/** Hunts one mutant in a separate process, because loaded code stays loaded. A crash is no finding. */
 const hunt = async (script: URL, number: number, seed: number): Promise<Hunt | Error> => {
   try {
     const { stdout } = await run(process.execPath, [
@@ -50,7 +50,7 @@ const lineOf = (title: string, outcome: Hunt | Error): string => {
 };
 
 /**
- * Hunts mutants and prints a line for each, and at the end a line of JSON. Ends the process: 0 if all were found.
+ * Hunts mutants and prints a line for each, and at the end a line of JSON. Exits with 0 if all were found.
  * @param script of one hunt; its arguments are the number of the mutant, the first seed and the limit in seconds
  * @param huntable numbers of mutants @param wanted those that the caller names; empty: all
  */

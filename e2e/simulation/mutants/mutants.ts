@@ -1,8 +1,8 @@
 import type { Mutant } from './mutant.ts';
 
 /**
- * Twenty-seven bugs an engineer could make, each in one place. The simulation has to find every one of them by the promise it
- * breaks: a verdict that cannot say no says nothing.
+ * Twenty-seven bugs that an engineer could make, each in one place. The simulation must find every one of them by the guarantee
+ * that it breaks: a verdict that never fails proves nothing.
  */
 export const mutants: readonly Mutant[] = [
   {
@@ -59,7 +59,7 @@ export const mutants: readonly Mutant[] = [
     guarantee: 'G7',
     file: 'libs/event-store/src/memory-store.ts',
     find: 'feed: async (after, limit) => events.feedAfter(after, limit),',
-    // Not while the estate is made, which has no image yet: without an estate there is no history to find it in.
+    // Not while the estate is created, which has no image yet: without an estate there is no history that could find it.
     replace:
       'feed: async (after, limit) => events.feedAfter(after, limit).filter(({ position }) => options.image === undefined || position !== events.head() - 1 || options.random.fraction() > 0.05),',
     seenIn: 'event tables read by a serial column while transactions overlap',

@@ -10,9 +10,9 @@ export const root = fileURLToPath(new URL('../../..', import.meta.url));
 export const occurrences = (text: string, find: string): number => text.split(find).length - 1;
 
 /**
- * Plants a mutant in every module loaded from here on. Types are still stripped afterwards, so the patch is TypeScript.
+ * Plants a mutant in every module that is loaded from here on. Types are stripped afterwards, so the patch is TypeScript.
  * @returns whether the file was loaded, and so is part of what runs
- * @throws Error from the loading when the text to be replaced does not occur exactly once
+ * @throws Error while loading if the text to replace does not occur exactly once
  */
 export const plant = ({ file, find, replace }: Mutant): { readonly isLoaded: () => boolean } => {
   const target = pathToFileURL(join(root, file)).href;

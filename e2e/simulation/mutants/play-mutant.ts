@@ -3,9 +3,9 @@ import { mutants } from './mutants.ts';
 import { plant } from './patching.ts';
 
 /**
- * Plays histories over a planted bug until the promise it is about is seen broken. A process of its own for each, since
- * what is loaded once stays loaded. Arguments: the number of the mutant, the first seed, the limits in seconds of processor
- * time and in histories.
+ * Plays histories with a planted bug until they violate its guarantee. Each runs in a separate process, because loaded code
+ * stays loaded. Arguments: the number of the mutant, the first seed, the limits in seconds of processor time and in
+ * histories.
  */
 const [number = '', firstSeed = '', limitSeconds = '', limitHistories = 'Infinity'] = process.argv.slice(2);
 const mutant = mutants[Number(number)];

@@ -7,23 +7,23 @@ import {
 } from '../cloud/simulated-cloud.ts';
 import { clientsOf, machineName, makeEstate, plannedMachines, waitUntil } from '../workload/estate.ts';
 
-/** A cloud with an estate whose machines are off, and how it came to be. */
+/** A cloud with an estate whose machines are off, and its commits. */
 export interface EstateImage {
   readonly cloud: CloudImage;
   /** Everything that was committed, in order. */
   readonly commits: readonly Committed[];
 }
 
-/** Every history begins with the same estate: what may differ is what happens to it. */
+/** Every history starts with the same estate. Only what happens to it differs. */
 const seed = 0;
-/** It is made an hour before any history begins. */
+/** It is created an hour before the start of every history. */
 const startMs = Date.UTC(2026, 0, 1) - 3_600_000;
-/** Its spans are told from those of a history, whose numbers never come so far. */
+/** Its spans have higher numbers than those of any history. */
 const firstSpan = 2 ** 40;
-/** Until everything that was committed has been told, heard and stored. */
+/** How long it takes until everything that was committed is published, consumed and stored. */
 const calmMs = 60_000;
 
-/** Makes an estate in an empty world, and an image of it with all of its machines off. */
+/** Creates an estate in an empty world, and an image of it with all of its machines off. */
 export const makeImage = async <Made>(
   settings: Partial<SimulatedSettings>,
   make: (world: SimulatedCloud) => Promise<{ readonly made: Made; readonly machines: readonly string[] }>,
@@ -51,7 +51,7 @@ export const makeImage = async <Made>(
 let usual: Promise<EstateImage> | undefined;
 
 /**
- * The estate every history begins with. Made once in a process, and the same in each: to make it takes a quarter of the
+ * The estate with which every history starts. Created once in a process, and the same in each: creating it takes a quarter of the
  * time of a whole history.
  */
 export const estateImage = (): Promise<EstateImage> => {

@@ -5,7 +5,7 @@ export interface ActionRecord {
   /** From 1, in order of invocation. */
   readonly id: number;
   readonly name: string;
-  /** On what, and with which values. */
+  /** The subject, and the values. */
   readonly text: string;
   readonly invokedAtMs: number;
   completedAtMs: number | undefined;
@@ -17,7 +17,7 @@ type Entry =
   | { readonly kind: 'end'; readonly atMs: number; readonly action: ActionRecord }
   | { readonly kind: 'fact' | 'note'; readonly atMs: number; readonly text: string };
 
-/** What happened, in order: actions and how they ended, facts that services committed, faults. Lines are made only when read. */
+/** What happened, in order: actions and their outcome, facts that services committed, faults. Lines are made only when read. */
 export interface HistoryLog extends Findings {
   begin(name: string, text: string): ActionRecord;
   end(action: ActionRecord, outcome: Outcome): void;
@@ -26,7 +26,7 @@ export interface HistoryLog extends Findings {
   /** A fault, or a step of the history itself. */
   note(text: string): void;
   readonly actions: readonly ActionRecord[];
-  /** One line an entry: `<seconds> <what>`. */
+  /** One line for each entry: `<seconds> <what>`. */
   lines(): readonly string[];
 }
 
@@ -65,7 +65,7 @@ export const openHistoryLog = (nowMs: () => number): HistoryLog => {
   return log;
 };
 
-/** Every resource is in the same group: leaves out that part of its name. */
+/** Every resource is in the same group, so that part of its name is left out. */
 const short = (text: string): string => text.replaceAll(/subscriptions\/[^/ ]+\/resourceGroups\/[^/ ]+\//g, '');
 
 const lineOf = (entry: Entry): string => `${(entry.atMs / 1_000).toFixed(3)} ${short(textOf(entry))}`;

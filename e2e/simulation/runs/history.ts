@@ -24,7 +24,7 @@ import { WorkQueue } from './work-queue.ts';
 export interface HistoryOptions {
   readonly seed: number;
   readonly pace?: Partial<Pace>;
-  /** Stops acting before this action, and brings the history to its end from there. */
+  /** Starts no action from this number on, and finishes the history. */
   readonly untilAction?: number;
   readonly settings?: Partial<SimulatedSettings>;
 }
@@ -34,7 +34,7 @@ export interface PlayedHistory {
   readonly seed: number;
   readonly machines: number;
   readonly actions: number;
-  /** Kinds of fault that were begun, of those in `actions/faults.ts`. */
+  /** Kinds of fault that started, of those in `actions/faults.ts`. */
   readonly faultKinds: number;
   readonly revocations: number;
   readonly returns: number;
@@ -44,22 +44,22 @@ export interface PlayedHistory {
   lines(): readonly string[];
 }
 
-/** Share of histories that wait their whole time at the end. */
+/** Share of histories that wait their full time at the end. */
 const patientShare = 1 / 7;
 
 /**
- * What the lease of the disk host on its volumes is worth in every second history, by its seed, in milliseconds: less than most
- * cuts and pauses last, so that it ends, and little enough for another machine to wait it out.
+ * How long the disk host's lease on its volumes lasts in every second history, by its seed, in milliseconds: shorter than most
+ * cuts and pauses, so that it ends, and short enough for another machine to wait for its end.
  */
 const shortHostLeaseMs = 5_000;
 
 /** Share of histories in which copies may take long. */
 const slowCopiesShare = 0.75;
 
-/** Facts of a commit worth a line: what services decided, not how far they have come. */
+/** Whether a fact of a commit gets a line: decisions of services do, their progress does not. */
 const isWorthALine = (type: string): boolean => !type.startsWith('Rotation') || type === 'RotationFinished';
 
-/** Plays one history: an estate, people and guests who act on it at random, faults, and what must be true at the end. */
+/** Plays one history: an estate, users and guests who act on it at random, faults, and what must be true at the end. */
 export const playHistory = async (options: HistoryOptions): Promise<PlayedHistory> => {
   const { seed, settings, untilAction = Number.POSITIVE_INFINITY } = options;
   const { cloud: image, commits } = await estateImage();
@@ -105,14 +105,14 @@ const phases: readonly ((stage: HistoryStage) => Promise<void>)[] = [
   ({ judge }) => judge.checkEnd(),
 ];
 
-/** Two logs as one, by the seconds in front of each line. */
+/** Merges two logs by the seconds at the start of each line. */
 const merged = (some: readonly string[], others: readonly string[]): readonly string[] =>
   [...some, ...others].toSorted((a, b) => Number.parseFloat(a) - Number.parseFloat(b));
 
-/** A stage, and what ends its actions. */
+/** A stage, and the end of its actions. */
 type HistoryStage = Stage & Pick<WorkQueue, 'end'>;
 
-/** Puts the stage together. */
+/** Creates the stage. */
 const openStage = (world: SimulatedCloud, log: HistoryLog): HistoryStage => {
   const truth = openTruth(world);
   const disturbances = new Disturbances(() => world.clock.monotonicMs());
@@ -150,7 +150,7 @@ const onCommit = ({ truth, log, judge }: Pick<Stage, 'truth' | 'log' | 'judge'>,
   judge.onCommit(committed, copies);
   if (service !== 'disk') return;
   for (const { stream, type } of events) {
-    // An open waits for the writes of the session before, so none of them can take effect afterwards.
+    // An open waits for the writes of the previous session, so none of them can take effect afterwards.
     if (type !== 'DiskOpened' && type !== 'AccessBegun') continue;
     truth.contents.get(stream.slice('disk-'.length))?.endSession();
   }

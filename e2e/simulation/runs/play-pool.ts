@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 
-/** What a process is to play: histories of these seeds. `Task`: what they have in common. */
+/** The histories that a process must play, by seed. `Task`: what they share. */
 export interface PlayOrder<Task> {
   readonly seeds: readonly number[];
   readonly task: Task;
@@ -11,34 +11,34 @@ export interface PlayReport<Result> {
 }
 
 export interface PoolOptions<Task, Result> {
-  /** Module of the process: it takes orders (`takeOrders`). */
+  /** Module of the process, which calls `takeOrders`. */
   readonly script: URL;
   readonly workers: number;
   readonly task: Task;
   /** The next seed to play; undefined at the end. */
   readonly nextSeed: () => number | undefined;
-  /** Called with every history that was played. */
+  /** Called for every completed history. */
   readonly played: (result: Result) => void;
 }
 
 /**
- * Flags of V8 for processes that play histories. Its heap, in MiB: 1.5 GiB a process after 300 histories, 2 GiB later. A history makes
- * some 80 MB and is garbage when it is over. A collection costs what lives at that moment: so the young generation holds seven.
- * What it moves to the old one is garbage soon, and is not looked through before there is much of it. Buffers, which lie outside
- * of the heap, count as a part of it for that: by themselves they pass what V8 allows them, 64 MB, every thirty histories.
+ * Flags of V8 for processes that play histories. The heap, in MiB: 1.5 GiB a process after 300 histories, 2 GiB later. A history allocates
+ * about 80 MB, which is garbage at its end. A collection costs what is alive at that moment, so the young generation holds seven histories.
+ * What it moves to the old generation is garbage soon, and is not collected before there is much of it. Buffers, which are outside
+ * of the heap, count only partly for that: alone they exceed V8's limit of 64 MB every thirty histories.
  *
- * Nothing is put into the old generation before it has lived. V8 would do so with what often lived when it collected, which is a
- * piece of each history that was cut short; and whatever such a piece knows, which is the history, is then kept, copied and moved
- * after it. For the same reason nothing that a history runs writes a function into a property as it makes it, or makes generator
- * functions of its own: V8 puts both, or what belongs to them, straight among what is old. It collects on the thread that plays:
- * the others are busy, and threads that share out a collection wait for each other.
+ * Nothing is allocated directly in the old generation. V8 would do so for objects that often survived collections, which are pieces
+ * of histories that were collected half way. Whatever such a piece refers to, which is the history, is then kept, copied and moved
+ * after it. For the same reason no code of a history writes a function into a property when it creates it, or creates generator
+ * functions of its own: V8 allocates both, or parts of them, directly in the old generation. It collects on the playing thread: the
+ * others are busy, and threads that share a collection wait for one another.
  *
- * Its compilers wait for four and ten times as many calls as V8 itself would have them: what a history runs is wide and flat, and
- * to optimize what only looks hot is hardly worth its cost, which falls on the cores that the others play on. It is a
- * small gain: played turn by turn, 3 to 7 % less processor time in all, of which what plays itself takes 2 to 8 % more.
+ * Its compilers wait for four and ten times as many calls as by default: the code of a history is wide and flat, and optimizing what
+ * only looks hot is hardly worth its cost, which slows the other players on the same cores. The gain is small: played alternately,
+ * 3 to 7 % less processor time in all, although the playing itself takes 2 to 8 % more.
  *
- * Node's own code lies on large pages where the system has them: a history runs through so much of it that to look its pages up
- * took 3.5 % of the processor time (in turn, 200 histories).
+ * Node's own code is on large pages if the system has them: a history runs so much of it that page lookups took 3.5 % of the
+ * processor time (measured alternately, 200 histories).
  */
 export const engineFlags: readonly string[] = [
   '--min-semi-space-size=640',
@@ -52,13 +52,13 @@ export const engineFlags: readonly string[] = [
   '--invocation-count-for-maglev=1500',
 ];
 
-/** Seeds a process is given at once: few enough that all end together. */
+/** Seeds that a process gets at the same time: few enough that all processes end together. */
 const SEEDS_AT_ONCE = 4;
 
 /**
- * Plays histories in processes of their own until there are no seeds any more. Each history is alone in its process: nothing
- * of it depends on what else the machine does. Processes and not threads, because only they can be given flags of their own.
- * @throws Error when a process ends before its histories do: a mistake of the simulation, not a finding; it has said which
+ * Plays histories in separate processes until there are no more seeds. Each history is alone in its process, so that it does not
+ * depend on other work of the machine. Processes and not threads, because only they can have their own flags.
+ * @throws Error if a process ends before its histories do: a mistake of the simulation, not a finding; the process has printed which
  */
 export const playInProcesses = async <Task, Result>(options: PoolOptions<Task, Result>): Promise<void> => {
   const { script, workers, task, nextSeed, played } = options;
@@ -95,7 +95,7 @@ export const playInProcesses = async <Task, Result>(options: PoolOptions<Task, R
   );
   try {
     await Promise.all(children.map(playIn));
-    // They keep what they have compiled, for those of the next time.
+    // They store their compiled code for the processes of the next run.
     for (const child of children) child.disconnect();
   } catch (error) {
     for (const child of children) child.kill('SIGKILL');

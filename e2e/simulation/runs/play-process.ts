@@ -1,12 +1,12 @@
 import { type PlayedHistory, playHistory } from './history.ts';
 import { takeOrders } from './take-orders.ts';
 
-/** What histories of the simulation have in common. */
+/** What histories of the simulation share. */
 export interface PlayTask {
   readonly untilAction: number | undefined;
 }
 
-/** A history as a process reports it: its log only where a promise did not hold. */
+/** A history as a process reports it, with its log only if a guarantee was violated. */
 export type Result = Omit<PlayedHistory, 'lines'> & { readonly lines?: readonly string[] };
 
 takeOrders(async (seed, { untilAction }: PlayTask): Promise<Result> => {

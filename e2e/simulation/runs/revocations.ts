@@ -13,7 +13,7 @@ import {
 } from '../workload/estate.ts';
 import { attempt, type Stage } from '../workload/stage.ts';
 
-/** A way to take a key away from a set, and the way back. */
+/** A way to take a key away from a set, and to restore access. */
 export interface Revocation {
   readonly name: string;
   readonly weight: number;
@@ -25,11 +25,11 @@ export interface Revocation {
 const grantAll = (set: PlannedSet, stage: Stage, vault: string): Promise<unknown> =>
   grant(stage, vault, stage.truth.losses.sets.get(setName(set.id))?.principal ?? '');
 
-/** How often a role is given to an identity that is still being made, and the pause between two tries, in milliseconds. */
+/** How often a role is assigned to an identity that is still being created, and the pause between two attempts, in milliseconds. */
 const grantTriesMax = 6;
 const grantPauseMs = 500;
 
-/** Gives a set's identity what it needs in a vault, by the vault's model of the plan. */
+/** Gives a set's identity the permissions that it needs in a vault, by the planned permission model of the vault. */
 export const grant = async (stage: Stage, vault: string, principal: string): Promise<void> => {
   const { clients, world, truth } = stage;
   if (principal === '') return;
@@ -55,7 +55,7 @@ export const grant = async (stage: Stage, vault: string, principal: string): Pro
   }
 };
 
-/** Gives a set another identity where it has none any more, with all it needs for its keys (CMK-38). */
+/** Gives a set without an identity another one, with all permissions for its keys (CMK-38). */
 export const renewIdentity = async (stage: Stage, set: PlannedSet): Promise<void> => {
   const { clients, truth } = stage;
   const name = setName(set.id);
@@ -76,7 +76,7 @@ export const setOperations = (stage: Stage, name: string, keyOperations: readonl
 const isDone = async (attempted: ReturnType<typeof attempt>): Promise<boolean> =>
   (await attempted).outcome.kind === 'ok';
 
-/** A moment as the API takes it: whole seconds, as dates of keys are. */
+/** A time as the API accepts it: whole seconds, like dates of keys. */
 const atSecond = (instant: number): Date => new Date(Math.floor(instant / 1_000) * 1_000);
 
 const setDates = (stage: Stage, name: string, dates: { readonly notBefore?: Date; readonly expireTime?: Date }) =>
@@ -240,7 +240,7 @@ const revocations: readonly Revocation[] = [
   },
 ];
 
-/** Closes the network of a vault, or opens it (CMK-29). Keys cannot be managed behind closed rules either. */
+/** Closes the network of a vault, or opens it (CMK-29). While it is closed, keys cannot be managed either. */
 export const setNetwork = (stage: Stage, vault: string, networkRules: NetworkRules | undefined): Promise<boolean> =>
   isDone(
     attempt(stage, 'vault.setNetwork', `${vault} ${networkRules === undefined ? 'open' : 'closed'}`, () =>
@@ -248,7 +248,7 @@ export const setNetwork = (stage: Stage, vault: string, networkRules: NetworkRul
     ),
   );
 
-/** To the other model, or back to that of the plan. */
+/** Switches to the other permission model, or back to the planned one. */
 export const switchModel = (stage: Stage, vault: string, isAway: boolean): Promise<boolean> => {
   const planned = plannedVaults.find(({ id }) => `vaults/${id}` === vault)?.model ?? 'ACCESS_POLICY';
   const other = planned === 'ACCESS_POLICY' ? 'ROLE_ASSIGNMENT' : 'ACCESS_POLICY';
@@ -260,7 +260,7 @@ export const switchModel = (stage: Stage, vault: string, isAway: boolean): Promi
   );
 };
 
-/** One of them, by weight. */
+/** Picks one of them, by weight. */
 export const pickRevocation = ({ random }: Stage): Revocation => {
   let left = random.fraction() * revocations.reduce((sum, { weight }) => sum + weight, 0);
   return (

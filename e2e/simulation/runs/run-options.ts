@@ -2,13 +2,13 @@ import { parseArgs } from 'node:util';
 
 /** What one run of the simulation does. */
 export interface RunOptions {
-  /** Seed of the first history; the others count on from it. */
+  /** Seed of the first history. The others have consecutive seeds. */
   readonly seed: number;
-  /** Whether the seed was asked for, and not drawn. */
+  /** Whether the seed was given, not drawn. */
   readonly isChosen: boolean;
   /** Most histories. */
   readonly histories: number;
-  /** No history begins after so many seconds of real time. */
+  /** No history starts after this many seconds of real time. */
   readonly seconds: number;
   /** Processes that play histories. */
   readonly workers: number;
@@ -16,7 +16,7 @@ export interface RunOptions {
   readonly untilAction: number | undefined;
 }
 
-/** A mistake in the command line, in words for who typed it. */
+/** A mistake in the command line, as a text for the user. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
@@ -37,9 +37,9 @@ const WORKERS_DEFAULT = 2;
 
 /**
  * Reads the command line.
- * @param drawSeed takes a seed where none is given
- * @returns undefined where help is asked for
- * @throws UsageError naming the option and what it must be
+ * @param drawSeed draws a seed if none is given
+ * @returns undefined for a request for help
+ * @throws UsageError that names the option and its allowed values
  */
 export const readOptions = (args: readonly string[], drawSeed: () => number): RunOptions | undefined => {
   if (args.includes('--help')) return undefined;
@@ -67,7 +67,7 @@ export const readOptions = (args: readonly string[], drawSeed: () => number): Ru
 
 const text = { type: 'string' } as const;
 
-/** `--seed -1` as `--seed=-1`: what is wrong about it is the number, and not that it looks like an option. */
+/** `--seed -1` as `--seed=-1`: the error should name the number, not a missing value. */
 const joined = (args: readonly string[]): string[] =>
   args.flatMap((arg, index) => {
     const next = args[index + 1] ?? '';

@@ -1,6 +1,6 @@
 import type { Result } from './play-process.ts';
 
-/** What many histories came to. */
+/** The results of many histories. */
 export interface RunSummary {
   readonly histories: number;
   readonly violations: readonly Result[];
@@ -38,14 +38,14 @@ const counted = (count: number, one: string, many = `${one}s`): string => `${cou
 
 const perHistory = (sum: number, { histories }: RunSummary): string => (sum / Math.max(1, histories)).toFixed(1);
 
-/** How fast it went, in one line. */
+/** The speed, in one line. */
 export const throughputLine = (summary: RunSummary, elapsedMs: number): string => {
   const perSecond = (amount: number): string => ((amount / Math.max(1, elapsedMs)) * 1_000).toFixed(2);
   const virtualHours = summary.virtualMs / 3_600_000;
   return `${counted(summary.histories, 'history', 'histories')} in ${(elapsedMs / 1_000).toFixed(1)} s: ${perSecond(summary.histories)} histories and ${perSecond(virtualHours)} virtual hours a second, ${counted(summary.violations.length, 'violation')}`;
 };
 
-/** What a history had on average, in one line. */
+/** The averages of a history, in one line. */
 export const meansLine = (summary: RunSummary): string =>
   `a history has ${perHistory(summary.machines, summary)} machines, ${perHistory(summary.actions, summary)} actions, ` +
   `${perHistory(summary.faultKinds, summary)} kinds of fault, ${perHistory(summary.revocations, summary)} revocations, ` +
@@ -63,7 +63,7 @@ export const lastLine = (summary: RunSummary, elapsedMs: number, seed: number): 
 /** Lines before and after a violation that are worth reading. */
 const CONTEXT_LINES = 60;
 
-/** A violation with what led to it. */
+/** A violation with its log. */
 export const violationText = ({ seed, violation, lines = [] }: Result): string => {
   if (!violation) return '';
   const at = lines.findIndex((line) => line.includes('VIOLATION'));

@@ -2,9 +2,9 @@ import { flushCompileCache } from 'node:module';
 import { installLightContexts } from '../cloud/light-contexts.ts';
 import type { PlayOrder, PlayReport } from './play-pool.ts';
 
-/** Makes this a process that plays the histories it is given, one after the other, and reports them. */
+/** Makes this a process that plays the histories that it receives, one after the other, and reports them. */
 export const takeOrders = <Task, Result>(play: (seed: number, task: Task) => Promise<Result>): void => {
-  // Refusals are frequent and their stacks are not read: a violation is replayed to look at it.
+  // Refusals are frequent and their stacks are not read: a violation is examined in a replay.
   Error.stackTraceLimit = 0;
   installLightContexts();
 
@@ -20,15 +20,15 @@ export const takeOrders = <Task, Result>(play: (seed: number, task: Task) => Pro
   };
   process.on('message', (order) => {
     playAll(order as PlayOrder<Task>).catch((error: unknown) => {
-      // Out of the promise, so that it ends the process, which says that the simulation itself is broken.
+      // Thrown outside of the promise, so that it ends the process: the simulation itself is broken.
       setImmediate(() => {
         throw error;
       });
     });
   });
-  // The parent needs no more histories, or is gone.
+  // The parent needs no more histories, or has ended.
   process.on('disconnect', () => {
-    // Compiled code belongs to the flags it was compiled with, and no other process has these flags.
+    // Compiled code depends on the flags, and no other process has these flags.
     flushCompileCache();
     process.exit();
   });

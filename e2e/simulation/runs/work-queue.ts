@@ -16,7 +16,7 @@ export class WorkQueue {
     return this.#isEnding;
   }
 
-  /** Starts an action. An action expects whatever a service does: an error of it is a mistake of the simulation. */
+  /** Starts an action. An action handles every outcome of a service, so its error is a mistake of the simulation. */
   begin(act: () => Promise<unknown>): void {
     const done: Promise<unknown> = act().then(
       () => this.#running.delete(done),
@@ -38,7 +38,7 @@ export class WorkQueue {
     this.#planned.add(start);
   }
 
-  /** Starts what is planned and waits for everything. @throws the first mistake of an action */
+  /** Starts planned actions and waits for all. @throws the first mistake of an action */
   async end(): Promise<void> {
     this.#isEnding = true;
     while (this.#planned.size + this.#running.size > 0) {

@@ -15,7 +15,7 @@ import { createSimulatedCloud, type SimulatedCloud } from '../index.ts';
 export const parent = 'subscriptions/s1/resourceGroups/g';
 export const location = 'westeurope';
 
-/** Whose key a disk is under: a set, or the platform. */
+/** The key of a disk: that of a set, or the platform's. */
 type Under = DiskEncryptionSet | 'platform';
 
 /** The credentials of a principal. */
@@ -24,7 +24,7 @@ interface Secret {
   readonly secret: string;
 }
 
-/** The beginning of a disk. */
+/** The first bytes of a disk. */
 interface DiskContent {
   write(data: Uint8Array): Promise<void>;
   read(lengthBytes: number): Promise<Buffer>;
@@ -33,7 +33,7 @@ interface DiskContent {
 /** The whole cloud as its administrator uses it, in virtual time. */
 export type SimulatedSets = ReturnType<typeof simulatedSets>;
 
-/** Runs a history in a cloud of its own and ends it. @throws what the history throws */
+/** Runs a history in its own cloud and ends it. @throws what the history throws */
 export const inSimulatedCloud = async (
   seed: number,
   history: (world: SimulatedSets) => Promise<void>,
@@ -69,7 +69,7 @@ const simulatedSets = (cloud: SimulatedCloud) => {
     }
   };
 
-  /** Waits in virtual time. @throws Error naming what was waited for, after two virtual minutes */
+  /** Waits in virtual time. @throws Error that names the condition, after two virtual minutes */
   const until = async (what: string, isSo: () => Promise<boolean>): Promise<void> => {
     for (const end = clock.monotonicMs() + 120_000; clock.monotonicMs() < end; await clock.sleep(20)) {
       if (await asked(isSo)) return;
@@ -127,7 +127,7 @@ const simulatedSets = (cloud: SimulatedCloud) => {
       await until('the set can use its key', isUsable);
       return made;
     },
-    /** A machine that runs, with an OS disk and data disks, each under what is said. */
+    /** A running machine with an OS disk and data disks, each under the given key. */
     async newMachine(id: string, os: Under, ...data: readonly (readonly [Under, DiskSku])[]): Promise<string> {
       const osDisk = { source: { $case: 'disk', value: await newDisk(`${id}-os`, os) } } as const;
       const dataDisks = [];
@@ -166,7 +166,7 @@ const simulatedSets = (cloud: SimulatedCloud) => {
         await disks.endAccess({ name });
       }
     },
-    /** A token for the vault; by default of the administrator, who may do everything with keys. */
+    /** A token for the vault; by default of the administrator, who has all rights on keys. */
     async ownerToken({ id: clientId, secret: clientSecret }: Secret = cloud.people.administrator): Promise<string> {
       return (await identity.issueToken({ clientId, clientSecret, audience: 'interlock:key-vault' })).accessToken;
     },
@@ -183,7 +183,7 @@ const simulatedSets = (cloud: SimulatedCloud) => {
       await identity.createRoleAssignment({ roleAssignmentId: random.uuid(), principal: principal.name, ...request });
       return { id, secret: secretText };
     },
-    /** The beginning of a disk, read and written through direct access. */
+    /** The first bytes of a disk, read and written through direct access. */
     dataOf(name: string, token: string): DiskContent {
       const metadata = new Metadata({ [accessTokenKey]: token });
       return {
@@ -202,7 +202,7 @@ const simulatedSets = (cloud: SimulatedCloud) => {
         },
       };
     },
-    /** Waits for the work behind requests. */
+    /** Waits for the background work of requests. */
     async settled(): Promise<void> {
       await clock.sleep(30_000);
     },

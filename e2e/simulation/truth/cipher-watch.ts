@@ -1,6 +1,6 @@
 import type { SectorCipher } from '../../../services/disk/src/host/cipher/xts.ts';
 
-/** Which open disks have their DEK in memory: a cipher holds it until it is destroyed. */
+/** The open disks whose DEK is in memory: a cipher holds it until it is destroyed. */
 export class CipherWatch {
   readonly #alive = new Map<string, Set<SectorCipher>>();
 
@@ -25,7 +25,7 @@ export class CipherWatch {
     return (this.#alive.get(disk)?.size ?? 0) > 0;
   }
 
-  /** The process ended, and its memory is gone. */
+  /** The process ended, so its memory is lost. */
   forgetAll(): void {
     this.#alive.clear();
   }

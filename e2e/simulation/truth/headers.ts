@@ -1,13 +1,13 @@
 import { type DiskHeader, readUnverifiedSlot } from '../../../services/disk/src/host/header/disk-header-format.ts';
 import type { MemoryVolumeFiles } from '../../../services/disk/src/host/volume/volume-files.ts';
 
-/** Both slots of a header as they are on storage; undefined for an empty one. */
+/** Both slots of a header on storage; undefined for an empty one. */
 export type HeaderSlots = readonly [Uint8Array | undefined, Uint8Array | undefined];
 
 /** Headers remembered of a volume. */
 const rememberedMax = 8;
 
-/** Sectors are replaced, never changed: the same object holds the same header, in every history that begins with it. */
+/** Sectors are replaced, never changed: the same object holds the same header, in every history that starts with it. */
 const decoded = new WeakMap<Uint8Array, { readonly header: DiskHeader | undefined }>();
 
 /** Headers on storage, and those that events recorded. */
@@ -33,12 +33,12 @@ export class HeadersOnStorage {
     return header;
   }
 
-  /** The header of a volume. Where a fault put an earlier one there: the one that events recorded last. */
+  /** The header of a volume. If a fault put an earlier one there, the one that events recorded last. */
   genuine(volumeId: string): DiskHeader | undefined {
     return this.isReplaced(volumeId) ? this.#lastOf(volumeId) : this.#onStorage(volumeId);
   }
 
-  /** Notes the header on storage, if an event has just recorded the one with that sequence. */
+  /** Notes the header on storage, if an event has just recorded the header with that sequence. */
   note(volumeId: string, sequence: number | undefined): void {
     if (sequence === undefined) return;
     this.#latest.set(volumeId, sequence);

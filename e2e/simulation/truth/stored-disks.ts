@@ -31,12 +31,12 @@ export class StoredDisks extends DiskTruth {
     return disk.set === '' ? '' : (this.headerOf(disk)?.wrap.keyVersion ?? '');
   }
 
-  /** The header on storage; undefined if no slot is good. Where a fault put an earlier one there, the one before the fault. */
+  /** The header on storage; undefined if no slot is valid. If a fault put an earlier one there, the one before the fault. */
   headerOf({ volumeId }: KnownDisk): DiskHeader | undefined {
     return this.#headers.genuine(volumeId);
   }
 
-  /** Headers that this disk had before the present one, both slots of each, oldest first. */
+  /** Earlier headers of this disk, both slots of each, oldest first. */
   earlierHeaders({ volumeId }: KnownDisk): readonly HeaderSlots[] {
     return this.#headers.earlier(volumeId);
   }
@@ -51,14 +51,14 @@ export class StoredDisks extends DiskTruth {
     return this.#headers.wasReplaced(volumeId);
   }
 
-  /** Whether the header that a fault put there is still there. */
+  /** Whether storage still has the header that a fault put there. */
   isReplaced({ volumeId }: KnownDisk): boolean {
     return this.#headers.isReplaced(volumeId);
   }
 
   /**
    * The version in the other slot of a header whose write failed: only the next write shows which slot counts. Undefined if only
-   * one version can be the one.
+   * one version is possible.
    */
   override otherVersionOf(disk: KnownDisk): string | undefined {
     if (disk.set === '' || !this.#storage.happenedSince(0, 'header', disk.volumeId)) return undefined;

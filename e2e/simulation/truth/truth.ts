@@ -7,7 +7,7 @@ import { Truth } from '../../oracle/model/truth.ts';
 import type { SimulatedCloud } from '../cloud/simulated-cloud.ts';
 import { StoredDisks } from './stored-disks.ts';
 
-/** The truth about a simulated cloud: key versions of disks are those of the headers on storage. */
+/** The truth about a simulated cloud: the key versions of disks are those in the headers on storage. */
 export type SimulatedTruth = Truth<StoredDisks>;
 
 export const openTruth = (world: SimulatedCloud): SimulatedTruth => {

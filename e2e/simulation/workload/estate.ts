@@ -9,7 +9,7 @@ import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_va
 import type { RpcClient } from '@interlock/rpc';
 import type { SimulatedCloud } from '../cloud/simulated-cloud.ts';
 
-/** The services as the administrator, who may do everything, sees them. */
+/** Clients of the services for the administrator, who has all rights. */
 export interface Clients {
   readonly identity: RpcClient<typeof IdentityServiceDefinition>;
   readonly keyVault: RpcClient<typeof KeyVaultServiceDefinition>;
@@ -31,7 +31,7 @@ export const clientsOf = (world: SimulatedCloud): Clients => {
   };
 };
 
-/** Where everything lies. */
+/** The group of all resources. */
 export const group = 'subscriptions/s1/resourceGroups/g';
 export const location = 'westeurope';
 export const diskName = (id: string): string => `${group}/disks/${id}`;
@@ -45,19 +45,19 @@ export const setName = (id: string): string => `${group}/diskEncryptionSets/${id
 export const vaultOf = (keyVersion: string): string => keyVersion.split('/').slice(0, 2).join('/');
 export const keyOf = (keyVersion: string): string => keyVersion.split('/versions/')[0] ?? '';
 
-/** All that a set's identity needs, and everything (CMK-25). */
+/** The permissions that a set's identity needs, and all permissions (CMK-25). */
 export const encryptionPermissions = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
 /** Operations of a key version without which it is of no use to a set (KV-88). */
 export const encryptionOperations = ['WRAP_KEY', 'UNWRAP_KEY'] as const;
 export const encryptionRole = 'roles/keyVaultCryptoServiceEncryptionUser';
 
-/** A vault of the plan. One of them goes by roles. */
+/** A vault of the plan. One of them uses role assignments. */
 export interface PlannedVault {
   readonly id: string;
   readonly model: 'ACCESS_POLICY' | 'ROLE_ASSIGNMENT';
 }
 
-/** A set of the plan, under a key of its own or one it shares. */
+/** A set of the plan, under its own key or a shared one. */
 export interface PlannedSet {
   readonly id: string;
   readonly vault: string;
@@ -89,7 +89,7 @@ export const plannedSets: readonly PlannedSet[] = [
 
 const disk = (id: string, sku: DiskSku, set = ''): PlannedDisk => ({ id, sku, set });
 
-/** Every class of disk, the mixtures that decide (CMK-100 to CMK-103), and one under no customer key (CMK-111). */
+/** Every class of disk, the deciding mixtures (CMK-100 to CMK-103), and one under no customer key (CMK-111). */
 export const plannedMachines: Readonly<Record<string, readonly PlannedDisk[]>> = {
   'vm-premium': [disk('premium-os', 'PREMIUM_SSD', 'house')],
   'vm-standard': [disk('ssd-os', 'STANDARD_SSD', 'house'), disk('hdd-data', 'STANDARD_HDD', 'house')],
@@ -114,13 +114,13 @@ export const plannedSpares: readonly PlannedDisk[] = [
   disk('spare-platform', 'STANDARD_SSD'),
 ];
 
-/** Under whose key, as requests say it. */
+/** The encryption of a disk, for requests. */
 export const encryptionOf = (set: string) =>
   set === ''
     ? ({ type: 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY', diskEncryptionSet: '' } as const)
     : ({ type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: setName(set) } as const);
 
-/** Disks of a machine as its creation wants them. */
+/** The disks of a machine, for its creation. */
 export const machineDisks = ([os, ...data]: readonly PlannedDisk[]) => {
   const request = ({ id, sku, set }: PlannedDisk, lun: number): DiskForMachine => ({
     source: { $case: 'newDisk', value: { diskId: id, sku, sizeGib: 1, encryption: encryptionOf(set) } },
@@ -135,7 +135,7 @@ export const machineDisks = ([os, ...data]: readonly PlannedDisk[]) => {
   };
 };
 
-/** How far an attempt waits for a state. @throws Error naming what did not come true */
+/** Waits for a state. @throws Error that names what did not happen */
 export const waitUntil = async (
   { clock }: SimulatedCloud,
   what: string,
@@ -149,7 +149,7 @@ export const waitUntil = async (
   }
 };
 
-/** Whether what is waited for came true. */
+/** Whether a wait succeeded. */
 export const reached = async (wait: () => Promise<void>): Promise<boolean> => {
   try {
     await wait();
@@ -160,7 +160,7 @@ export const reached = async (wait: () => Promise<void>): Promise<boolean> => {
   }
 };
 
-/** Makes vaults, keys, sets and machines, and waits until every machine runs. Nothing may go wrong meanwhile. */
+/** Creates vaults, keys, sets and machines, and waits until every machine runs. No fault may happen in that time. */
 export const makeEstate = async (world: SimulatedCloud): Promise<void> => {
   const { identity, keyVault, sets, disks, compute } = clientsOf(world);
   const { random, people } = world;
@@ -216,14 +216,14 @@ export const makeEstate = async (world: SimulatedCloud): Promise<void> => {
   await untilAllRun(world);
 };
 
-/** A token of the administrator, who owns every key: its word lets a set move from an unusable version. */
+/** A token of the administrator, who owns every key: its authorization lets a set move from an unusable version. */
 export const ownerToken = async (world: SimulatedCloud): Promise<string> => {
   const { id: clientId, secret: clientSecret } = world.people.administrator;
   const audience = 'interlock:key-vault';
   return (await clientsOf(world).identity.issueToken({ clientId, clientSecret, audience })).accessToken;
 };
 
-/** Starts the machines of an estate that was made before, and waits until each runs. Nothing may go wrong meanwhile. */
+/** Starts the machines of an existing estate, and waits until each runs. No fault may happen in that time. */
 export const openEstate = async (world: SimulatedCloud): Promise<void> => {
   const { compute } = clientsOf(world);
   const { outcomes } = await compute.startVirtualMachines({ names: Object.keys(plannedMachines).map(machineName) });

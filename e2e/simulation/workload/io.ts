@@ -18,7 +18,7 @@ export interface DataAccess {
   readonly timeoutMs?: number;
 }
 
-/** What reads and writes need of a stage. */
+/** The part of a stage that reads and writes need. */
 export interface IoStage extends Pick<Stage, 'truth' | 'random' | 'nextNumber'> {
   readonly clients: Pick<Stage['clients'], 'data'>;
   readonly log: Pick<Stage['log'], 'begin' | 'end'>;
@@ -34,7 +34,7 @@ const withToken = ({ token, timeoutMs: deadlineMs = timeoutDefaultMs }: DataAcce
 });
 const epochOf = (token: string): number => Number(token.split('.')[0]);
 
-/** What an operation was, for the judge, in whatever way it ends. */
+/** The operation, for the judge, whatever its outcome. */
 const ioOf = (stage: IoStage, access: DataAccess, kind: DiskIo['kind']): Omit<DiskIo, 'outcome' | 'refusal'> => ({
   kind,
   disk: access.disk,
@@ -50,7 +50,7 @@ async function* only<Message>(message: Message): AsyncGenerator<Message, void> {
   yield message;
 }
 
-/** Whole sectors mostly; sometimes a part of one, which is read, changed and written back. */
+/** Mostly whole sectors; sometimes a part of one, which is read, changed and written back. */
 const pickRange = ({ random }: Pick<Stage, 'random'>, sectorsMax: number): CellRange => {
   const sector = random.int(sectorsInUse);
   if (random.chance(0.2)) {
@@ -61,7 +61,7 @@ const pickRange = ({ random }: Pick<Stage, 'random'>, sectorsMax: number): CellR
   return { first: sector * sectorCells, count: count * sectorCells };
 };
 
-/** Writes something new, which says where it comes from. */
+/** Writes new content that identifies its write. */
 export const writeSomething = async (stage: IoStage, access: DataAccess): Promise<void> => {
   const { clients, truth, judge } = stage;
   const content = truth.contentOf(access.disk);
@@ -110,7 +110,7 @@ export const readRange = async (stage: IoStage, access: DataAccess, range: CellR
 export const readSomething = (stage: IoStage, access: DataAccess): Promise<boolean> =>
   readRange(stage, access, pickRange(stage, 3));
 
-/** Makes what was acknowledged durable. */
+/** Flushes what was acknowledged. */
 export const flush = async (stage: IoStage, access: DataAccess): Promise<void> => {
   const { clients, truth, judge } = stage;
   const flushed = truth.contentOf(access.disk).beginFlush();

@@ -10,7 +10,7 @@ export const refusalOf = (error: unknown): Refusal | undefined => {
   return { reason, message, set: metadata.disk_encryption_set, keyVersion: metadata.key_version };
 };
 
-/** How an error looks to the caller. @throws an error that no service sent: a mistake of the simulation itself */
+/** The outcome of an error for the caller. @throws an error that no service sent: a mistake of the simulation itself */
 export const outcomeOf = (error: unknown): Outcome => {
   if (error instanceof Rejection) return { kind: 'refused', code: error.code, reason: error.reason };
   if (error instanceof RpcFailure) return { kind: 'unknown', code: error.code };

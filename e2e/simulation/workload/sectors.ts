@@ -1,2 +1,2 @@
-/** Sectors at the beginning of a disk that guests use: few, so that operations meet. */
+/** Sectors at the start of a disk that guests use: few, so that operations overlap. */
 export const sectorsInUse = 16;

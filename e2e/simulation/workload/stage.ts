@@ -8,7 +8,7 @@ import type { SimulatedTruth } from '../truth/truth.ts';
 import type { Clients } from './estate.ts';
 import { outcomeOf } from './outcomes.ts';
 
-/** What every action has at hand. */
+/** What every action needs. */
 export interface Stage {
   readonly world: SimulatedCloud;
   readonly clients: Clients;
@@ -17,30 +17,30 @@ export interface Stage {
   readonly judge: Judge;
   readonly disturbances: Disturbances;
   readonly random: SeededRandom;
-  /** What the history has seen, for its summary. */
+  /** Counts for the summary of the history. */
   readonly counts: { revocations: number; returns: number };
-  /** Names of the faults that were begun. */
+  /** Names of the faults that started. */
   readonly struck: Set<string>;
   /** Does an action now; it is awaited before the history is judged. */
   begin(work: () => Promise<unknown>): void;
   /** The same after a time. */
   later(delayMs: number, work: () => Promise<unknown>): void;
-  /** Whether this history waits for as long as everything may take, though nothing is amiss any more: for what goes wrong late. */
+  /** Whether this history waits the full allowed time, although no judge finds anything in progress: for late defects. */
   readonly isPatient: boolean;
-  /** Whether the history is being brought to its end: what was planned is not begun any more. */
+  /** Whether the history is ending: planned actions do not start any more. */
   readonly isEnding: () => boolean;
-  /** A number no other write, disk, machine or snapshot of this history has. */
+  /** A number that no other write, disk, machine or snapshot of this history has. */
   nextNumber(): number;
 }
 
-/** What came of an attempt. */
+/** The result of an attempt. */
 export interface Attempted<Value> {
   readonly outcome: Outcome;
   readonly value: Value | undefined;
   readonly error: unknown;
 }
 
-/** Does something by name, on record, and has its refusal judged. Never throws what a service answers. */
+/** Carries out a named action, records it, and has its refusal judged. Never throws a service's refusal. */
 export const attempt = async <Value>(
   { log, judge }: { readonly log: Pick<HistoryLog, 'begin' | 'end'>; readonly judge: Pick<Judge, 'onFailure'> },
   name: string,

@@ -21,23 +21,23 @@ import { attempt, type Stage } from './stage.ts';
 
 /** How a history is paced. */
 export interface Pace {
-  /** Actions begun, I/O of guests among them, before everything is brought to its end, which takes some 80 more. */
+  /** Actions that start, including I/O of guests, before the history ends. The end takes about 80 more. */
   readonly actions: number;
-  /** Mean time between two of them, in milliseconds; of one history as much as two fifths less or more. */
+  /** Mean time between two of them, in milliseconds; in a single history up to two fifths less or more. */
   readonly everyMs: number;
-  /** Faults begun. */
+  /** Faults that start. */
   readonly faults: number;
 }
 
 export const usualPace: Pace = { actions: 140, everyMs: 210, faults: 4 };
 
-/** Time between two looks at everything while nothing is begun, in milliseconds. */
+/** Time between two checks of everything while nothing starts, in milliseconds. */
 const lookMs = 250;
 
-/** Part of the actions among which all faults begin: one that begins with the last of them has hardly anything to meet. */
+/** Part of the actions during which faults start: a fault near the last of them would affect almost nothing. */
 const faultsWithin = 0.75;
 
-/** Kinds of fault of every history that lasts long enough: what goes wrong at once is what is hard to get right. */
+/** The least number of fault kinds in every long enough history, because simultaneous faults are the hard case. */
 const leastKinds = 3;
 
 const beginFault = (stage: Stage): void => {
@@ -47,15 +47,15 @@ const beginFault = (stage: Stage): void => {
   fault.strike(stage);
 };
 
-/** Acts at random until so many actions were begun, with faults in between. */
+/** Acts at random until this many actions have started, with faults in between. */
 export const act = async (stage: Stage, pace: Pace, untilAction: number): Promise<void> => {
   const { world, random, judge, log } = stage;
   const strikes = new Set<number>();
   const lastStrike = Math.ceil(pace.actions * faultsWithin);
   while (strikes.size < Math.min(pace.faults, pace.actions / 2)) strikes.add(random.int(lastStrike));
-  // What goes wrong at once needs little time between two actions; what outlasts a lease needs much of it.
+  // Simultaneous faults need little time between two actions; faults that outlast a lease need much.
   const everyMs = pace.everyMs * (0.6 + 0.8 * world.random.fork('pace').fraction());
-  // Each history sees at least one revocation that its faults may meet.
+  // Each history has at least one revocation that its faults may meet.
   const certain = 20 + random.int(60);
   for (let step = 0; log.actions.length < Math.min(pace.actions, untilAction); step += 1) {
     if (strikes.has(step)) beginFault(stage);
@@ -70,9 +70,9 @@ export const act = async (stage: Stage, pace: Pace, untilAction: number): Promis
 };
 
 /**
- * Lets time pass until nothing is amiss, and judges that. Most histories continue as soon as it is so: nothing but heartbeats and
- * renewals of leases happens in the rest of the time, and takes a tenth of a whole history to play.
- * @param leastMs before the first look @param mostMs by then it must be so
+ * Lets time pass until no judge finds anything in progress, and judges that. Most histories then continue at once: only heartbeats
+ * and renewals of leases happen in the rest of the time, which takes a tenth of a whole history to play.
+ * @param leastMs before the first check @param mostMs by then it must be so
  */
 const calm = async ({ world, judge, isPatient }: Stage, leastMs: number, mostMs: number): Promise<void> => {
   for (let passedMs = isPatient ? mostMs : leastMs, waitMs = passedMs; ; passedMs += waitMs) {
@@ -93,7 +93,7 @@ const heal = async ({ world, judge, log, truth }: Stage): Promise<void> => {
   world.guests.slowToStop.clear();
 };
 
-/** Lets time pass, and looks at everything again and again meanwhile. */
+/** Lets time pass, and checks everything repeatedly. */
 const watch = async ({ world, judge, log }: Stage, forMs: number): Promise<void> => {
   for (let leftMs = forMs; leftMs > 0 && !log.violation; leftMs -= lookMs) {
     await world.clock.sleep(Math.min(lookMs, leftMs));
@@ -101,24 +101,24 @@ const watch = async ({ world, judge, log }: Stage, forMs: number): Promise<void>
   }
 };
 
-/** Ends every fault under whatever is still under way, and waits for everything to settle. */
+/** Ends every fault and all work in progress, and waits until no judge finds anything in progress. */
 export const settle = async (stage: Stage & { end(): Promise<void> }): Promise<void> => {
   const { world, judge } = stage;
-  // Some wait until their deadline for answers that were lost; news of before, and refusals that lead to more, come meanwhile.
+  // Some callers wait until their deadline for lost responses. Earlier facts, and refusals that cause more work, arrive in that time.
   await Promise.all([stage.end(), heal(stage), watch(stage, 3_000)]);
   const { leaseTtlMs, stopMs } = judge.bounds;
   await calm(stage, 0, leaseTtlMs + world.settings.authzTtlMs + stopMs);
 };
 
-/** Waits until every set may use the keys that were given back. */
+/** Waits until every set may use the keys to which access was restored. */
 export const hear = async (stage: Stage): Promise<void> => {
   const { judge, world } = stage;
   const { authzTtlMs } = world.settings;
-  // What identity said before is used for its time, whatever is shown.
+  // Earlier decisions of identity are used for their cache time, whatever is shown.
   await calm(stage, authzTtlMs + 1_000, judge.bounds.leaseTtlMs + authzTtlMs);
 };
 
-/** Gives back whatever was taken, so that everything that can come back does (G5). */
+/** Restores all access, so that everything that can work again does (G5). */
 export const restoreEverything = async (stage: Stage): Promise<void> => {
   const { clients, truth } = stage;
   const { keyVault } = clients;
@@ -150,20 +150,20 @@ export const restoreEverything = async (stage: Stage): Promise<void> => {
   }
 };
 
-/** Starts every machine that is off and can be started; each must come up. */
+/** Starts every machine that is off and can be started. Each must run. */
 export const startEverything = async (
   stage: Pick<Stage, 'truth' | 'clients' | 'log' | 'world' | 'judge'>,
 ): Promise<void> => {
   const { truth, clients, log, world } = stage;
   const { machines } = truth.machines;
   // A start while the machine is being stopped is refused, and tried again: a deallocation that faults delayed may end late.
-  // A start that faults held up may run out of time as late, and to ask for it meanwhile is to ask for nothing.
+  // A start that faults delayed may time out as late. To request another start before that has no effect.
   const isBusy = () =>
     [...machines.values()].some(
       ({ power }) => power === 'stopping' || power === 'deallocating' || power === 'starting',
     );
   await reached(() => waitUntil(world, 'what is being stopped or started is off or on', async () => !isBusy()));
-  // A direct access whose response was lost exists all the same, and a disk has one holder.
+  // A direct access whose response was lost exists nevertheless, and a disk has one holder.
   for (const { name, open, attachedTo } of [...truth.disks.disks.values()]) {
     if (open?.by === 'user' && attachedTo !== '') {
       await attempt(stage, 'disk.endExport', name, () => clients.disks.endAccess({ name }));
@@ -183,7 +183,7 @@ export const startEverything = async (
     if (power !== 'running') off.push(name);
   }
   await startOnceFree(stage, off);
-  // A deletion or a making that faults held up may end only now: what is gone need not run.
+  // A deletion or creation that faults delayed may end only now. A deleted machine need not run.
   const missing = () => expected.filter((name) => machines.has(name) && !world.guests.guests.has(name));
   const isUp = await reached(() => waitUntil(world, 'machines run', async () => missing().length === 0));
   if (isUp) return;
@@ -205,7 +205,7 @@ const startOnceFree = async (
   }
 };
 
-/** What is under a purged key is never read again, and the refusal says why (CMK-108). */
+/** Data under a purged key is never read again, and the refusal gives that reason (CMK-108). */
 export const provePurged = async (stage: Stage): Promise<void> => {
   const { truth, clients, log, world } = stage;
   for (const disk of [...truth.disks.disks.values()]) {
@@ -238,7 +238,7 @@ export const provePurged = async (stage: Stage): Promise<void> => {
   }
 };
 
-/** Reads every byte anybody wrote, on every disk whose key there is (G5). */
+/** Reads every written byte on every disk whose key is usable (G5). */
 export const readEverything = async (stage: Stage): Promise<void> => {
   const { world, truth, clients } = stage;
   const read = async (access: DataAccess): Promise<void> => {
