@@ -30,7 +30,7 @@ shut_down() {
   poweroff -f
 }
 
-# Any event of the power button: a read of its device returns.
+# Waits for any event of the power button: then a read of its device returns.
 wait_for_power_button() {
   for input in /sys/class/input/event*; do
     [ "$(cat "$input/device/name")" = "Power Button" ] || continue
@@ -77,7 +77,7 @@ while :; do
     begin_data_disk "$serial" "/dev/${block##*/}" &
     echo "$!" > "/run/worker.$serial"
   done
-  # A disk that was taken away may come back under its number.
+  # A removed disk may be attached again under its number.
   for worker in /run/worker.lun*; do
     serial=${worker#/run/worker.}
     [ -e "$worker" ] && [ -z "$(device_of "$serial")" ] || continue

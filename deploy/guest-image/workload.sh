@@ -1,9 +1,9 @@
 # Numbered records in files of 4,096, each a line of 78 bytes: number and SHA-256 of machine, disk and number. Each is on stable
-# storage before it counts. services/compute/src/qemu/records.ts has the same constants, and judges what is found.
+# storage before it counts. services/compute/src/qemu/records.ts has the same constants, and judges the found records.
 per_file=4096
 record_bytes=78
 
-# Reports every file as it is after the boot, without a record that was cut off. Prints the newest number.
+# Reports every file as found after the boot, without an incomplete record. Prints the newest number.
 find_records() {
   newest=0
   for file in "$2"/*; do

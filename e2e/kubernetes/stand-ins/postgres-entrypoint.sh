@@ -1,4 +1,4 @@
-# As the official image does: make the data folder once, run the scripts of /docker-entrypoint-initdb.d over the socket, serve.
+# Like the official image: creates the data folder once, runs the scripts of /docker-entrypoint-initdb.d over the socket, serves.
 set -eu
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
   umask 077
