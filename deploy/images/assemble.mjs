@@ -8,7 +8,7 @@
  * /usr/local/bin/node          the Node of the lockfile
  * /lib, /lib64, /usr/lib …     the shared libraries it is linked to, from the base
  * /etc/passwd, /etc/group      one user, 10001
- * /tmp                         empty; anybody's
+ * /tmp                         empty; writable for every user
  * /app                         main.mjs, the workspace packages without their types, node_modules, sbom.cdx.json
  * ```
  */

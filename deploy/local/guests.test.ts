@@ -42,7 +42,7 @@ test('ends guests with a signal, kills those that ignore it, waits for all, and 
   await endGuests(root, systemClock, 50);
   assert.deepEqual(await isKilled, [null, 'SIGKILL']);
   assert.equal(processStart(deaf.pid), undefined);
-  assert.notEqual(processStart(other.pid), undefined, 'what is no guest is left alone');
+  assert.notEqual(processStart(other.pid), undefined, 'a process that is no guest keeps running');
   other.kill('SIGKILL');
 });
 

@@ -146,7 +146,7 @@ test('a service can be killed, restarted, paused and resumed, and keeps its addr
   assert.equal(await waiting, 'answered');
   assert.throws(() => cloud.pid('compute'), /compute was not started/);
   await cloud.stop();
-  assert.deepEqual(crashes, [], 'what was asked for is no crash');
+  assert.deepEqual(crashes, [], 'requested ends are no crashes');
 });
 
 test('reports a takeover with the process id and log of the replica that serves now', async (t) => {

@@ -89,7 +89,7 @@ test('a collector that is down delays no export: the launcher drops and counts w
   const forward = forwardTelemetry({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url }, () => undefined, 10);
   assert.ok(forward);
   for (let count = 0; count < 5; count += 1) forward.take('/v1/traces', '12345678');
-  assert.equal(forward.dropped(), 4, 'one is on its way, no other fits beside it');
+  assert.equal(forward.dropped(), 4, 'one is in flight, and no other fits');
   await forward.stop();
   assert.equal(forward.dropped(), 5);
 });

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
-test('npm test reruns a failed file once: FLAKY counts as passed, FAILED exits with 1, and the last line has the counts', async (t) => {
+test('npm test reruns a failed file once: FLAKY counts as passed, FAILED exits with 1; the last line has the counts', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'flaky-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const mark = JSON.stringify(join(folder, 'ran'));

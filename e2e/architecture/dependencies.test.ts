@@ -113,7 +113,7 @@ test('disk: control code imports the host only as DiskHost, and the host imports
 const realSeams =
   /^libs\/runtime\/src\/(clock|random|run|logger)\.ts$|^libs\/otel-jetstream\/(pack|src\/options)\.ts$|^services\/key-vault\/src\/rsa\/(job|worker)\.ts$|^services\/disk\/src\/host\/storage\/thread-gate\.ts$/;
 
-test('only main.ts and the launcher read the environment; libraries and services get clock and randomness as arguments', () => {
+test('only main.ts and the launcher read the environment; other code gets clock and randomness as arguments', () => {
   const reaches = (file: string, pattern: RegExp): boolean =>
     pattern.test(readFileSync(join(root, file), 'utf8').replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, ''));
   const below = files.filter(
@@ -180,7 +180,7 @@ test('code that the simulation runs uses no timer, thread, file or socket of its
   assert.deepEqual(wrong, []);
 });
 
-test('a guest imports only Node, gRPC and a few small modules, because each machine is a process that must start fast', () => {
+test('a guest imports only Node, gRPC and a few small modules, because each machine is a process', () => {
   const guest = files.filter((file) => file.startsWith('services/compute/src/guest/') && !isTest(file));
   const loaded = guest.flatMap((from) => {
     const { module } = parseSync(from, readFileSync(join(root, from), 'utf8'));

@@ -20,7 +20,7 @@ export interface Need {
 export interface RoleRule {
   readonly kind: 'role';
   readonly needs: readonly Need[];
-  /** What the action alone does not tell. */
+  /** What the action alone does not show. */
   readonly note?: string;
   /** Services that need no role, and one that does. */
   readonly exempt?: { readonly services: readonly Workload[]; readonly not: Workload };

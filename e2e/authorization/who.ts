@@ -7,7 +7,7 @@ export const services: readonly Workload[] = ['identity', 'key-vault', 'disk-enc
 /** A permission of an access policy, except ALL (KV-72). */
 export type Permission = Exclude<AccessPolicy_KeyPermission, 'KEY_PERMISSION_UNSPECIFIED' | 'UNRECOGNIZED' | 'ALL'>;
 
-/** Built-in roles the table speaks of, without `roles/`. */
+/** Built-in roles that the table names, without `roles/`. */
 export type RoleName =
   | 'owner'
   | 'contributor'

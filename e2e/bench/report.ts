@@ -16,7 +16,7 @@ const readArguments = () => {
   }
 };
 
-/** `npm run bench:report`: writes a history as one HTML page, by default beside it, and prints the file's name. */
+/** `npm run bench:report`: writes a history as one HTML page, by default next to it, and prints the file's name. */
 runCommand(async () => {
   const { history = process.env[HISTORY_VARIABLE], out } = readArguments();
   if (!history) throw new LauncherError(`Name the history to show: ${usage}`);

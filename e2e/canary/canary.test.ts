@@ -135,7 +135,7 @@ test('G8: no response, error, log, span, event, row, message or file contains a 
   const { leaks, places, bytes } = await everywhere();
   t.diagnostic(`${places} places, ${Math.round(bytes / 2 ** 20)} MiB, ${diskSecrets.length / 3} data keys`);
   assert.deepEqual(leaks, []);
-  assert.ok(places > 200 && bytes > 100 * 2 ** 20, 'everything was looked at');
+  assert.ok(places > 200 && bytes > 100 * 2 ** 20, 'all places were searched');
 });
 
 test('G8: the scanner finds a leak planted in a response, a log, a span, a table and a message', async () => {
@@ -188,7 +188,7 @@ test('G8: only key-vault has private keys in memory, and only key-vault and disk
   for (const service of serviceNames) {
     const { finds, bytes } = searchMemory(home.cloud.pid(service), privateKeys);
     t.diagnostic(`${service}: ${Math.round(bytes / 2 ** 20)} MiB, ${finds.length} finds of private keys`);
-    assert.ok(bytes > memoryBytesMin, `${service}: its memory was looked at`);
+    assert.ok(bytes > memoryBytesMin, `${service}: its memory was searched`);
     if (service !== 'key-vault') assert.deepEqual(finds, [], service);
     else assert.ok(finds.length > 0, 'processes with private keys are found');
   }

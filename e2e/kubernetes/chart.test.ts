@@ -121,7 +121,7 @@ test('values set images, replicas, resources, settings, sizes and Secrets', asyn
   assert.equal(containersOf(find(rendered, 'StatefulSet compute'))[0]?.image, 'registry.test/own/compute:9.9.9');
   const settings = find(rendered, 'ConfigMap interlock-settings').data ?? {};
   assert.equal(settings.LEASE_TTL_MS, '30000');
-  assert.equal(settings.STORE_HOST, 'postgres', 'what is not said stays');
+  assert.equal(settings.STORE_HOST, 'postgres', 'other settings keep their defaults');
   const disk = find(rendered, 'StatefulSet disk');
   assert.equal(containersOf(disk)[0]?.resources?.requests?.cpu, '4');
   assert.deepEqual(disk.spec.volumeClaimTemplates?.[0]?.spec, {
@@ -157,7 +157,7 @@ test('values set the image, resources and Secrets of the Job that creates the st
   assert.deepEqual((await Promise.all(rendered.map(problemsOf))).flat(), []);
 });
 
-test('the commands of the README create a Postgres and a NATS that refer only to ConfigMaps, Secrets and keys that exist', async () => {
+test('the commands of the README create a Postgres and a NATS that refer only to existing objects and keys', async () => {
   const readme = textOf('deploy/helm/README.md');
   const [, install = ''] = /^```\n([^`]*helm install[^`]*)^```$/m.exec(readme) ?? [];
   const files = [...install.matchAll(/--filename (\S+\.yaml)/g)].map(([, file = '']) => file);

@@ -91,7 +91,10 @@ describe('experiments of Chaos Mesh', () => {
         'unreachable steps',
       );
       assert.deepEqual(entry.task?.container.args?.slice(0, 2), ['interlock', 'probe']);
-      assert.ok((entry.conditionalBranches ?? []).length > 0, 'nothing happens where the steady state does not hold');
+      assert.ok(
+        (entry.conditionalBranches ?? []).length > 0,
+        'there is a branch for a steady state that does not hold',
+      );
       for (const { task } of templates) {
         if (task === undefined) continue;
         const [first, ...args] = task.container.args ?? [];

@@ -134,7 +134,7 @@ const userOf = async (service: ServiceName, changes: Partial<NatsBusOptions> = {
     /** Checks that its stream is configured correctly. */
     looksAtItsStream: () =>
       unlessDenied(async () => {
-        await until('the stream is looked at', async () => bus.stream?.().isVerified === true);
+        await until('the stream is verified', async () => bus.stream?.().isVerified === true);
       }),
     /** Consumes a fact on each partition: refuses it, reports progress on the redelivery, and acknowledges it. */
     hears: (source: ServiceName) =>
@@ -174,7 +174,7 @@ describe('on a server with the configuration of the production overlay', () => {
   }, async () => {
     const comeBack = await nats.loseOne();
     // Two servers that are connecting have no leader at first: then there is no response, which is not a refusal.
-    await until('the two that are left refuse', async () => {
+    await until('the two remaining servers refuse', async () => {
       const refusal = await createStreams({}, 0).catch((error: Error) => error.message);
       return /stream interlock_identity needs 3 copies \(NATS_STREAM_REPLICAS\).*start the missing server/.test(
         String(refusal),

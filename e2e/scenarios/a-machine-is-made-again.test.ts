@@ -64,7 +64,7 @@ test('a machine reports bytes that it did not write, with disk and offset', asyn
   // As if a later write to the same place had been acknowledged but were not on the disk.
   writeFileSync(path, `${[...lines, JSON.stringify({ ...entry, seq: entry.seq + 64 })].join('\n')}\n`);
   await compute.startVirtualMachine({ name });
-  const { newestMismatch } = await until('the machine says so', async () => {
+  const { newestMismatch } = await until('the machine reports the mismatch', async () => {
     const { guestIo } = await compute.getVirtualMachine({ name });
     return (guestIo?.contentMismatchCount ?? 0) > 0 && guestIo;
   });

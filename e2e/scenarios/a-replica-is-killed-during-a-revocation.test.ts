@@ -60,7 +60,7 @@ for (const service of serviceNames) {
         assert.equal(stopReason?.reason, 'KEY_DISABLED', name);
       }
       // The other replica has taken over the work partitions: it consumes every partition without lag.
-      await until(`the other replica of ${service} hears everything`, async () => {
+      await until(`the other replica of ${service} has no consumer lag`, async () => {
         const { consumers } = await clients.messaging(service).listConsumers({});
         return consumers.every(({ receivedElsewhere, gap }) => !receivedElsewhere && gap === 0);
       });
@@ -68,20 +68,20 @@ for (const service of serviceNames) {
         const { replicas: known } = await clients.messaging(service).listReplicas({});
         return known.some(({ state }) => state === 'GONE');
       };
-      await until(`what is left of ${service} knows that one is gone`, isOneGone);
+      await until(`the other replica of ${service} lists the killed one as GONE`, isOneGone);
       const from = Date.now();
       await clients.keyVault.enableKeyVersion({ name: world.keyVersion });
       await startAgain(clients, world.set, machines);
       await livelyOn(history, from, lost);
       assert.deepEqual(notFound(history(), from, lost), [], 'guests find all they wrote');
       await cloud.cloud.restart(service, victim);
-      await until(`${service} is whole again`, async () => !(await isOneGone()));
+      await until(`no replica of ${service} is listed as GONE`, async () => !(await isOneGone()));
       for (const [n, name] of machines.entries()) {
         const stops = await stopsOf(name);
         assert.equal(stops.length - (stopsBefore[n] ?? 0), 1, `${name}: ${JSON.stringify(stops)}`);
       }
       // A killed disk host lost the DEKs in its memory; the other machine continues when the host is back.
-      await until('the machine beside the key runs', async () => {
+      await until('the control machine runs', async () => {
         const machine = await clients.compute.getVirtualMachine({ name: control });
         assert.notEqual(machine.stopReason?.reason, 'KEY_DISABLED');
         return machine.powerState === 'RUNNING';

@@ -82,7 +82,7 @@ const seenAt = (service: 'compute' | 'disk', address: string): Outside => {
 };
 
 const refusedReplica = (service: 'compute' | 'disk', outside = cloud.outside) =>
-  until(`a process of ${service} says that it has another folder`, async () => {
+  until(`a process of ${service} reports that it has another folder`, async () => {
     const { replicas } = await outside.administrator.messaging(service).listReplicas({});
     return replicas.some(({ state }) => state === 'OTHER_HOST_FOLDER');
   });
@@ -148,7 +148,7 @@ test('after an operator gives up a host folder, a new host takes over; the old h
   const first = cloud.cloud.pid('compute');
   const second = await startSecond('compute', { LOST_FOLDER_ID: lost });
   assert.equal(second.process.isStandby, false);
-  await until('the host before has ended', async () => !isAlive(first));
+  await until('the old host has ended', async () => !isAlive(first));
   const outside = seenAt('compute', second.address);
   for (const name of world.machines) {
     const { stopCause } = await untilPower(outside.administrator, name, 'STOPPED');

@@ -49,7 +49,7 @@ for (const service of serviceNames) {
     await livelyOn(history, from, lost);
     assert.deepEqual(notFound(history(), from, lost), [], 'guests find all they wrote');
     // A killed disk service lost the DEKs in its memory; the other machine continues, or its user starts it again.
-    await until('the machine beside the key runs', async () => {
+    await until('the control machine runs', async () => {
       const machine = await clients.compute.getVirtualMachine({ name: control });
       assert.notEqual(machine.stopReason?.reason, 'KEY_DISABLED');
       if (machine.powerState === 'STOPPED') await clients.compute.startVirtualMachine({ name: control });

@@ -68,7 +68,7 @@ const assign = async (world: World, keyUrl: string): Promise<void> => {
   });
 };
 
-test('G5, G6, G7: a restore of all stores gives no revoked key back before it is confirmed, and loses no byte and no later revocation', async () => {
+test('G5, G6, G7: restored stores use no revoked key before key states are confirmed, and lose no byte and no later revocation', async () => {
   const lost = await makeWorld(clients, [['PREMIUM_SSD']]);
   const moved = await makeWorld(clients, [['STANDARD_SSD'], ['PREMIUM_SSD']]);
   const [lostMachine = '', ...movedMachines] = [...lost.machines, ...moved.machines];
@@ -117,7 +117,7 @@ test('G5, G6, G7: a restore of all stores gives no revoked key back before it is
   const { hold } = await clients.keyVault.getHold({});
   assert.equal(hold?.reason, 'STORE_WENT_BACK');
   const { enabled } = await clients.keyVault.getKeyVersion({ name: lost.keyVersion });
-  assert.equal(enabled, true, 'the key that was taken away is back');
+  assert.equal(enabled, true, 'the restored store has the key enabled');
   await clients.keyVault.getKeyVersion({ name: afterBackup.name });
   await Promise.all([lostMachine, ...movedMachines].map((name) => untilPower(clients, name, 'STOPPED', 60_000)));
   await clients.compute.startVirtualMachine({ name: lostMachine });
@@ -129,7 +129,7 @@ test('G5, G6, G7: a restore of all stores gives no revoked key back before it is
 
   await clients.keyVault.disableKeyVersion({ name: lost.keyVersion });
   await clients.keyVault.confirmKeyStates({ holdId: hold?.holdId ?? '' });
-  await until('what was taken away is away', async () => {
+  await until('the set has lost its key again', async () => {
     const { keyAccess } = await clients.sets.getDiskEncryptionSet({ name: lost.set });
     return keyAccess.some(({ reason }) => reason === 'KEY_DISABLED');
   });
@@ -140,7 +140,7 @@ test('G5, G6, G7: a restore of all stores gives no revoked key back before it is
   await assign(moved, next.keyUrl);
   await clients.keyVault.disableKeyVersion({ name: moved.keyVersion });
   const restartedAt = Date.now();
-  await until('what was written before the moment and after it is read again', async () =>
+  await until('guests verify what they wrote before and after the moment', async () =>
     movedMachines.every((name) => {
       const machine = name.split('/').at(-1) ?? '';
       return (read()[machine] ?? []).some(({ op, invokedAt }) => op === 'verify' && invokedAt > restartedAt - 60_000);

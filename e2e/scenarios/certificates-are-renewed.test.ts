@@ -64,7 +64,7 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-test('G2, G6: certificate and authority of every service are replaced without a failed I/O, and a later revocation still works', async () => {
+test('G2, G6: certificates and authorities of services are replaced without a failed I/O, and a later revocation works', async () => {
   const outside = () =>
     openOutside({
       ...cloud,

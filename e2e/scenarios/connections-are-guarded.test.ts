@@ -91,7 +91,7 @@ test("G2, G5: with TLS to NATS and Postgres and production's permissions, a revo
     await startAgain(clients, world.set, world.machines);
     for (const service of serviceNames) {
       const { failingSince } = await clients.messaging(service).getRelay({});
-      assert.equal(failingSince, undefined, `${service} tells its facts`);
+      assert.equal(failingSince, undefined, `${service} publishes its facts`);
       // A missing permission shows nowhere else: services then read facts from their source, seconds later.
       const log = readFileSync(join(folder, `whole-cloud/logs/${service}.log`), 'utf8');
       assert.match(log, /settings/);
@@ -199,7 +199,7 @@ test('G1: refuses a Postgres with an untrusted certificate or another name, and 
   const store = await open(url);
   const next = await makeAuthority(Date.now());
   await postgres.renew(next);
-  assert.equal(await store.head(), 0, 'connections that stand go on');
+  assert.equal(await store.head(), 0, 'open connections continue');
   await assert.rejects(open(url), isUntrusted);
   authorities.renew((await pemOf(next)).certificate);
   const other = await open(url);

@@ -38,7 +38,7 @@ const judged = (sku: KnownDisk['sku'], open: Pick<OpenAccess, 'requestedMs' | 'a
   return log.violation?.guarantee;
 };
 
-test('judge of reads and writes, CMK-102, G1: an ultra disk is pinned from its open, but not if the open was requested after the loss', () => {
+test('judge of reads and writes, CMK-102, G1: an open pins an ultra disk, unless it was requested after the loss', () => {
   assert.equal(judged('ultra', { requestedMs: 9_000, atMs: 9_500 }, 0), undefined);
   assert.equal(judged('ultra', { requestedMs: 9_900, atMs: 10_100 }, 0), undefined);
   assert.equal(judged('ultra', { requestedMs: 10_050, atMs: 10_100 }, 0), 'G1', 'requested after the loss');

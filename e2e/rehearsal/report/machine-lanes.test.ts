@@ -81,7 +81,7 @@ test('marks an interval in which no machine did I/O, unless some machine did', (
   const [one, other] = [worked(0, 3_000), worked(3_400, 5_000)];
   assert.deepEqual(pausesOf([...one, ...other]), [[startMs + 2_900, startMs + 3_400]]);
   assert.deepEqual(pausesOf([...one, ...other, io(3_150)]), []);
-  assert.deepEqual(pausesOf([...one, ...other, { ...io(3_150), ok: false }]).length, 1, 'what was refused is no work');
+  assert.deepEqual(pausesOf([...one, ...other, { ...io(3_150), ok: false }]).length, 1, 'refused I/O is no work');
   const machines = (goodEvidence().machines ?? []).slice(0, 1);
   const isExplained = (journal: readonly Io[]) =>
     /every machine waits at once/.test(

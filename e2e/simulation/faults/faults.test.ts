@@ -68,7 +68,7 @@ describe('a process', () => {
       assert.equal(world.guests.guests.size, 0);
     }));
 
-  test("of the disk service waits for the end of the earlier host's lease if it starts on another machine, and only then", () =>
+  test("of the disk service waits for the earlier host's lease only if it starts on another machine", () =>
     inWorld(async (world) => {
       const { untilState } = await makeMachine(world);
       const { hostLeaseTtlMs } = world.settings;

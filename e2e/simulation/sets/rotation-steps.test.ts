@@ -151,7 +151,7 @@ test('CMK-83, CMK-89, CMK-112: the old version disabled at any step of a rotatio
         [],
         `step ${step}: no other is touched`,
       );
-      if (!isNeeded) assert.deepEqual(stopped, [], 'what the API said was not needed was not');
+      if (!isNeeded) assert.deepEqual(stopped, [], 'the API reported no need of the old version, so nothing may stop');
       if (stopped.length < 3) spared++;
       await world.vault.enableKeyVersion({ name: fleet.old.name });
       await assertMoved(world, fleet, fleet.next.name, 2);

@@ -132,7 +132,7 @@ test('CMK-121, autoRestart: machines whose disks moved to another key restart au
     for (const name of fleet.machines) await world.untilPower(name, 'RUNNING');
     await world.settled();
     assert.deepEqual(await powersOf(world, fleet), ['RUNNING', 'RUNNING']);
-    assert.equal(await world.powerOf(off), 'STOPPED', 'its user had it off before');
+    assert.equal(await world.powerOf(off), 'STOPPED', 'its user had stopped it before');
     assert.deepEqual(await world.withAccess(fleet.loose, (io) => io.read(written.length)), written);
   });
 });
