@@ -51,7 +51,7 @@ test('CMK-03, CMK-04: arm-compute creates, updates and lists a set that has an i
   assert.equal(location, set.location);
 });
 
-test('CMK-80, CMK-35: a PUT with another key version rotates the set, and its disks are listed under it', async () => {
+test('CMK-80, CMK-35: an update with another key version rotates the set and its disk, and no previous key remains', async () => {
   const { compute, group, location } = world;
   const diskEncryptionSetId = world.id('Microsoft.Compute/diskEncryptionSets', 'Des-1');
   const disk = await compute.disks.createOrUpdate(group, 'under-set', {

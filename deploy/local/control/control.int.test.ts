@@ -54,7 +54,7 @@ test('only the user of the launcher can reach its socket', () => {
 });
 
 for (const part of ['identity', 'nats', 'postgres'] as const) {
-  test(`another process can pause, resume, kill and restart ${part}`, { timeout: 60_000 }, async () => {
+  test(`calls on the control socket pause, resume, kill and restart ${part}`, { timeout: 60_000 }, async () => {
     await control.pause(part);
     await untilState(part, 'paused');
     await control.resume(part);

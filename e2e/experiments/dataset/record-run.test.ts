@@ -72,7 +72,7 @@ test('G10: the spans of a simulated run carry every cause, and no false one', as
   assert.equal(traceMeasures(data).orphans, 0);
 });
 
-test('G10: the stored causes are complete and correct, each fault has a root event, and no event data is exported', async () => {
+test('G10: the stored causes are complete and correct, the loss has its root event, and no event data is exported', async () => {
   const { folder } = await record(10, 'truth');
   const data = readRun(folder);
   const scores = baselineNames.map((name) => score(data, predictionOf(name, data)));
