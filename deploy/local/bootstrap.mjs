@@ -98,7 +98,8 @@ function stampOf(file) {
 
 function dependenciesHash() {
   const hash = createHash('sha256').update(packageManager);
-  // Every manifest, or a tree that is set up would not notice a lockfile that no longer fits them, and only strangers would.
+  // Hash every manifest: otherwise an existing installation would not notice a lockfile that no longer matches them;
+  // only new clones would.
   const manifests = ['libs', 'services'].flatMap((folder) =>
     readdirSync(join(repository, folder)).map((name) => join(folder, name, 'package.json')),
   );
