@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { expectedVersion, pageOf, pageToken } from './paging.ts';
 import { checkId, names, subscriptionOf } from './resource-name.ts';
 
 test('resource names are parsed and formatted', () => {
@@ -44,18 +43,4 @@ test('the error about a malformed id names the id and its rule', () => {
     [names.disk, 'subscriptions/s/resourceGroups/g/snapshots/s1', /snapshots\/s1"$/],
   ] as const;
   for (const [kind, name, message] of refused) assert.throws(() => kind.parse(name, 'name'), { message });
-});
-
-test('pages: default, bounds, tokens', () => {
-  assert.deepEqual(pageOf({ pageSize: 0, pageToken: '' }), { limit: 50 });
-  assert.deepEqual(pageOf({ pageSize: 9_999, pageToken: pageToken('a/b') }), { limit: 1_000, after: 'a/b' });
-  assert.throws(() => pageOf({ pageSize: -1, pageToken: '' }), { reason: 'PAGE_SIZE_INVALID' });
-  assert.throws(() => pageOf({ pageSize: 1, pageToken: '***' }), { reason: 'PAGE_TOKEN_INVALID' });
-  assert.equal(pageToken(undefined), '');
-});
-
-test('etags are stream versions', () => {
-  assert.deepEqual(expectedVersion(''), {});
-  assert.deepEqual(expectedVersion('7'), { expected: 7 });
-  assert.throws(() => expectedVersion('abc'), { reason: 'ETAG_INVALID' });
 });
