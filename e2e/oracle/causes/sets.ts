@@ -86,12 +86,16 @@ const ofKey = (line: Timeline, keyVersion: string): readonly Seen[] => {
   return [...line.ofStream(`key-${key}`), ...line.ofStream(`vault-${key.split('/')[1]}`)];
 };
 
+/** Whether one commit stored an event of that type before this one. */
 const together = (line: Timeline, event: Seen, type: string): boolean =>
   line
     .ofStream(event.stream)
     .some(
       (one) =>
-        one.type === type && one.time === event.time && one.version < event.version && event.version - one.version < 4,
+        one.type === type &&
+        one.version < event.version &&
+        one.time === event.time &&
+        one.cause.correlationId === event.cause.correlationId,
     );
 
 /** A fact of the vault or of identity, a response to a call, or a part of a change of key or identity. */
