@@ -82,7 +82,7 @@ test('CMK-102: a machine whose next start will fail shows why and what helps', (
     /^the next start will fail: KEY_DISABLED of kv1\/k1\/versions\/0\nhelp: Enable the key: /,
   );
   const purged = { ...vm, nextStartLosses: [{ ...loss, reason: 'KEY_PURGED' }] };
-  assert.match(machineNote(purged, {}, short) ?? '', /help: .*running machine.* copy/);
+  assert.match(machineNote(purged, {}, short) ?? '', /help: .*still runs.* copy/);
   assert.equal(machineNote({ ...vm, nextStartLosses: [] }, {}, short), undefined);
 });
 
