@@ -115,7 +115,7 @@ const forward = (link: Link, from: Socket, to: Socket): void => {
     dueMs = Math.max(dueMs, performance.now() + link.delayMs);
     waiting.push(work);
     // Timers of different lengths may fire in another order: each forwards the piece that has waited longest.
-    setTimeout(() => waiting.shift()?.(), dueMs - performance.now());
+    setTimeout(() => waiting.shift()?.(), Math.ceil(dueMs - performance.now())).unref();
   };
   from.on('data', (bytes) => {
     later(() => {
