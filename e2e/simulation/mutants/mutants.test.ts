@@ -20,11 +20,21 @@ for (const { name, file, find, replace } of mutants) {
   });
 }
 
-test('G1: the simulation finds the planted bug that skips the check of the lease', () => {
+/** Plays a planted bug from seed 1 on. @throws when the bug ends the process, for example because its code no longer fits */
+const play = (number: number, limitHistories: number): Hunt => {
   const script = join(root, 'e2e/simulation/mutants/play-mutant.ts');
-  const lines = execFileSync(process.execPath, [script, '0', '1', 'Infinity', '60'], { encoding: 'utf8' })
-    .trim()
-    .split('\n');
-  const hunt: Hunt = JSON.parse(lines.at(-1) ?? '');
+  const options = [script, String(number), '1', 'Infinity', String(limitHistories)];
+  const lines = execFileSync(process.execPath, options, { encoding: 'utf8' }).trim().split('\n');
+  return JSON.parse(lines.at(-1) ?? '');
+};
+
+for (const [number, { name }] of mutants.entries()) {
+  test(`a history runs with a planted bug: ${name}`, () => {
+    assert.equal(play(number, 1).histories, 1);
+  });
+}
+
+test('G1: the simulation finds the planted bug that skips the check of the lease', () => {
+  const hunt = play(0, 60);
   assert.ok(hunt.isFound, `not found in ${hunt.histories} histories`);
 });
