@@ -1,7 +1,7 @@
 import { DiskDataServiceDefinition, DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { idIn } from './names.ts';
 import type { Place } from './place.ts';
-import { rowsOf } from './row.ts';
+import { type CasesOf, rowsOf } from './row.ts';
 import { need, type OwnRule, on, role, roleOr, workload } from './rule.ts';
 
 /** An etag that no stream reaches: a permitted caller gets ETAG_MISMATCH, and nothing changes for the other cells. */
@@ -25,11 +25,11 @@ const keyOfSet = ({ set, identity, policyVault }: Place) => ({
   principal: identity,
 });
 
-/** Who may call the control side of disk. */
-export const diskTable = rowsOf(
-  'disk',
-  DiskServiceDefinition,
-)({
+/** The cases of some RPCs of the control side. */
+type Cases = Partial<CasesOf<typeof DiskServiceDefinition>>;
+
+/** RPCs of disks. */
+const disks = {
   createDisk: [
     { rule: roleOr(['compute'], 'disk-encryption-set', writesDisk), request: newDisk },
     {
@@ -95,6 +95,10 @@ export const diskTable = rowsOf(
     rule: role(need('compute/disks/write', on.missingDisk, operator)),
     request: ({ missingDisk }) => ({ name: missingDisk, sizeGib: 2 }),
   },
+} satisfies Cases;
+
+/** RPCs of snapshots. */
+const snapshots = {
   createSnapshot: [
     {
       rule: role(writesSnapshot, copiesDisk),
@@ -133,6 +137,10 @@ export const diskTable = rowsOf(
     rule: role(need('compute/snapshots/delete', on.snapshot, operator)),
     request: ({ missingSnapshot }) => ({ name: missingSnapshot }),
   },
+} satisfies Cases;
+
+/** RPCs that attach and open disks, and give direct access. */
+const access = {
   attachDisk: {
     rule: workload('compute'),
     request: ({ missingDisk, missingMachine }) => ({ name: missingDisk, virtualMachine: missingMachine, requestId }),
@@ -161,6 +169,10 @@ export const diskTable = rowsOf(
     rule: role(need('compute/disks/beginAccess', on.missingDisk, operator)),
     request: ({ missingDisk }) => ({ name: missingDisk }),
   },
+} satisfies Cases;
+
+/** RPCs about the keys of disks: rotations and leases. */
+const keys = {
   checkKeyAccess: { rule: ofSet, request: keyOfSet },
   beginGeneration: { rule: ofSet, request: (place) => ({ ...keyOfSet(place), generation: 1 }) },
   listEncryptedResources: { rule: ofSet, request: ({ set }) => ({ diskEncryptionSet: set }) },
@@ -176,7 +188,10 @@ export const diskTable = rowsOf(
     { rule: role(need('compute/diskEncryptionSets/read', on.platform)), request: () => ({}) },
     { when: 'of a set', rule: role(readsSet), request: ({ set }) => ({ diskEncryptionSet: set }) },
   ],
-});
+} satisfies Cases;
+
+/** Who may call the control side of disk. */
+export const diskTable = rowsOf('disk', DiskServiceDefinition)({ ...disks, ...snapshots, ...access, ...keys });
 
 const notOfThisDisk = { code: 'UNAUTHENTICATED', reason: 'DISK_ACCESS_TOKEN_INVALID' } as const;
 

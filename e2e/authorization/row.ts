@@ -32,7 +32,7 @@ type RequestOf<Method> = Method extends {
   : never;
 
 /** One or more cases for each method. A missing method does not compile. */
-type CasesOf<D extends Definition> = {
+export type CasesOf<D extends Definition> = {
   readonly [Method in keyof D['methods']]:
     | Case<RequestOf<D['methods'][Method]>>
     | readonly Case<RequestOf<D['methods'][Method]>>[];
