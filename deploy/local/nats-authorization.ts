@@ -19,7 +19,7 @@ export const natsUsers: readonly NatsUser[] = ['operator', ...serviceNames];
 export interface NatsAuthorization {
   /** `PARTITION_COUNT` of every service. */
   readonly partitionCount: number;
-  /** `NATS_NAMESPACE` of every service; by default there is none. */
+  /** `NATS_NAMESPACE` of every service; default: none. */
   readonly namespace?: string | undefined;
   /** Public key of a user, or a variable that holds it. */
   readonly keyOf: (user: NatsUser) => string;

@@ -6,7 +6,7 @@ export type Signal = (typeof signals)[number];
 
 type Env = Readonly<Record<string, string | undefined>>;
 
-/** The address to which the caller's OpenTelemetry variables send a signal; undefined if there is none. */
+/** The address to which the caller's OpenTelemetry variables send a signal, or undefined. */
 export const targetOf = (signal: Signal, env: Env): string | undefined => {
   const general = env.OTEL_EXPORTER_OTLP_ENDPOINT?.replace(/\/$/, '') || undefined;
   const own = env[`OTEL_EXPORTER_OTLP_${signal.toUpperCase()}_ENDPOINT`] || undefined;

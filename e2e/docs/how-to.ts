@@ -14,7 +14,7 @@ export interface PageCommand {
 const literal =
   /\b[A-Z][A-Z_]{3,}\b|\bsystem:[a-z]+\b|\b[a-z0-9]+\/keys\/[a-z0-9]+\b|nothing depends on it|would restart when the key is back/g;
 
-/** The variables that a page tells its reader to export, by name. */
+/** The variables that a reader of the page exports, by name. */
 const exportsOf = (page: string): ReadonlyMap<string, string> =>
   new Map([...textOf(page).matchAll(/^export ([A-Z]+)=(\S+)/gm)].map(([, name = '', value = '']) => [name, value]));
 

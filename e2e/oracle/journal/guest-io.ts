@@ -98,7 +98,7 @@ const judgeLoss = (history: History, loss: KeyLossWindow, pauses: readonly Pause
   return { violations, lastGoodMs };
 };
 
-/** The violation of a read or write that succeeded on a lost disk; undefined if there is none. */
+/** The violation of a read or write that succeeded on a lost disk, or undefined. */
 const judgeSuccess = (
   io: Recorded,
   { t0, boundMs }: KeyLossWindow,
@@ -114,7 +114,7 @@ const judgeSuccess = (
   return io.invokedAt >= pause.from ? 'invoked in a pause that outlasted the bound' : 'in hand';
 };
 
-/** The violation of an operation that failed; undefined if there is none. */
+/** The violation of an operation that failed, or undefined. */
 const judgeFailure = (io: Recorded, losses: readonly KeyLossWindow[]): IoViolation | undefined => {
   if (io.reason === 'CONTENT_MISMATCH') return { kind: 'wrong content', about: textOf(io) };
   if (lossReasonOf(io.reason) === undefined) return undefined;

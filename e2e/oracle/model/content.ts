@@ -125,7 +125,7 @@ export class DiskContent {
       });
   }
 
-  /** Call the result with what was read. It returns the problem as a text; undefined if there is none. */
+  /** Call the result with what was read. It returns the problem as a text, or undefined. */
   beginRead(range: CellRange): (bytes: Uint8Array | undefined) => string | undefined {
     const crashes = this.#crashes;
     each(range, (at) => this.#reading.add(at));

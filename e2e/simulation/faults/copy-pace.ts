@@ -10,7 +10,7 @@ import { beginningOf, isEndOfCopy } from '../../oracle/model/copies.ts';
 export interface CopyPace {
   /** Call it with each event that the disk service stores. */
   apply(event: RecordedEvent): void;
-  /** The delay of a step on the volume; undefined if there is none. */
+  /** The delay of a step on the volume, or undefined. */
   step(volumeId: string): Promise<void> | undefined;
   /** Makes some of the copies slow that start from now on. */
   dawdle(): void;

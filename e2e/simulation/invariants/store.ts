@@ -49,7 +49,7 @@ class RowCheck<State, Event extends { readonly type: string }> {
     this.#read = eventReader<Event>(definition);
   }
 
-  /** @returns the problem as a text; undefined if there is none */
+  /** @returns the problem as a text, or undefined */
   async check(world: SimulatedCloud): Promise<string | undefined> {
     const { storeOf, begunWith } = world;
     const store = storeOf(this.service);

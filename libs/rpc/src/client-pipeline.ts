@@ -303,7 +303,7 @@ function received(
   const isLate =
     thrown instanceof ClientError ? thrown.code === Status.DEADLINE_EXCEEDED : timer.ended() === 'deadline';
   if (isLate && before !== undefined) {
-    // The error of the try before tells more than the passed deadline.
+    // The error of the earlier try says more than the passed deadline.
     const message = `no answer before the deadline; the try before it: ${wordsOf(before)}`;
     return fromWire(Status.DEADLINE_EXCEEDED, message, undefined, { ...call, cause: before });
   }

@@ -74,7 +74,7 @@ const templates: Readonly<Record<string, string>> = {
   HOLD_NOT_FOUND: 'Show the current hold: interlock hold show',
 };
 
-/** Values of placeholders: the first metadata value of that form; `unknown` if there is none. */
+/** Values of placeholders: the first metadata value of that form, otherwise `unknown`. */
 const placeholders: Readonly<Record<string, { readonly form: RegExp; readonly unknown: string }>> = {
   version: { form: /^vaults\/[^/]+\/keys\/.+/, unknown: '<vault>/<key>/<version>' },
   key: { form: /^vaults\/[^/]+\/keys\/[^/]+/, unknown: '<vault>/<key>' },

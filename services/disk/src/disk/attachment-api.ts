@@ -52,7 +52,7 @@ interface AttachmentParts extends Control {
   readonly random: Random;
   /** `host:port` of the DiskDataService that has the disks. */
   readonly dataAddress: string;
-  /** Address at which the disks are network block devices; empty if there is none. */
+  /** Address at which the disks are network block devices, or empty. */
   readonly nbdAddress: string;
 }
 
