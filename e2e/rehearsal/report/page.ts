@@ -38,7 +38,7 @@ ${primer()}
   <p>Each row is a machine that keeps writing to its disks and reading back. Where the key is lost, the green ends; where it
   is back, the machine stays off until its user starts it (some are left off on purpose), and then first checks everything it ever
   wrote. Ultra disks keep what they have open, and machines that do not use the key notice nothing. To the right, closer
-  together: the time in which every other way to lose a key is tried on more machines, which these share their processors with.</p>
+  together: every other way to lose a key is tried on more machines, on the same processors.</p>
   ${machineLanes({ machines, journals, steps, evidence })}
 </section>
 <section>

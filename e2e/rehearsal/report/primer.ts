@@ -15,7 +15,7 @@ export const primer = (): Html => html`<section>
     ${arrow('read and', 'written by')}
     ${box('Machine', 'sees plain data', '--compute')}
   </div>
-  <p style="margin-top: 12px"><b style="color: var(--ink)">Rotation</b> locks the same data keys with a newer key while machines go on; the disks are
+  <p style="margin-top: 12px"><b style="color: var(--ink)">Rotation</b> locks the same data keys with a newer key while machines run; the disks are
   not rewritten. <b style="color: var(--ink)">Coming back</b> works by enabling the key, by granting access, or, even from a deleted key, by assigning
   another one with the authorization of a principal who could have recovered it.</p>
 </section>`;

@@ -36,11 +36,6 @@ export const openRecords = ({
     const { state } = await (isSnapshotName(name) ? snapshots : disks).load(name);
     return state.status === 'active' ? { ...state, name } : undefined;
   },
-  async isMaking(name, volumeId) {
-    const { state } = await (isSnapshotName(name) ? snapshots : disks).load(name);
-    if (state.status === 'creating') return state.volumeId === volumeId;
-    return state.status === 'active' && 'changing' in state && state.changing?.volumeId === volumeId;
-  },
   async *withAccess() {
     let after: string | undefined;
     do {

@@ -38,8 +38,6 @@ export interface DiskRecords {
   disk(name: string): Promise<DiskRecord>;
   /** A disk or snapshot by full name; undefined unless it is active. */
   holder(name: string): Promise<DekHolder | undefined>;
-  /** Whether the creation of that disk or snapshot, or a change of its encryption, is making that volume now. */
-  isMaking(name: string, volumeId: string): Promise<boolean>;
   /** The names of all disks with a granted access. */
   withAccess(): AsyncIterable<string>;
   /** The header of a volume as the last event describes it; undefined if no event names the volume. Its `hostEpoch` is 0. */

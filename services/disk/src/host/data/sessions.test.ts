@@ -215,7 +215,6 @@ const openedDisk = async () => {
       return record;
     },
     holder: async () => record.holder,
-    isMaking: async () => false,
     async *withAccess() {},
     header: async () => undefined,
     endAccess: async () => undefined,

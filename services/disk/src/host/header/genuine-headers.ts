@@ -34,7 +34,7 @@ const readsMax = 3;
 export type HeaderUse = 'read' | 'make durable' | 'erase previous';
 
 interface HeadersParts {
-  readonly records: Pick<DiskRecords, 'holder' | 'header' | 'isMaking'>;
+  readonly records: Pick<DiskRecords, 'holder' | 'header'>;
   readonly volumes: Volumes;
   readonly log: Pick<Logger, 'warn' | 'error'>;
   readonly meter: Meter;
@@ -104,7 +104,7 @@ export class Headers {
   }
 
   /**
-   * What the store knows by now; of a volume that is being made, what its maker knows.
+   * What the store knows by now.
    * @throws Rejection ABORTED HEADER_STALE: the caller read the resource before it was deleted, or got another volume
    */
   async #latest(holder: DekHolder): Promise<DekHolder> {
@@ -112,7 +112,6 @@ export class Headers {
     const { volumeId } = holder.volume;
     const now = await records.holder(holder.name);
     if (now?.volume.volumeId === volumeId) return now;
-    if (await records.isMaking(holder.name, volumeId)) return holder;
     throw new Rejection('ABORTED', 'HEADER_STALE', `${holder.name} was deleted or has another volume: read it again`, {
       resource: holder.name,
       volume: volumeId,

@@ -60,7 +60,6 @@ test('G8: a copy whose set changes its key twice leaves no data key in memory (C
   });
   const records = {
     holder: async () => undefined,
-    isMaking: async () => true,
     header: () => assert.fail('no header differs from what its maker knows'),
   };
   const headers = new Headers({
