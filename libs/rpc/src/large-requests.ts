@@ -4,7 +4,9 @@ const LARGE_OF_CONNECTION_MAX = 4;
 
 /** Places for large requests while they arrive. A request without a place is not read, so HTTP/2 makes its sender wait. */
 export interface LargeRequests {
-  /** Resolves when this request has a place. @param connection the connection whose limit it counts against */
+  /** Takes a place if one is free. @param connection the connection whose limit it counts against @returns whether it has one */
+  takeFree(request: object, connection: object | undefined): boolean;
+  /** As `takeFree`, but resolves when this request has a place. */
   take(request: object, connection: object | undefined): Promise<void>;
   /** Frees the place, or ends the wait for one, which then resolves. */
   giveUp(request: object): void;
@@ -26,15 +28,21 @@ export const largeRequests = (): LargeRequests => {
   const hasPlace = (connection: object | undefined): boolean =>
     taken.size < LARGE_MAX && ofConnection(connection) < LARGE_OF_CONNECTION_MAX;
 
+  // No waiting request could use a free place: each was let in as soon as it could be.
+  const takeFree: LargeRequests['takeFree'] = (request, connection) => {
+    if (!hasPlace(connection)) return false;
+    taken.set(request, connection);
+    return true;
+  };
   const letIn = (): void => {
     for (const next of waiting) {
-      if (!hasPlace(next.connection)) continue;
+      if (!takeFree(next.request, next.connection)) continue;
       waiting = waiting.filter((other) => other !== next);
-      taken.set(next.request, next.connection);
       next.go();
     }
   };
   return {
+    takeFree,
     take: (request, connection) => {
       const { promise, resolve } = Promise.withResolvers<void>();
       waiting = [...waiting, { request, connection, go: resolve }];

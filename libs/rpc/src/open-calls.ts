@@ -1,42 +1,66 @@
-import type { ServerHttp2Stream } from 'node:http2';
-import type { ServerInterceptingCall, ServerInterceptor } from '@grpc/grpc-js';
 import type { Alarm, Clock } from '@interlock/runtime';
 
 /** A stopping server is idle once no call was open for this time: calls that were sent before its GOAWAY still arrive. */
 const IDLE_MS = 200;
 
-/** The calls of a server whose streams are open. */
-export interface OpenCalls {
-  readonly interceptor: ServerInterceptor;
-  /** Resolves once no call was open for `IDLE_MS`. Called once. */
-  idle(): Promise<void>;
-}
+/** The calls of a server whose streams are open. grpc-js knows only connections, and one of those stays open while its client is silent. */
+export class OpenCalls<Call> {
+  readonly #clock: Pick<Clock, 'monotonicMs' | 'alarm'>;
+  readonly #periodMs: number;
+  readonly #look: (call: Call, nowMs: number) => void;
+  readonly #calls = new Set<Call>();
+  readonly #idle = Promise.withResolvers<void>();
+  #isIdleAwaited = false;
+  #idleAlarm: Alarm | undefined;
+  #nextLook: Alarm | undefined;
 
-/** Counts the calls of a server: grpc-js knows only connections, and one of those stays open while its client is silent. */
-export const openCalls = (clock: Clock): OpenCalls => {
-  const idle = Promise.withResolvers<void>();
-  let open = 0;
-  let isAwaited = false;
-  let alarm: Alarm | undefined;
-  const look = (): void => {
-    alarm?.cancel();
-    alarm = isAwaited && open === 0 ? clock.alarm(IDLE_MS, idle.resolve) : undefined;
-  };
-  const count = (change: 1 | -1): void => {
-    open += change;
-    look();
-  };
-  return {
-    interceptor: (_method, call): ServerInterceptingCall => {
-      count(1);
-      // grpc-js gives every call its stream, but its types do not declare it.
-      (call as unknown as { readonly stream: ServerHttp2Stream }).stream.once('close', () => count(-1));
-      return call as ServerInterceptingCall;
-    },
-    idle: () => {
-      isAwaited = true;
-      look();
-      return idle.promise;
-    },
-  };
-};
+  /** @param look called with each open call every `periodMs`, from the first call on until `stop` */
+  constructor(
+    clock: Pick<Clock, 'monotonicMs' | 'alarm'>,
+    periodMs: number,
+    look: (call: Call, nowMs: number) => void,
+  ) {
+    this.#clock = clock;
+    this.#periodMs = periodMs;
+    this.#look = look;
+  }
+
+  add(call: Call): void {
+    this.#calls.add(call);
+    this.#nextLook ??= this.#lookLater();
+    if (this.#isIdleAwaited) this.#watchIdle();
+  }
+
+  /** @returns whether it was open */
+  delete(call: Call): boolean {
+    const was = this.#calls.delete(call);
+    if (this.#isIdleAwaited) this.#watchIdle();
+    return was;
+  }
+
+  /** Resolves once no call was open for `IDLE_MS`. Called once. */
+  idle(): Promise<void> {
+    this.#isIdleAwaited = true;
+    this.#watchIdle();
+    return this.#idle.promise;
+  }
+
+  /** Ends its timers. */
+  stop(): void {
+    this.#nextLook?.cancel();
+    this.#idleAlarm?.cancel();
+  }
+
+  #watchIdle(): void {
+    this.#idleAlarm?.cancel();
+    this.#idleAlarm = this.#calls.size === 0 ? this.#clock.alarm(IDLE_MS, this.#idle.resolve) : undefined;
+  }
+
+  #lookLater(): Alarm {
+    return this.#clock.alarm(this.#periodMs, () => {
+      const nowMs = this.#clock.monotonicMs();
+      for (const call of this.#calls) this.#look(call, nowMs);
+      this.#nextLook = this.#lookLater();
+    });
+  }
+}

@@ -1,13 +1,14 @@
 import type { ServerHttp2Stream } from 'node:http2';
 import { Metadata, type ServerInterceptingCall, type ServerInterceptor } from '@grpc/grpc-js';
 import { Rejection } from '@interlock/event-store';
-import type { Alarm, Clock } from '@interlock/runtime';
+import type { Clock } from '@interlock/runtime';
 import { TIMEOUT } from './admission.ts';
 import type { Rule } from './authorization.ts';
 import { CallMetadata } from './call.ts';
 import { tooMany } from './calls-by-caller.ts';
 import { DETAILS_TRAILER, toWire } from './errors.ts';
 import { type LargeRequests, largeRequests } from './large-requests.ts';
+import { OpenCalls } from './open-calls.ts';
 import type { Authenticate } from './tokens.ts';
 
 /** Bounds on what callers can make a server hold in memory before and after their calls are handled. */
@@ -47,53 +48,31 @@ interface Server {
   readonly large: LargeRequests;
   /** Running calls of gRPC's own services. */
   infrastructureCalls: number;
-  /** Starts to check a call every second, until it is over. */
-  begun(call: ReceivedCall): void;
-  /** @returns whether it was running */
-  over(call: ReceivedCall): boolean;
+  readonly calls: OpenCalls<ReceivedCall>;
 }
 
 /**
  * Limits how requests arrive and responses leave, below the layer that knows messages.
- * @returns the interceptor of one server
+ * @returns the interceptor of one server, and its open calls
  */
 export const receiving = (
   parts: Pick<Server, 'rules' | 'authenticate'> & { readonly clock: Clock; readonly limits: ReceivingLimits },
-): ServerInterceptor => {
+): { readonly interceptor: ServerInterceptor; readonly calls: Pick<OpenCalls<never>, 'idle' | 'stop'> } => {
   const { rules, authenticate, clock, limits } = parts;
   const { receiveMs = RECEIVE_MS, takeMs = TAKE_MS } = limits;
-  const active = new Set<ReceivedCall>();
-  let next: Alarm | undefined;
-  const sweep = (): void => {
-    next = undefined;
-    const nowMs = clock.monotonicMs();
-    for (const call of active) call.endIfLate(nowMs, takeMs);
-    if (active.size > 0) lookLater();
-  };
-  const lookLater = (): void => {
-    next ??= clock.alarm(Math.min(SWEEP_MS, receiveMs, takeMs), sweep);
-  };
+  const calls = new OpenCalls<ReceivedCall>(clock, Math.min(SWEEP_MS, receiveMs, takeMs), (call, nowMs) =>
+    call.endIfLate(nowMs, takeMs),
+  );
   const server: Server = {
-    rules,
-    authenticate,
-    clock,
-    receiveMs,
+    ...{ rules, authenticate, clock, receiveMs, calls },
     large: largeRequests(),
     infrastructureCalls: 0,
-    begun(call) {
-      active.add(call);
-      lookLater();
-    },
-    over(call) {
-      const was = active.delete(call);
-      if (active.size === 0) {
-        next?.cancel();
-        next = undefined;
-      }
-      return was;
-    },
   };
-  return (method, call) => new ReceivedCall(server, method, call as BaseCall) as unknown as ServerInterceptingCall;
+  return {
+    calls,
+    interceptor: (method, call) =>
+      new ReceivedCall(server, method, call as BaseCall) as unknown as ServerInterceptingCall,
+  };
 };
 
 type Interceptor = Parameters<ServerInterceptor>;
@@ -133,7 +112,7 @@ class ReceivedCall implements Intercepted {
   start(listener: Listener): void {
     const { stream } = this.#base;
     this.#listener = listener;
-    this.#server.begun(this);
+    this.#server.calls.add(this);
     if (this.#isInfrastructure) this.#server.infrastructureCalls += 1;
     stream.once('close', () => this.#over());
     if (!this.#method.requestStream) this.#receivingSinceMs = this.#startedMs;
@@ -227,6 +206,14 @@ class ReceivedCall implements Intercepted {
     }
   }
 
+  get #isPublic(): boolean {
+    const rule = this.#server.rules.get(this.#method.path);
+    return rule === undefined || 'public' in rule;
+  }
+  /** Its handler authenticates: data carries the token of a disk. */
+  get #isPublicStream(): boolean {
+    return this.#method.requestStream && this.#isPublic;
+  }
   get #isInfrastructure(): boolean {
     return this.#method.path.startsWith('/grpc.');
   }
@@ -246,21 +233,21 @@ class ReceivedCall implements Intercepted {
     if (this.#method.requestStream) this.#receivingSinceMs ??= this.#server.clock.monotonicMs();
     this.#bytes += length;
     if (this.#bytes <= SMALL_REQUEST_BYTES_MAX || this.#place !== 'none') return;
-    this.#place = 'wanted';
     const { stream } = this.#base;
+    // Without a pause, which costs much of the speed of the data path.
+    if (this.#isPublicStream && this.#server.large.takeFree(this, stream.session)) {
+      this.#place = 'taken';
+      return;
+    }
+    this.#place = 'wanted';
     stream.pause();
     void this.#takePlace().catch((error: unknown) => this.#refuse(error));
   }
 
   /** Lets a large request continue once its caller is authenticated and a place is free. @throws Rejection if it must not */
   async #takePlace(): Promise<void> {
-    const { path, requestStream } = this.#method;
-    const rule = this.#server.rules.get(path);
-    const isPublic = rule === undefined || 'public' in rule;
-    // The handler of a public request stream authenticates: data carries the token of a disk.
-    if (isPublic && !requestStream) throw requestTooLarge(SMALL_REQUEST_BYTES_MAX);
-    if (!isPublic) {
-      if (this.#token === undefined) throw requestTooLarge(SMALL_REQUEST_BYTES_MAX);
+    if (!this.#isPublicStream) {
+      if (this.#isPublic || this.#token === undefined) throw requestTooLarge(SMALL_REQUEST_BYTES_MAX);
       await this.#server.authenticate(this.#token);
     }
     const { stream } = this.#base;
@@ -288,7 +275,7 @@ class ReceivedCall implements Intercepted {
 
   #over(): void {
     this.#giveUpPlace();
-    if (this.#server.over(this) && this.#isInfrastructure) this.#server.infrastructureCalls -= 1;
+    if (this.#server.calls.delete(this) && this.#isInfrastructure) this.#server.infrastructureCalls -= 1;
   }
 }
 

@@ -52,10 +52,19 @@ export const serverAttributes = (address: string): Attributes => {
   return known;
 };
 
+const ofClients = new Map<string, Attributes>();
+/** More connections than most servers have at a time. */
+const CLIENTS_MAX = 1_000;
+
 /** Attributes of a client by the other end of its connection, `host:port`. */
 export const clientAttributes = (peer: string): Attributes => {
-  const { host, port } = placeIn(peer);
-  const attributes: Attributes = { [RpcAttribute.clientAddress]: host };
-  if (port !== undefined) attributes[RpcAttribute.clientPort] = port;
-  return attributes;
+  let known = ofClients.get(peer);
+  if (known === undefined) {
+    const { host, port } = placeIn(peer);
+    known = { [RpcAttribute.clientAddress]: host };
+    if (port !== undefined) known[RpcAttribute.clientPort] = port;
+    if (ofClients.size === CLIENTS_MAX) ofClients.clear();
+    ofClients.set(peer, known);
+  }
+  return known;
 };

@@ -5,7 +5,6 @@ import { ServerReflection, ServerReflectionService } from 'nice-grpc-server-refl
 import { type ServerTls, serverCredentials } from './credentials.ts';
 import { health } from './health.ts';
 import { CONTROL_MESSAGE_BYTES_MAX } from './message-size.ts';
-import { openCalls } from './open-calls.ts';
 import { type ReceivingLimits, receiving, STREAMS_PER_CONNECTION_MAX } from './receiving.ts';
 import { giveSentMemoryBack } from './sent-memory.ts';
 import { type PipelineOptions, serverPipeline } from './server-pipeline.ts';
@@ -50,13 +49,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   giveSentMemoryBack();
   const stopping = new AbortController();
   const rules = rulesOf(services);
-  const calls = openCalls(clock);
+  const { authenticate, limits = {} } = options;
+  const { interceptor, calls } = receiving({ rules, authenticate, clock, limits });
   const serverOptions: ServerChannelOptions = {
-    interceptors: [
-      calls.interceptor,
-      receiving({ rules, authenticate: options.authenticate, clock, limits: options.limits ?? {} }),
-    ],
-    'grpc.max_concurrent_streams': options.limits?.streamsPerConnectionMax ?? STREAMS_PER_CONNECTION_MAX,
+    interceptors: [interceptor],
+    'grpc.max_concurrent_streams': limits.streamsPerConnectionMax ?? STREAMS_PER_CONNECTION_MAX,
     'grpc.max_receive_message_length': messageBytesMax,
     'grpc.max_send_message_length': messageBytesMax,
     ...options.channelOptions,
@@ -82,14 +79,15 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         await clock.sleep(durationMs, done.signal);
         if (!done.signal.aborted) act();
       };
-      const limits = [after(streamGraceMs, () => stopping.abort()), after(graceMs, () => server.forceShutdown())];
+      const graces = [after(streamGraceMs, () => stopping.abort()), after(graceMs, () => server.forceShutdown())];
       try {
         // A client that lost its network never ends its side of a connection. grpc-js waits for that even after it has closed its own side.
         await Promise.race([server.shutdown(), calls.idle()]);
       } finally {
         server.forceShutdown();
+        calls.stop();
         done.abort();
-        await Promise.all(limits);
+        await Promise.all(graces);
       }
     },
   };
