@@ -4,6 +4,7 @@ import type { Handlers, ToFact } from '@interlock/messaging';
 import type {
   Authorizer,
   BoundService,
+  CachingAuthorizer,
   Certificates,
   Definition,
   KeySource,
@@ -45,6 +46,8 @@ export interface Seams<Settings> {
   readonly settings: Settings;
   /** Checks a permission at identity; results are cached for at most `AUTHZ_TTL_MS`. */
   readonly authorize: Authorizer;
+  /** The same without a wait, from the cache only. */
+  readonly cachedGrant: CachingAuthorizer['cachedGrant'];
   /** Drops the cached results, after a change at identity. */
   readonly forgetPermissions: () => void;
   /** A client of another service. Clients of one service share a connection unless they need different channels. */

@@ -107,6 +107,7 @@ export const wire = async <Settings>(
     meter,
     settings,
     authorize: permissions.authorize,
+    cachedGrant: permissions.cachedGrant,
     forgetPermissions: permissions.invalidate,
     client: peers.client,
     partitions,

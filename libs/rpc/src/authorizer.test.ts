@@ -53,6 +53,24 @@ test('G1: the time to live keeps running while the machine is suspended', async 
   assert.equal(asked.length, 3);
 });
 
+test('a cached grant is known without a wait until it expires or is dropped; a refusal never is', async () => {
+  let decision: Decision = { ...yes, grantedAt: '/' };
+  const { authorize, cachedGrant, invalidate, clock, asked } = authorizer(() => decision);
+  assert.equal(cachedGrant(ann, 'read', 'subscriptions/s'), undefined);
+  await authorize(ann, 'read', 'subscriptions/s');
+  assert.equal(cachedGrant(ann, 'read', 'subscriptions/s'), decision);
+  assert.equal(cachedGrant(ann, 'write', 'subscriptions/s'), undefined, 'another action');
+  clock.advance(TTL_MS);
+  assert.equal(cachedGrant(ann, 'read', 'subscriptions/s'), undefined, 'expired');
+  await authorize(ann, 'read', 'subscriptions/s');
+  invalidate();
+  assert.equal(cachedGrant(ann, 'read', 'subscriptions/s'), undefined, 'dropped');
+  decision = no;
+  await authorize(ann, 'read', 'subscriptions/s');
+  assert.equal(cachedGrant(ann, 'read', 'subscriptions/s'), undefined, 'refused');
+  assert.equal(asked.length, 3, 'it asks nothing itself');
+});
+
 test('the time to live starts when the check is sent, not when it returns', async () => {
   const answer = Promise.withResolvers<Decision>();
   const { authorize, clock, asked } = authorizer(() => answer.promise);

@@ -31,6 +31,8 @@ export type Authorizer = (principal: Principal, action: string, scope: string, a
 /** An authorizer with a cache. */
 export interface CachingAuthorizer {
   readonly authorize: Authorizer;
+  /** A cached decision that grants the action, at once; undefined if there is none: then `authorize` decides. */
+  readonly cachedGrant: (principal: Principal, action: string, scope: string) => Decision | undefined;
   /** Drops every cached decision and every pending one: the next check of each is requested again. */
   invalidate(): void;
 }
@@ -62,6 +64,49 @@ const limit = (remembered: Map<string, unknown>, entriesMax: number): void => {
   if (oldest !== undefined) remembered.delete(oldest);
 };
 
+/** A decision older than the position the caller has consumed is not used, whatever its age. */
+const knows = ({ position = 0 }: Decision, atLeast: number): boolean => atLeast === 0 || position >= atLeast;
+
+/** The grants of principals, each with everything that its role allows. */
+class Grants {
+  readonly #ofPrincipals = new Map<string, readonly Grant[]>();
+  readonly #entriesMax: number;
+  readonly #isYoung: (calledAt: ClockReading, now: ClockReading) => boolean;
+
+  constructor(entriesMax: number, isYoung: (calledAt: ClockReading, now: ClockReading) => boolean) {
+    this.#entriesMax = entriesMax;
+    this.#isYoung = isYoung;
+  }
+
+  find(now: ClockReading, { id }: Principal, action: string, scope: string, atLeast: number): Decision | undefined {
+    const isAnswer = (grant: Grant): boolean =>
+      covers(grant.scope, scope) &&
+      this.#isYoung(grant.calledAt, now) &&
+      knows(grant.decision, atLeast) &&
+      holdsAction(grant, action);
+    return this.#ofPrincipals.get(id)?.find(isAnswer)?.decision;
+  }
+
+  add(
+    id: string,
+    action: string,
+    { calledAt, decision }: Pick<Grant, 'calledAt' | 'decision'>,
+    now: ClockReading,
+  ): void {
+    const { allowed, grantedAt: scope, grantedActions = [], grantedNotActions: notActions = [] } = decision;
+    if (!allowed || scope === undefined || scope === '') return;
+    const actions = grantedActions.length > 0 ? grantedActions : [action];
+    // The new grant replaces an equal one.
+    const isSaid = (grant: Grant): boolean => grant.scope === scope && holdsAction(grant, action);
+    const others = (this.#ofPrincipals.get(id) ?? []).filter(
+      (grant) => !isSaid(grant) && this.#isYoung(grant.calledAt, now),
+    );
+    this.#ofPrincipals.delete(id);
+    this.#ofPrincipals.set(id, [...others, { scope, actions, notActions, calledAt, decision }]);
+    limit(this.#ofPrincipals, this.#entriesMax);
+  }
+}
+
 /**
  * Caches decisions for a short time and merges equal concurrent checks. A granted decision also covers every action of
  * its role under the scope of that role. A principal with a role over many machines needs one check, not one for each
@@ -73,38 +118,18 @@ export function cachingAuthorizer({
   authzTtlMs,
   entriesMax = 10_000,
 }: CachingAuthorizerOptions): CachingAuthorizer {
+  const isYoung = (calledAt: ClockReading, now: ClockReading): boolean => ageMs(calledAt, now) < authzTtlMs;
   let answers = new Map<string, { readonly calledAt: ClockReading; readonly decision: Promise<Decision> }>();
-  /** By principal. */
-  let grants = new Map<string, readonly Grant[]>();
-
-  const isYoung = ({ calledAt }: Pick<Grant, 'calledAt'>, now: ClockReading): boolean =>
-    ageMs(calledAt, now) < authzTtlMs;
-  // A decision older than the position the caller has consumed is not used, whatever its age.
-  const knows = ({ position = 0 }: Decision, atLeast: number): boolean => atLeast === 0 || position >= atLeast;
-
-  const remember = (id: string, action: string, calledAt: ClockReading, decision: Decision): void => {
-    const { allowed, grantedAt: scope, grantedActions = [], grantedNotActions: notActions = [] } = decision;
-    if (!allowed || scope === undefined || scope === '') return;
-    const actions = grantedActions.length > 0 ? grantedActions : [action];
-    // The new grant replaces an equal one.
-    const isSaid = (grant: Grant): boolean => grant.scope === scope && holdsAction(grant, action);
-    const now = readingOf(clock);
-    const others = (grants.get(id) ?? []).filter((grant) => !isSaid(grant) && isYoung(grant, now));
-    grants.delete(id);
-    grants.set(id, [...others, { scope, actions, notActions, calledAt, decision }]);
-    limit(grants, entriesMax);
-  };
+  let grants = new Grants(entriesMax, isYoung);
 
   const authorize: Authorizer = async (principal, action, scope, atLeast = 0) => {
     const now = readingOf(clock);
-    const isAnswer = (grant: Grant): boolean =>
-      covers(grant.scope, scope) && isYoung(grant, now) && knows(grant.decision, atLeast) && holdsAction(grant, action);
-    const granted = grants.get(principal.id)?.find(isAnswer);
-    if (granted) return granted.decision;
+    const granted = grants.find(now, principal, action, scope, atLeast);
+    if (granted) return granted;
     // Unambiguous: neither the id (a UUID) nor the action contains a space.
     const question = `${principal.id} ${action} ${scope}`;
     const known = answers.get(question);
-    if (known !== undefined && isYoung(known, now)) {
+    if (known !== undefined && isYoung(known.calledAt, now)) {
       const decision = await known.decision;
       if (knows(decision, atLeast)) return decision;
     }
@@ -117,7 +142,8 @@ export function cachingAuthorizer({
     limit(generation, entriesMax);
     decision.then(
       (answer) => {
-        if (generation === answers) remember(principal.id, action, now, answer);
+        if (generation !== answers) return;
+        grants.add(principal.id, action, { calledAt: now, decision: answer }, readingOf(clock));
       },
       () => {
         // A failure is not cached. The callers receive it from `decision`.
@@ -129,9 +155,10 @@ export function cachingAuthorizer({
 
   return {
     authorize,
+    cachedGrant: (principal, action, scope) => grants.find(readingOf(clock), principal, action, scope, 0),
     invalidate: () => {
       answers = new Map();
-      grants = new Map();
+      grants = new Grants(entriesMax, isYoung);
     },
   };
 }

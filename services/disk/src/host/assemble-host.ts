@@ -134,7 +134,7 @@ const assembleAccess = (
   keys: ReturnType<typeof assembleKeys>,
   { volumes, headers }: Awaited<ReturnType<typeof takeVolumes>>,
 ) => {
-  const { clock, random, log, settings, authorize, scope } = seams;
+  const { clock, random, log, settings, authorize, cachedGrant, scope } = seams;
   const { leases: terms, watchCipher = (cipher) => cipher } = settings;
   const { keyAccess, leases, vault, deks } = keys;
   const mask = createXtsMask();
@@ -145,7 +145,7 @@ const assembleAccess = (
     watchHolder: (session) => holders.watch(session),
   });
   const holders = new Holders({
-    ...{ authorize, records, sessions, clock, random, log },
+    ...{ authorize, cachedGrant, records, sessions, clock, random, log },
     periodMs: terms.ttlMs,
     graceMs: terms.unreachableGraceMs,
   });

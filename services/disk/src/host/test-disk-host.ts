@@ -195,6 +195,7 @@ export const startDiskHost = async (
       tracer,
       meter: createNoopMeter(),
       authorize: async () => ({ allowed: true, principalActive: true }),
+      cachedGrant: () => undefined,
       forgetPermissions: () => undefined,
       client: (service: string, _definition: unknown, options?: { readonly credentials?: TokenSource }) =>
         service === 'key-vault' && options?.credentials

@@ -78,10 +78,26 @@ export class EncryptedDisk {
     offset: number,
     length: number,
     check: AccessCheck,
-    parts: Parts = wholePieces,
+    { bytesMax, allocate }: Parts = wholePieces,
   ): AsyncGenerator<Uint8Array> {
     checkRange(offset, length, this.size());
-    for (const piece of ranges(offset, offset + length, pieceSize)) yield* this.#readPiece(piece, check, parts);
+    for (const [from, to] of ranges(offset, offset + length, pieceSize)) {
+      const [first, end] = sectorsAround(from, to);
+      const start = first * sectorSize;
+      const sealed = this.#scratch.take((end - first) * sectorSize);
+      try {
+        await repeatedIfDropped(() => this.#loadSealed(first, end, sealed, check), check);
+        for (const part of ranges(from, to, bytesMax)) {
+          yield await repeatedIfDropped(async () => {
+            const bytes = this.#openPart(sealed, start, part, allocate);
+            await check();
+            return bytes;
+          }, check);
+        }
+      } finally {
+        this.#scratch.give(sealed);
+      }
+    }
   }
 
   /**
@@ -260,24 +276,13 @@ export class EncryptedDisk {
     return this.#lock.hold(first, end, use, gate ? () => gate.whileClosed(work) : work);
   }
 
-  async *#readPiece([from, to]: Range, check: AccessCheck, { bytesMax, allocate }: Parts): AsyncGenerator<Uint8Array> {
-    const [first, end] = sectorsAround(from, to);
-    const start = first * sectorSize;
-    const sealed = this.#scratch.take((end - first) * sectorSize);
-    const load = () =>
-      this.#hold(first, end, 'read', async () => {
-        await check();
-        this.#currentCipher();
-        await this.#volume.store.read(start, sealed);
-      });
-    try {
-      await checkedPiece(load, check);
-      for (const part of ranges(from, to, bytesMax)) {
-        yield await checkedPiece(() => this.#openPart(sealed, start, part, allocate), check);
-      }
-    } finally {
-      this.#scratch.give(sealed);
-    }
+  /** Reads sectors [first, end) as they are stored. */
+  #loadSealed(first: number, end: number, sealed: Uint8Array, check: AccessCheck): Promise<void> {
+    return this.#hold(first, end, 'read', async () => {
+      await check();
+      this.#currentCipher();
+      await this.#volume.store.read(first * sectorSize, sealed);
+    });
   }
 
   #discardPiece([from, to]: Range, check: AccessCheck): Promise<void> {
@@ -341,14 +346,6 @@ const repeatedIfDropped = async <Result>(
     }
   }
 };
-
-/** As `repeatedIfDropped`, with a check after the piece. */
-const checkedPiece = <Result>(piece: () => Promise<Result> | Result, check: AccessCheck): Promise<Result> =>
-  repeatedIfDropped(async () => {
-    const result = await piece();
-    await check();
-    return result;
-  }, check);
 
 const sectorsAround = (from: number, to: number): [first: number, end: number] => [
   Math.floor(from / sectorSize),

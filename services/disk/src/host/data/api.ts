@@ -7,7 +7,7 @@ import type {
 import { Rejection } from '@interlock/event-store';
 import { type Call, type Implementation, names } from '@interlock/rpc';
 import { linkRunningSpan } from '@interlock/runtime';
-import type { AccessCheck, Parts } from '../cipher/encrypted-disk.ts';
+import type { Parts } from '../cipher/encrypted-disk.ts';
 import { pieceSize } from '../storage/sector.ts';
 import { accessTokenKey } from './access-token.ts';
 import { type diskDataDefinition, giveBack, readData } from './definition.ts';
@@ -59,7 +59,21 @@ class DataDoor {
     try {
       for (let at = offsetBytes; at < end; ) {
         const pieceEnd = Math.min(end, (Math.floor(at / pieceSize) + 1) * pieceSize);
-        at = yield* this.#readPiece(session, [at, pieceEnd], check, call);
+        const reading = session.disk.read(at, pieceEnd - at, check, messageParts);
+        const drop = (): void => void reading.return(undefined);
+        const held = await this.#room.take(roomOf(pieceEnd - at), drop, () => call.signal);
+        try {
+          for await (const data of reading) {
+            at += data.length;
+            const message = { data: Buffer.from(data.buffer, data.byteOffset, data.byteLength) };
+            held.rest();
+            yield message;
+            // Its caller took no parts for a while, and another read needed the memory: the rest of the piece is read again.
+            if (!held.resume()) break;
+          }
+        } finally {
+          held.giveBack();
+        }
       }
     } catch (error) {
       throw await explained(error, check);
@@ -102,34 +116,6 @@ class DataDoor {
     const session = await this.#io.sessionOf(name, call.metadata.get(accessTokenKey));
     linkRunningSpan(session.openedIn);
     return session;
-  }
-
-  /**
-   * Sends a piece. If its caller takes no parts and another read waits for memory, the rest of the piece is dropped.
-   * @returns how far it was sent; the rest is read again
-   */
-  async *#readPiece(
-    { disk }: Session,
-    [from, to]: readonly [from: number, to: number],
-    check: AccessCheck,
-    call: Call,
-  ): AsyncGenerator<ReadResponse, number> {
-    const reading = disk.read(from, to - from, check, messageParts);
-    const drop = (): void => void reading.return(undefined);
-    const held = await this.#room.take(roomOf(to - from), drop, () => call.signal);
-    let at = from;
-    try {
-      for await (const data of reading) {
-        at += data.length;
-        const message = { data: Buffer.from(data.buffer, data.byteOffset, data.byteLength) };
-        held.rest();
-        yield message;
-        if (!held.resume()) break;
-      }
-      return at;
-    } finally {
-      held.giveBack();
-    }
   }
 }
 

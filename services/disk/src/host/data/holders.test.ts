@@ -14,12 +14,14 @@ const checked = (held: Principal | undefined = holder) => {
   const session = { name, access: { tokenHash: 'h' }, principal: held, isEnded: false, ending: new SessionEnding() };
   const asked: string[] = [];
   const stored: string[] = [];
+  let cached: Decision | undefined;
   let answer: () => Promise<Decision> = async () => ({ allowed: true, principalActive: true });
   const holders = new Holders({
     authorize: async (principal, action, scope) => {
       asked.push(`${principal.name} ${action} ${scope}`);
       return answer();
     },
+    cachedGrant: () => cached,
     records: {
       async endAccess(disk) {
         stored.push(disk);
@@ -47,6 +49,9 @@ const checked = (held: Principal | undefined = holder) => {
     answerWith: (next: typeof answer) => {
       answer = next;
     },
+    cache: (decision: Decision | undefined) => {
+      cached = decision;
+    },
   };
 };
 
@@ -55,6 +60,18 @@ test('a direct access continues while its principal is allowed to begin one', as
   await holders.check(session);
   assert.deepEqual(asked, [`principals/p compute/disks/beginAccess ${name}`]);
   assert.deepEqual([session.isEnded, stored], [false, []]);
+});
+
+test('CMK-28: after the first use, a use under a cached grant makes no call; without the grant the next use calls identity', async () => {
+  const { holders, session, asked, cache } = checked();
+  cache({ allowed: true, principalActive: true });
+  await holders.check(session);
+  assert.equal(asked.length, 1, 'the first use notes when identity granted it');
+  assert.equal(holders.check(session), undefined);
+  assert.equal(asked.length, 1);
+  cache(undefined);
+  await holders.check(session);
+  assert.equal(asked.length, 2);
 });
 
 for (const [what, decision, reason] of [

@@ -1,5 +1,5 @@
 import type { Cause } from '@interlock/event-store';
-import { type Authorizer, type Principal, requirePermission } from '@interlock/rpc';
+import { type Authorizer, type CachingAuthorizer, type Principal, requirePermission } from '@interlock/rpc';
 import { ageMs, type Clock, type ClockReading, type Logger, type Random, readingOf } from '@interlock/runtime';
 import type { DiskRecords } from '../records.ts';
 import type { Session } from './session.ts';
@@ -22,6 +22,7 @@ interface Holding {
 /** What the checks of principals need. */
 export interface HoldersParts {
   readonly authorize: Authorizer;
+  readonly cachedGrant: CachingAuthorizer['cachedGrant'];
   readonly records: Pick<DiskRecords, 'endAccess'>;
   readonly sessions: Pick<Sessions, 'end'>;
   /** `LEASE_TTL_MS`: time between two checks of an access that is not used. */
@@ -51,8 +52,10 @@ export class Holders {
   check(session: Session): Promise<void> | undefined {
     const { principal } = session;
     if (principal === undefined) return undefined;
-    const { clock, graceMs } = this.#parts;
+    const { cachedGrant, clock, graceMs } = this.#parts;
     const { grantedAt } = this.#holdingOf(session);
+    // Almost every time: a disk is used many times before a decision expires.
+    if (grantedAt && cachedGrant(principal, action, session.name)?.principalActive) return undefined;
     const { sinceMs, refusal } = this.#call(session, principal);
     if (grantedAt === undefined || ageMs(grantedAt, readingOf(clock)) >= graceMs) return throwRefusal(refusal);
     const leftMs = sinceMs + PATIENCE_MS - clock.monotonicMs();

@@ -46,7 +46,7 @@ export class ThreadGate {
   async whileClosed<Result>(work: () => Promise<Result>): Promise<Result> {
     Atomics.add(this.#words, closedAt, 1);
     try {
-      await this.idle();
+      if (this.#isBusy()) await this.idle();
       return await work();
     } finally {
       Atomics.sub(this.#words, closedAt, 1);
@@ -65,9 +65,13 @@ export class ThreadGate {
     return this.#revoked.promise;
   }
 
+  #isBusy(): boolean {
+    return Atomics.load(this.#words, busyAt) === 1;
+  }
+
   /** Resolves when the other thread has nothing in progress. Close the gate first. */
   async idle(): Promise<void> {
-    while (Atomics.load(this.#words, busyAt) === 1) await Atomics.waitAsync(this.#words, busyAt, 1).value;
+    while (this.#isBusy()) await Atomics.waitAsync(this.#words, busyAt, 1).value;
   }
 }
 
