@@ -14,10 +14,11 @@ import { durableOf, streamOf, subjectOf } from './subjects.ts';
 /** A third of the bus's acknowledgement wait: a message in progress is not delivered to another consumer meanwhile. */
 const WORKING_MS = 10_000;
 /**
- * A message moves the cursor by at most this many positions without confirmation. A relay publishes runs of 1,000 events and a
- * watermark each second, so a message further ahead is rare. The facts before it are read from the source, with one call.
+ * A message moves the cursor by at most this many positions without confirmation. The facts before one further ahead are read from
+ * the source, with one call. A relay publishes runs of 1,000 events and a watermark each second. Less than the events that a source
+ * keeps in memory (`recentEvents`): a read of 10,000 from its database took half a second of its time in the middle of other work.
  */
-export const UNCONFIRMED_MAX = 10_000;
+export const UNCONFIRMED_MAX = 2_000;
 /** Delay of the redelivery after a failure of this service. */
 const REDELIVERY_MS = 5_000;
 /** Messages that may wait here while others are processed, and their bytes. */
