@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Summary } from './summary-reporter.ts';
 
-test('counts passed and failed tests, and lists each failed test with file and reason, without its group', async (t) => {
+test('counts passed and failed tests, and lists each failed test with file and reason, or how its file ended, without its group', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'summary-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const file = join(folder, 'some.test.mjs');
@@ -27,13 +27,22 @@ test('counts passed and failed tests, and lists each failed test with file and r
   const broken = join(folder, 'broken.test.mjs');
   writeFileSync(broken, 'this is not a program');
 
-  const { passed, failed, failures } = JSON.parse(await runTests([file, importing, broken])) as Summary;
+  const late = join(folder, 'late.test.mjs');
+  writeFileSync(
+    late,
+    `import { test } from 'node:test';
+     test('passes', () => {});
+     process.on('exit', () => { console.error('RangeError: after the tests'); process.exitCode = 7; });`,
+  );
 
-  deepEqual({ passed, failed }, { passed: 1, failed: 4 });
+  const { passed, failed, failures } = JSON.parse(await runTests([file, importing, broken, late])) as Summary;
+
+  deepEqual({ passed, failed }, { passed: 2, failed: 5 });
   deepEqual(
     failures.toSorted((a, b) => a.name.localeCompare(b.name)),
     [
-      { name: broken, file: broken, reason: 'test failed' },
+      { name: broken, file: broken, reason: "test failed: exit code 1: SyntaxError: Unexpected identifier 'is'" },
+      { name: late, file: late, reason: 'test failed: exit code 7: RangeError: after the tests' },
       { name: 'breaks', file, reason: 'no key' },
       { name: 'has no message', file, reason: '' },
       { name: 'shared', file: importing, reason: 'in common' },

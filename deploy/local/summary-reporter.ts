@@ -5,7 +5,7 @@ export interface Failure {
   readonly name: string;
   /** The test file that ran, also if it imports the file that defines the test. */
   readonly file: string | undefined;
-  /** First line of the error. */
+  /** First line of the error; of a file that failed itself, how its process ended, and the last error that it printed. */
   readonly reason: string;
 }
 
@@ -22,8 +22,11 @@ export interface Summary {
  */
 export default async function* summary(events: AsyncIterable<TestEvent>): AsyncGenerator<string> {
   const failures: Failure[] = [];
+  /** By file. */
+  const lastErrors = new Map<string | undefined, string>();
   for await (const event of events) {
-    if (event.type === 'test:fail') failures.push(...failureOf(event.data));
+    if (event.type === 'test:stderr') noteError(lastErrors, event.data);
+    if (event.type === 'test:fail') failures.push(...failureOf(event.data, lastErrors));
     // There is one such event for each file, and one without a file for all of them.
     if (event.type !== 'test:summary' || event.data.file !== undefined) continue;
     const { passed, tests, skipped, todo } = event.data.counts;
@@ -32,14 +35,30 @@ export default async function* summary(events: AsyncIterable<TestEvent>): AsyncG
 }
 
 /** Nothing for a test that failed only because of a test inside it: that one is listed itself. */
-function failureOf(data: Extract<TestEvent, { type: 'test:fail' }>['data']): Failure[] {
+function failureOf(data: DataOf<'test:fail'>, lastErrors: ReadonlyMap<string | undefined, string>): Failure[] {
   const { name, details } = data;
   const { error } = details;
   if ('failureType' in error && error.failureType === 'subtestsFailed') return [];
   const message = error.cause instanceof Error ? error.cause.message : error.message;
-  const [reason = ''] = message.split('\n', 1);
-  return [{ name, file: entryFileOf(data) ?? data.file, reason }];
+  const [first = ''] = message.split('\n', 1);
+  const file = entryFileOf(data) ?? data.file;
+  const reason = [first, endOf(error), 'exitCode' in error && lastErrors.get(file)].filter(Boolean).join(': ');
+  return [{ name, file, reason }];
 }
+
+type DataOf<Type extends TestEvent['type']> = Extract<TestEvent, { type: Type }>['data'];
+
+/** How the process of a file ended, if that is why it failed. */
+const endOf = (error: Error): string => {
+  if ('signal' in error && error.signal) return `ended by ${error.signal}`;
+  return 'exitCode' in error ? `exit code ${error.exitCode}` : '';
+};
+
+/** Keeps the last line of a file's standard error that names an error. */
+const noteError = (lastErrors: Map<string | undefined, string>, { file, message }: DataOf<'test:stderr'>): void => {
+  const line = message.split('\n').findLast((text) => /\w(Error|Rejection)\b/.test(text));
+  if (line !== undefined) lastErrors.set(file, line.trim());
+};
 
 /** Node's types lack these fields: `file` defines the test, `entryFile` was started. */
 const entryFileOf = (data: object): string | undefined =>
