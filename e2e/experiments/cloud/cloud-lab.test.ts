@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { readExperiment } from '@interlock/experiment';
+import { RpcFailure } from '@interlock/rpc';
 import { createSimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
 import { clientsOf, group, location } from '../../simulation/workload/estate.ts';
 import { type CloudAccess, CloudLab } from './cloud-lab.ts';
@@ -36,4 +37,32 @@ test('a give-back does not start a machine that was off before the loss', async 
     assert.deepEqual((await lab.plan(loss)).data.machines, [on]);
   });
   world.close();
+});
+
+test('without a fault, a read is repeated until its service responds: after a fault a connection may need some seconds', async () => {
+  const read = readExperiment(text.replace('timeline:', 'steady: [{io: premium, gap: 1s}]\ntimeline:'));
+  assert.ok('experiment' in read);
+  const { experiment } = read;
+  let reads = 0;
+  const journals = {
+    async read() {
+      reads += 1;
+      if (reads === 1) throw new RpcFailure('UNAVAILABLE', 'ReadGuestJournal', 'localhost:1', 'connect ECONNREFUSED');
+      return [];
+    },
+    known: () => [],
+    console: () => [],
+  };
+  const access = { clients: {}, journals: () => journals, faults: { disturbances: () => [] }, versions: {} };
+  const estate = { machines: [{ name: 'm', group: 'premium', disks: [] }], keys: new Map() };
+  const lab = new CloudLab(
+    access as unknown as CloudAccess,
+    experiment,
+    estate as unknown as ConstructorParameters<typeof CloudLab>[2],
+    async () => undefined,
+  );
+  const [check] = experiment.steady;
+  assert.ok(check);
+  assert.equal(await lab.check(check), undefined);
+  assert.equal(reads, 2);
 });

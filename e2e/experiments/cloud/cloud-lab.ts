@@ -242,12 +242,15 @@ export class CloudLab implements Lab {
     }
   }
 
-  /** While a fault affects a service that does not respond, its events that were read earlier. */
+  /**
+   * While a fault affects a service that does not respond, its events that were read earlier. After the fault, a connection may need
+   * some seconds until it is made again.
+   */
   async #events(service: Workload): Promise<readonly RecordedEvent[]> {
     const { feeds, faults } = this.#access;
     const read = this.#isDisturbed(service)
       ? feeds.read(service, disturbedDeadlineMs).catch(() => feeds.known(service))
-      : feeds.read(service);
+      : insist(this.clock, () => feeds.read(service));
     return atMachineTimes(service, await read, faults.shifts());
   }
 
@@ -256,7 +259,7 @@ export class CloudLab implements Lab {
     const journals = this.#journals;
     return this.#isDisturbed('compute')
       ? journals.read(disturbedDeadlineMs).catch(() => journals.known())
-      : journals.read();
+      : insist(this.clock, () => journals.read());
   }
 
   #isDisturbed(service: Workload): boolean {
