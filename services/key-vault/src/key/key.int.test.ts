@@ -113,19 +113,34 @@ test('KV-10: 15 tags of 256 characters; one more or longer is refused', async ()
   await assert.rejects(vault().setKeyTags({ name, tags: { a: 'x'.repeat(257) } }), { reason: 'TAGS_INVALID' });
 });
 
-test('KV-16, KV-24: a disabled and expired version can still be read and updated', async () => {
+test('KV-16, KV-24: a disabled and expired version can be read, listed, backed up, updated and deleted; its material stays', async () => {
   const parent = await newVault(world);
-  const { name } = await newKey(parent);
+  const made = await newKey(parent);
+  const { name } = made;
+  const key = `${parent}/keys/k1`;
   await vault().disableKeyVersion({ name });
   await vault().setKeyVersionDates({ name, expireTime: new Date(1_000) });
   const found = await vault().getKeyVersion({ name });
   assert.deepEqual([found.enabled, found.expireTime?.getTime()], [false, 1_000]);
+  assert.deepEqual((await vault().listKeyVersions({ parent: key })).keyVersions, [found]);
+  assert.ok((await vault().backupKey({ name: key })).backup.length > 0);
   await vault().setKeyOperations({ name, keyOperations: ['WRAP_KEY'] });
-  await vault().setKeyVersionDates({ name });
-  assert.equal((await vault().enableKeyVersion({ name })).enabled, true);
+  await vault().setKeyTags({ name, tags: { a: 'b' } });
+  const notBefore = new Date(2_000);
+  const changed = await vault().setKeyVersionDates({ name, notBefore });
+  assert.deepEqual(
+    [changed.keyOperations, changed.tags, changed.notBefore, changed.expireTime],
+    [['WRAP_KEY'], { a: 'b' }, notBefore, undefined],
+  );
+  assert.deepEqual([changed.publicKey?.n, changed.publicKey?.e], [made.publicKey?.n, made.publicKey?.e]);
   await assert.rejects(vault().setKeyVersionDates({ name, notBefore: new Date(5_000), expireTime: new Date(5_500) }), {
     reason: 'EXPIRE_TIME_INVALID',
   });
+  assert.equal((await vault().enableKeyVersion({ name })).enabled, true);
+  await vault().disableKeyVersion({ name });
+  await vault().setKeyVersionDates({ name, expireTime: new Date(1_000) });
+  await vault().deleteKey({ name: key });
+  await assert.rejects(vault().getKeyVersion({ name }), { code: 'NOT_FOUND' });
 });
 
 test('disabling a key disables its enabled versions; enabling it enables exactly those', async () => {
