@@ -154,7 +154,7 @@ const coldStart = async (world: World, { vmUser }: People): Promise<void> => {
   const [machine] = idsOf(ultra);
   if (machine === undefined) return;
   world.evidence.ultraWhileDisabled = await world.timeline.step(
-    { who: 'VM user', title: 'Gives the ultra machine back and starts it: it fails', rules: ['CMK-102', 'CMK-106'] },
+    { who: 'VM user', title: 'Deallocates the ultra machine and starts it: it fails', rules: ['CMK-102', 'CMK-106'] },
     async () => {
       await deallocate(world, vmUser, [machine]);
       const [started] = await start(world, vmUser, [machine]);
@@ -197,7 +197,7 @@ export const deleteAndAssign = async (
     stay: [...ultra, ...untouched],
     tries: ['vm-hdd'],
   });
-  await timeline.step({ who: 'VM user', title: 'Gives the ultra machine back', rules: ['CMK-126'] }, () =>
+  await timeline.step({ who: 'VM user', title: 'Deallocates the ultra machine', rules: ['CMK-126'] }, () =>
     deallocate(world, vmUser, idsOf(ultra)),
   );
   await timeline.step(
