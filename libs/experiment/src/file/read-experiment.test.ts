@@ -161,7 +161,7 @@ const bad: readonly (readonly [string, Readonly<Record<string, string>>, RegExp]
   ['no time', { timeline: '[{kill: nats}]' }, /timeline\[1\] has no at\. Add at, for example at: 0s\./],
   ['negative time', { timeline: '[{at: -1s, kill: nats}]' }, /timeline\[1\]\.at must be a time such as 0s.*not "-1s"/],
   ['unknown unit', { timeline: '[{at: 1 sec, kill: nats}]' }, /at must be a time such as .*not "1 sec"/],
-  ['number without unit', { timeline: '[{at: 5, kill: nats}]' }, /at must be a time such as .*not 5\./],
+  ['number without unit', { timeline: '[{at: 5, kill: nats}]' }, /not 5\. Write for example 5s\./],
   ['no duration', { timeline: '[{at: 0s, kill: nats, for: 0s}]' }, /for must be a duration .*not "0s"/],
   ['endless timeline', { timeline: '[{at: 99999h, kill: nats}]' }, /a timeline lasts at most 24h/],
   [

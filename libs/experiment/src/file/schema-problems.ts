@@ -81,6 +81,10 @@ function report(error: ErrorObject, data: unknown, { schema, reportChoice }: Sch
 const suggestion = ({ data, parentSchema }: ErrorObject, example: string | undefined, schema: Schema): string => {
   const choices: unknown = parentSchema?.enum ?? deref(parentSchema?.anyOf?.[0], schema).enum;
   if (typeof data === 'string' && Array.isArray(choices)) return cureOfName(data, choices.map(String));
+  const pattern: unknown = parentSchema?.pattern;
+  // A time without its unit.
+  if (typeof data === 'number' && typeof pattern === 'string' && new RegExp(pattern).test(`${data}s`))
+    return `Write for example ${data}s.`;
   return example === undefined ? 'Correct the value.' : `Write for example ${example}.`;
 };
 
