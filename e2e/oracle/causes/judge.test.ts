@@ -116,6 +116,20 @@ test('G10: a stop because of an expiry may name the event that the vault recorde
   );
 });
 
+for (const removed of [true, false]) {
+  test(`G10: a stop during an earlier loss ${removed ? 'may name the later end of grants' : 'must not name a grant'} that a refusal was for`, () => {
+    const { events, add } = history();
+    add('key-vault', 'vault-kv', 'VaultDeleted', [], { at: 5 });
+    const changed = add('key-vault', 'vault-kv', 'GrantsChanged', [], { principal: 'principals/p', removed, at: 900 });
+    add('compute', `vm-${vm}`, 'VmStopping', [{ id: changed, kind: 'call' }], {
+      work: { id: 'k', kind: 'keyStop', caller: 'system:compute' },
+      reason: { set, keyVersion, since: 5, reason: 'VAULT_DELETED' },
+    });
+    const faults = judgeCauses(events).faults.filter((fault) => fault.includes('VmStopping'));
+    assert.equal(faults.length === 0, removed, faults.join());
+  });
+}
+
 test('G10: reports a cause of the wrong kind, a cause that no store has, and a cycle', () => {
   const asCall = revocation((type, causes) =>
     type === 'VmStopped' ? causes.map(({ id }) => ({ id, kind: 'call' })) : causes,

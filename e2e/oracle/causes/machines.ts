@@ -101,6 +101,8 @@ const ofLoss = (line: Timeline, event: Seen, { set, keyVersion, since, reason }:
       ...published.filter(({ data }) => data.keyVersion === keyVersion),
       // An expiry counts from the date of the key, however late the vault recorded it.
       ...ofVault.filter(({ data }) => data.at === since || data.expiresAt === since),
+      // A host reports the newest refusal: the identity of the set may have lost its grants after the loss that compute knows.
+      ...ofVault.filter(({ type, data }) => type === 'GrantsChanged' && data.removed),
       ...opened,
     ],
   };
