@@ -53,7 +53,17 @@ test('without a fault, a read is repeated until its service responds: after a fa
     known: () => [],
     console: () => [],
   };
-  const access = { clients: {}, journals: () => journals, faults: { disturbances: () => [] }, versions: {} };
+  let feedReads = 0;
+  const feeds = {
+    async read() {
+      feedReads += 1;
+      if (feedReads === 1) throw new RpcFailure('UNAVAILABLE', 'ReadEvents', 'localhost:1', 'connect ECONNREFUSED');
+      return [];
+    },
+  };
+  const none = () => [];
+  const faults = { disturbances: none, shifts: none, sightings: none };
+  const access = { clients: {}, journals: () => journals, feeds, faults, versions: {} };
   const estate = { machines: [{ name: 'm', group: 'premium', disks: [] }], keys: new Map() };
   const lab = new CloudLab(
     access as unknown as CloudAccess,
@@ -65,4 +75,6 @@ test('without a fault, a read is repeated until its service responds: after a fa
   assert.ok(check);
   assert.equal(await lab.check(check), undefined);
   assert.equal(reads, 2);
+  await lab.observe();
+  assert.equal(feedReads, 6, 'five services, one of them twice');
 });
