@@ -31,7 +31,7 @@ export type Authorizer = (principal: Principal, action: string, scope: string, a
 /** An authorizer with a cache. */
 export interface CachingAuthorizer {
   readonly authorize: Authorizer;
-  /** A cached decision that grants the action, at once; undefined if there is none: then `authorize` decides. */
+  /** A cached decision that grants the action, at once; undefined if `authorize` has to decide. */
   readonly cachedGrant: (principal: Principal, action: string, scope: string) => Decision | undefined;
   /** Drops every cached decision and every pending one: the next check of each is requested again. */
   invalidate(): void;

@@ -69,9 +69,12 @@ test('CMK-28: after the first use, a use under a cached grant makes no call; wit
   assert.equal(asked.length, 1, 'the first use notes when identity granted it');
   assert.equal(holders.check(session), undefined);
   assert.equal(asked.length, 1);
+  cache({ allowed: true, principalActive: false });
+  await holders.check(session);
+  assert.equal(asked.length, 2, 'a deleted principal has no grant');
   cache(undefined);
   await holders.check(session);
-  assert.equal(asked.length, 2);
+  assert.equal(asked.length, 3);
 });
 
 for (const [what, decision, reason] of [
