@@ -29,7 +29,9 @@ runCommand(async (scope) => {
     return { exitCode: 0 };
   }
   const { rounds, seed, only } = options(values);
-  const files = globSync(['e2e/chaos/*.test.ts', 'e2e/experiments/files-on-a-cloud.test.ts'], { cwd: repository })
+  const files = globSync(['e2e/chaos/*.test.ts', 'e2e/experiments/files-on-a-cloud.{,long.}test.ts'], {
+    cwd: repository,
+  })
     .filter((file) => only === undefined || file.includes(only))
     .sort();
   if (files.length === 0) throw new LauncherError(`No test file has "${only}" in its name.`);

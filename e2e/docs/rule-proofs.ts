@@ -1,7 +1,8 @@
+import { isLong } from '@interlock/local/test-run/selection.ts';
 import { filesLike, textOf } from './sources.ts';
 import { firstTextsOf, testTitles } from './test-titles.ts';
 
-/** Files that prove a rule, as paths from the root, by the id of the rule. */
+/** Files that prove a rule, as paths from the root, by the id of the rule; those that only `npm run test:all` runs come last. */
 export type RuleProofs = ReadonlyMap<string, readonly string[]>;
 
 const testFile = /\.test\.ts$/;
@@ -15,6 +16,7 @@ export const ruleProofs = (): RuleProofs => {
   for (const file of filesLike(/\.ts$/)) {
     for (const rule of rulesNamedIn(file)) proofs.set(rule, [...(proofs.get(rule) ?? []), file]);
   }
+  for (const files of proofs.values()) files.sort((a, b) => Number(isLong(a)) - Number(isLong(b)));
   return proofs;
 };
 

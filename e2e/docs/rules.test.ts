@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { isLong } from '@interlock/local/test-run/selection.ts';
 import { notImplementedOn, rulePage, rulesOn, withProofs } from './rule-page.ts';
 import { ruleIdsIn, ruleProofs } from './rule-proofs.ts';
 import { textOf } from './sources.ts';
@@ -20,6 +21,11 @@ test('every rule that a test names is on the page exactly once', () => {
     rules.filter((rule, index) => rules.indexOf(rule) !== index),
     [],
   );
+});
+
+test('npm test or npm start proves every rule that is implemented: none is left to npm run test:all alone', () => {
+  const left = [...proofs].filter(([, files]) => files.every(isLong)).map(([rule, files]) => `${rule} in ${files}`);
+  assert.deepEqual(left, []);
 });
 
 test('the page has all 109 CMK, 80 KV and 39 VM rules, each with a text', () => {

@@ -1,8 +1,8 @@
 import { chmodSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readlinkSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { type DataFolder, foldersAt, openDataFolder, removeWhole } from './data-folder.ts';
-import { tryLock } from './lock.mjs';
-import { removeServer } from './unprivileged.ts';
+import { type DataFolder, foldersAt, openDataFolder, removeWhole } from '../data-folder.ts';
+import { tryLock } from '../lock.mjs';
+import { removeServer } from '../unprivileged.ts';
 
 /** The data of a test run. */
 export interface TestRunData {

@@ -49,7 +49,7 @@ test('npm test reruns a failed file once: FLAKY counts as passed, FAILED exits w
 function runTests(folder: string): Promise<{ code: number; lines: readonly string[] }> {
   // Node sets this for the processes of its test files. A runner that finds it acts as one of them.
   const { NODE_TEST_CONTEXT: _, ...env } = process.env;
-  const args = [join(import.meta.dirname, 'test.ts'), join(folder, '*.test.mjs')];
+  const args = [join(import.meta.dirname, 'run.ts'), join(folder, '*.test.mjs')];
   return new Promise((resolve) => {
     execFile(process.execPath, args, { env }, (error, stdout) =>
       resolve({ code: Number(error?.code ?? 0), lines: stdout.trimEnd().split('\n') }),

@@ -1,16 +1,17 @@
-import { existsSync, globSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { delimiter, join, relative, resolve } from 'node:path';
+import { delimiter, join, relative } from 'node:path';
 import type { Scope } from '@interlock/runtime';
-import { runCommand } from './command.ts';
-import { type DataFolder, dataRoot, LauncherError, openDataFolder, repository } from './data-folder.ts';
+import { runCommand } from '../command.ts';
+import { type DataFolder, dataRoot, LauncherError, openDataFolder, repository } from '../data-folder.ts';
+import { startGuarded } from '../guarded-process.ts';
+import { startNats } from '../nats.ts';
+import { startPostgres } from '../postgres.ts';
+import { kubectl } from '../programs.ts';
+import { installProgram } from '../system-program.ts';
 import { rerunFailed } from './flaky.ts';
-import { startGuarded } from './guarded-process.ts';
-import { startNats } from './nats.ts';
-import { startPostgres } from './postgres.ts';
-import { kubectl } from './programs.ts';
+import { readRequest, selectTests } from './selection.ts';
 import type { Summary } from './summary-reporter.ts';
-import { installProgram } from './system-program.ts';
 import { openTestRunData } from './test-run-data.ts';
 
 /** Checks in addition to the tests; each counts as one. */
@@ -21,31 +22,33 @@ const checks = [
 ];
 
 /**
- * `npm test [-- <glob>… --test-option…]`: runs everything, or only the matching test files. A failed file runs once more,
- * alone; one that passes then is listed as FLAKY and counts as passed. The last line is `N passed, N failed`.
+ * `npm test [-- <glob>… --test-option…]`: runs every test but the long ones, or only the matching test files; `--all` runs all, and
+ * `--changed` those of what changed since main. Servers start if a test uses them. A failed file runs once more, alone; one that
+ * passes then is listed as FLAKY and counts as passed. The last line is `N passed, N failed`.
  */
 runCommand(async (scope) => {
-  const args = process.argv.slice(2);
-  const globs = args.filter((arg) => !arg.startsWith('--'));
-  const files = testFiles(globs);
+  const request = readRequest(process.argv.slice(2));
+  // npm runs scripts in the root, but a glob is relative to the user's folder.
+  const selection = selectTests(request, repository, process.env.INIT_CWD ?? process.cwd());
+  if (selection.description !== undefined) console.log(selection.description);
+  const { files } = selection;
   // Only for this run: tests may run at the same time as a cloud or as other tests.
   const { data, temporary, remove } = openTestRunData(openDataFolder(dataRoot(process.env)).folder('tests'), tmpdir());
   scope.defer('test data', remove);
   const env = { ...process.env, PATH: `${join(repository, 'node_modules/.bin')}:${process.env.PATH}` };
 
   await provideKubectl(files, env);
-  const servers = startServers(scope, data);
+  const servers = selection.needsServers ? startServers(scope, data) : Promise.resolve({});
   // The checks run while the servers start. A failure of the servers is reported where they are awaited.
   servers.catch(() => undefined);
-  const results = globs.length === 0 ? await runChecks(env, data) : [];
-  const { databaseUrl, natsUrl } = await servers;
+  const results = request.globs.length === 0 ? await runChecks(env, data) : [];
   const run = testRunner({
     scope,
     summaryFile: data.path('summary.json'),
-    options: args.filter((arg) => arg.startsWith('--')),
-    env: { ...env, DATABASE_URL: databaseUrl, NATS_URL: natsUrl, TMPDIR: temporary },
+    options: request.nodeOptions,
+    env: { ...env, ...(await servers), TMPDIR: temporary },
   });
-  const outcome = await rerunFailed(await run(files), (file) => {
+  const outcome = await rerunFailed(files.length === 0 ? noTests : await run(files), (file) => {
     console.log(`Running again, alone: ${file}`);
     return run([file]);
   });
@@ -58,6 +61,9 @@ runCommand(async (scope) => {
   const failed = results.reduce((sum, result) => sum + result.failed, 0);
   return { exitCode: failed === 0 ? 0 : 1, lastLine: `${passed} passed, ${failed} failed` };
 });
+
+/** The result where no test file was selected: nothing changed that a test loads. */
+const noTests: Summary = { passed: 0, failed: 0, failures: [] };
 
 /** Makes a function that runs test files with the servers of this run, one run after the other. */
 function testRunner(parts: {
@@ -100,17 +106,6 @@ interface Result {
   readonly failed: number;
 }
 
-/** Paths for `node --test`. Listed here because Node's own search follows the workspace links in node_modules. */
-function testFiles(globs: readonly string[]): string[] {
-  // npm runs scripts in the root, but a glob is relative to the user's folder.
-  const from = globs.length === 0 ? repository : (process.env.INIT_CWD ?? process.cwd());
-  const patterns = globs.length === 0 ? ['{libs,services,deploy,e2e,proto}/**/*.test.ts'] : [...globs];
-  const exclude = (name: string) => name === 'node_modules' || name === '.interlock';
-  const files = globSync(patterns, { cwd: from, exclude }).map((file) => relative(repository, resolve(from, file)));
-  if (files.length === 0) throw new LauncherError(`No test file matches ${patterns.join(' ')} in ${from}.`);
-  return files.sort();
-}
-
 /** For tests that render manifests. If kubectl cannot be installed, these fail and name it; the others run. */
 async function provideKubectl(files: readonly string[], env: Readonly<Record<string, string | undefined>>) {
   const isNeeded = files.some((file) => file.startsWith('e2e/kubernetes/'));
@@ -122,7 +117,8 @@ async function provideKubectl(files: readonly string[], env: Readonly<Record<str
   });
 }
 
-async function startServers(scope: Scope, data: DataFolder): Promise<{ databaseUrl: string; natsUrl: string }> {
+/** The two servers of the run. @returns the variables that tell tests their addresses */
+async function startServers(scope: Scope, data: DataFolder): Promise<Record<'DATABASE_URL' | 'NATS_URL', string>> {
   const [postgres, nats] = await Promise.all([
     startPostgres(data, process.env).then((started) => {
       scope.defer('Postgres', started.stop);
@@ -134,7 +130,10 @@ async function startServers(scope: Scope, data: DataFolder): Promise<{ databaseU
     }),
   ]);
   console.log(`${postgres.description}\n${nats.description}`);
-  return { databaseUrl: process.env.DATABASE_URL ?? postgres.url('postgres'), natsUrl: nats.access.servers.join(',') };
+  return {
+    DATABASE_URL: process.env.DATABASE_URL ?? postgres.url('postgres'),
+    NATS_URL: nats.access.servers.join(','),
+  };
 }
 
 /** One line each, with the output of failed checks only. */

@@ -1,0 +1,116 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, type TestContext } from 'node:test';
+import { type Experiment, type MachineRecord, readExperiment, shortName, verdictLines } from '@interlock/experiment';
+import { momentMs } from '../chaos/chance.ts';
+import { settled } from '../cloud/settled.ts';
+import { type OwnCloud, ownCloud } from '../cloud/test-cloud.ts';
+import { existingCloudTarget } from './local/existing-cloud.ts';
+import { ownCloudTarget } from './local/own-cloud.ts';
+import { refusedFaults } from './local/part-faults.ts';
+import { type FileRunResult, runFile, thisRunner } from './run-file.ts';
+
+const folder = new URL('files/', import.meta.url);
+const ending = '.experiment.yaml';
+/** Files that take most of a minute, with their own settings: they run in the simulation or in QEMU. */
+export const isWithOwnSettings = (name: string): boolean =>
+  /^(friday|linux-in-qemu|no-events|every-cause|two-keys)/.test(name);
+
+/** A part is killed, paused, gone for longer than a lease, suspended with its clock; and a host loses the pin of an ultra disk. */
+const oneOfEachKind: ReadonlySet<string> = new Set([
+  'key-vault-is-down',
+  'nats-is-down',
+  'paused-disk',
+  'the-disk-host-is-killed',
+  'the-disk-host-was-suspended',
+]);
+
+/** Whether the file is the one of its kind of fault that `npm test` runs on real processes. */
+export const isOneOfEachKind = (name: string): boolean => oneOfEachKind.has(name);
+
+/** How often to run a file whose steps came too late on a busy machine, or after Postgres was gone: such a run proves nothing. */
+const attempts = 3;
+
+interface ExperimentFile {
+  readonly name: string;
+  readonly text: string;
+  readonly experiment: Experiment;
+  readonly needsOwnCloud: boolean;
+}
+
+const readFile = (name: string): ExperimentFile => {
+  const text = readFileSync(new URL(name, folder), 'utf8');
+  const read = readExperiment(text);
+  assert.ok('experiment' in read, name);
+  // With `npm run chaos` the seed decides where in the life of a lease the faults come.
+  const laterMs = momentMs(name, { usualMs: 0, spreadMs: 2_000 });
+  const timeline = read.experiment.timeline.map((step) => ({ ...step, atMs: step.atMs + laterMs }));
+  const experiment = { ...read.experiment, timeline };
+  return { name, text, experiment, needsOwnCloud: refusedFaults(experiment.timeline, false).length > 0 };
+};
+
+/** Machines that a key stopped more than once. */
+const stoppedTwice = (machines: readonly MachineRecord[]): readonly string[] =>
+  machines
+    .filter(({ power }) => power.filter(({ state, reason }) => state === 'stopping' && reason !== '').length > 1)
+    .map(({ name }) => shortName(name));
+
+/** Runs a file, and repeats it if its steps came too late. */
+const outcomeOf = async (
+  { name, text, experiment, needsOwnCloud }: ExperimentFile,
+  own: OwnCloud,
+  t: TestContext,
+): Promise<FileRunResult> => {
+  const say = (line: string): void => t.diagnostic(line);
+  for (let attempt = 1; ; attempt += 1) {
+    const id = `${name.split('.')[0]}-${attempt}`;
+    const result = await runFile({
+      experiment,
+      text,
+      id,
+      folder: own.data.path('experiments', id),
+      place: { target: needsOwnCloud ? 'local' : 'existing', data: own.folder, runner: thisRunner() },
+      target: needsOwnCloud
+        ? ownCloudTarget(mkdtempSync(join(tmpdir(), 'interlock-x-')), { id, say })
+        : existingCloudTarget(own.folder, { id, say }),
+      signal: t.signal,
+      say,
+    });
+    const { outcome, problems } = result.verdict;
+    const isLate =
+      outcome === 'inconclusive' &&
+      problems.every((problem) => /ms late|store of this service did not answer/.test(problem));
+    if (!isLate || attempt === attempts) return result;
+  }
+};
+
+/** An experiment file, and the test that it holds on a cloud of real processes: no machine stops twice, no fact is parked. */
+export interface FileOnACloud {
+  readonly name: string;
+  readonly holds: (t: TestContext) => Promise<void>;
+}
+
+/**
+ * Reads experiment files, and starts one cloud for the test file that runs them.
+ * @param isWanted by the name of the file without `.experiment.yaml`
+ */
+export const filesOnACloud = (isWanted: (name: string) => boolean): readonly FileOnACloud[] => {
+  const files = readdirSync(folder)
+    .filter((name) => name.endsWith(ending) && isWanted(name.slice(0, -ending.length)))
+    .map(readFile);
+  let own: OwnCloud;
+  before(async () => {
+    // One cloud for all files that do not need their own. They must agree on its settings, which the target checks.
+    own = await ownCloud(Object.assign({}, ...files.map(({ experiment }) => experiment.settings)));
+  });
+  after(() => own?.stop());
+  const holds = async (file: ExperimentFile, t: TestContext): Promise<void> => {
+    const { record, verdict } = await outcomeOf(file, own, t);
+    assert.equal(verdict.outcome, 'held', verdictLines(verdict).join('\n'));
+    assert.deepEqual(stoppedTwice(record.machines), []);
+    if (!file.needsOwnCloud) await settled(own.clients);
+  };
+  return files.map((file) => ({ name: file.name, holds: (t) => holds(file, t) }));
+};
