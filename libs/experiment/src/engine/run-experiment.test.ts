@@ -198,6 +198,28 @@ test('abort conditions are still checked after the lab could not be read during 
   assert.equal(record.run.abortedBy, 'control.failed > 0');
 });
 
+for (const [how, observe] of [
+  ['fails', () => Promise.reject(new Error('the store is down'))],
+  ['does not end', () => new Promise<Observed>(() => {})],
+] as const) {
+  test(`a run is aborted 2 s after its conditions could last be checked: reading the lab ${how}`, async () => {
+    let isAtEnd = false;
+    const experiment = experimentOf([step('store', 0, { forMs: 60_000 }), step('never', 30_000)], control());
+    const { record, taken, calls } = await runOnTestLab(experiment, {
+      lab: {
+        observe: () => (isAtEnd ? Promise.resolve({ ...failedControl(0), io: [] }) : observe()),
+        compareContent: async () => {
+          isAtEnd = true;
+          return { disksCompared: 0, bytesCompared: 0, bytesLost: 0 };
+        },
+      },
+    });
+    assert.match(record.run.abortedBy ?? '', /^the abort conditions could not be checked for 2 s: /);
+    assert.deepEqual([...taken], []);
+    assert.ok(!calls.some((call) => call.endsWith('carryOut never')));
+  });
+}
+
 test('an interrupted run undoes its steps and does not compare content', async () => {
   const interrupt = new AbortController();
   const { record, taken, calls } = await runOnTestLab(experimentOf([step('loss', 0), step('never', 60_000)]), {
