@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
+import { setPermissions } from '@interlock/access/permissions';
 import { until } from '../cloud/until.ts';
 import { type AzureCloud, azureCloud } from './test-azure-cloud.ts';
 import { type ComputeWorld, computeWorld, type VaultWithKey } from './test-compute.ts';
@@ -70,8 +71,6 @@ interface LossWay {
 
 const past = new Date('2020-01-01T00:00:00Z');
 const future = new Date('2035-01-01T00:00:00Z');
-/** The permissions that the identity of a set needs (CMK-25). */
-const ofSet = ['get', 'wrapKey', 'unwrapKey'];
 
 /** The order matters: the vault changes its permission model half way, and the last ways change the key. */
 const ways: readonly LossWay[] = [
@@ -136,20 +135,20 @@ const ways: readonly LossWay[] = [
     lose: (client) => client.setRoleModel(false),
     async giveBack(client) {
       await client.setPolicy(['all'], client.principal);
-      await client.setPolicy(ofSet);
+      await client.setPolicy(setPermissions);
     },
   },
   {
     name: 'access policy removed',
     code: 'KeyVaultAccessForbidden',
     lose: (client) => client.removePolicy(),
-    giveBack: (client) => client.setPolicy(ofSet),
+    giveBack: (client) => client.setPolicy(setPermissions),
   },
   {
     name: 'unwrapKey taken from the access policy',
     code: 'KeyVaultAccessForbidden',
     lose: (client) => client.setPolicy(['get', 'wrapKey']),
-    giveBack: (client) => client.setPolicy(ofSet),
+    giveBack: (client) => client.setPolicy(setPermissions),
   },
   {
     name: 'older key version disabled',

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setPermissionsOnWire } from '@interlock/access/permissions';
 import type { DiskSku } from '@interlock/contracts/interlock/access/v1/access.ts';
 import type {
   DiskForMachine,
@@ -27,9 +28,6 @@ export type DiskKind = DiskSku | 'platform';
 
 /** The region of all resources. */
 export const location = 'westeurope';
-
-/** Permissions the identity of a set needs (CMK-25). */
-const encryptionPermissions = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
 
 /** Differences from the default world. */
 export interface WorldOptions {
@@ -93,7 +91,7 @@ export const makeWorld = async (
 export const allowSet = (clients: Pick<Clients, 'keyVault'>, vault: string, identity: string) =>
   clients.keyVault.setAccessPolicy({
     name: vault,
-    accessPolicy: { principal: identity, keyPermissions: [...encryptionPermissions] },
+    accessPolicy: { principal: identity, keyPermissions: [...setPermissionsOnWire] },
   });
 
 const usualWorkload: Workload = { kind: 'WRITE_AND_VERIFY', ioPerSecond: 20, ioSizeBytes: 4096 };

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { setPermissionsOnWire } from '@interlock/access/permissions';
 import { outstandingIn, readJournal } from '@interlock/experiment';
 import { controlAt } from '@interlock/local/control/control-client.ts';
 import { seededRandom } from '@interlock/runtime';
@@ -121,7 +122,7 @@ const differences = async ({ data, clients, world }: Victim): Promise<string[]> 
   if (!version.enabled) wrong.push(`${world.keyVersion} is disabled`);
   const { accessPolicies } = await clients.keyVault.getVault({ name: world.vault });
   const granted = accessPolicies.find(({ principal }) => principal === world.identity)?.keyPermissions ?? [];
-  const missing = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'].filter((one) => !granted.some((has) => has === one));
+  const missing = setPermissionsOnWire.filter((one) => !granted.some((has) => has === one));
   if (missing.length > 0) wrong.push(`${world.identity} may not ${missing.join(', ')}`);
   return wrong;
 };

@@ -1,3 +1,4 @@
+import { setPermissionsOnWire } from '@interlock/access/permissions';
 import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
@@ -27,7 +28,7 @@ export const makeMachine = async (world: SimulatedCloud) => {
   const principal = set.identity?.principal ?? '';
   await vault.setAccessPolicy({
     name: made.name,
-    accessPolicy: { principal, keyPermissions: ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] },
+    accessPolicy: { principal, keyPermissions: [...setPermissionsOnWire] },
   });
   const disk = await disks.createDisk({
     parent,

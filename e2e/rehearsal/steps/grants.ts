@@ -1,17 +1,15 @@
+import { setPermissionsOnWire } from '@interlock/access/permissions';
 import type { AccessPolicy_KeyPermission } from '@interlock/contracts/interlock/key_vault/v1/vault.ts';
 import { attempt } from '../attempt.ts';
 import { type KeySet, namesIn, type People, spareDisk, vaultName, type World } from '../world.ts';
 import { createDisk } from './disks.ts';
 import type { KeySets } from './sets.ts';
 
-/** A set's identity needs exactly these three (CMK-25). */
-const needed = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
-
 /** Lets the identity of a set use the vault's keys with those permissions. */
 export const grant = (
   { vaultAdministrator }: People,
   { principal }: KeySet,
-  keyPermissions: readonly AccessPolicy_KeyPermission[] = needed,
+  keyPermissions: readonly AccessPolicy_KeyPermission[] = setPermissionsOnWire,
 ) =>
   vaultAdministrator.keyVault.setAccessPolicy({
     name: vaultName,
@@ -42,8 +40,8 @@ export const grantAccess = async (world: World, people: People, { house, lodge }
     },
     async () => {
       const incomplete = [];
-      for (const missing of needed) {
-        const granted = needed.filter((permission) => permission !== missing);
+      for (const missing of setPermissionsOnWire) {
+        const granted = setPermissionsOnWire.filter((permission) => permission !== missing);
         await grant(people, house, granted);
         incomplete.push({ granted, disk: await tryDisk(`disk with ${granted.join(' and ')} only`) });
       }

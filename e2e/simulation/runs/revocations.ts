@@ -1,8 +1,8 @@
+import { setPermissionsOnWire } from '@interlock/access/permissions';
 import type { KeyVersion_Operation } from '@interlock/contracts/interlock/key_vault/v1/key_version.ts';
 import type { NetworkRules } from '@interlock/contracts/interlock/key_vault/v1/vault.ts';
 import {
   encryptionOperations,
-  encryptionPermissions,
   encryptionRole,
   group,
   keyOf,
@@ -35,7 +35,7 @@ export const grant = async (stage: Stage, vault: string, principal: string): Pro
   if (principal === '') return;
   const isByRole = plannedVaults.some(({ id, model }) => `vaults/${id}` === vault && model === 'ROLE_ASSIGNMENT');
   if (!isByRole) {
-    const accessPolicy = { principal, keyPermissions: [...encryptionPermissions] };
+    const accessPolicy = { principal, keyPermissions: [...setPermissionsOnWire] };
     await attempt(stage, 'vault.grant', `${vault} to ${principal}`, () =>
       clients.keyVault.setAccessPolicy({ name: vault, accessPolicy }),
     );
@@ -183,8 +183,8 @@ const revocations: readonly Revocation[] = [
         const work = () => clients.keyVault.removeAccessPolicy({ name: vault, principal });
         return isDone(attempt(stage, 'vault.revoke', `${vault} from ${principal}`, work));
       }
-      const missing = random.pick(encryptionPermissions);
-      const keyPermissions = encryptionPermissions.filter((one) => one !== missing);
+      const missing = random.pick(setPermissionsOnWire);
+      const keyPermissions = setPermissionsOnWire.filter((one) => one !== missing);
       const accessPolicy = { principal, keyPermissions };
       const work = () => clients.keyVault.setAccessPolicy({ name: vault, accessPolicy });
       return isDone(attempt(stage, 'vault.revoke', `${missing} in ${vault} from ${principal}`, work));

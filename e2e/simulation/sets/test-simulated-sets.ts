@@ -1,3 +1,4 @@
+import { setPermissionsOnWire } from '@interlock/access/permissions';
 import type { DiskSku } from '@interlock/contracts/interlock/access/v1/access.ts';
 import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
 import { DiskDataServiceDefinition, DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
@@ -80,7 +81,7 @@ const simulatedSets = (cloud: SimulatedCloud) => {
   const grant = (name: string, set: DiskEncryptionSet) =>
     vault.setAccessPolicy({
       name,
-      accessPolicy: { principal: set.identity?.principal ?? '', keyPermissions: ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] },
+      accessPolicy: { principal: set.identity?.principal ?? '', keyPermissions: [...setPermissionsOnWire] },
     });
 
   const newDisk = async (diskId: string, under: Under, sku: DiskSku = 'PREMIUM_SSD'): Promise<string> => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setPermissionsOnWire } from '@interlock/access/permissions';
 import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
 import { inSimulatedCloud, parent, type SimulatedSets } from './test-simulated-sets.ts';
 
@@ -218,13 +219,12 @@ const taken: Readonly<Record<string, Step>> = {
   'wrapKey is removed from the key version': (world, { first }) =>
     world.vault.setKeyOperations({ name: first.name, keyOperations: ['UNWRAP_KEY'] }),
 };
-const encryptionPermissions = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
-const withholdGrant = (world: SimulatedSets, fleet: Fleet, missing: (typeof encryptionPermissions)[number]) =>
+const withholdGrant = (world: SimulatedSets, fleet: Fleet, missing: (typeof setPermissionsOnWire)[number]) =>
   world.vault.setAccessPolicy({
     name: fleet.kv1,
     accessPolicy: {
       principal: principalOf(fleet),
-      keyPermissions: encryptionPermissions.filter((one) => one !== missing),
+      keyPermissions: setPermissionsOnWire.filter((one) => one !== missing),
     },
   });
 

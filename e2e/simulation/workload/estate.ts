@@ -1,3 +1,4 @@
+import { setPermissionsOnWire } from '@interlock/access/permissions';
 import type { DiskSku } from '@interlock/contracts/interlock/access/v1/access.ts';
 import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
 import type { DiskForMachine } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
@@ -45,8 +46,6 @@ export const setName = (id: string): string => `${group}/diskEncryptionSets/${id
 export const vaultOf = (keyVersion: string): string => keyVersion.split('/').slice(0, 2).join('/');
 export const keyOf = (keyVersion: string): string => keyVersion.split('/versions/')[0] ?? '';
 
-/** The permissions that a set's identity needs, and all permissions (CMK-25). */
-export const encryptionPermissions = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
 /** Operations of a key version without which it is of no use to a set (KV-88). */
 export const encryptionOperations = ['WRAP_KEY', 'UNWRAP_KEY'] as const;
 export const encryptionRole = 'roles/keyVaultCryptoServiceEncryptionUser';
@@ -198,7 +197,7 @@ export const makeEstate = async (world: SimulatedCloud): Promise<void> => {
       } else {
         await keyVault.setAccessPolicy({
           name: parent,
-          accessPolicy: { principal, keyPermissions: [...encryptionPermissions] },
+          accessPolicy: { principal, keyPermissions: [...setPermissionsOnWire] },
         });
       }
     }),

@@ -1,3 +1,9 @@
+/**
+ * Access epoch of a loss that ends every grant, however late it was given: the end of an identity. It is above every position of
+ * key-vault's feed. A deleted identity never exists again (CMK-39), and its end has no position there.
+ */
+export const FINAL_EPOCH = Number.MAX_SAFE_INTEGER;
+
 /** A vault's grant: one identity may use a key, as of a position in the feed of key-vault. */
 export interface Grant {
   /** Position of key-vault's feed: the grant takes every loss up to it into account. */

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { FINAL_EPOCH } from '@interlock/access';
 import { IdentityEvent } from '@interlock/contracts/interlock/identity/v1/identity_events.ts';
 import { KeyVaultEvent } from '@interlock/contracts/interlock/key_vault/v1/key_vault_events.ts';
 import { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { Rejection } from '@interlock/event-store';
 import { checkAccess } from './key/access-check.ts';
 import { reactions } from './reactor.ts';
-import { FINAL_EPOCH } from './set/access.ts';
 import { create } from './set/decider.ts';
 import { assignKey } from './set/key-change.ts';
 import { changeOptions } from './set/options.ts';

@@ -1,4 +1,5 @@
 import type { LossReason } from '@interlock/access';
+import { FINAL_EPOCH } from '@interlock/access';
 import { IdentityEvent } from '@interlock/contracts/interlock/identity/v1/identity_events.ts';
 import { KeyVaultEvent } from '@interlock/contracts/interlock/key_vault/v1/key_vault_events.ts';
 import type { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
@@ -6,7 +7,7 @@ import type { Category, Cause, Loaded } from '@interlock/event-store';
 import { type Handler, type Handlers, NO_EFFECT } from '@interlock/messaging';
 import { type Clock, DomainAttribute, traceIdOf } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
-import { FINAL_EPOCH, loseKey, questionKey } from './set/access.ts';
+import { loseKey, questionKey } from './set/access.ts';
 import type { SetEvent } from './set/events.ts';
 import { noticeNewer } from './set/key-change.ts';
 import { ofKey, ofPrincipal, ofVault, ofVersion, type Reach, reachedVersions } from './set/reach.ts';

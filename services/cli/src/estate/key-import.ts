@@ -1,4 +1,5 @@
 import type { JsonObject } from '@bufbuild/protobuf';
+import { setPermissionsOnWire } from '@interlock/access/permissions';
 import type { EstateKey, EstateVault } from '@interlock/experiment';
 import { readList } from '../request/pages.ts';
 import { methodOf, Service } from '../request/schema.ts';
@@ -45,7 +46,7 @@ export class KeyImport {
   async grant(principal: string, id: string): Promise<void> {
     const vault = await this.#call('GetVault', { name: `vaults/${id}` });
     if (vault.permissionModel === 'ROLE_ASSIGNMENT') return this.#assign(principal, USER_ROLE, id);
-    const accessPolicy = { principal, keyPermissions: ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] };
+    const accessPolicy = { principal, keyPermissions: [...setPermissionsOnWire] };
     await this.#call('SetAccessPolicy', { name: `vaults/${id}`, accessPolicy });
   }
 

@@ -1,5 +1,6 @@
 import type { DescField, DescMessage, JsonObject, JsonValue } from '@bufbuild/protobuf';
 import { ScalarType } from '@bufbuild/protobuf';
+import { FINAL_EPOCH } from '@interlock/access/order';
 import { type NameDefaults, shortName } from '../request/names.ts';
 import { listOf } from '../request/pages.ts';
 import { isObject } from '../request/schema.ts';
@@ -233,7 +234,7 @@ function cell(value: JsonValue | undefined, names?: NameDefaults): string {
 }
 
 /** The vault position of an event that no vault caused, such as a deleted identity. */
-const ABOVE_ALL = String(Number.MAX_SAFE_INTEGER);
+const ABOVE_ALL = String(FINAL_EPOCH);
 
 function isEmpty(value: JsonValue | undefined): boolean {
   if (value === undefined || value === null || value === '') return true;

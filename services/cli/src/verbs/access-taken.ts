@@ -1,4 +1,5 @@
 import type { JsonObject } from '@bufbuild/protobuf';
+import { setPermissionsOnWire } from '@interlock/access/permissions';
 import type { Caller } from '../request/calls.ts';
 import { isObject, methodOf, Service } from '../request/schema.ts';
 import { policyOf, textsIn } from './before.ts';
@@ -35,8 +36,7 @@ type KeyAction = 'DISABLE' | 'DELETE' | 'PURGE' | 'EXPIRE';
 /** An expiry that is nearer than this needs a confirmation, in milliseconds: a day. */
 const NEAR_MS = 86_400_000;
 
-/** The permissions on a key that a set's identity needs, as the contracts write them. */
-const needed: readonly string[] = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'];
+const needed: readonly string[] = setPermissionsOnWire;
 
 /** The key, version or vault in `name` is taken away. */
 export const takesNamed =

@@ -1,4 +1,4 @@
-import { concerns } from '@interlock/access';
+import { concerns, FINAL_EPOCH } from '@interlock/access';
 import {
   type Cause,
   type EventStore,
@@ -23,8 +23,6 @@ export interface KnownLoss extends SetLoss {
 type LossId = Pick<SetLoss, 'set' | 'keyVersion' | 'accessEpoch' | 'principal'>;
 
 const tableVersion = 1;
-/** The end of an identity happens once, whatever number it is reported with. */
-const anyNumber = Number.MAX_SAFE_INTEGER;
 /** Rows read at once. */
 const pageSize = 1_000;
 /** No name contains a space, so the prefix of a set is not the prefix of another one. */
@@ -108,7 +106,7 @@ export class Losses {
   async rowsForRestored(set: string, keyVersion: string, accessEpoch: number): Promise<readonly RowChange[]> {
     const over = (await this.#ofVersion(set, keyVersion)).flatMap(({ key, row }) => {
       if (row.isOver) return [];
-      if (row.principal !== undefined) return [this.#put({ ...row, isOver: true }), this.#overTo(key, anyNumber)];
+      if (row.principal !== undefined) return [this.#put({ ...row, isOver: true }), this.#overTo(key, FINAL_EPOCH)];
       return row.accessEpoch > accessEpoch ? [] : [this.#put({ ...row, isOver: true })];
     });
     const key = keyOf(set, keyVersion);

@@ -1,3 +1,4 @@
+import { FINAL_EPOCH } from '@interlock/access';
 import { evolve } from './decider.ts';
 import type { OpenedDisk } from './events.ts';
 import { stopForKeyLoss } from './key-loss.ts';
@@ -34,7 +35,7 @@ export const impactOf = (vm: Vm, supposed: SupposedLoss): Impact | undefined => 
       keyVersion: '',
       since: 0,
       traceId: '',
-      accessEpoch: afterAnyOpen,
+      accessEpoch: FINAL_EPOCH,
     },
     work: supposedWork,
     isUnder: (disk) => isUnder({ ...disk, set: supposed.set }, supposed),
@@ -42,9 +43,6 @@ export const impactOf = (vm: Vm, supposed: SupposedLoss): Impact | undefined => 
   });
   return { outcome: stop(onceOpen(vm)).length > 0 ? 'STOPS' : 'FAILS_AT_NEXT_START', disks };
 };
-
-/** Newer than every unwrap. */
-const afterAnyOpen = Number.MAX_SAFE_INTEGER;
 
 /** The work of the supposed stop. It is never stored. */
 const supposedWork: Work = { id: '', kind: 'keyStop', at: 0, correlationId: '', caller: '' };

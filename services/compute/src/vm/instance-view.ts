@@ -1,4 +1,4 @@
-import { type AccessReason, accessReasonOf, messageOf } from '@interlock/access';
+import { accessReasonOf, messageOf, publicCodes } from '@interlock/access';
 import {
   type DiskInstanceView,
   InstanceStatus,
@@ -12,21 +12,6 @@ import type { Failure, KeyLoss } from './machine.ts';
 import type { Vm } from './state.ts';
 import { stopCauseOf } from './state.ts';
 import { powerOf, provisioningOf, shown } from './wire.ts';
-
-/** Codes clients of public clouds match on, where there are public ones; `KeyVault…` of our own elsewhere. */
-const codes: Readonly<Record<AccessReason, string>> = {
-  KEY_DISABLED: 'KeyVaultKeyNotEnabled',
-  KEY_NOT_YET_VALID: 'KeyVaultKeyNotYetValid',
-  KEY_EXPIRED: 'KeyVaultAccessForbidden',
-  KEY_DELETED: 'KeyVaultKeyNotFound',
-  KEY_PURGED: 'KeyVaultKeyPurged',
-  KEY_VERSION_NOT_FOUND: 'KeyVaultKeyNotFound',
-  VAULT_DELETED: 'KeyVaultNotFound',
-  ACCESS_DENIED: 'KeyVaultAccessForbidden',
-  IDENTITY_DELETED: 'KeyVaultAccessTokenCannotBeAcquired',
-  KEY_VAULT_UNREACHABLE: 'KeyVaultUnreachable',
-  THROTTLED: 'KeyVaultThrottled',
-};
 
 /**
  * Statuses of a machine and of each of its disks (VM-05, VM-06). A disk whose lost key stopped the machine or blocks its start
@@ -79,7 +64,7 @@ const provisioningStatus = (vm: ReturnType<typeof shown>): InstanceStatus => {
 
 const codeOf = ({ code }: Failure): string => {
   const reason = accessReasonOf(code);
-  return reason === undefined ? code : codes[reason];
+  return reason === undefined ? code : publicCodes[reason];
 };
 
 const diskView = (
@@ -99,7 +84,7 @@ const diskStatus = (loss: KeyLoss | undefined, isRunning: boolean, createdAt: In
     const held = `It keeps its data while the machine runs; the next start of the machine fails. ${message}`;
     return status('ProvisioningState/succeeded', 'WARNING', 'Provisioning succeeded', loss.since, held);
   }
-  const code = `ProvisioningState/failed/${codes[loss.reason]}`;
+  const code = `ProvisioningState/failed/${publicCodes[loss.reason]}`;
   return status(code, 'ERROR', 'Provisioning failed', loss.since, message);
 };
 

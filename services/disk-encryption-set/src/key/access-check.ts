@@ -1,6 +1,7 @@
+import { FINAL_EPOCH } from '@interlock/access';
 import type { Cause } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
-import { answeredTo, FINAL_EPOCH, refuseKey, restoreKey, stopsNothing } from '../set/access.ts';
+import { answeredTo, refuseKey, restoreKey, stopsNothing } from '../set/access.ts';
 import { type KeyAccess, keyVersionsOf, type LivingSet, type Question } from '../set/state.ts';
 import { questionOf } from '../set/streams.ts';
 import { forProcess, type SetParts } from '../sets.ts';

@@ -1,7 +1,6 @@
-import { type LossReason, lossReasonIn, refusalFacts } from '@interlock/access';
+import { FINAL_EPOCH, type LossReason, lossReasonIn, refusalFacts } from '@interlock/access';
 import { type Cause, Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
-import { FINAL_EPOCH } from '../set/access.ts';
 import type { Disks } from '../sets.ts';
 
 /** Which identity and which version to check. */

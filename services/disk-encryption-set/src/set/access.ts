@@ -1,13 +1,7 @@
-import { type LossReason, precedingReason } from '@interlock/access';
+import { FINAL_EPOCH, type LossReason, precedingReason } from '@interlock/access';
 import type { Instant } from '@interlock/runtime';
 import type { SetEvent } from './events.ts';
 import { type DiskEncryptionSet, keyVersionsOf, type LivingSet, type Question } from './state.ts';
-
-/**
- * Number of the end of an identity: above every position of key-vault's feed. A deleted identity never exists again (CMK-39),
- * and its end has no position there, so no later grant to it counts.
- */
-export const FINAL_EPOCH = Number.MAX_SAFE_INTEGER;
 
 /** Access to a key version ended. */
 export interface Loss {

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { lossReasons } from '@interlock/access';
+import { FINAL_EPOCH, lossReasons } from '@interlock/access';
 import { Rejection } from '@interlock/event-store';
 import fc from 'fast-check';
 import { urlOf, versionOf } from '../testing/test-neighbours.ts';
 import { founding, grantAt, keyReference, principal } from '../testing/test-sets.ts';
-import { answeredTo, FINAL_EPOCH, loseKey, questionKey, refuseKey, restoreKey } from './access.ts';
+import { answeredTo, loseKey, questionKey, refuseKey, restoreKey } from './access.ts';
 import {
   abandonCreation,
   completeCreation,

@@ -1,6 +1,7 @@
+import { FINAL_EPOCH } from '@interlock/access';
 import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
-import { FINAL_EPOCH, loseIdentity } from './access.ts';
+import { loseIdentity } from './access.ts';
 import { activeSet } from './decider.ts';
 import type { SetEvent } from './events.ts';
 import { type DiskEncryptionSet, keyVersionsOf, type LivingSet } from './state.ts';

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { FINAL_EPOCH } from '@interlock/access';
 import { IdentityEvent } from '@interlock/contracts/interlock/identity/v1/identity_events.ts';
 import { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { checkAccess } from '../key/access-check.ts';
 import { reactions } from '../reactor.ts';
-import { FINAL_EPOCH, loseKey, questionKey } from '../set/access.ts';
+import { loseKey, questionKey } from '../set/access.ts';
 import { completeCreation, startDeletion } from '../set/decider.ts';
 import { removeIdentity, replaceIdentity } from '../set/identity.ts';
 import { versionOf } from '../testing/test-neighbours.ts';

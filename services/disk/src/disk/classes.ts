@@ -7,31 +7,27 @@ export interface DiskClass {
   readonly canBootMachine: boolean;
   readonly canEncryptTwice: boolean;
   readonly canSnapshotFully: boolean;
-  /** Whether a running machine keeps its reads and writes when the key is lost (CMK-102; CMK-101 for the others). */
-  readonly outlivesKeyLoss: boolean;
 }
 
 const solidState: DiskClass = {
   canBootMachine: true,
   canEncryptTwice: true,
   canSnapshotFully: true,
-  outlivesKeyLoss: false,
 };
 /** Data disks only, incremental snapshots only, one layer of encryption: CMK-61, CMK-71. */
 const direct: DiskClass = {
   canBootMachine: false,
   canEncryptTwice: false,
   canSnapshotFully: false,
-  outlivesKeyLoss: false,
 };
 
-/** What each class can; its largest size is `diskSizeGibMax`. Rules CMK-61, CMK-71, CMK-101, CMK-102. */
+/** What each class can; its largest size is `diskSizeGibMax`, and whether it outlives the loss of its key is in `@interlock/access`. Rules CMK-61, CMK-71. */
 export const diskClasses: Readonly<Record<Sku, DiskClass>> = {
   standard_hdd: solidState,
   standard_ssd: solidState,
   premium_ssd: solidState,
   premium_ssd_v2: direct,
-  ultra: { ...direct, outlivesKeyLoss: true },
+  ultra: direct,
 };
 
 /** @throws Rejection INVALID_ARGUMENT DISK_SIZE_INVALID unless the class has disks of that size. */

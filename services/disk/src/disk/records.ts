@@ -1,10 +1,11 @@
+import { outlivesKeyLoss } from '@interlock/access/outcome';
 import type { Loaded } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
 import type { DiskRecord, DiskRecords } from '../host/records.ts';
 import { endAccess } from './attachment-decider.ts';
-import { diskClasses } from './classes.ts';
 import { type Control, isSnapshotName } from './control.ts';
 import { accessAt, existing } from './decider.ts';
+import { skuOnWire } from './encryption.ts';
 import { type ActiveDisk, diskSteps, grantOf } from './state.ts';
 
 /** Disks read at once. */
@@ -17,7 +18,7 @@ export const recordOf = ({ id: name, state }: Loaded<ActiveDisk>, clock: Pick<Cl
   attachEpoch: state.attachEpoch,
   grant: grantOf(state),
   openedBy: diskSteps(name, state, state.access?.by === 'user' ? 'access' : 'open')[0],
-  outlivesKeyLoss: diskClasses[state.sku].outlivesKeyLoss,
+  outlivesKeyLoss: outlivesKeyLoss(skuOnWire[state.sku]),
 });
 
 /** The store as the host reads it. */

@@ -1,3 +1,4 @@
+import { publicCodes } from '@interlock/access';
 import type { RejectionCode } from '@interlock/event-store';
 
 /** The two dialects of errors: resource management (ARM) and the data plane of a vault. */
@@ -18,19 +19,13 @@ const forbidden = (innerCode: string): Answer => ({ status: 403, code: 'Forbidde
 const keyNotFound: Answer = { status: 404, code: 'KeyNotFound' };
 const badParameter: Answer = { status: 400, code: 'BadParameter' };
 
-/** Codes of resources whose key cannot be used, by reason (section 12 of customer-managed keys). A machine's statuses have the same. */
+/** Too many requests have an answer of their own, also about a key. */
+const { THROTTLED: _throttled, ...ofKeys } = publicCodes;
+
+/** Codes of resources whose key cannot be used, by reason. A set is also refused because its key never existed. */
 export const keyCodes: Readonly<Record<string, string>> = {
-  KEY_DISABLED: 'KeyVaultKeyNotEnabled',
-  KEY_NOT_YET_VALID: 'KeyVaultKeyNotYetValid',
-  KEY_EXPIRED: 'KeyVaultAccessForbidden',
-  KEY_DELETED: 'KeyVaultKeyNotFound',
-  KEY_PURGED: 'KeyVaultKeyPurged',
-  KEY_NOT_FOUND: 'KeyVaultKeyNotFound',
-  KEY_VERSION_NOT_FOUND: 'KeyVaultKeyNotFound',
-  VAULT_DELETED: 'KeyVaultNotFound',
-  ACCESS_DENIED: 'KeyVaultAccessForbidden',
-  IDENTITY_DELETED: 'KeyVaultAccessTokenCannotBeAcquired',
-  KEY_VAULT_UNREACHABLE: 'KeyVaultUnreachable',
+  ...ofKeys,
+  KEY_NOT_FOUND: publicCodes.KEY_VERSION_NOT_FOUND,
 };
 
 const keyAnswers = (reasons: readonly string[]): Readonly<Record<string, Answer>> =>

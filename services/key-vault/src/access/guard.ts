@@ -1,3 +1,4 @@
+import { setPermissions } from '@interlock/access';
 import { type Category, Rejection } from '@interlock/event-store';
 import {
   type Authorizer,
@@ -27,7 +28,7 @@ export const scopeOf = (vault: Pick<ExistingVault, 'resourceGroup'>, vaultId: st
   `${vault.resourceGroup}/${key ?? `vaults/${vaultId}`}`;
 
 /** What a set's identity needs on a key, all three. Rule CMK-25. */
-export const diskPermissions: readonly KeyPermission[] = ['get', 'wrapKey', 'unwrapKey'];
+export const diskPermissions: readonly KeyPermission[] = setPermissions;
 
 interface Judgement {
   /** Whether the principal was deleted. */

@@ -1,3 +1,4 @@
+import { setPermissionFlags } from '@interlock/access/permissions';
 import type { Step } from '../../experiment.ts';
 
 /** Names of a key of a pack: short, as the command line reads them in a resource group. */
@@ -17,7 +18,6 @@ export interface KeyCommands {
 
 /** The role with which a set may use a key. */
 const role = 'keyVaultCryptoServiceEncryptionUser';
-const permissionsOfSet = ['get', 'wrap-key', 'unwrap-key'];
 const permissionNames: Readonly<Record<string, string>> = { get: 'get', wrap: 'wrap-key', unwrap: 'unwrap-key' };
 
 /** The commands of a key action; undefined if it needs an id or a time of the running cloud. */
@@ -27,7 +27,7 @@ export const keyCommands = (
 ): KeyCommands | undefined => {
   const principal = `set:${set}`;
   const grant = ['vault', 'grant', vault, '--principal', principal, '--permissions'];
-  const granted = [...grant, permissionsOfSet.join(',')];
+  const granted = [...grant, setPermissionFlags.join(',')];
   switch (action) {
     case 'disable-key':
       return { take: [['key', 'disable', key, '--confirm']], giveBack: [['key', 'enable', key]] };
@@ -46,7 +46,7 @@ export const keyCommands = (
     case 'remove-policy':
       return { take: [['vault', 'revoke', vault, principal, '--confirm']], giveBack: [granted] };
     case 'remove-permission': {
-      const left = permissionsOfSet.filter((one) => one !== permissionNames[String(options.permission)]);
+      const left = setPermissionFlags.filter((one) => one !== permissionNames[String(options.permission)]);
       return { take: [[...grant, left.join(','), '--replace', '--confirm']], giveBack: [granted] };
     }
     case 'remove-role':

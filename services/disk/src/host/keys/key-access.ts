@@ -1,4 +1,4 @@
-import { concerns, type Grant, isAboutIdentity, isSameIdentity } from '@interlock/access';
+import { concerns, FINAL_EPOCH, type Grant, isAboutIdentity, isSameIdentity } from '@interlock/access';
 import { type Clock, leftMs, readingOf } from '@interlock/runtime';
 import type { LossFacts } from './key-reasons.ts';
 import { endOf, type KeyGrant, type LeaseTerms, type Refused, type SentCall } from './lease.ts';
@@ -262,7 +262,7 @@ export const createKeyAccess = (...parts: ConstructorParameters<typeof KeyAccess
   new KeyAccess(...parts);
 
 /** A loss without an epoch is later than every loss with one. */
-const numberOf = ({ accessEpoch }: LossFacts): number => accessEpoch ?? Number.MAX_SAFE_INTEGER;
+const numberOf = ({ accessEpoch }: LossFacts): number => accessEpoch ?? FINAL_EPOCH;
 
 /** A loss as it arrives at an entry, in place of what is known. */
 const received = (entry: Entry, facts: LossFacts, source: 'fact' | Refused, place: number): ReceivedLoss => {
