@@ -61,11 +61,14 @@ export const chartFiles = (base: string, valuesTemplate: string): ChartFiles => 
 };
 
 const objectsIn = (base: string): readonly RenderedObject[] =>
-  base.split(/^---\n/m).map((text) => ({
-    kind: /^kind: (\w+)$/m.exec(text)?.[1] ?? '',
-    name: /^metadata:\n(?: .*\n)*? {2}name: ([a-z-]+)$/m.exec(text)?.[1] ?? '',
-    text,
-  }));
+  base.split(/^---\n/m).map((text) => {
+    const kind = /^kind: (\w+)$/m.exec(text)?.[1] ?? '';
+    const name = /^metadata:\n(?: .*\n)*? {2}name: ([a-z0-9-]+)$/m.exec(text)?.[1] ?? '';
+    return { kind, name: kind === 'Job' ? name.replace(digestOfJob, '') : name, text };
+  });
+
+/** kustomize ends the name of a Job with a digest of its content. */
+const digestOfJob = /-[a-z0-9]{10}$/;
 
 /** The lines below a line that are indented further than it, without their common indent. */
 const blockOf = (text: string, line: string, of: string): string => {
@@ -183,6 +186,12 @@ const workloadTemplate = (name: string, text: string): string => {
   const replace = (pattern: RegExp, to: string): void => {
     result = replaced(name, result, pattern, to);
   };
+  // A Job cannot be changed: what the values change, the name shows. kustomize's digest stands for the rest of the template.
+  if (result.includes('kind: Job'))
+    replace(
+      /^( {2}name: [a-z-]+)-([a-z0-9]{10})$/m,
+      '$1-{{ list "$2" .Release.Name .Release.Service .Chart.AppVersion .Values.image $service | toJson | sha256sum | trunc 10 }}',
+    );
   replace(/^( +image: )\S+\/([a-z-]+):\S+$/m, '$1{{ include "interlock.image" (list . "$2" $service.digest) }}');
   replace(/^( +imagePullPolicy: ).*$/m, '$1{{ .Values.image.pullPolicy }}');
   replace(/^( {8}resources:)\n(?: {9,}.*\n)+/m, '$1 {{- toYaml $service.resources | nindent 10 }}\n');

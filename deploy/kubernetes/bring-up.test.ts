@@ -41,8 +41,8 @@ test('applies a new cloud, waits for all its parts, compute too, and restarts no
   assert.equal(outcome, 'ready');
   assert.deepEqual(called.slice(1, 4), [
     'apply --kustomize overlays/local',
-    'wait --for=condition=Complete job/setup --timeout=7s',
-    'wait --for=condition=Complete job/nats-streams --timeout=7s',
+    'wait --for=condition=Complete job --selector app.kubernetes.io/name=setup --timeout=7s',
+    'wait --for=condition=Complete job --selector app.kubernetes.io/name=nats-streams --timeout=7s',
   ]);
   assert.equal(called.at(-1), 'wait --for=condition=Ready pod/compute-0 --timeout=7s');
   assert.ok(!called.some((call) => call.includes('restart')));
@@ -56,6 +56,14 @@ test('new images restart the deployments except compute, and a message says that
   assert.ok(!restart.includes('compute'));
   assert.match(said.join(), /compute keeps its image.*delete pod compute-0/);
   assert.ok(!(await play([isThere], false)).called.some((call) => call.includes('restart')), 'images as they were');
+});
+
+test('Jobs of an earlier version are deleted before the overlay is applied: no wait may be for them', async () => {
+  const { called } = await play([isThere], false);
+  const [first, second, apply] = called.slice(1);
+  assert.equal(first, 'delete job --selector app.kubernetes.io/name=setup --ignore-not-found');
+  assert.equal(second, 'delete job --selector app.kubernetes.io/name=nats-streams --ignore-not-found');
+  assert.equal(apply, 'apply --kustomize overlays/local');
 });
 
 test('if kubectl apply fails, the error says that part may be applied and how to continue or remove it', async () => {
@@ -78,13 +86,13 @@ test('if a Job fails, the error has the end of its log and the reason why each p
     { metadata: { name: 'nats-0' }, status: { containerStatuses: [{ state: { running: {} } }] } },
   ];
   const { outcome } = await play([
-    { when: 'wait .*job/setup', err: 'error: timed out waiting for the condition on jobs/setup\n', code: 1 },
+    { when: 'wait .*name=setup', err: 'error: timed out waiting for the condition on jobs/setup\n', code: 1 },
     { when: 'get pods', out: JSON.stringify({ items }) },
-    { when: 'logs job/setup', out: 'HalfSetUp: Secrets that belong together are there only in part\n' },
+    { when: 'logs .*name=setup', out: 'HalfSetUp: Secrets that belong together are there only in part\n' },
   ]);
-  assert.match(outcome, /job\/setup is not ready: kubectl: error: timed out/);
+  assert.match(outcome, /Job setup is not ready: kubectl: error: timed out/);
   assert.match(outcome, /postgres-0: CreateContainerConfigError: secret "interlock-postgres" not found/);
-  assert.match(outcome, /The end of the log of job\/setup:\nHalfSetUp/);
+  assert.match(outcome, /The end of the log of Job setup:\nHalfSetUp/);
   assert.match(outcome, /run kubectl --context kind-kind delete namespace interlock --wait/);
   assert.ok(!outcome.includes('nats-0'));
 });

@@ -22,6 +22,10 @@ const replaceable = [
   'statefulset/disk',
 ];
 
+/** Jobs of the overlay. Their names end with a digest, their labels do not. */
+const jobs = ['setup', 'nats-streams'] as const;
+const selecting = (job: string): readonly string[] => ['--selector', `app.kubernetes.io/name=${job}`];
+
 /** How to bring up an overlay. */
 export interface BringUp {
   readonly overlay: string;
@@ -46,6 +50,9 @@ export const bringUp = async (
   const wasThere =
     (await kubectl.run(['get', 'deployment', 'identity', '--ignore-not-found', '--output', 'name'])) !== '';
   try {
+    // One of an earlier version that does not end would be waited for, too.
+    if (wasThere)
+      for (const name of jobs) await kubectl.run(['delete', 'job', ...selecting(name), '--ignore-not-found']);
     await kubectl.run(['apply', '--kustomize', overlay]);
   } catch (error) {
     throw new LauncherError(`${messageOf(error)}\nPart of ${overlay} may have been applied. ${removal}`, {
@@ -56,14 +63,15 @@ export const bringUp = async (
     try {
       await kubectl.run([...args, `--timeout=${readySeconds}s`]);
     } catch (error) {
-      const why = [...(await notReady(kubectl)), ...(what.startsWith('job/') ? await endOfLog(kubectl, what) : [])];
+      const [, job] = what.split('Job ');
+      const why = [...(await notReady(kubectl)), ...(job === undefined ? [] : await endOfLog(kubectl, job))];
       throw new LauncherError(
         [`The overlay is applied, and ${what} is not ready: ${messageOf(error)}`, ...why, removal].join('\n'),
         { cause: error },
       );
     }
   };
-  for (const job of ['job/setup', 'job/nats-streams']) await wait(job, ['wait', '--for=condition=Complete', job]);
+  for (const name of jobs) await wait(`Job ${name}`, ['wait', '--for=condition=Complete', 'job', ...selecting(name)]);
   if (wasThere && hasNewImages) {
     await kubectl.run(['rollout', 'restart', ...replaceable]);
     say(
@@ -88,10 +96,10 @@ const notReady = async (kubectl: Kubectl): Promise<readonly string[]> => {
   }
 };
 
-const endOfLog = async (kubectl: Kubectl, what: string): Promise<readonly string[]> => {
+const endOfLog = async (kubectl: Kubectl, job: string): Promise<readonly string[]> => {
   try {
-    const log = await kubectl.run(['logs', what, '--tail=5']);
-    return log.trim() === '' ? [] : [`The end of the log of ${what}:`, ...log.trim().split('\n')];
+    const log = await kubectl.run(['logs', ...selecting(job), '--tail=5']);
+    return log.trim() === '' ? [] : [`The end of the log of Job ${job}:`, ...log.trim().split('\n')];
   } catch {
     // The Job has not started; its pod is in the list of pods that are not ready.
     return [];

@@ -149,7 +149,7 @@ const failureOf = (errors: string, { context, namespace }: ClusterPlace): Launch
     [/namespaces? .* not found/, `create namespace ${namespace}: kubectl apply -k deploy/kubernetes/overlays/local`],
     [
       /secrets? "?interlock-.* not found/,
-      `namespace ${namespace} has no cloud that is set up: check the namespace, and the Job setup (kubectl --namespace ${namespace} logs job/setup)`,
+      `namespace ${namespace} has no cloud that is set up: check the namespace, and the Job setup (kubectl --namespace ${namespace} logs --selector app.kubernetes.io/name=setup)`,
     ],
     [
       /not found/,

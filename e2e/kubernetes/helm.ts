@@ -18,14 +18,15 @@ export interface Helm {
 
 /** The release name in tests. The base calls its instance the same. */
 const release = 'interlock';
-const chart = join(repository, 'deploy/helm/interlock');
+const ownChart = join(repository, 'deploy/helm/interlock');
 
 /**
  * helm of this machine. If it is not installed, helm 4 from an npm package with a layer for AWS Lambda, which is for x64.
  * @param folder for helm itself and files of values
+ * @param chart its folder; that of this repository by default
  * @throws LauncherError if there is no helm for this machine
  */
-export const openHelm = (folder: string, env: NodeJS.ProcessEnv): Helm => {
+export const openHelm = (folder: string, env: NodeJS.ProcessEnv, chart = ownChart): Helm => {
   const helm = installed(env) ?? unpacked(folder);
   // Without the user's configuration and plugins.
   const own = { ...env, HELM_CONFIG_HOME: folder, HELM_DATA_HOME: folder, HELM_CACHE_HOME: folder };

@@ -12,7 +12,7 @@ import { filesLike, textOf } from '../docs/sources.ts';
 import { podProblems } from './pod-rules.ts';
 import { restrictedProblems } from './pod-security.ts';
 import { containersOf, danglingIn, selects, workloadsIn } from './references.ts';
-import { hasKubectl, type KubernetesObject, type Overlay, objectsIn, overlays, render } from './render.ts';
+import { hasKubectl, type KubernetesObject, type Overlay, objectsIn, overlays, plainName, render } from './render.ts';
 import { problemsOf } from './schemas.ts';
 
 const rendered = new Map<Overlay, readonly KubernetesObject[]>();
@@ -22,7 +22,7 @@ before(async () => {
 });
 const objectsOf = (overlay: Overlay): readonly KubernetesObject[] => rendered.get(overlay) ?? [];
 const find = (overlay: Overlay, kind: string, name: string): KubernetesObject =>
-  objectsOf(overlay).find((object) => object.kind === kind && object.metadata.name === name) ??
+  objectsOf(overlay).find((object) => object.kind === kind && plainName(object) === name) ??
   assert.fail(`${overlay} has no ${kind} ${name}`);
 const own = (overlay: Overlay) =>
   workloadsIn(objectsOf(overlay)).filter(({ metadata }) => storeOwners.some((name) => name === metadata.name));
@@ -415,7 +415,7 @@ describe('example', () => {
     const names = (overlay: Overlay) =>
       objectsOf(overlay)
         .filter(({ kind }) => !['ExternalSecret', 'Gateway', 'TLSRoute'].includes(kind))
-        .map(({ kind, metadata }) => `${kind} ${metadata.name}`);
+        .map((object) => `${object.kind} ${plainName(object)}`);
     assert.deepEqual(names('example').sort(), names('production').sort());
   });
 });

@@ -7,7 +7,7 @@ import { makeSecrets } from '../../deploy/kubernetes/setup/secrets.ts';
 import { until } from '../cloud/until.ts';
 import { openPodman, type Podman, type RunningPod } from './podman.ts';
 import { type Cluster, podOf, type RunnablePod } from './pods.ts';
-import { type KubernetesObject, render } from './render.ts';
+import { type KubernetesObject, plainName, render } from './render.ts';
 
 /** The cloud of the `local` overlay as containers on this machine. */
 export interface PodCloud {
@@ -61,7 +61,7 @@ export const startPodCloud = async (
     namespace,
   };
   const find = (kinds: string, name: string): KubernetesObject => {
-    const found = objects.find(({ kind, metadata }) => kinds.split('|').includes(kind) && metadata.name === name);
+    const found = objects.find((object) => kinds.split('|').includes(object.kind) && plainName(object) === name);
     if (found === undefined) throw new Error(`the overlay has no ${kinds} ${name}`);
     return found;
   };

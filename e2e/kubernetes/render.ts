@@ -215,6 +215,10 @@ export const render = async (overlay: Overlay | 'base'): Promise<readonly Kubern
   return objectsIn(await runProgram('kubectl', ['kustomize', folder], process.env));
 };
 
+/** The name of an object in its manifest: kustomize ends the name of a Job with a digest of its content. */
+export const plainName = ({ kind, metadata }: KubernetesObject): string =>
+  kind === 'Job' ? metadata.name.replace(/-[a-z0-9]{10}$/, '') : metadata.name;
+
 /** The objects of a YAML text. @throws Error for text that is not YAML, or defines a key twice */
 export const objectsIn = (text: string): readonly KubernetesObject[] =>
   parseAllDocuments(text, { uniqueKeys: true }).flatMap((document) => {
