@@ -2,17 +2,28 @@ import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { storeOwners } from '@interlock/local/services.ts';
 import { readConfig } from '@interlock/runtime';
-import { diskSpec } from '../../services/disk/src/settings.ts';
+import { computeSpec } from '../../services/compute/src/settings.ts';
 import { containersOf, workloadsIn } from './references.ts';
-import { type Container, type KubernetesObject, type Overlay, overlays, render } from './render.ts';
+import { type Container, type KubernetesObject, type Overlay, overlays, type Probe, render } from './render.ts';
 
 const rendered = new Map<Overlay, readonly KubernetesObject[]>();
 before(async () => {
   for (const overlay of overlays) rendered.set(overlay, await render(overlay));
 });
 
+/** How long every probe of a working process may time out before the kubelet kills it, in seconds, at least. */
+const STARVED_SECONDS_MIN = 60;
 /** A kubelet gives a container at least this long after `preStop`, in seconds (`minimumGracePeriodInSeconds`). */
 const SIGTERM_SECONDS_MIN = 2;
+/** From the start of a replaced host until it serves, in seconds: five to ten (docs/how-to/deploy-on-kubernetes.md, Upgrade). */
+const RESTART_SECONDS = 10;
+
+/** A probe with the defaults of Kubernetes. */
+const timesOf = ({ periodSeconds = 10, failureThreshold = 3, timeoutSeconds = 1 }: Probe = {}) => ({
+  periodSeconds,
+  failureThreshold,
+  timeoutSeconds,
+});
 
 /**
  * Longest time from SIGSTOP of a container's process to its SIGKILL, in seconds. The process stops right after it responded to
@@ -20,7 +31,7 @@ const SIGTERM_SECONDS_MIN = 2;
  * sends SIGTERM, and sends SIGKILL at the end of the grace period.
  */
 const frozenSecondsMax = ({ livenessProbe, lifecycle }: Container, podGraceSeconds: number): number => {
-  const { periodSeconds = 10, failureThreshold = 3, timeoutSeconds = 1 } = livenessProbe ?? {};
+  const { periodSeconds, failureThreshold, timeoutSeconds } = timesOf(livenessProbe);
   const graceSeconds = livenessProbe?.terminationGracePeriodSeconds ?? podGraceSeconds;
   const preStopSeconds = Math.min(lifecycle?.preStop?.sleep?.seconds ?? 0, graceSeconds);
   return (
@@ -30,21 +41,57 @@ const frozenSecondsMax = ({ livenessProbe, lifecycle }: Container, podGraceSecon
 
 for (const overlay of overlays)
   describe(`the ${overlay} overlay`, () => {
-    test('G1: a frozen service is killed within half of the lease time', () => {
-      const objects = rendered.get(overlay) ?? [];
-      const settings = objects.find(
-        ({ kind, metadata }) => kind === 'ConfigMap' && metadata.name === 'interlock-settings',
-      );
-      const { leaseTtlMs } = readConfig(settings?.data ?? {}, { leaseTtlMs: diskSpec.leaseTtlMs });
-      const own = workloadsIn(objects).filter(({ metadata }) => storeOwners.some((name) => name === metadata.name));
-      assert.equal(own.length, storeOwners.length);
-      for (const workload of own)
-        for (const container of containersOf(workload)) {
-          const seconds = frozenSecondsMax(container, workload.spec.template.spec.terminationGracePeriodSeconds ?? 30);
-          assert.ok(
-            seconds * 1_000 < leaseTtlMs / 2,
-            `${workload.metadata.name}: ${seconds} s until SIGKILL, lease ${leaseTtlMs} ms`,
+    test('a process that works slowly keeps running: no probe gives up soon, of no container', () => {
+      const problems: string[] = [];
+      const want = (isSo: boolean, problem: string): void => {
+        if (!isSo) problems.push(problem);
+      };
+      const probed = workloadsIn(rendered.get(overlay) ?? []).filter(({ kind }) => kind !== 'Job');
+      for (const { metadata, spec } of probed)
+        for (const { name, startupProbe, livenessProbe, readinessProbe } of spec.template.spec.containers) {
+          if (livenessProbe === undefined) continue;
+          const of = `${metadata.name}/${name}`;
+          const live = timesOf(livenessProbe);
+          want(timesOf(readinessProbe).timeoutSeconds >= 5, `${of}: a readiness probe times out before 5 s`);
+          want(timesOf(startupProbe).timeoutSeconds >= 5, `${of}: a startup probe times out before 5 s`);
+          want(live.timeoutSeconds >= 10, `${of}: a liveness probe times out before 10 s`);
+          want(
+            live.periodSeconds * live.failureThreshold >= STARVED_SECONDS_MIN,
+            `${of}: is killed after ${live.periodSeconds * live.failureThreshold} s without a response`,
           );
         }
+      assert.deepEqual(problems, []);
+      assert.ok(probed.length >= 7);
     });
+
+    test('hosts are found while they are not ready; of the other services, only ready replicas are', () => {
+      for (const name of storeOwners) {
+        const service = (rendered.get(overlay) ?? []).find(
+          ({ kind, metadata }) => kind === 'Service' && metadata.name === name,
+        );
+        const isHost = name === 'disk' || name === 'compute';
+        assert.equal(service?.spec.publishNotReadyAddresses ?? false, isHost, name);
+      }
+    });
+  });
+
+for (const overlay of ['production', 'example'] as const)
+  test(`${overlay}: a frozen disk host is killed and replaced before operations of guests fail`, () => {
+    const objects = rendered.get(overlay) ?? [];
+    const settings = objects.find(
+      ({ kind, metadata }) => kind === 'ConfigMap' && metadata.name === 'interlock-settings',
+    );
+    const { guestIoTimeoutMs } = readConfig(settings?.data ?? {}, { guestIoTimeoutMs: computeSpec.guestIoTimeoutMs });
+    const own = workloadsIn(objects).filter(({ metadata }) => storeOwners.some((name) => name === metadata.name));
+    assert.equal(own.length, storeOwners.length);
+    for (const workload of own)
+      for (const container of containersOf(workload)) {
+        const seconds =
+          frozenSecondsMax(container, workload.spec.template.spec.terminationGracePeriodSeconds ?? 30) +
+          RESTART_SECONDS;
+        assert.ok(
+          seconds * 1_000 < guestIoTimeoutMs,
+          `${workload.metadata.name}: ${seconds} s until a new process serves, guests wait ${guestIoTimeoutMs} ms`,
+        );
+      }
   });

@@ -28,6 +28,7 @@ export interface Spec {
   readonly replicas?: number;
   readonly selector?: Labels & { readonly matchLabels?: Labels };
   readonly serviceName?: string;
+  readonly publishNotReadyAddresses?: boolean;
   readonly podMetricsEndpoints?: readonly { readonly port: string }[];
   readonly volumeClaimTemplates?: readonly KubernetesObject[];
   readonly ports?: readonly ServicePort[];

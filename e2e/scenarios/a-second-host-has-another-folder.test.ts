@@ -87,6 +87,17 @@ const refusedReplica = (service: 'compute' | 'disk', outside = cloud.outside) =>
     return replicas.some(({ state }) => state === 'OTHER_HOST_FOLDER');
   });
 
+/** Clients that find both pods (Services publish addresses of hosts that are not ready) always call the host itself. */
+const reachesTheHost = async (
+  service: 'compute' | 'disk',
+  { address }: SecondPod,
+  call: (administrator: Outside['administrator']) => Promise<unknown>,
+): Promise<void> => {
+  const both = seenAt(service, `${cloud.cloud.addresses[service]},${address}`);
+  for (let round = 0; round < 20; round += 1) await call(both.administrator);
+  both.close();
+};
+
 const disksOf = (n: number): string => `${world.group}/disks/vm${n}-d0`;
 const history = () => readHistory(join(homeOf('compute'), 'guests'), world.machines);
 const guestsIn = (folder: string) =>
@@ -119,6 +130,7 @@ test('G3: a second compute with another host folder is not ready, gives the reas
     code: 'UNAVAILABLE',
   });
   outside.close();
+  await reachesTheHost('compute', second, (at) => at.compute.getVirtualMachine({ name: world.machines[0] ?? '' }));
   await second.process.stop();
   assert.equal(guestsIn(homeOf('compute')).length, world.machines.length);
 });
@@ -133,6 +145,7 @@ test('a second disk with another host folder is not ready and serves nothing, an
   await assert.rejects(outside.administrator.disks.beginAccess(request), { code: 'UNAVAILABLE' });
   await assert.rejects(outside.administrator.disks.getDisk(request), { code: 'UNAVAILABLE' });
   outside.close();
+  await reachesTheHost('disk', second, (at) => at.disks.getDisk(request));
   await livelyOn(
     history,
     Date.now(),
