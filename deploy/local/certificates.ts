@@ -142,13 +142,26 @@ function validity(now: number, days: number): { notBefore: Date; notAfter: Date 
   return { notBefore: new Date(now - 3_600_000), notAfter: new Date(now + days * dayMs) };
 }
 
+/**
+ * The pair of PEM texts, as `pemOf` writes them. @param text both, of a certificate and of its key in PKCS #8
+ * @throws Error for texts of something else
+ */
+export async function pairOf(text: { readonly certificate: string; readonly key: string }): Promise<Pair> {
+  const key = PemConverter.decodeFirst(text.key);
+  return {
+    certificate: new X509Certificate(text.certificate),
+    privateKey: await crypto.subtle.importKey('pkcs8', key, algorithm, true, ['sign']),
+  };
+}
+
 /** undefined when a file is missing or the certificate ends soon. A pair cut short by a crash counts as missing too. */
 async function readPair(certificateFile: string, keyFile: string, now: number): Promise<Pair | undefined> {
   if (!existsSync(certificateFile) || !existsSync(keyFile)) return undefined;
-  const certificate = new X509Certificate(readFileSync(certificateFile, 'utf8'));
-  if (certificate.notAfter.getTime() < now + renewWithinDays * dayMs) return undefined;
-  const key = PemConverter.decodeFirst(readFileSync(keyFile, 'utf8'));
-  return { certificate, privateKey: await crypto.subtle.importKey('pkcs8', key, algorithm, true, ['sign']) };
+  const pair = await pairOf({
+    certificate: readFileSync(certificateFile, 'utf8'),
+    key: readFileSync(keyFile, 'utf8'),
+  });
+  return pair.certificate.notAfter.getTime() < now + renewWithinDays * dayMs ? undefined : pair;
 }
 
 /** PEM texts; the key as PKCS #8. */

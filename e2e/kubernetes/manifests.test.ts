@@ -5,7 +5,7 @@ import { natsUsers } from '@interlock/local/nats-authorization.ts';
 import { type ServiceName, serviceNames, storeOwners } from '@interlock/local/services.ts';
 import { readConfig, variableOf } from '@interlock/runtime';
 import { nkeyVariableOf } from '../../deploy/kubernetes/setup/nats-authorization.ts';
-import { namesMade, secretNames } from '../../deploy/kubernetes/setup/secrets.ts';
+import { namesNeeded, secretNames } from '../../deploy/kubernetes/setup/secrets.ts';
 import { computeSpec } from '../../services/compute/src/settings.ts';
 import { diskSpec } from '../../services/disk/src/settings.ts';
 import { filesLike, textOf } from '../docs/sources.ts';
@@ -39,12 +39,12 @@ const secretsOf = (overlay: Overlay): ReadonlySet<string> =>
   isProduction(overlay)
     ? new Set([
         // The example names the Secrets that it fetches; production expects them to exist.
-        ...(overlay === 'production' ? namesMade(true) : fetchedIn(objectsOf(overlay))),
+        ...(overlay === 'production' ? namesNeeded(true) : fetchedIn(objectsOf(overlay))),
         ...objectsOf(overlay).flatMap(({ kind, spec }) => (kind === 'Certificate' ? (spec.secretName ?? []) : [])),
         // The operator creates the authority of each cluster itself.
         ...objectsOf(overlay).flatMap(({ kind, metadata }) => (kind === 'Cluster' ? `${metadata.name}-ca` : [])),
       ])
-    : new Set(namesMade(false));
+    : new Set(namesNeeded(false));
 
 test('G5: production settings allow 90 s for a Postgres failover and 15 s to recover before I/O fails', () => {
   const failoverMs = 90_000;
@@ -350,13 +350,13 @@ test('the command of the upgrade page finds every Secret that must exist before 
   const found = [...JSON.stringify(objectsOf('production')).matchAll(new RegExp(pattern, 'g'))].map(([name]) => name);
   // Nothing that is applied mounts the administrator's Secret. The superuser's Secret is for the local Postgres.
   const notMounted: readonly string[] = [secretNames.administrator, secretNames.postgres];
-  const wanted = namesMade(true).filter((name) => !notMounted.includes(name));
+  const wanted = namesNeeded(true).filter((name) => !notMounted.includes(name));
   assert.deepEqual([...new Set(found)].sort(), [...wanted, 'interlock-backups'].sort());
 });
 
 describe('example', () => {
   test('fetches exactly the Secrets that production expects', () => {
-    const wanted = namesMade(true).filter((name) => name !== secretNames.postgres);
+    const wanted = namesNeeded(true).filter((name) => name !== secretNames.postgres);
     const { configuration } = find('example', 'ObjectStore', 'interlock-backups').spec;
     const backups = configuration?.s3Credentials as { readonly accessKeyId: { readonly name: string } };
     const names = objectsOf('example').flatMap(({ kind, metadata }) =>

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
-import { namesMade } from '../../deploy/kubernetes/setup/secrets.ts';
+import { namesNeeded } from '../../deploy/kubernetes/setup/secrets.ts';
 import { podProblems } from './pod-rules.ts';
 import { restrictedProblems } from './pod-security.ts';
 import { danglingIn } from './references.ts';
@@ -132,12 +132,12 @@ for (const [kind, name, path, value, words] of references) {
   test(`reports a dangling reference: ${kind} ${name} ${path.replace(container, 'container')}`, () => {
     const problems = danglingIn(
       broken(kind, name, (object) => put(object, path, value)),
-      new Set(namesMade(false)),
+      new Set(namesNeeded(false)),
     );
     assert.match(problems.join('\n'), words);
   });
 }
 
 test('reports no dangling reference in the unchanged overlay', () => {
-  assert.deepEqual(danglingIn(objects, new Set(namesMade(false))), []);
+  assert.deepEqual(danglingIn(objects, new Set(namesNeeded(false))), []);
 });

@@ -1,12 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { runCommand } from '@interlock/local/command.ts';
+import { LauncherError } from '@interlock/local/data-folder.ts';
 import { serviceNames } from '@interlock/local/services.ts';
 import { systemClock, systemRandom } from '@interlock/runtime';
 import { reportLines } from '../../deploy/kubernetes/jobs/report-lines.ts';
 import { clusterApi, ownNamespace } from '../../deploy/kubernetes/setup/cluster-api.ts';
+import { makeMissing, secretsInText } from '../../deploy/kubernetes/setup/missing-secrets.ts';
 import { createStreams } from '../../deploy/kubernetes/setup/nats-streams.ts';
-import { makeSecrets, namesMade } from '../../deploy/kubernetes/setup/secrets.ts';
+import { makeCertificates, makeSecrets, namesNeeded, type Secret } from '../../deploy/kubernetes/setup/secrets.ts';
 import { setUp } from '../../deploy/kubernetes/setup/setup.ts';
 import { readBuild, versionLine } from '../../libs/host/src/build.ts';
 
@@ -17,12 +19,16 @@ import { readBuild, versionLine } from '../../libs/host/src/build.ts';
  * | --- | --- |
  * | `setup` | creates the Secrets of a new cloud in the namespace of its pod |
  * | `secrets [namespace] [--certificates-exist]` | prints them as a list for `kubectl create -f -` instead |
+ * | `… --missing` | prints only those that this version adds to a cloud, whose Secrets are on standard input as JSON |
+ * | `… --certificates` | prints only a new authority and all certificates, to replace those of a cloud |
  * | `streams` | creates the NATS stream of each service, or corrects it; ends once all have their copies |
  * | `rehearse` | rehearses on its cloud and prints the report at the end |
  * | `interlock …` | the command line |
  * | `--version` | prints name, version and revision |
  */
 const [command, ...args] = process.argv.slice(2);
+/** The file descriptor of standard input. */
+const STDIN = 0;
 
 if (command === 'interlock') {
   const { run } = await import('../../services/cli/src/commands/run.ts');
@@ -36,20 +42,18 @@ if (command === '--version') {
 }
 
 runCommand(async (scope) => {
-  const fresh = (namespace: string, hasCertificates: boolean) =>
-    makeSecrets({ namespace, hasCertificates, now: systemClock.now(), random: systemRandom });
   switch (command) {
     case 'setup': {
       const namespace = ownNamespace();
       const api = clusterApi(process.env.KUBERNETES_API ?? 'https://kubernetes.default.svc', namespace);
-      const made = await setUp(api, namesMade(false), () => fresh(namespace, false));
+      const made = await setUp(api, namesNeeded(false), () =>
+        makeSecrets({ namespace, hasCertificates: false, now: systemClock.now(), random: systemRandom }),
+      );
       console.log(made.length === 0 ? 'this cloud was set up before' : `made ${made.join(', ')}`);
       return { exitCode: 0 };
     }
     case 'secrets': {
-      const hasCertificates = args.includes('--certificates-exist');
-      const namespace = args.find((one) => !one.startsWith('--')) ?? 'interlock';
-      const items = await fresh(namespace, hasCertificates);
+      const items = await printedSecrets(args);
       return { exitCode: 0, lastLine: JSON.stringify({ apiVersion: 'v1', kind: 'List', items }) };
     }
     case 'streams': {
@@ -69,3 +73,24 @@ runCommand(async (scope) => {
       return { exitCode: 2 };
   }
 });
+
+/** What `secrets` prints. @throws LauncherError for an unknown option, CannotAdd */
+async function printedSecrets(options: readonly string[]): Promise<readonly Secret[]> {
+  const known = ['--certificates-exist', '--missing', '--certificates'];
+  const unknown = options.find((one) => one.startsWith('-') && !known.includes(one));
+  if (unknown !== undefined) throw new LauncherError(`secrets has no option ${unknown}: it has ${known.join(', ')}`);
+  const has = (option: string): boolean => options.includes(option);
+  const namespace = options.find((one) => !one.startsWith('-')) ?? 'interlock';
+  const parts = {
+    namespace,
+    hasCertificates: has('--certificates-exist'),
+    now: systemClock.now(),
+    random: systemRandom,
+  };
+  if (has('--certificates')) return makeCertificates(namespace, parts.now);
+  if (!has('--missing')) return makeSecrets(parts);
+  const items = await makeMissing(secretsInText(readFileSync(STDIN, 'utf8')), parts);
+  const names = items.map(({ metadata }) => metadata.name);
+  console.error(names.length === 0 ? 'no Secret is missing' : `made ${names.join(', ')}`);
+  return items;
+}

@@ -3,6 +3,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { systemRandom } from '@interlock/runtime';
+import { makeMissing } from '../../deploy/kubernetes/setup/missing-secrets.ts';
+import { makeSecrets, namesNeeded, secretNames } from '../../deploy/kubernetes/setup/secrets.ts';
 import { openHelm } from './helm.ts';
 import { frozenIn, upgradeProblems } from './immutable-fields.ts';
 import { readLastVersion } from './last-version.ts';
@@ -113,4 +116,21 @@ for (const overlay of overlays)
       assert.match(metadata.name, /-[a-z0-9]{10}$/);
       assert.ok(Number(spec.ttlSecondsAfterFinished) > 0, metadata.name);
     }
+  });
+
+for (const overlay of ['local', 'production'] as const)
+  test(`${overlay}: \`secrets --missing\` makes exactly the Secrets that this version adds to the last one`, async () => {
+    const hasCertificates = overlay === 'production';
+    const request = { namespace: 'interlock', hasCertificates, now: Date.now(), random: systemRandom };
+    // No workload mounts the administrator's.
+    const before = new Set([...(last.secrets[overlay] ?? []), secretNames.administrator]);
+    const all = await makeSecrets(request);
+    const existing = all.filter(({ metadata: { name } }) => before.has(name) || name === secretNames.authority);
+    const made = await makeMissing(existing, request);
+    const needed = namesNeeded(hasCertificates).filter((name) => name !== secretNames.postgres);
+    assert.deepEqual(
+      made.map(({ metadata }) => metadata.name).sort(),
+      needed.filter((name) => !before.has(name)).sort(),
+    );
+    assert.ok(made.length > 3);
   });

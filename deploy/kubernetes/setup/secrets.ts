@@ -1,5 +1,5 @@
 import { makeIdentities } from '@interlock/local/bootstrap-identities.ts';
-import { makeAuthority, makeServer, pemOf } from '@interlock/local/certificates.ts';
+import { makeAuthority, makeServer, type Pair, pemOf } from '@interlock/local/certificates.ts';
 import { type NatsUser, natsUsers } from '@interlock/local/nats-authorization.ts';
 import { makeNkey } from '@interlock/local/nkey.ts';
 import { databaseOf, type ServiceName, type StoreOwner, serviceNames, storeOwners } from '@interlock/local/services.ts';
@@ -25,6 +25,11 @@ export const secretNames = {
   tls: (service: StoreOwner) => `interlock-tls-${service}`,
   /** The same for users and jobs that call services. */
   clientTls: 'interlock-tls-client',
+  /**
+   * `tls.crt` and `tls.key` of the authority that signs the certificates. No pod mounts it: a later version signs the certificates that
+   * it adds with it. An operator may keep it elsewhere.
+   */
+  authority: 'interlock-tls-authority',
   /** `id`, `secret`, `master-key` of a service; the gateway has only `master-key`. */
   workload: (service: StoreOwner) => `interlock-workload-${service}`,
   /** `username`, `password` of its database. */
@@ -64,7 +69,6 @@ export const makeSecrets = async ({
     if (found === undefined) throw new Error(`no identity was made for ${service}`);
     return found.principalId;
   };
-  const password = (): string => Buffer.from(random.bytes(24)).toString('base64url');
   return [
     secret(secretNames.administrator, 'Opaque', { 'administrator.json': json(administrator) }),
     secret(secretNames.bootstrap, 'Opaque', { 'identities.json': json(identities) }),
@@ -75,27 +79,36 @@ export const makeSecrets = async ({
         'master-key': random.bytes(MASTER_KEY_BYTES),
       }),
     ),
-    secret(secretNames.workload('gateway'), 'Opaque', { 'master-key': random.bytes(MASTER_KEY_BYTES) }),
-    ...storeOwners.map((service) =>
-      secret(secretNames.store(service), 'kubernetes.io/basic-auth', {
-        username: databaseOf('interlock', service),
-        password: password(),
-      }),
-    ),
-    secret(secretNames.clientAddress, 'Opaque', { key: password() }),
-    secret(secretNames.postgres, 'Opaque', { password: password() }),
-    ...(hasCertificates ? [] : await certificates(namespace, now)),
-    ...natsUsers.map(natsUser),
+    ...serviceNames.map((service) => store(service, random)),
+    secret(secretNames.postgres, 'Opaque', { password: password(random) }),
+    ...(hasCertificates ? [] : await makeCertificates(namespace, now)),
+    ...independentSecrets(random),
   ];
 };
+
+/** Secrets that match no other one, so that each can be made alone. */
+export const independentSecrets = (random: Random): readonly Secret[] => [
+  secret(secretNames.workload('gateway'), 'Opaque', { 'master-key': random.bytes(MASTER_KEY_BYTES) }),
+  store('gateway', random),
+  secret(secretNames.clientAddress, 'Opaque', { key: password(random) }),
+  ...natsUsers.map(natsUser),
+];
+
+const password = (random: Random): string => Buffer.from(random.bytes(24)).toString('base64url');
+
+const store = (service: StoreOwner, random: Random): Secret =>
+  secret(secretNames.store(service), 'kubernetes.io/basic-auth', {
+    username: databaseOf('interlock', service),
+    password: password(random),
+  });
 
 const natsUser = (user: NatsUser): Secret => {
   const { seed, publicKey } = makeNkey();
   return secret(secretNames.nats(user), 'Opaque', { seed, public: publicKey });
 };
 
-/** Names of the Secrets that `makeSecrets` makes. */
-export const namesMade = (hasCertificates: boolean): readonly string[] => [
+/** Names of the Secrets that a cloud needs: those that `makeSecrets` makes, without the authority. */
+export const namesNeeded = (hasCertificates: boolean): readonly string[] => [
   secretNames.administrator,
   secretNames.bootstrap,
   ...storeOwners.map(secretNames.workload),
@@ -121,8 +134,18 @@ export const namesOf = (service: StoreOwner, namespace: string): readonly string
   ...(service === 'gateway' ? ['*.vault.interlock.localhost'] : []),
 ];
 
-const certificates = async (namespace: string, now: number): Promise<readonly Secret[]> => {
+/** A new authority and all certificates. @param now milliseconds since the epoch */
+export const makeCertificates = async (namespace: string, now: number): Promise<readonly Secret[]> => {
   const authority = await makeAuthority(now);
+  const { certificate, key } = await pemOf(authority);
+  return [
+    secret(secretNames.authority, 'kubernetes.io/tls', { 'tls.crt': certificate, 'tls.key': key }),
+    ...(await signedBy(authority, namespace, now)),
+  ];
+};
+
+/** All certificates, of an authority. @param now milliseconds since the epoch */
+export const signedBy = async (authority: Pair, namespace: string, now: number): Promise<readonly Secret[]> => {
   const { certificate: ca } = await pemOf(authority);
   const issue = async (name: string, dns: readonly string[]): Promise<Secret> => {
     const { certificate, key } = await pemOf(await makeServer(authority, now, { dns, ip: ['127.0.0.1'] }));

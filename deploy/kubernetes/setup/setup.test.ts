@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { systemRandom } from '@interlock/runtime';
 import type { ClusterApi } from './cluster-api.ts';
-import { makeSecrets, namesMade, type Secret, secretNames } from './secrets.ts';
+import { makeSecrets, namesNeeded, type Secret, secretNames } from './secrets.ts';
 import { HalfSetUp, journalName, setUp } from './setup.ts';
 
 /** A cluster that keeps Secrets and, on request, fails after a number of creations. */
@@ -24,22 +24,24 @@ const cluster = () => {
   return { api, kept, state };
 };
 const request = { namespace: 'interlock', hasCertificates: false, now: Date.now(), random: systemRandom };
-const names = namesMade(false);
+const names = namesNeeded(false);
 const make = () => makeSecrets(request);
 const text = (secret: Secret | undefined, key: string): string =>
   Buffer.from(secret?.data[key] ?? '', 'base64').toString();
 
-test('makes exactly the Secrets it names, with and without certificates', async () => {
+test('makes exactly the Secrets that a cloud needs, with and without certificates, and keeps the authority', async () => {
   for (const hasCertificates of [true, false]) {
     const made = await makeSecrets({ ...request, hasCertificates });
-    const expected = namesMade(hasCertificates);
-    assert.deepEqual(made.map(({ metadata }) => metadata.name).sort(), [...expected].sort());
+    const expected = namesNeeded(hasCertificates);
+    const kept = hasCertificates ? [] : [secretNames.authority];
+    assert.deepEqual(made.map(({ metadata }) => metadata.name).sort(), [...expected, ...kept].sort());
   }
 });
 
 test('creates every Secret of a new cloud; a second run changes nothing', async () => {
   const { api, kept } = cluster();
   assert.deepEqual(await setUp(api, names, make), names);
+  assert.ok(kept.has(secretNames.authority));
   const before = new Map(kept);
   assert.equal(kept.has(journalName), false);
   assert.deepEqual(await setUp(api, names, () => assert.fail('nothing is made')), []);
@@ -53,7 +55,7 @@ test('after a run that failed at any Secret, the next run creates the rest, and 
     await assert.rejects(setUp(api, names, make), /cut off/);
     state.failAfter = Number.POSITIVE_INFINITY;
     await setUp(api, names, make);
-    assert.deepEqual([...kept.keys()].sort(), [...names].sort());
+    assert.deepEqual([...kept.keys()].sort(), [...names, secretNames.authority].sort());
     const identities = JSON.parse(text(kept.get(secretNames.bootstrap), 'identities.json'));
     for (const { service, principalId } of identities.workloads)
       assert.equal(text(kept.get(secretNames.workload(service)), 'id'), principalId);

@@ -28,7 +28,7 @@ export const setUp = async (
     const left = names.filter((name) => present.has(name));
     throw new HalfSetUp(
       `Secrets that belong together are there only in part. There: ${left.join(', ')}. Missing: ${missing.join(', ')}. ` +
-        'Where this cloud has data, restore the missing ones from your backup; a new cloud is set up by deleting those that are there and running this Job again.',
+        'After an upgrade, make those that the new version adds: secrets --missing (docs/how-to/deploy-on-kubernetes.md, Upgrade). If they were lost, restore them from your backup. If this cloud has no data, delete those that are there and run this Job again.',
     );
   }
   if (missing.length === names.length && !present.has(journalName)) await api.createSecret(journalOf(await make()));
