@@ -98,7 +98,17 @@ function installPackages() {
   for (const file of ['node_modules/.modules.yaml', 'node_modules/.pnpm-workspace-state-v1.json'])
     rmSync(join(app, file), { force: true });
   for (const file of ['pnpm-lock.yaml', 'pnpm-workspace.yaml']) rmSync(join(app, file));
+  removeNodeOfClone();
   prune(join(app, 'node_modules/.pnpm'));
+}
+
+/** With optional packages pnpm also installs those of the root, which are Node. The image has it as /usr/local/bin/node. */
+function removeNodeOfClone() {
+  for (const folder of ['node_modules', 'node_modules/.pnpm']) {
+    for (const entry of readdirSync(join(app, folder)).filter((one) => /^node-(bin-)?(linux|darwin)-/.test(one)))
+      rmSync(join(app, folder, entry), { recursive: true });
+  }
+  rmSync(join(app, 'node_modules/.bin'), { recursive: true, force: true });
 }
 
 /** Declarations, source maps, sources and documentation: a third of the installation, and unused at run time. */
