@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { DataFolder } from '@interlock/local/data-folder.ts';
+import { type DataFolder, openDataFolder } from '@interlock/local/data-folder.ts';
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
 import { type Postgres, startPostgres } from '@interlock/local/postgres.ts';
 import { createScope, type Scope } from '@interlock/runtime';
@@ -34,16 +34,23 @@ export interface BenchCloud {
   readonly clients: Clients;
   /** Prefix of the names of the cloud's databases and streams. */
   readonly name: string;
+  /** Folder of this cloud alone. */
+  readonly data: DataFolder;
 }
 
-/** Starts a cloud of separate processes whose machines have no guests. */
+/**
+ * Starts a cloud of separate processes whose machines have no guests. Each has its own databases, so each has its own folder: a
+ * key-vault that finds the mark of other databases in its folder takes its store for restored and is on hold.
+ */
 export const openCloud = async (
   { data, settings, replicas = 1 }: Pick<BenchOptions, 'data' | 'settings' | 'replicas'>,
   scope: Scope,
 ): Promise<BenchCloud> => {
-  const name = `bench_${randomBytes(4).toString('hex')}`;
+  const id = randomBytes(4).toString('hex');
+  const name = `bench_${id}`;
+  const own = openDataFolder(data.folder(id));
   const cloud = await startLocalCloud({
-    data,
+    data: own,
     env: process.env,
     name,
     temporary: true,
@@ -54,7 +61,7 @@ export const openCloud = async (
   scope.defer('cloud', cloud.stop);
   const outside = openOutside(cloud);
   scope.defer('clients', () => outside.close());
-  return { cloud, clients: outside.administrator, name };
+  return { cloud, clients: outside.administrator, name, data: own };
 };
 
 /** Creates a disk of 1 GiB under a set and begins direct access to it for an hour. */

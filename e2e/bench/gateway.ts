@@ -20,7 +20,7 @@ export const gateway: Bench = async (options, scope) => {
   const opened = await openCloud(options, scope);
   const processes = new Map<number, string>();
   const access = await startGateway({
-    ...{ cloud: opened.cloud, data: options.data, env: process.env },
+    ...{ cloud: opened.cloud, data: opened.data, env: process.env },
     ...{ name: opened.name, temporary: true, within: scope },
     onStart: ({ pid }) => void processes.set(pid, 'gateway'),
   });

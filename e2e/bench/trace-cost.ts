@@ -1,4 +1,3 @@
-import { openDataFolder } from '@interlock/local/data-folder.ts';
 import { createScope, type Scope } from '@interlock/runtime';
 import type { Bench, BenchOptions } from './bench.ts';
 import { openFleet } from './fleet/open-fleet.ts';
@@ -26,7 +25,7 @@ export const traceCost: Bench = async (options, scope) => {
   const { smoke } = options;
   const size = options.size ?? (smoke ? 1 : defaultSize);
   const unwraps = await inOwnScope(scope, async (own) => {
-    const keys = await onAndOff(options, 'unwrap', async (each) => (await openVault(each, own)).createKey(keyBits));
+    const keys = await onAndOff(options, async (each) => (await openVault(each, own)).createKey(keyBits));
     const measurePairs = async (of: string, kind: 'batched' | 'singles', count: number) => {
       const pairs = await inPairs(smoke ? 1 : unwrapPairs, (tracing) => timed(() => keys[tracing][kind](count)));
       return line(of, keyBits, pairs, { unwraps: count });
@@ -37,7 +36,7 @@ export const traceCost: Bench = async (options, scope) => {
     ];
   });
 
-  const fleets = await onAndOff(options, 'stop', async (each) => {
+  const fleets = await onAndOff(options, async (each) => {
     const fleet = await openFleet(each, size, scope);
     return { fleet, stopped: await fleet.countFacts('VmStopped', scope) };
   });
@@ -59,19 +58,14 @@ const inOwnScope = async <Result>(scope: Scope, work: (own: Scope) => Promise<Re
   return result;
 };
 
-/** Opens one of each, in separate folders: a key-vault that finds the folder of another store refuses it as restored. */
+/** Opens one of each. */
 const onAndOff = async <Opened>(
   options: BenchOptions,
-  name: string,
   open: (options: BenchOptions) => Promise<Opened>,
 ): Promise<Both<Opened>> => {
-  const openWith = (tracing: Tracing, settings: Readonly<Record<string, string>>) =>
-    open({
-      ...options,
-      data: openDataFolder(options.data.folder(`${name}-${tracing}`)),
-      settings: { ...options.settings, ...settings },
-    });
-  return { on: await openWith('on', {}), off: await openWith('off', { OTEL_SDK_DISABLED: 'true' }) };
+  const openWith = (settings: Readonly<Record<string, string>>) =>
+    open({ ...options, settings: { ...options.settings, ...settings } });
+  return { on: await openWith({}), off: await openWith({ OTEL_SDK_DISABLED: 'true' }) };
 };
 
 /** Milliseconds of the same number of samples of each, after one warm-up of each. */

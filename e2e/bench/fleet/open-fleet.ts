@@ -17,6 +17,7 @@ const moreLostSets = ['lost-1', 'lost-2'];
 /** Starts a cloud and creates a fleet of which `stopping` machines must stop. Only disks and machines bypass the APIs. */
 export const openFleet = async (options: BenchOptions, stopping: number, scope: Scope): Promise<Fleet> => {
   const benchCloud = await openCloud(options, scope);
+  const { data } = benchCloud;
   const openStore = async (service: 'key-vault' | 'disk' | 'compute') => {
     const url = benchCloud.cloud.databaseUrls[service];
     const store = await openPostgresStore({ url, clock: systemClock, maxConnections: 4 });
@@ -28,8 +29,8 @@ export const openFleet = async (options: BenchOptions, stopping: number, scope: 
   const [vault, disk, compute] = await Promise.all([openStore('key-vault'), openStore('disk'), openStore('compute')]);
   const { place, keyVersion } = await createPlace(benchCloud.clients);
   const seedMachines = machineSeeder(compute.store);
-  const masterKey = await readMasterKey(options.data.path('bootstrap', 'disk.master-key'));
-  const seedDisks = diskSeeder(disk.store, options.data.path('services', 'disk', 'volumes'), masterKey);
+  const masterKey = await readMasterKey(data.path('bootstrap', 'disk.master-key'));
+  const seedDisks = diskSeeder(disk.store, data.path('services', 'disk', 'volumes'), masterKey);
   const parts = { place, keyVersion, stopping, vaultStore: vault.store, computeSql: compute.sql, seedMachines };
   const fleet = new Fleet({ ...benchCloud, ...parts });
   const epoch = await vault.store.head();

@@ -21,7 +21,7 @@ const templates: Readonly<Record<string, string>> = {
   KEY_VAULT_UNREACHABLE:
     'Try again. An operator checks the key vault (interlock status) and whether it is on hold (interlock hold show)',
   KEY_VAULT_ON_HOLD:
-    'An operator checks the states of keys and grants (interlock hold show), then confirms them: interlock hold confirm {hold}',
+    'A wrong database: an operator corrects DATABASE_URL. A new one for a new cloud: start with an empty data folder. Otherwise an operator checks the states of keys and grants (interlock hold show), then confirms them: interlock hold confirm {hold}',
   THROTTLED: 'Try again after retryAfterMs. An operator adds RSA_WORKERS or replicas, or raises RATE_LIMIT_*',
   STORE_UNAVAILABLE:
     'Try again. The service cannot reach Postgres. Show which other services are affected: interlock status',

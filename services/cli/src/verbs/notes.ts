@@ -59,7 +59,7 @@ export const holdNote: Note = ({ hold }) => {
   const cause =
     hold.reason === 'ASKED_FOR'
       ? 'the setting HOLD requests it'
-      : `the store was restored: changes after position ${hold.position} are lost`;
+      : `the store ends at position ${hold.position} and had reached ${hold.knownPosition}: it was restored, or it is another database`;
   return withHelp(`no key may be used: ${cause}`, helpFor('KEY_VAULT_ON_HOLD', { hold: String(hold.holdId) }));
 };
 

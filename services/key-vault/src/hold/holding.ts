@@ -187,11 +187,11 @@ const onHold = ({ id, reason, since, position, knownPosition }: Hold): Rejection
   const why =
     reason === 'ASKED_FOR'
       ? 'the setting HOLD requests it'
-      : `its store was restored to an earlier moment (position ${position}; it had reached ${knownPosition})`;
+      : `its store ends at position ${position} and had reached ${knownPosition}: it was restored to an earlier moment, or DATABASE_URL names another database than before`;
   return new Rejection(
     'UNAVAILABLE',
     'KEY_VAULT_ON_HOLD',
-    `key-vault is on hold, because ${why}: no key is used until an operator checks the key states and confirms hold ${id}`,
+    `key-vault is on hold, because ${why}. No key is used until an operator checks the key states and confirms hold ${id}`,
     {
       hold: id,
       since: new Date(since).toISOString(),
