@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { after, test } from 'node:test';
@@ -47,6 +47,21 @@ test('removes a whole folder while a process that ends removes its own files fro
   assert.equal(existsSync(root), false);
   removeWhole(root);
   await ended;
+});
+
+test('refuses a folder that was copied while a cloud ran on it, and names the other', () => {
+  const [original, copy] = [openDataFolder(join(folder, 'original')), openDataFolder(join(folder, 'copy'))];
+  const release = holdDataFolder(original);
+  writeFileSync(original.path('cloud.json'), JSON.stringify({ folder: original.root }));
+  cpSync(original.root, copy.root, { recursive: true });
+  assert.throws(
+    () => holdDataFolder(copy),
+    new RegExp(`${copy.root} is a copy of ${original.root}, made while a cloud ran`),
+  );
+  assert.throws(() => holdDataFolder(original), new RegExp(`Process ${process.pid} is already running`));
+  rmSync(copy.path('cloud.json'));
+  holdDataFolder(copy)();
+  release();
 });
 
 test('refuses a second launcher on the folder and names the process of the first', () => {

@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, mkdirSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { tryLock } from './lock.mjs';
@@ -92,12 +92,41 @@ export function removeWhole(path: string): void {
 
 /**
  * Makes this process the only launcher on the folder, until the returned function is called or the process ends.
- * @throws LauncherError if another launcher holds the folder.
+ * @throws LauncherError if another launcher holds the folder, or if it is a copy of the folder of a running cloud
  */
 export function holdDataFolder(data: DataFolder): () => void {
   const attempt = tryLock(data.path('launcher.lock'));
-  if (attempt.taken) return attempt.release;
+  if (attempt.taken) {
+    const origin = copiedFrom(data.root);
+    if (origin === undefined) return attempt.release;
+    attempt.release();
+    throw new LauncherError(
+      `${data.root} is a copy of ${origin}, made while a cloud ran there: its databases may be incomplete. Remove it to start with an empty cloud, or stop the other cloud and copy its folder again. If you have moved the folder, delete ${data.path('cloud.json')}.`,
+    );
+  }
   throw new LauncherError(
     `Process ${attempt.holder.pid} is already running a cloud on ${data.root}. Stop it first, or set INTERLOCK_DATA to another folder.`,
   );
+}
+
+/**
+ * The folder of which this one is a copy that was made while a cloud ran there (or that was moved then): its `cloud.json` names
+ * the other. A command that takes addresses from it would reach the cloud of the other folder.
+ * @returns undefined if the description is its own, if it has none, or if none can be read
+ */
+export function copiedFrom(folder: string): string | undefined {
+  const origin = originIn(join(folder, 'cloud.json'));
+  return origin === undefined || origin === realpathSync(folder) ? undefined : origin;
+}
+
+function originIn(file: string): string | undefined {
+  if (!existsSync(file)) return undefined;
+  const text = readFileSync(file, 'utf8');
+  try {
+    const { folder }: { readonly folder?: unknown } = JSON.parse(text);
+    return typeof folder === 'string' ? folder : undefined;
+  } catch {
+    // A launcher that was killed while it wrote the file. Readers of addresses report it.
+    return undefined;
+  }
 }

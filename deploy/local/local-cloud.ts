@@ -1,4 +1,4 @@
-import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { createScope, type Scope, systemClock, systemRandom } from '@interlock/runtime';
 import { guestImageFolder } from '../guest-image/folder.ts';
 import { openBlockDevices } from './block-devices.ts';
@@ -315,6 +315,8 @@ class CloudLaunch {
     const file = this.#options.data.path('cloud.json');
     const description = {
       pid: process.pid,
+      // In a copy of the folder, readers notice that this is not their cloud.
+      folder: realpathSync(this.#options.data.root),
       addresses,
       authorityFile: certificates.authorityFile,
       administratorFile: identities.administratorFile,

@@ -9,7 +9,7 @@ export type LockAttempt =
   | { readonly taken: true; release(): void }
   | { readonly taken: false; readonly holder: Holder };
 
-/** Tries once. A lock whose process has ended counts as free. @throws the file system's error if `file` cannot be written */
+/** Tries once. A lock whose process has ended counts as free, and so does one in a copy of the folder in which it was taken. @throws the file system's error if `file` cannot be written */
 export function tryLock(file: string): LockAttempt;
 
 /** When process `pid` was started, as an opaque text; undefined if the process does not exist. */

@@ -1,22 +1,48 @@
 import { execFileSync } from 'node:child_process';
-import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { linkSync, readFileSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 
 // Plain JavaScript because the bootstrap, which must run before TypeScript can, needs it too. Types: lock.d.mts.
 
 export function tryLock(file) {
-  const own = { pid: process.pid, startedAt: processStart(process.pid) ?? '' };
   const draft = `${file}.${process.pid}`;
-  writeFileSync(draft, JSON.stringify(own), { mode: 0o600 });
+  writeFileSync(draft, '', { mode: 0o600 });
   try {
+    // The lock is a link to the draft, so it has the same number.
+    const own = {
+      pid: process.pid,
+      startedAt: processStart(process.pid) ?? '',
+      path: pathOf(file),
+      file: numberOf(draft),
+    };
+    writeFileSync(draft, JSON.stringify(own));
+
     for (;;) {
       if (linked(draft, file)) return { taken: true, release: () => release(file, own) };
       const holder = readHolder(file);
-      if (holder !== undefined && processStart(holder.pid) === holder.startedAt) return { taken: false, holder };
+      if (holder !== undefined && !isCopy(file, holder) && processStart(holder.pid) === holder.startedAt)
+        return { taken: false, holder };
       setAside(file, holder);
     }
   } finally {
     rmSync(draft, { force: true });
   }
+}
+
+/**
+ * Whether the lock came here in a copy of its folder: its holder uses the other folder. A folder that was moved has another path,
+ * and some file systems change the numbers of files; a copy has both.
+ */
+function isCopy(file, { path, file: number }) {
+  return path !== undefined && path !== pathOf(file) && number !== numberOf(file);
+}
+
+const pathOf = (file) => join(realpathSync(dirname(file)), basename(file));
+
+/** Identifies a file until it is deleted; undefined if it does not exist. */
+function numberOf(file) {
+  const found = statSync(file, { bigint: true, throwIfNoEntry: false });
+  return found && `${found.dev}:${found.ino}`;
 }
 
 export function processStart(pid) {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -32,6 +32,21 @@ test('a lock whose process id was given to another process is free', () => {
   const file = join(folder, 'reused');
   writeFileSync(file, JSON.stringify({ pid: process.ppid, startedAt: 'long ago' }));
   assert(tryLock(file).taken);
+});
+
+test('a lock in a copy of its folder is free; in the moved folder it is still held', () => {
+  const [original, copy, moved] = ['original', 'copy', 'moved'].map((name) => join(folder, name)) as [
+    string,
+    string,
+    string,
+  ];
+  mkdirSync(original);
+  assert(tryLock(join(original, 'lock')).taken);
+  cpSync(original, copy, { recursive: true });
+  assert(tryLock(join(copy, 'lock')).taken);
+  assert(!tryLock(join(copy, 'lock')).taken);
+  renameSync(original, moved);
+  assert(!tryLock(join(moved, 'lock')).taken);
 });
 
 test('a lock file that cannot be read counts as free', () => {

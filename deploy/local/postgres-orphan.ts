@@ -36,5 +36,6 @@ function servesFolder(pid: number, folder: string): boolean {
     process.platform === 'linux'
       ? readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
       : execFileSync('ps', ['-o', 'command=', '-p', String(pid)], { encoding: 'utf8' });
-  return commandLine.includes('postgres') && commandLine.includes(folder);
+  // The whole path: that of a copied clone may contain the path of the original, or be contained in it.
+  return commandLine.includes('postgres') && ` ${commandLine} `.includes(` ${folder} `);
 }

@@ -100,7 +100,7 @@ async function bundleClone(folder: string): Promise<void> {
     }),
   );
   const draft = join(folder, `${name}.json`);
-  writeFileSync(draft, JSON.stringify({ folder: name, madeFrom }));
+  writeFileSync(draft, JSON.stringify({ clone: repository, folder: name, madeFrom }));
   renameSync(draft, join(folder, 'current.json'));
 }
 

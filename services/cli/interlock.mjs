@@ -48,7 +48,9 @@ if (!existsSync(node24) || !existsSync(contracts)) {
 /** Folder of the bundle of the current sources; undefined when it does not exist. */
 function currentBundle() {
   try {
-    const { folder, madeFrom } = JSON.parse(readFileSync(join(bundles, 'current.json'), 'utf8'));
+    const { clone, folder, madeFrom } = JSON.parse(readFileSync(join(bundles, 'current.json'), 'utf8'));
+    // The bundle of a clone that was copied or moved is made of the files there, and names its data folder.
+    if (clone !== repository) return undefined;
     const isCurrent = Object.entries(madeFrom).every(([file, stamp]) => {
       const { mtimeMs, size } = statSync(file);
       return `${mtimeMs} ${size}` === stamp;

@@ -1,4 +1,15 @@
-import { chmodSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readlinkSync, symlinkSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { type DataFolder, foldersAt, openDataFolder, removeWhole } from '../data-folder.ts';
 import { tryLock } from '../lock.mjs';
@@ -17,6 +28,9 @@ export interface TestRunData {
 /** Links from the folder of a run to its temporary files, so that another run finds them. */
 const link = 'temporary';
 
+/** In the temporary files: names the folder of their run. A copy of a clone has the link too, and they are not its own. */
+const backLink = '.of-run';
+
 /**
  * Opens the data of this run, and removes what killed runs left behind.
  * @param parent folder of all runs; each run has a folder in it, with a lock
@@ -33,6 +47,7 @@ export const openTestRunData = (parent: string, temporaryParent: string): TestRu
   const temporary = mkdtempSync(join(temporaryParent, 'interlock-'));
   // QEMU, which runs as another user if this user is root, reaches the socket of a disk host in it. The content has its own modes.
   chmodSync(temporary, 0o711);
+  writeFileSync(join(temporary, backLink), root);
   symlinkSync(temporary, data.path(link));
   return { data, temporary, remove: () => removeRun(root) };
 };
@@ -40,7 +55,11 @@ export const openTestRunData = (parent: string, temporaryParent: string): TestRu
 const removeRun = (root: string): void => {
   const temporary = join(root, link);
   // First the target of the link: a run that is killed here can still be found.
-  if (lstatSync(temporary, { throwIfNoEntry: false })) removeWhole(readlinkSync(temporary));
+  if (lstatSync(temporary, { throwIfNoEntry: false })) {
+    const target = readlinkSync(temporary);
+    const back = join(target, backLink);
+    if (existsSync(back) && readFileSync(back, 'utf8') === root) removeWhole(target);
+  }
   removeServer(foldersAt(root));
   removeWhole(root);
 };

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Target } from '@interlock/experiment';
 import type { Administrator } from '@interlock/local/bootstrap-identities.ts';
 import { callControl, controlAt } from '@interlock/local/control/control-client.ts';
-import { LauncherError } from '@interlock/local/data-folder.ts';
+import { copiedFrom, LauncherError } from '@interlock/local/data-folder.ts';
 import type { ServiceName } from '@interlock/local/services.ts';
 import { createScope, type Scope } from '@interlock/runtime';
 import { type OutsideOf, openOutside, tlsInto } from '../../cloud/clients.ts';
@@ -27,7 +27,7 @@ export const existingCloudTarget = (data: string, parts: LocalParts): Target => 
   name: 'existing',
   refuse: ({ timeline }) => [
     ...refusedFaults(timeline, false),
-    ...(existsSync(join(data, 'cloud.json'))
+    ...(runsOn(data)
       ? []
       : [
           {
@@ -59,8 +59,11 @@ export const labToRecover = async (data: string): Promise<CloudLab> => {
   return labToUndo(access, scope);
 };
 
+/** Whether the folder has the description of a running cloud, and its own: a copy of a folder has that of the other. */
+const runsOn = (data: string): boolean => existsSync(join(data, 'cloud.json')) && copiedFrom(data) === undefined;
+
 const connectTo = async (data: string, scope: Scope, { keepEvents }: LocalParts): Promise<RunningCloud> => {
-  if (!existsSync(join(data, 'cloud.json')))
+  if (!runsOn(data))
     throw new LauncherError(`no cloud runs on ${data}: start one with npm run up, or name its folder with --data`);
   const cloud = JSON.parse(readFileSync(join(data, 'cloud.json'), 'utf8'));
   const administrator: Administrator = JSON.parse(readFileSync(cloud.administratorFile, 'utf8'));

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Administrator } from '@interlock/local/bootstrap-identities.ts';
+import { copiedFrom } from '@interlock/local/data-folder.ts';
 import type { GatewayAccess } from '@interlock/local/gateway.ts';
 import { NoCloud } from '../problems.ts';
 
@@ -11,7 +12,7 @@ import { NoCloud } from '../problems.ts';
  */
 export function azureEnvironment(data: string | undefined): Readonly<Record<string, string>> {
   const file = data === undefined ? undefined : join(data, 'gateway.json');
-  if (data === undefined || file === undefined || !existsSync(file)) {
+  if (data === undefined || file === undefined || !existsSync(file) || copiedFrom(data) !== undefined) {
     throw new NoCloud(`No gateway runs on ${data ?? 'this machine'}. Start one: npm run up -- --azure`);
   }
   const read = <Content>(path: string): Content => JSON.parse(readFileSync(path, 'utf8'));

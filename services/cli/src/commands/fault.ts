@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CloudPart, PartProcess } from '@interlock/local/control/cloud-control.ts';
 import { callControl } from '@interlock/local/control/control-client.ts';
-import { LauncherError } from '@interlock/local/data-folder.ts';
+import { copiedFrom, LauncherError } from '@interlock/local/data-folder.ts';
 import { systemClock } from '@interlock/runtime';
 import type { Terminal } from '../output/terminal.ts';
 import { FaultFailed, NoCloud } from '../problems.ts';
@@ -58,7 +58,7 @@ const isRunning = async (found: Promise<readonly PartProcess[]>, part: CloudPart
   (await found).every((one) => one.part !== part || one.state === 'running');
 
 function controlPath(data: string | undefined): string | undefined {
-  if (data === undefined || !existsSync(join(data, 'cloud.json'))) return undefined;
+  if (data === undefined || !existsSync(join(data, 'cloud.json')) || copiedFrom(data) !== undefined) return undefined;
   const { control } = JSON.parse(readFileSync(join(data, 'cloud.json'), 'utf8'));
   return typeof control === 'string' ? control : undefined;
 }

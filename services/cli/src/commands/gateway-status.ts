@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { get } from 'node:https';
 import { join } from 'node:path';
+import { copiedFrom } from '@interlock/local/data-folder.ts';
 import type { GatewayAccess } from '@interlock/local/gateway.ts';
 import type { Clock } from '@interlock/runtime';
 
@@ -27,7 +28,7 @@ export const readGatewayStatus = async (
   clock: Pick<Clock, 'monotonicMs'>,
 ): Promise<GatewayStatus | undefined> => {
   const file = data === undefined ? undefined : join(data, 'gateway.json');
-  if (file === undefined || !existsSync(file)) return undefined;
+  if (data === undefined || file === undefined || !existsSync(file) || copiedFrom(data) !== undefined) return undefined;
   const { url, authorityFile }: GatewayAccess = JSON.parse(readFileSync(file, 'utf8'));
   const startedMs = clock.monotonicMs();
   const problem = await problemOf(`${url}/metadata/endpoints?api-version=2022-09-01`, readFileSync(authorityFile));

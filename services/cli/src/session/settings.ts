@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { copiedFrom } from '@interlock/local/data-folder.ts';
 import type { Workload } from '@interlock/rpc';
 import { NoCloud, UsageError } from '../problems.ts';
 import type { NameDefaults } from '../request/names.ts';
@@ -38,7 +39,8 @@ export function readSettings(
   place: Place = placeOf(flags, environment),
 ): Settings {
   const { data, context, env } = place;
-  const cloud = fileIn(data, 'cloud.json');
+  const origin = data === undefined ? undefined : copiedFrom(data);
+  const cloud = origin === undefined ? fileIn(data, 'cloud.json') : undefined;
   const administratorFile = textIn(cloud, 'administratorFile');
   const administrator =
     administratorFile === undefined ? fileIn(data, 'administrator.json') : fileObject(administratorFile);
@@ -50,7 +52,9 @@ export function readSettings(
     throw new NoCloud(
       data === undefined
         ? 'no cloud is named: interlock context add <name> --data <the .interlock folder of a clone that runs one>, or --address, or --kube-context'
-        : `no cloud runs on ${data}: start one with \`npm run up\`, or set INTERLOCK_DATA to its folder`,
+        : origin === undefined
+          ? `no cloud runs on ${data}: start one with \`npm run up\`, or set INTERLOCK_DATA to its folder`
+          : `no cloud runs on ${data}, a copy of ${origin} that was made while a cloud ran there: name that one with --data, or start one here (\`npm run up\` says what to do with the copied data)`,
     );
   };
   const addresses = {

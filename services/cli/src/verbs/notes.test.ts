@@ -119,6 +119,9 @@ test('a hold shows its cause and what ends it; without one keys may be used', ()
   const hold = { holdId: 'a1b2', position: '400', knownPosition: '420', reason: 'STORE_WENT_BACK' };
   const requested = holdNote({ hold: { ...hold, reason: 'ASKED_FOR' } }, {}, short) ?? '';
   assert.match(requested, /^no key may be used: the setting HOLD requests it\n.*confirm a1b2$/);
-  assert.match(holdNote({ hold }, {}, short) ?? '', /ends at position 400 and had reached 420: it was restored, or it is another database\n.*interlock hold confirm a1b2$/);
+  assert.match(
+    holdNote({ hold }, {}, short) ?? '',
+    /ends at position 400 and had reached 420: it was restored, or it is another database\n.*interlock hold confirm a1b2$/,
+  );
   assert.equal(holdNote({}, {}, short), 'no hold: keys may be used');
 });
