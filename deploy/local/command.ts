@@ -1,6 +1,7 @@
 import { inspect } from 'node:util';
 import { createScope, type Scope, ScopeError } from '@interlock/runtime';
-import { LauncherError } from './data-folder.ts';
+import { dataRoot, LauncherError } from './data-folder.ts';
+import { fullness, isSpaceError } from './disk-space.ts';
 import { endAllGuarded } from './guarded-process.ts';
 
 const signals = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1 } as const;
@@ -37,7 +38,7 @@ export function runCommand(main: (scope: Scope) => Promise<{ exitCode: number; l
     ({ exitCode, lastLine }) => leave(exitCode, lastLine),
     (error: unknown) => {
       // Errors of interrupted work are meaningless.
-      if (!leaving) console.error(error instanceof LauncherError ? `\n${error.message}` : withCauses(error));
+      if (!leaving) console.error(textOf(error));
       return leave(1);
     },
   );
@@ -54,6 +55,14 @@ async function closed(scope: Scope): Promise<boolean> {
   await endAllGuarded();
   return failed;
 }
+
+/** A full disk is explained like a LauncherError: its stack says nothing more. */
+const textOf = (error: unknown): string => {
+  if (error instanceof LauncherError) return `\n${error.message}`;
+  if (!(error instanceof Error && isSpaceError(error))) return withCauses(error);
+  const full = fullness(dataRoot(process.env)) ?? 'no space left on a disk of this machine';
+  return `\n${full}: ${error.message}. Free some space, or set INTERLOCK_DATA to a folder with more.`;
+};
 
 /** An error with every cause: a part of a part that does not close is four levels down. */
 const withCauses = (error: unknown): string => inspect(error, { depth: 10 });

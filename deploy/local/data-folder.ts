@@ -20,6 +20,7 @@ export const repository = fileURLToPath(new URL('../..', import.meta.url));
  * services/<name>/     what a service keeps outside the database
  * images/<image>.cdx.json   bills of materials of the built images
  * logs/<name>.log      output of each process; several processes of disk have disk-0.log, disk-1.log, …, whichever of them works
+ * logs/<name>.log.1    the part before it, when a log had reached its limit
  * spans.jsonl          finished spans as they were sent, one export a line; spans.1.jsonl has earlier ones
  * ```
  */

@@ -4,6 +4,7 @@ import { guestImageFolder } from '../guest-image/folder.ts';
 import { openBlockDevices } from './block-devices.ts';
 import { type Identities, openIdentities } from './bootstrap-identities.ts';
 import { type Certificates, openCertificates } from './certificates.ts';
+import { provideSpace } from './cloud-space.ts';
 import type { LocalCloud, LocalCloudOptions } from './cloud-types.ts';
 import { controlOf } from './control/cloud-control.ts';
 import { serveControl } from './control/control-server.ts';
@@ -93,6 +94,7 @@ class CloudLaunch {
         throw new LauncherError(`${entry(service)} does not exist: ${service} cannot be started.`);
     }
     this.#scope.defer('data folder', holdDataFolder(data));
+    this.#scope.defer('space watch', provideSpace(this.#options, this.#say).stop);
     const { postgres, nats, certificates, ports } = await this.#startServers();
     const identities = await this.#prepareServers(postgres, nats);
     const forward = forwardTelemetry(this.#options.env, this.#say);

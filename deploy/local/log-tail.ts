@@ -32,7 +32,9 @@ function readEnd(file: string, from: number): string {
   }
   try {
     const { size } = fstatSync(descriptor);
-    const buffer = Buffer.alloc(Math.min(Math.max(0, size - from), bytesMax));
+    // A log that is shorter than before was emptied at its limit, and all of it is newer.
+    const start = from <= size ? from : 0;
+    const buffer = Buffer.alloc(Math.min(size - start, bytesMax));
     readSync(descriptor, buffer, 0, buffer.length, size - buffer.length);
     return buffer.toString('utf8');
   } finally {

@@ -14,6 +14,24 @@ export const partitionCountOf = ({ PARTITION_COUNT: count }: Environment): numbe
   count === undefined || !/^\d{1,3}$/.test(count) ? DEFAULT_PARTITION_COUNT : Number(count);
 
 /**
+ * Disk space of each stream of a local cloud unless `NATS_STREAM_BYTES_MAX` says otherwise, in bytes. NATS reserves it. 32 MiB hold
+ * some 50,000 facts; a consumer that is further behind reads the feed of the source.
+ */
+const LOCAL_STREAM_BYTES_MAX = 32 * 2 ** 20;
+
+/** The settings of the streams of a local cloud. @throws ConfigError */
+export const localStreams = (env: Environment) => {
+  const { natsStreamReplicas } = natsSpec;
+  const bytesMax = env.NATS_STREAM_BYTES_MAX || String(LOCAL_STREAM_BYTES_MAX);
+  const config = readConfig({ ...env, NATS_STREAM_BYTES_MAX: bytesMax }, { natsStreamReplicas, ...streamsSpec });
+  return {
+    replicas: config.natsStreamReplicas,
+    bytesMax: config.natsStreamBytesMax,
+    ageMaxMs: config.natsStreamAgeMaxMs,
+  };
+};
+
+/**
  * Creates the streams of a local cloud, as the operator of its server.
  * @param env `NATS_STREAM_…` of docs/settings.md
  * @throws LauncherError that names the stream and says what to do
@@ -23,14 +41,7 @@ export const createStreams = async (
   env: Environment,
   system: { readonly services: readonly string[]; readonly namespace: string | undefined },
 ): Promise<void> => {
-  const { natsStreamReplicas } = natsSpec;
-  const config = readConfig(env, { natsStreamReplicas, ...streamsSpec });
-  const settings = {
-    ...system,
-    replicas: config.natsStreamReplicas,
-    bytesMax: config.natsStreamBytesMax,
-    ageMaxMs: config.natsStreamAgeMaxMs,
-  };
+  const settings = { ...system, ...localStreams(env) };
   try {
     await ensureStreams(nats.access, settings, { clock: systemClock, patienceMs });
   } catch (error) {

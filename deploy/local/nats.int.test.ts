@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { connect, nkeyAuthenticator } from '@nats-io/transport-node';
 import { openDataFolder } from './data-folder.ts';
+import { freeSpace } from './disk-space.ts';
 import { freePort } from './free-port.ts';
 import { startGuarded } from './guarded-process.ts';
 import { type Nats, startNats } from './nats.ts';
@@ -47,6 +48,19 @@ test('a stream survives a kill and a stop of the server', async (t) => {
   const second = await startNats({ data, env, say });
   t.after(second.stop);
   assert.equal(Object(await messages(second)).messages, 1);
+});
+
+test('a local stream reserves 32 MiB by default, and a server starts again while less is free than its streams reserve', async (t) => {
+  const data = openDataFolder(join(folder, 'reserves'));
+  const nats = await startNats({ data, env, say });
+  t.after(nats.stop);
+  const reserved = async () => Object((await request(nats, '$JS.API.STREAM.INFO.interlock_disk', {})).config).max_bytes;
+  await createStreams(nats, {}, { services: ['disk'], namespace: undefined });
+  assert.equal(await reserved(), 32 * 2 ** 20);
+  const { freeBytes } = freeSpace(folder);
+  await createStreams(nats, { NATS_STREAM_BYTES_MAX: String(freeBytes) }, { services: ['disk'], namespace: undefined });
+  await nats.restart();
+  assert.equal(await reserved(), freeBytes);
 });
 
 test('G3: each service has its own NATS user, a private seed file and rights to publish on its own subjects only', async (t) => {

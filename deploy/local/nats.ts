@@ -137,11 +137,16 @@ async function ownNats({ data, env, say, users, onCrash = sayCrash }: NatsOption
   };
 }
 
+/**
+ * By default the server refuses streams that reserve more than three quarters of the space that is free when it starts, also those it
+ * has already. Whether there is enough was checked before (`requireSpace`), so this limit is out of reach.
+ */
+const storeMax = '1TB';
+
 /** JSON strings are valid in this format, and a path may contain any character. */
 function configurationOf(port: number, store: string, authorization = ''): string {
-  return [`listen: "127.0.0.1:${port}"`, `jetstream { store_dir: ${JSON.stringify(store)} }`, authorization, ''].join(
-    '\n',
-  );
+  const jetstream = `jetstream { store_dir: ${JSON.stringify(store)}, max_file_store: ${storeMax} }`;
+  return [`listen: "127.0.0.1:${port}"`, jetstream, authorization, ''].join('\n');
 }
 
 function findNats(path: string): string | undefined {

@@ -59,6 +59,9 @@ const alreadyThere = ['42P04', '23505'];
 /** A start includes recovery after a crash, which reads up to `max_wal_size` of log. */
 const startTimeoutMs = 120_000;
 
+/** Most MiB of Postgres's own log between two checkpoints. Longer logs make checkpoints rarer; benches set more. */
+const walMibMax = 256;
+
 /**
  * Larger than the defaults, which suit a machine with other work. None of these reduces durability.
  * `wal_level=minimal` because a local cloud has no replicas.
@@ -72,7 +75,7 @@ const settings = {
   wal_level: 'minimal',
   max_wal_senders: '0',
   wal_buffers: '16MB',
-  max_wal_size: '4GB',
+  max_wal_size: `${walMibMax}MB`,
   checkpoint_timeout: '15min',
   random_page_cost: '1.1',
   jit: 'off',
@@ -95,6 +98,21 @@ export async function startPostgres(
   const { DATABASE_URL: given, PATH: path = '' } = env;
   return given ? givenPostgres(given) : ownPostgres(data, path, machine, further, onCrash);
 }
+
+/** Where an own server has its files, and how large its log may become in bytes; undefined for a given server. */
+export const walOf = (
+  data: DataFolder,
+  { DATABASE_URL: given }: Readonly<Record<string, string | undefined>>,
+  { max_wal_size: text = settings.max_wal_size }: Readonly<Record<string, string>> = {},
+): { readonly home: string; readonly bytesMax: number } | undefined => {
+  if (given) return undefined;
+  const [, amount, unit] = /^(\d+)(MB|GB)$/.exec(text) ?? [];
+  if (amount === undefined)
+    throw new LauncherError(`max_wal_size must be a number of MB or GB, such as 256MB, not ${text}.`);
+  const outside = outsideHome(data);
+  const home = existsSync(join(outside, 'data')) ? outside : data.path('postgres');
+  return { home, bytesMax: Number(amount) * (unit === 'GB' ? 2 ** 30 : 2 ** 20) };
+};
 
 async function givenPostgres(url: string): Promise<Postgres> {
   // The error does not show the URL, which contains the password.

@@ -23,7 +23,7 @@ export interface SpanReceiver {
 const bodyBytesMax = 16 * 2 ** 20;
 
 /** At most two files of this size are kept. */
-const defaultFileBytesMax = 64 * 2 ** 20;
+export const spanFileBytesMax = 64 * 2 ** 20;
 
 /** The name of OpenTelemetry's exporter in our own services. Its exports always have the right form. */
 const ownExporter = 'OTel-OTLP-Exporter-JavaScript/';
@@ -42,7 +42,7 @@ export async function startSpanReceiver(options: {
   /** Serves on this host and port without a secret in the path, if something else decides who may connect (a network policy). */
   readonly open?: { readonly host: string; readonly port: number };
 }): Promise<SpanReceiver> {
-  const { store, file, random, fileBytesMax = defaultFileBytesMax, onExport } = options;
+  const { store, file, random, fileBytesMax = spanFileBytesMax, onExport } = options;
   const prefix = options.open === undefined ? `/${Buffer.from(random.bytes(16)).toString('hex')}` : '';
   const { host, port: wanted } = options.open ?? { host: '127.0.0.1', port: 0 };
 

@@ -25,6 +25,12 @@ export interface BenchOptions {
   readonly data: DataFolder;
 }
 
+/** Postgres's own log may become long, so that no checkpoint falls into a measurement. */
+const postgresSettings = { max_wal_size: '4GB' };
+
+/** Space for the facts of a fleet, so that no consumer must read the feed instead. In bytes, for each stream. */
+const streamBytesMax = 2 ** 30;
+
 /** Measures and returns one line per size. Registers everything it opens on the scope. */
 export type Bench = (options: BenchOptions, scope: Scope) => Promise<readonly Measurement[]>;
 
@@ -55,8 +61,14 @@ export const openCloud = async (
     name,
     temporary: true,
     replicas,
+    postgresSettings,
     // The sweep checks every disk, but only to find access losses that no service published. No bench measures those.
-    settings: { GUEST_DRIVER: 'idle', SWEEP_INTERVAL_MS: '3600000', ...settings },
+    settings: {
+      GUEST_DRIVER: 'idle',
+      SWEEP_INTERVAL_MS: '3600000',
+      NATS_STREAM_BYTES_MAX: String(streamBytesMax),
+      ...settings,
+    },
   });
   scope.defer('cloud', cloud.stop);
   const outside = openOutside(cloud);
@@ -93,7 +105,7 @@ export const openDatabases = async <Name extends string>(
   data: DataFolder,
   scope: Scope,
 ): Promise<{ readonly postgres: Postgres; readonly urls: Readonly<Record<Name, string>> }> => {
-  const postgres = await startPostgres(data, process.env);
+  const postgres = await startPostgres(data, process.env, {}, postgresSettings);
   scope.defer('Postgres', postgres.stop);
   const databaseOf = (name: Name): string => `bench_${bench}_${name}_${process.pid}`;
   await postgres.createDatabases(names.map(databaseOf));
