@@ -2,6 +2,7 @@ import { type Attributes, logs, SeverityNumber, trace } from '@opentelemetry/api
 import type { Clock } from './clock.ts';
 import { errorChain } from './error-chain.ts';
 import { SCHEMA_URL, SCOPE_VERSION } from './instrumentation-scope.ts';
+import { type LogLines, standardError } from './log-lines.ts';
 
 /** Fields of a log line. */
 export type LogFields = Readonly<Record<string, unknown>>;
@@ -32,7 +33,7 @@ export interface LoggerOptions {
  * Not a library, because the time comes from the injected clock, and a line must be written before a crash ends the process. That
  * excludes the buffering of log libraries.
  */
-export function logger({ service, clock, write = toStandardError }: LoggerOptions): Logger {
+export function logger({ service, clock, write = writerTo(service, clock) }: LoggerOptions): Logger {
   const make = (bound: LogFields): Logger => {
     const log =
       (level: keyof typeof severities) =>
@@ -105,6 +106,15 @@ function printable(): (this: unknown, key: string, value: unknown) => unknown {
 
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
 
-function toStandardError(line: string): void {
-  process.stderr.write(`${line}\n`);
-}
+/** One for the process: all loggers share the file, and a cut line in it. */
+let own: LogLines | undefined;
+
+const writerTo = (service: string, clock: LoggerOptions['clock']): ((line: string) => void) => {
+  own ??= standardError();
+  const lines = own;
+  const lossLine = (count: number): string => {
+    const event = 'log lines were lost: no space left for the log';
+    return JSON.stringify({ time: new Date(clock.now()).toISOString(), level: 'warn', service, event, count });
+  };
+  return (line) => lines.write(line, lossLine);
+};

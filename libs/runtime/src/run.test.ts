@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { after, describe, test } from 'node:test';
 import { ExitCode } from './run.ts';
@@ -41,6 +42,22 @@ describe('a service as a process', () => {
       assert.deepEqual(events, ['stopping', 'closed second', 'closed first', 'stopped']);
     });
   }
+
+  test('serves and stops although no line of its log can be stored', async () => {
+    const full = openSync('/dev/full', 'a');
+    const child = spawn(process.execPath, [program], {
+      env: { BEHAVIOUR: 'serve', NEEDED: 'x' },
+      stdio: ['ignore', 'pipe', full],
+    });
+    closeSync(full);
+    children.push(child);
+    const ended = once(child, 'exit');
+    const { stdout } = child;
+    assert.ok(stdout !== null);
+    await once(createInterface({ input: stdout }), 'line');
+    child.kill('SIGTERM');
+    assert.deepEqual(await ended, [ExitCode.stopped, null]);
+  });
 
   test('exits with 1 and logs what is open if it does not close in time', async () => {
     const { child, ready, ended } = start('hang on close');
