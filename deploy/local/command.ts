@@ -1,7 +1,7 @@
 import { inspect } from 'node:util';
-import { createScope, type Scope, ScopeError } from '@interlock/runtime';
+import { createScope, isSpaceError, type Scope, ScopeError } from '@interlock/runtime';
 import { dataRoot, LauncherError } from './data-folder.ts';
-import { fullness, isSpaceError } from './disk-space.ts';
+import { fullness } from './disk-space.ts';
 import { endAllGuarded } from './guarded-process.ts';
 
 const signals = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1 } as const;
@@ -59,7 +59,7 @@ async function closed(scope: Scope): Promise<boolean> {
 /** A full disk is explained like a LauncherError: its stack says nothing more. */
 const textOf = (error: unknown): string => {
   if (error instanceof LauncherError) return `\n${error.message}`;
-  if (!(error instanceof Error && isSpaceError(error))) return withCauses(error);
+  if (!isSpaceError(error)) return withCauses(error);
   const full = fullness(dataRoot(process.env)) ?? 'no space left on a disk of this machine';
   return `\n${full}: ${error.message}. Free some space, or set INTERLOCK_DATA to a folder with more.`;
 };

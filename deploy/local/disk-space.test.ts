@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { spaceLimitsOf } from './cloud-space.ts';
 import { openDataFolder } from './data-folder.ts';
-import { isSpaceError, requireSpace, spaceNeeds } from './disk-space.ts';
+import { requireSpace, spaceNeeds } from './disk-space.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'interlock-test-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -52,13 +52,4 @@ test('a start without enough space says at once how much each part needs, and ho
     message: `The cloud needs 200 MiB free in ${folder}, which has 100 MiB: 160 MiB for the streams of NATS, 40 MiB for logs. Free some space, or set INTERLOCK_DATA to a folder with more.`,
   });
   requireSpace(needs, () => ({ device: 1, freeBytes: 280 * mib }));
-});
-
-test('errors of a full disk are recognised, also as causes', () => {
-  const full = Object.assign(new Error('write'), { code: 'ENOSPC' });
-  const ofPostgres = Object.assign(new Error('could not extend file'), { code: '53100' });
-  for (const error of [full, ofPostgres, new Error('outer', { cause: full }), new AggregateError([ofPostgres])])
-    assert.ok(isSpaceError(error));
-  for (const error of [new Error('other'), Object.assign(new Error('x'), { code: 'EIO' }), undefined, 'ENOSPC'])
-    assert.ok(!isSpaceError(error));
 });

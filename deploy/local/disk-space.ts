@@ -115,16 +115,6 @@ export const onePerDevice = (folders: readonly string[]): readonly string[] => {
   });
 };
 
-/** Whether an error, or one of its causes, says that a file system or a quota is full, also that of a Postgres server. */
-export const isSpaceError = (error: unknown): boolean =>
-  error instanceof Error &&
-  (('code' in error && spaceCodes.has(String(error.code))) ||
-    (error instanceof AggregateError && error.errors.some(isSpaceError)) ||
-    isSpaceError(error.cause));
-
-/** Of the system, and SQLSTATE disk_full. */
-const spaceCodes = new Set(['ENOSPC', 'EDQUOT', '53100']);
-
 /** The folder, or the first of those around it that exists. */
 const existing = (folder: string): string => (existsSync(folder) ? folder : existing(dirname(folder)));
 

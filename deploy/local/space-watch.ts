@@ -1,6 +1,7 @@
 import { copyFileSync, readdirSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
-import { fullness, isSpaceError, onePerDevice } from './disk-space.ts';
+import { isSpaceError } from '@interlock/runtime';
+import { fullness, onePerDevice } from './disk-space.ts';
 
 /** Largest size of a log in bytes; one earlier part of the same size is kept beside it. */
 export const logBytesMax = 8 * 2 ** 20;

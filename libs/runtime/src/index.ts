@@ -48,6 +48,7 @@ export { type RenewedFiles, type RenewedFilesOptions, renewedFiles } from './ren
 export { ExitCode, type RunOptions, runService, runSpec, type Startup } from './run.ts';
 export { createScope, type Scope, ScopeError } from './scope.ts';
 export { type SeededRandom, seededRandom } from './seeded-random.ts';
+export { isSpaceError } from './space-error.ts';
 export { startTelemetry, type Telemetry, type TelemetryOptions } from './telemetry.ts';
 export { telemetryOptions, telemetrySpec } from './telemetry-settings.ts';
 export { type Rate, rateOf, tokenBuckets } from './token-buckets.ts';

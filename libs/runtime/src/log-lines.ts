@@ -1,5 +1,6 @@
 import { fstatSync, writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
+import { isSpaceError } from './space-error.ts';
 
 /** Writes lines of a log. */
 export interface LogLines {
@@ -10,9 +11,6 @@ export interface LogLines {
    */
   write(line: string, lossLine: (count: number) => string): void;
 }
-
-/** Codes of a file system or a quota without space. */
-const fullCodes = new Set<unknown>(['ENOSPC', 'EDQUOT']);
 
 /** @param write writes bytes at the end of a file, at least one. @returns how many */
 export const logLines = (write: (bytes: Uint8Array) => number): LogLines => {
@@ -27,7 +25,7 @@ export const logLines = (write: (bytes: Uint8Array) => number): LogLines => {
       isCut = false;
       return true;
     } catch (error) {
-      if (!(error instanceof Error && 'code' in error && fullCodes.has(error.code))) throw error;
+      if (!isSpaceError(error)) throw error;
       isCut ||= left.length < length;
       return false;
     }

@@ -1,12 +1,13 @@
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import type { GuestIo } from '../guests/vm-host.ts';
 import type { Journal, JournalEntry } from './journal.ts';
+import { stored } from './stored.ts';
 
 /** Counts the entries of a journal, beyond its size limit and the end of a guest. */
 export interface Counters {
   /** The journal, counting each entry. */
   over(journal: Journal): Journal;
-  /** Writes the counters to their file, if they have changed. */
+  /** Writes the counters to their file, if they have changed and storage has space. */
   save(): void;
 }
 
@@ -18,9 +19,8 @@ export const openCounters = (path: string): Counters => {
   let saved = now;
   const save = (): void => {
     if (saved === now) return;
-    writeFileSync(`${path}.new`, JSON.stringify(now), { mode: 0o600 });
-    renameSync(`${path}.new`, path);
-    saved = now;
+    // Without space the next save has these counts too.
+    if (stored(path, JSON.stringify(now))) saved = now;
   };
   return {
     over: (journal) => ({

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
@@ -168,6 +168,71 @@ test('the write that was in progress when a guest was killed may be on the disk'
   const ledger = openLedger('d', [{ ...entry, ...times }], 4_096);
   assert.equal(ledger.next(), 3);
   assert.deepEqual(ledger.at(8_192)?.possible, [2]);
+});
+
+/** Storage that takes this many bytes of a journal. */
+const limitedStorage = (room: number) => {
+  const storage = { room };
+  const write = (file: number, bytes: Uint8Array): number => {
+    if (storage.room === 0) throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+    const taken = writeSync(file, bytes.subarray(0, storage.room));
+    storage.room -= taken;
+    return taken;
+  };
+  return { storage, write };
+};
+
+test('G1, CMK-127: a guest whose journal has no space waits, continues when there is space, and its journal has every operation', {
+  timeout: 120_000,
+}, async () => {
+  const { io } = memoryDisk();
+  let operations = 0;
+  const counted: DiskIo = {
+    read: (...args) => io.read(...args),
+    flush: (...args) => io.flush(...args),
+    write: (...args) => {
+      operations += 1;
+      return io.write(...args);
+    },
+  };
+  const { storage, write } = limitedStorage(2_000);
+  const guest = createGuest({
+    journal: openJournal(path, 2 ** 20, { write }),
+    history: [],
+    clock,
+    openIo: () => counted,
+  });
+  await guest.apply(planFor(disk));
+  while (storage.room > 0) await clock.sleep(5);
+  // However long that lasts, at most one write has no entry. A guest that does not wait does hundreds in this time.
+  await clock.sleep(500);
+  const before = operations;
+  const journalled = readJournal(path).filter(({ op }) => op === 'write').length;
+  assert.ok(before <= journalled + 1, `${before} writes, ${journalled} of them in the journal`);
+  storage.room = 2 ** 20;
+  await untilJournal((entries) => entries.filter(({ op }) => op === 'write').length > before + 1);
+  await guest.shutDown();
+  const writes = readJournal(path).filter(({ op }) => op === 'write');
+  assert.deepEqual(
+    writes.map(({ seq }) => seq),
+    Array.from({ length: operations }, (_, n) => n + 1),
+  );
+});
+
+test('a journal that ended within a line, because storage was full, loses no entry of the next run', () => {
+  const times = { invokedAt: 0, completedAt: 0, invokedMonotonicMs: 0, completedMonotonicMs: 0 };
+  const entry = { disk: 'd', op: 'write', offset: 0, length: 4_096, ...times, ok: true } as const;
+  const first = openJournal(path, 2 ** 20, { write: limitedStorage(200).write });
+  for (const seq of [1, 2]) first.append({ ...entry, seq });
+  assert.equal(first.isStored(), false);
+  first.close();
+  const second = openJournal(path);
+  second.append({ ...entry, seq: 3 });
+  second.close();
+  assert.deepEqual(
+    readJournal(path).map(({ seq }) => seq),
+    [1, 3],
+  );
 });
 
 test('the journal is bounded: it keeps one older file', () => {

@@ -23,8 +23,13 @@ export interface JournalEntry {
 }
 
 export interface Journal {
-  /** Hands the entry to the operating system before it returns, so that it survives a kill of the guest. */
+  /**
+   * Hands the entry to the operating system before it returns, so that it survives a kill of the guest. Without space for it, the
+   * entry waits in memory.
+   */
   append(entry: JournalEntry): void;
+  /** Stores what waits. @returns whether every entry is stored */
+  isStored(): boolean;
   close(): void;
 }
 
@@ -32,10 +37,15 @@ export interface Journal {
 const fileBytesMax = 16 * 1024 * 1024;
 
 /** Opens a journal and continues an existing one. */
-export const openJournal = (path: string, bytesMax = fileBytesMax): Journal => {
-  const file = openRotatingFile(path, bytesMax);
+export const openJournal = (
+  path: string,
+  bytesMax = fileBytesMax,
+  options: Parameters<typeof openRotatingFile>[2] = {},
+): Journal => {
+  const file = openRotatingFile(path, bytesMax, options);
   return {
     append: (entry) => file.append(Buffer.from(`${JSON.stringify(entry)}\n`)),
+    isStored: () => file.flush(),
     close: () => file.close(),
   };
 };

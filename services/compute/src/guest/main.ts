@@ -1,4 +1,3 @@
-import { writeFileSync } from 'node:fs';
 import { flushCompileCache } from 'node:module';
 import { join } from 'node:path';
 import { Client } from '@grpc/grpc-js';
@@ -11,6 +10,7 @@ import { createGuest } from './guest.ts';
 import { openJournal, readJournal } from './journal.ts';
 import { guestClock as clock, endWhenUnneeded } from './life.ts';
 import { clientTls, guestFiles, readGuestFile } from './plan.ts';
+import { storeWhenPossible } from './stored.ts';
 
 const [, , folder] = process.argv;
 if (!folder) throw new Error('a guest is started with its folder');
@@ -44,7 +44,7 @@ const apply = async (): Promise<void> => {
   const planTls = clientTls(plan);
   if (planTls !== 'plaintext') tls?.renew(planTls);
   await guest.apply(plan);
-  writeFileSync(join(folder, guestFiles.applied), String(plan.generation));
+  await storeWhenPossible(join(folder, guestFiles.applied), String(plan.generation), clock);
 };
 
 let isEnding = false;

@@ -46,8 +46,13 @@ export const workOn = async (work: DiskWork, signal: AbortSignal, cancelling: Ab
   }
 };
 
-const insist = async ({ clock }: DiskWork, signal: AbortSignal, operation: () => Promise<boolean>): Promise<void> => {
-  while (!signal.aborted && !(await operation())) await clock.sleep(retryMs, signal);
+/**
+ * Repeats an operation until it succeeds. While an entry waits for space in the journal, no operation begins: the next run of this
+ * machine knows what happened up to one operation without an entry.
+ */
+const insist = async (work: DiskWork, signal: AbortSignal, operation: () => Promise<boolean>): Promise<void> => {
+  const { clock, journal } = work;
+  while (!signal.aborted && !(journal.isStored() && (await operation()))) await clock.sleep(retryMs, signal);
 };
 
 const write = async (work: DiskWork, seq: number, offset: number, signal: AbortSignal): Promise<boolean> => {

@@ -24,7 +24,7 @@ const agentWith = (history: readonly JournalEntry[] = []) => {
   const agent = new GuestAgent({
     machineId: 'm1',
     disks: () => [disk],
-    journal: { append: (entry) => void entries.push(entry), close: () => undefined },
+    journal: { append: (entry) => void entries.push(entry), isStored: () => true, close: () => undefined },
     history,
     clock: systemClock,
     onUp: () => {

@@ -1,10 +1,12 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { isSpaceError } from '@interlock/runtime/space-error';
 import { openCounters } from '../guest/counters.ts';
 import { openJournal, readJournal } from '../guest/journal.ts';
 import { guestClock as clock, endWhenUnneeded } from '../guest/life.ts';
 import { type GuestFile, guestFiles, readGuestFile } from '../guest/plan.ts';
 import { openRotatingFile } from '../guest/rotating-file.ts';
+import { stored, storeWhenPossible } from '../guest/stored.ts';
 import { GuestAgent } from './agent.ts';
 import { QemuMachine } from './machine.ts';
 
@@ -19,6 +21,11 @@ const exitMs = 500;
 const [, , folder] = process.argv;
 if (!folder) throw new Error('a guest is started with its folder');
 const fileOf = (name: keyof typeof guestFiles): string => join(folder, guestFiles[name]);
+
+// Without space its log loses lines, and the machine continues.
+process.stderr.on('error', (error) => {
+  if (!isSpaceError(error)) throw error;
+});
 
 const plan = readGuestFile(fileOf('plan'));
 const { machineId, workload, qemu: terms, parentPid } = plan;
@@ -37,7 +44,7 @@ const machine = new QemuMachine({
   boot: { folder, machineId, workload, terms },
   path: process.env.PATH ?? '',
   clock,
-  console: openRotatingFile(fileOf('console'), consoleBytesMax),
+  console: openRotatingFile(fileOf('console'), consoleBytesMax, { isLossy: true }),
   onAgent: (bytes) => agent.receive(bytes),
   onProcess: (pid) => writeFileSync(fileOf('qemuPid'), String(pid), { mode: 0o600 }),
   note: (line) => process.stderr.write(`${new Date().toISOString()} ${line}\n`),
@@ -46,7 +53,7 @@ const machine = new QemuMachine({
 /** Writes the reason and ends: this process is useless without its QEMU. */
 const leave = (reason: string, status: number): never => {
   counters.save();
-  writeFileSync(fileOf('end'), reason.endsWith('.') ? reason : `${reason}.`, { mode: 0o600 });
+  stored(fileOf('end'), reason.endsWith('.') ? reason : `${reason}.`);
   process.stderr.write(`${new Date().toISOString()} ${reason}\n`);
   process.exit(status);
 };
@@ -63,7 +70,7 @@ const apply = async (): Promise<void> => {
     machine.disks.map(({ disk }) => disk),
   );
   await machine.apply(next.disks);
-  writeFileSync(fileOf('applied'), String(next.generation));
+  await storeWhenPossible(fileOf('applied'), String(next.generation), clock);
 };
 
 let isEnding = false;
@@ -91,5 +98,5 @@ try {
 const late = clock.alarm(terms.bootMs, () => machine.end(`the guest did not boot within ${terms.bootMs / 1_000} s`));
 await up.promise;
 late.cancel();
-writeFileSync(fileOf('applied'), String(plan.generation));
+await storeWhenPossible(fileOf('applied'), String(plan.generation), clock);
 process.stdout.write(`${JSON.stringify({ ready: true })}\n`);
