@@ -240,6 +240,24 @@ test('200 concurrent commits share at most 3 transactions', async () => {
 const transactionsWritten = async (): Promise<readonly string[]> =>
   (await database.sql<{ xmin: string }[]>`select distinct xmin::text from events`).map((row) => row.xmin);
 
+test('a server without space refuses a commit as StoreUnavailable and says so, reads go on, and the commit can be repeated', async (t) => {
+  const store = await open();
+  t.after(() => store.close());
+  const append = { stream: 'lamp-full', expected: 0, events: [{ type: 'Made', schema: 1, data: {} }] } as const;
+  await database.sql`create function refuse_full() returns trigger language plpgsql as $$ begin
+    raise exception 'could not extend file "base/1/2": No space left on device' using errcode = 'disk_full'; end $$`;
+  await database.sql`create trigger full_disk before insert on events execute function refuse_full()`;
+  await assert.rejects(store.commit({ appends: [append] }, cause), (error) => {
+    assert.ok(error instanceof StoreUnavailable && error.isFull);
+    assert.match(error.message, /no space left: could not extend file "base\/1\/2"/);
+    return true;
+  });
+  assert.deepEqual(await store.read('lamp-full'), []);
+  await database.sql`drop trigger full_disk on events`;
+  await store.commit({ appends: [append] }, cause);
+  assert.equal((await store.read('lamp-full')).length, 1);
+});
+
 test('an unreachable server is reported as StoreUnavailable', async () => {
   const nowhere = new URL(database.url);
   nowhere.port = '1';

@@ -1,4 +1,4 @@
-import { type Clock, certificateProblem } from '@interlock/runtime';
+import { type Clock, certificateProblem, isSpaceError } from '@interlock/runtime';
 import type { Attributes, Meter } from '@opentelemetry/api';
 import postgres from 'postgres';
 import { type Cause, eventId } from './cause.ts';
@@ -228,6 +228,11 @@ const asUnavailable = (error: unknown): unknown => {
   if (untrusted !== undefined) {
     const message = `the certificate of the Postgres server is not trusted: ${untrusted}; check DATABASE_CA_FILE`;
     return new StoreUnavailable(message, { cause: error });
+  }
+  if (isSpaceError(error)) {
+    return new StoreUnavailable(`the Postgres server of the event store has no space left: ${error.message}`, {
+      cause: error,
+    });
   }
   if (error instanceof Error && 'code' in error) {
     return new StoreUnavailable('the event store cannot be reached or did not respond in time', { cause: error });

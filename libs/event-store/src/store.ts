@@ -1,4 +1,5 @@
 import type { Instant } from '@interlock/runtime';
+import { isSpaceError } from '@interlock/runtime/space-error';
 import type { Attributes, Tracer } from '@opentelemetry/api';
 import type { Cause, CausedBy } from './cause.ts';
 
@@ -213,6 +214,10 @@ export class VersionConflict extends Error {
 /** The store could not be reached or did not respond in time. Whether the commit is stored is unknown: repeat it. */
 export class StoreUnavailable extends Error {
   override readonly name = 'StoreUnavailable';
+  /** Whether its server has no space left: an operator must free some. */
+  get isFull(): boolean {
+    return isSpaceError(this.cause);
+  }
 }
 
 /** A cursor did not have the expected value: another process moved it. */

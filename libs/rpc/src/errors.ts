@@ -97,6 +97,11 @@ export function asRejection(error: unknown): Rejection | undefined {
       },
     );
   }
+  if (error instanceof StoreUnavailable && error.isFull) {
+    const message = 'the store of this service has no space left: try again when there is some';
+    const help = 'An operator frees disk space of Postgres, or enlarges its volume. Then repeat the call';
+    return new Rejection('UNAVAILABLE', 'STORE_UNAVAILABLE', message, { store: 'FULL' }, { help });
+  }
   if (error instanceof StoreUnavailable) {
     return new Rejection('UNAVAILABLE', 'STORE_UNAVAILABLE', 'the store of this service did not answer: try again');
   }

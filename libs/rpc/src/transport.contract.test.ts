@@ -187,6 +187,20 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
       });
     }
 
+    test('StoreUnavailable of a full store is UNAVAILABLE STORE_UNAVAILABLE, and says that there is no space', async () => {
+      const cause = Object.assign(new Error('could not extend file'), { code: '53100' });
+      const { client } = await echo({
+        handlers: { change: async () => Promise.reject(new StoreUnavailable('full', { cause })) },
+      });
+      await assert.rejects(client.change({ text: '' }), (error) => {
+        assert.ok(error instanceof Rejection && error.retryable());
+        assert.match(error.message, /no space left/);
+        assert.match(error.help ?? '', /frees disk space/);
+        assert.deepEqual([error.reason, error.metadata.store], ['STORE_UNAVAILABLE', 'FULL']);
+        return true;
+      });
+    });
+
     for (const thrown of [
       new Error('row 7 of secret_table', { cause: new Error('socket closed') }),
       new RpcFailure('INTERNAL', 'a.B/C', 'peer', 'row 7 of secret_table', { cause: new Error('socket closed') }),

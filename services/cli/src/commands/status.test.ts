@@ -104,6 +104,8 @@ test('status shows which services cannot reach Postgres and NATS', async () => {
     { server: 'postgres', state: 'failing', services: ['disk', 'compute'], shortages: [] },
     { server: 'nats', state: 'failing', services: ['key-vault'], shortages: [] },
   ]);
+  const full = new Rejection('UNAVAILABLE', 'STORE_UNAVAILABLE', 'no space left', { store: 'FULL' });
+  assert.match((await ask({ disk: full })).text, /^disk +no store +Postgres has no space left$/m);
   // A deadline that the store caused, and a token that identity could not issue.
   const late = new RpcFailure('DEADLINE_EXCEEDED', 'm', 'p', 'no answer before the deadline', { cause: gone });
   assert.match((await ask({ disk: late })).text, /^disk +no store +cannot reach Postgres$/m);

@@ -53,7 +53,10 @@ export interface UnreadState {
 
 /** What the failure of a call says about the service. */
 export function unreadState(service: Workload, error: Rejection | RpcFailure): UnreadState {
-  if (lacksStore(service, error)) return { state: 'no store', problem: 'cannot reach Postgres' };
+  if (lacksStore(service, error)) {
+    const isFull = attempts(error).some((one) => one instanceof Rejection && one.metadata.store === 'FULL');
+    return { state: 'no store', problem: isFull ? 'Postgres has no space left' : 'cannot reach Postgres' };
+  }
   if (lacksToken(service, error)) return { state: 'not called', problem: 'identity issues no token for the call' };
   const isRefusal = error instanceof Rejection && error.code !== 'UNAVAILABLE';
   const missing = error instanceof Rejection ? error.metadata.action : undefined;
