@@ -1,8 +1,8 @@
-import { appendFileSync, existsSync, renameSync, statSync } from 'node:fs';
+import { appendFileSync, renameSync, statSync, truncateSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createGunzip } from 'node:zlib';
-import type { Random } from '@interlock/runtime';
+import { isSpaceError, type Random } from '@interlock/runtime';
 import { OtlpError, spansOf } from './otlp.ts';
 import { receivedSpans } from './received-spans.ts';
 import type { Span, SpanStore } from './spans.ts';
@@ -139,9 +139,18 @@ async function bodyOf(request: IncomingMessage): Promise<string> {
   return Buffer.concat(chunks).toString('utf8');
 }
 
+/** Without space the file lacks these lines (the launcher reports a full folder), and the store has their spans. */
 function append(file: string, bytesMax: number, lines: string): void {
-  if (existsSync(file) && statSync(file).size + lines.length > bytesMax) {
+  let size = statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+  if (size > 0 && size + lines.length > bytesMax) {
     renameSync(file, file.replace(/\.jsonl$/, '.1.jsonl'));
+    size = 0;
   }
-  appendFileSync(file, lines, { mode: 0o600 });
+  try {
+    appendFileSync(file, lines, { mode: 0o600 });
+  } catch (error) {
+    if (!isSpaceError(error)) throw error;
+    // A line that was stored in part is removed.
+    if ((statSync(file, { throwIfNoEntry: false })?.size ?? 0) > size) truncateSync(file, size);
+  }
 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -210,6 +210,16 @@ test('writes spans that the receiving process adds itself to the file too', asyn
   receiver.spans.add([own]);
   assert.deepEqual(receiver.spans.spansOfTrace(traceA), [own]);
   assert.deepEqual(JSON.parse(readFileSync(file, 'utf8')), JSON.parse(JSON.stringify(own)));
+});
+
+test('takes spans although its file has no space', async (t) => {
+  const full = join(folder, 'no-space.jsonl');
+  symlinkSync('/dev/full', full);
+  const receiver = await startSpanReceiver({ store: spanStore(), file: full, random: systemRandom });
+  t.after(receiver.stop);
+  const own = span(1, { service: 'rehearsal' });
+  receiver.spans.add([own]);
+  assert.deepEqual(receiver.spans.spansOfTrace(traceA), [own]);
 });
 
 test('refuses an export it cannot read, with the reason, and accepts the next one', async (t) => {
