@@ -29,7 +29,14 @@ export const watchSpace = (parts: {
     for (const folder of onePerDevice(parts.folders)) report(folder, fullness(folder));
     boundLogs(parts.logs);
   };
-  const timer = setInterval(look, lookMs);
+  const timer = setInterval(() => {
+    try {
+      look();
+    } catch (error) {
+      clearInterval(timer);
+      parts.say(`The space in ${parts.folders.join(' and ')} is no longer watched: ${error}`);
+    }
+  }, lookMs);
   timer.unref();
   return { stop: () => clearInterval(timer) };
 };

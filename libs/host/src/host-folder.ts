@@ -16,8 +16,8 @@ export const folderId = async (folder: string, random: Pick<Random, 'uuid'>): Pr
   if (found !== undefined) return found;
   const id = random.uuid();
   const own = `${path}.${id}`;
-  await writeFile(own, `${id}\n`, { mode: 0o600, flush: true });
   try {
+    await writeFile(own, `${id}\n`, { mode: 0o600, flush: true });
     await link(own, path);
   } catch (error) {
     if (!hasCode(error, 'EEXIST')) throw error;

@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { enterHostFolder, hostService } from '@interlock/host';
+import { enterHostFolder, hostService, watchFolderSpace } from '@interlock/host';
 import { assemble } from './assemble.ts';
 import { GuestDriver } from './guests/guest-driver.ts';
 import { idleDriver } from './guests/idle-driver.ts';
@@ -19,6 +19,7 @@ await hostService({
     const { settings, clock, log, tls } = seams;
     const folder = join(settings.dataFolder, 'guests');
     await mkdir(folder, { recursive: true, mode: 0o700 });
+    void watchFolderSpace({ ...seams, folder });
     const parentPid = settings.guestParentPid ?? settings.interlockParentPid;
     const driver =
       settings.guestDriver === 'idle'

@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setDefaultHighWaterMark } from 'node:stream';
 import { setFlagsFromString } from 'node:v8';
-import { enterHostFolder, hostService } from '@interlock/host';
+import { enterHostFolder, hostService, watchFolderSpace } from '@interlock/host';
 import { systemClock, systemRandom } from '@interlock/runtime';
 import { obtainMasterKey } from '@interlock/sealing';
 import { assemble } from './assemble.ts';
@@ -33,6 +33,7 @@ await hostService({
     const { settings } = seams;
     const volumeFolder = join(settings.dataFolder, 'volumes');
     await mkdir(volumeFolder, { recursive: true, mode: 0o700 });
+    void watchFolderSpace({ ...seams, folder: volumeFolder });
     const standing = new AbortController();
     let stoodBy = Promise.resolve();
     const unlock = await lockFolder(volumeFolder, {
