@@ -50,7 +50,7 @@ function header({ group, fromMs, toMs, machines }: Activity, fates: readonly Fat
   <p>From ${clock(fromMs)} to ${clock(toMs)} UTC on ${new Date(toMs).toISOString().slice(0, 10)}, ${duration(toMs - fromMs)}.</p>
   <div class="figures">
     ${figure(String(machines.length), 'machines')}
-    ${figure(String(fates.filter(({ reason }) => reason !== '').length), 'were stopped by the platform')}
+    ${figure(String(fates.filter(({ stopCount }) => stopCount > 0).length), 'were stopped by the platform because of a key')}
     ${time(
       most(({ lastGoodAfterMs }) => lastGoodAfterMs),
       'from the access loss to the last good read or write, at most',
@@ -58,6 +58,10 @@ function header({ group, fromMs, toMs, machines }: Activity, fates: readonly Fat
     ${time(
       most(({ offAfterMs }) => offAfterMs),
       'from the access loss until a machine was off, at most',
+    )}
+    ${time(
+      most(({ decidedAfterMs }) => decidedAfterMs),
+      'from the access loss until a stop was decided, at most; when those machines were off is not recorded',
     )}
     ${time(
       most(({ backAfterMs }) => backAfterMs),
@@ -70,15 +74,27 @@ function header({ group, fromMs, toMs, machines }: Activity, fates: readonly Fat
 
 /** One sentence, with the slowest machine. */
 function headline(group: string, fates: readonly Fate[]): string {
-  const stopped = fates.filter(({ reason }) => reason !== '');
+  const stopped = fates.filter(({ stopCount }) => stopCount > 0);
   if (fates.length === 0) return `${group} has no machines.`;
-  if (stopped.length === 0) return `The platform stopped no machine of ${group}.`;
-  const after = stopped.flatMap(({ offAfterMs }) => offAfterMs ?? []);
-  const slowest =
-    after.length === 0 ? '' : `, the last ${duration(after.reduce((a, b) => Math.max(a, b)))} after access was lost`;
-  const off = stopped.filter(({ isOff }) => isOff).length;
-  const now = off === 0 ? 'all of them run again' : `${off} of them ${off === 1 ? 'is' : 'are'} still off`;
-  return `The platform stopped ${stopped.length} of ${fates.length} machines${slowest}; ${now}.`;
+  if (stopped.length === 0) return `The platform stopped no machine of ${group} because of a key.`;
+  const running = stopped.filter(({ isRunning }) => isRunning).length;
+  const off = stopped.length - running;
+  const now = off === 0 ? 'all of them run again' : `${off} of them ${off === 1 ? 'does' : 'do'} not run now`;
+  return `The platform stopped ${stopped.length} of ${fates.length} machines${slowest(stopped)}; ${now}.`;
+}
+
+/** The slowest stop. Without the end of every stop no figure says when the last machine was off. */
+function slowest(stopped: readonly Fate[]): string {
+  const most = (all: readonly number[]): string => duration(all.reduce((a, b) => Math.max(a, b)));
+  const off = stopped.flatMap(({ offAfterMs }) => offAfterMs ?? []);
+  const decided = stopped.flatMap(({ decidedAfterMs }) => decidedAfterMs ?? []);
+  if (decided.length > 0)
+    return `, decided ${most(decided)} after access was lost at the latest (when they were off is not recorded)`;
+  if (off.length === 0) return '';
+  const unmeasured = stopped.reduce((sum, { unmeasuredCount }) => sum + unmeasuredCount, 0);
+  const others =
+    unmeasured === 0 ? '' : ` (${unmeasured === 1 ? '1 stop has' : `${unmeasured} stops have`} no known access loss)`;
+  return `, the last was off ${most(off)} after access was lost${others}`;
 }
 
 function timeline(activity: Activity): Html {
@@ -89,7 +105,7 @@ function timeline(activity: Activity): Html {
   const zeroMs = t0 === undefined ? undefined : effectOf(t0);
   const order = [...new Set(machines.map(({ group }) => group))];
   const content = recordPicture({ machines, io, steps }, order, { fromMs: shownFrom(activity, steps), toMs, zeroMs });
-  return html`<p>Each row is a machine. Times count from ${t0 === undefined ? clock(fromMs) : `t0, ${clock(effectOf(t0))}, when access was taken away`}.
+  return html`<p>Each row is a machine. Times count from ${t0 === undefined ? clock(fromMs) : `t0, ${clock(effectOf(t0))}, the start of the request that took access away`}.
   ${io.length === 0 ? 'Reads and writes of the guests could not be read here, so the rows show power states alone.' : ''}</p>
   <div class="scroll wide">${picture(content)}</div>${laneLegend(content)}`;
 }
@@ -129,17 +145,22 @@ function changesTable({ changes }: Activity): Html {
 function machinesTable(fates: readonly Fate[]): Html {
   const time = (ms: number | undefined, label: string) =>
     html`<td class="num" data-label="${label}">${ms === undefined ? '–' : duration(ms)}</td>`;
+  const off = (offMs: number | undefined, decidedMs: number | undefined) =>
+    decidedMs === undefined
+      ? time(offMs, 'off')
+      : html`<td class="num" data-label="off">${offMs === undefined ? '' : html`${duration(offMs)}<br>`}<small>decided after ${duration(decidedMs)}</small></td>`;
   const count = (value: number | undefined, label: string) =>
     html`<td class="num" data-label="${label}">${value === undefined ? '–' : value.toLocaleString('en')}</td>`;
   return html`<div class="scroll"><table class="figures-table stack"><thead><tr><th>Machine</th><th>Now</th><th>Stopped because of</th><th class="num">Last good I/O</th>
   <th class="num">Off</th><th class="num">Back</th><th class="num">Reads</th><th class="num">Writes</th><th class="num">Failed</th><th class="num">Mismatches</th></tr></thead><tbody>
-  ${fates.map(({ machine, reason, lastGoodAfterMs, offAfterMs, backAfterMs }) => {
+  ${fates.map(({ machine, reasons, stopCount, lastGoodAfterMs, offAfterMs, decidedAfterMs, backAfterMs }) => {
     const { name, group, powerState, counted } = machine;
-    return html`<tr><td><b>${lastSegment(name)}</b><div class="tag">${group}</div></td><td data-label="now">${powerState}</td><td data-label="because of">${reason || '–'}</td>
-    ${time(lastGoodAfterMs, 'last good I/O')}${time(offAfterMs, 'off')}${time(backAfterMs, 'back')}
+    return html`<tr><td><b>${lastSegment(name)}</b><div class="tag">${group}</div></td><td data-label="now">${powerState}</td><td data-label="because of">${reasons.join(', ') || '–'}${stopCount > 1 ? html`<div class="tag">${stopCount} stops</div>` : ''}</td>
+    ${time(lastGoodAfterMs, 'last good I/O')}${off(offAfterMs, decidedAfterMs)}${time(backAfterMs, 'back')}
     ${count(counted?.reads, 'reads')}${count(counted?.writes, 'writes')}${count(counted?.failures, 'failed')}${count(counted?.mismatches, 'mismatches')}</tr>`;
   })}</tbody></table></div>
-  <p class="note">Last good I/O and off count from the access loss that concerns the machine, back from the moment at which access was given back.
+  <p class="note">Last good I/O and off count from the access loss that stopped the machine, back from the moment at which access was given back. An access loss counts from the start of the request that caused it. Of several stops each is the longest.
+  “Decided after”: the log of the cloud has the decision to stop the machine and not the time at which it was off.
   Reads, writes, failed and mismatches count since the machine was made.</p>`;
 }
 

@@ -1,4 +1,4 @@
-import type { IoRecord, MachineRecord, StepRecord } from '@interlock/experiment';
+import type { IoRecord, MachineRecord, PowerRecord, StepRecord } from '@interlock/experiment';
 import { effectOf, lossesOf, returnsOf } from '../experiment/fate.ts';
 
 /** What happened to the machines of a resource group in a period, without an experiment. Times are milliseconds since the epoch. */
@@ -19,6 +19,7 @@ export interface Activity {
 
 /** A machine with its state at the end. Its group is named by the keys of its disks. */
 export interface ActiveMachine extends MachineRecord {
+  readonly power: readonly ActivePower[];
   /** `RUNNING`, `STOPPED`. */
   readonly powerState: string;
   /** Counters of its guest since the machine was created; undefined if no guest ran. */
@@ -28,6 +29,11 @@ export interface ActiveMachine extends MachineRecord {
     readonly failures: number;
     readonly mismatches: number;
   };
+}
+
+export interface ActivePower extends PowerRecord {
+  /** Set on a stop whose end is not known: `atMs` is the time of the decision. */
+  readonly isDecision?: true;
 }
 
 /** A change of a key, a vault or a grant. `step.action`: its name as in experiments, or a text. */
@@ -50,44 +56,69 @@ export interface Refusal {
   readonly lastMs: number;
 }
 
-/** The effect on a machine of the first access loss of the period that concerns it. Durations in milliseconds. */
+/** What access losses did to a machine in the period. Durations in milliseconds; of several stops each is the longest. */
 export interface Fate {
   readonly machine: ActiveMachine;
-  /** Why the platform stopped it; empty if it did not. */
-  readonly reason: string;
+  /** The losses that stopped it, each once. */
+  readonly reasons: readonly string[];
+  readonly stopCount: number;
+  /** Stops whose access loss is not in `changes`: their durations are not known. */
+  readonly unmeasuredCount: number;
   /** From the loss to its last good read or write; undefined if none is known. */
   readonly lastGoodAfterMs?: number;
   readonly offAfterMs?: number;
+  /** Of stops whose end is not known: from the loss to the decision. The machine was off later. */
+  readonly decidedAfterMs?: number;
   /** From the return of access until it ran again. */
   readonly backAfterMs?: number;
-  readonly isOff: boolean;
+  readonly isRunning: boolean;
 }
 
+/** What happened in one stop. */
+type StopTimes = Pick<Fate, 'lastGoodAfterMs' | 'offAfterMs' | 'decidedAfterMs' | 'backAfterMs'>;
+
 /** The fate of each machine. */
-export function fatesOf({ machines, changes, io, fromMs }: Activity): readonly Fate[] {
-  const happenings = { machines, steps: changes.map(({ step }) => step) };
-  const ioOf = Map.groupBy(io, ({ machine }) => machine);
-  return machines.map((machine) => {
-    const losses = lossesOf(machine, happenings);
-    const stop = machine.power.find(
-      ({ atMs, state, reason }) => atMs >= fromMs && state === 'stopped' && reason !== '',
+export function fatesOf(activity: Activity): readonly Fate[] {
+  const ioOf = Map.groupBy(activity.io, ({ machine }) => machine);
+  return activity.machines.map((machine) => {
+    const stops = machine.power.filter(
+      ({ atMs, state, reason }) => atMs >= activity.fromMs && state === 'stopped' && reason !== '',
     );
-    const isOff = machine.power.at(-1)?.state !== 'running';
-    if (stop === undefined) return { machine, reason: '', isOff };
-    const loss = losses.findLast((one) => effectOf(one) <= stop.atMs);
-    const [lossMs, stopMs] = [loss === undefined ? undefined : effectOf(loss), stop.atMs];
-    const lastGood = (ioOf.get(machine.name) ?? []).findLast(
-      ({ ok, op, completedMs }) => ok && op !== 'flush' && completedMs <= stopMs,
-    );
-    const returned = returnsOf(losses, happenings).find((at) => at >= stopMs);
-    const ran = machine.power.find(({ atMs, state }) => state === 'running' && atMs > stopMs);
+    const times = stops.map((stop) => timesOf(stop, machine, activity, ioOf.get(machine.name) ?? []));
+    const longest = (of: keyof StopTimes): StopTimes => {
+      const known = times.flatMap((one) => one[of] ?? []);
+      return known.length === 0 ? {} : { [of]: known.reduce((a, b) => Math.max(a, b)) };
+    };
     return {
       machine,
-      reason: stop.reason,
-      isOff,
-      ...(lossMs === undefined ? {} : { offAfterMs: stopMs - lossMs }),
-      ...(lossMs === undefined || lastGood === undefined ? {} : { lastGoodAfterMs: lastGood.completedMs - lossMs }),
-      ...(returned === undefined || ran === undefined ? {} : { backAfterMs: ran.atMs - returned }),
+      reasons: [...new Set(stops.map(({ reason }) => reason))],
+      stopCount: stops.length,
+      unmeasuredCount: times.filter((one) => Object.keys(one).length === 0).length,
+      isRunning: machine.power.at(-1)?.state === 'running',
+      ...longest('lastGoodAfterMs'),
+      ...longest('offAfterMs'),
+      ...longest('decidedAfterMs'),
+      ...longest('backAfterMs'),
     };
   });
+}
+
+function timesOf(stop: ActivePower, machine: ActiveMachine, activity: Activity, io: readonly IoRecord[]): StopTimes {
+  const happenings = { machines: activity.machines, steps: activity.changes.map(({ step }) => step) };
+  const decision = machine.power.findLast(({ atMs, state }) => state === 'stopping' && atMs <= stop.atMs) ?? stop;
+  const losses = lossesOf(machine, happenings).filter((loss) => effectOf(loss) <= decision.atMs);
+  // A loss that was undone before the decision is not its cause.
+  const loss = losses.findLast((one) => !returnsOf([one], happenings).some((at) => at <= decision.atMs));
+  if (loss === undefined) return {};
+  const lossMs = effectOf(loss);
+  const lastGood = io.findLast(({ ok, op, completedMs }) => ok && op !== 'flush' && completedMs <= stop.atMs);
+  const ran = machine.power.find(({ atMs, state }) => state === 'running' && atMs >= stop.atMs);
+  const returned = returnsOf(losses, happenings).findLast((at) => at >= lossMs && at <= (ran?.atMs ?? 0));
+  const isDecision = stop.isDecision === true;
+  return {
+    [isDecision ? 'decidedAfterMs' : 'offAfterMs']: stop.atMs - lossMs,
+    // What it did between a decision and its unknown end is not known.
+    ...(lastGood === undefined || isDecision ? {} : { lastGoodAfterMs: lastGood.completedMs - lossMs }),
+    ...(returned === undefined || ran === undefined ? {} : { backAfterMs: ran.atMs - returned }),
+  };
 }

@@ -253,8 +253,12 @@ test('CMK-100, VM-40 to VM-44: a lost key stops the machine; machine and activit
       properties.diskEncryptionSet,
       properties.disks,
     ]),
-    [['ACTIVE', '', correlationId, 'KEY_DISABLED', keyVersion, set, disks[0]]],
+    [
+      ['ACTIVE', '', correlationId, 'KEY_DISABLED', keyVersion, set, disks[0]],
+      ['SUCCEEDED', '', correlationId, 'KEY_DISABLED', undefined, undefined, undefined],
+    ],
   );
+  assert.deepEqual(health.at(-1)?.eventTime, vm.stopTime, 'the machine is off at the end of its stop');
   assert.deepEqual(
     entries.filter(({ category }) => category === 'ADMINISTRATIVE').map(({ operation, status }) => [operation, status]),
     [
@@ -664,8 +668,14 @@ test('VM-43: a machine whose guest ends by itself is stopped, and logged as stop
   assert.equal(vm.stopReason, undefined);
   assert.equal(vm.stopCause, 'GUEST_ENDED');
   const { entries } = await world.compute.listActivityLog({ name });
-  assert.equal(entries.at(-1)?.properties.annotation, 'VirtualMachineStoppedInternally');
-  assert.equal(entries.at(-1)?.properties.cause, 'GUEST_ENDED');
+  assert.equal(entries.at(-2)?.properties.annotation, 'VirtualMachineStoppedInternally');
+  assert.deepEqual(
+    entries.slice(-2).map(({ status, properties }) => [status, properties.cause]),
+    [
+      ['ACTIVE', 'GUEST_ENDED'],
+      ['SUCCEEDED', 'GUEST_ENDED'],
+    ],
+  );
 });
 
 test('a machine whose host restarted is stopped, and shows HOST_RESTARTED until its next start', async () => {
@@ -677,10 +687,12 @@ test('a machine whose host restarted is stopped, and shows HOST_RESTARTED until 
   const { statuses } = await world.compute.getInstanceView({ name });
   assert.match(statuses.find(({ code }) => code === 'PowerState/stopped')?.message ?? '', /HOST_RESTARTED/);
   const { entries } = await world.compute.listActivityLog({ name });
-  const last = entries.at(-1);
   assert.deepEqual(
-    [last?.category, last?.status, last?.properties.cause],
-    ['RESOURCE_HEALTH', 'ACTIVE', 'HOST_RESTARTED'],
+    entries.slice(-2).map(({ category, status, properties }) => [category, status, properties.cause]),
+    [
+      ['RESOURCE_HEALTH', 'ACTIVE', 'HOST_RESTARTED'],
+      ['RESOURCE_HEALTH', 'SUCCEEDED', 'HOST_RESTARTED'],
+    ],
   );
   await world.compute.startVirtualMachine({ name });
   assert.equal((await inPower(name, 'RUNNING')).stopCause, 'STOP_CAUSE_UNSPECIFIED');

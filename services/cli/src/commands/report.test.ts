@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import { UsageError } from '../problems.ts';
-import { answers, lossMs } from '../report/test-group.ts';
+import { activityLog, answers, loss, lossMs, row } from '../report/test-group.ts';
 import { sleepingClock, testProgram } from '../session/test-session.ts';
 
 const clock = { ...sleepingClock(), now: () => lossMs + 60_000 };
@@ -22,16 +22,47 @@ test('report writes a page of what happened to machines and keys, without an exp
   const text = textOf(pageOf(written));
   assert.match(
     text,
-    /The platform stopped 1 of 1 machines, the last 1\.20 s after access was lost; all of them run again\./,
+    /The platform stopped 1 of 1 machines, the last was off 1\.20 s after access was lost; 1 of them does not run now\./,
   );
   assert.match(text, /t0: key disabled access given back/);
   assert.match(text, /key disabled KeyUpdate: disable every version 12:00:00 kv1\/k1 Olga \(00000000…\)/);
-  assert.match(text, /vm1 des1 RUNNING KEY_DISABLED – 1\.20 s 6\.00 s 40 30 3 0/);
+  assert.match(text, /vm1 des1 STOPPED KEY_DISABLED, KEY_DELETED 2 stops – 1\.20 s 6\.00 s 40 30 3 0/);
   assert.match(text, /KEY_DISABLED KeyCheckAccess kv1\/k1 Olga \(00000000…\) 2 12:00:00 12:00:05/);
   assert.match(text, /the rows show power states alone/);
-  assert.deepEqual(lines, ['report.html: 1 machines, 2 changes of their keys, 0 reads and writes']);
+  assert.deepEqual(lines, ['report.html: 1 machines, 3 changes of their keys, 0 reads and writes']);
   const audit = sent.find(({ method }) => method === 'ListAuditEntries');
   assert.deepEqual([audit?.request.parent, audit?.request.startTime], ['vaults/kv1', '2026-01-01T11:56:00.000Z']);
+});
+
+test('report says that a stop was decided, not that the machine was off, if the cloud does not record the end', async () => {
+  const entries = activityLog.filter(
+    ({ operation, status }) => !/health/.test(String(operation)) || status !== 'SUCCEEDED',
+  );
+  const { run, written } = testProgram({ ...answers, ListActivityLog: { entries } }, { clock });
+  await run('report', '--since', '5m');
+  const text = textOf(pageOf(written));
+  assert.match(text, /The platform stopped 1 of 1 machines, decided 500 ms after access was lost at the latest/);
+  assert.match(text, /500 ms from the access loss until a stop was decided, at most/);
+  assert.match(text, /2 stops – decided after 500 ms 6\.00 s/);
+  assert.doesNotMatch(text, /until a machine was off|was off \d/);
+});
+
+test('report measures a stop from the loss that caused it, not from one that was undone before', async () => {
+  const last = row(55_000, 'healthEvent', 'ACTIVE', { ...loss, cause: 'ACCESS_DENIED' });
+  const entries = [
+    ...activityLog.slice(0, 10),
+    { ...last, operationId: 'role' },
+    { ...row(56_000, 'healthEvent', 'SUCCEEDED', { cause: 'ACCESS_DENIED' }), operationId: 'role' },
+  ];
+  const changes = answers.ListAuditEntries.auditEntries.slice(0, 4);
+  const { run, written } = testProgram(
+    { ...answers, ListActivityLog: { entries }, ListAuditEntries: { auditEntries: changes } },
+    { clock },
+  );
+  await run('report', '--since', '5m');
+  const text = textOf(pageOf(written));
+  assert.match(text, /the last was off 1\.20 s after access was lost \(1 stop has no known access loss\)/);
+  assert.match(text, /KEY_DISABLED, ACCESS_DENIED 2 stops – 1\.20 s 6\.00 s/);
 });
 
 test('report reads the journals of guests from compute, page by page', async () => {
@@ -46,7 +77,10 @@ test('report reads the journals of guests from compute, page by page', async () 
   const { run, written, lines, sent } = testProgram({ ...answers, ReadGuestJournal }, { clock });
   await run('report', '--since', '5m', '--output', 'page.html');
   assert.match(lines[0] ?? '', /3 reads and writes$/);
-  assert.match(textOf(pageOf(written, 'page.html')), /vm1 des1 RUNNING KEY_DISABLED 300 ms 1\.20 s/);
+  assert.match(
+    textOf(pageOf(written, 'page.html')),
+    /vm1 des1 STOPPED KEY_DISABLED, KEY_DELETED 2 stops 300 ms 1\.20 s/,
+  );
   assert.doesNotMatch(pageOf(written, 'page.html'), /<script|\bsrc=|\bhref=/);
   assert.equal(sent.filter(({ method }) => method === 'ReadGuestJournal')[1]?.request.after, '1:2');
 });
@@ -68,5 +102,5 @@ test('report -o json writes the same as data, and a bad duration is refused befo
   assert.deepEqual(sent, []);
   await run('report', '-o', 'json');
   const { machines, changes } = JSON.parse(lines.join('\n'));
-  assert.deepEqual([machines.length, changes.length, written.size], [1, 2, 0]);
+  assert.deepEqual([machines.length, changes.length, written.size], [1, 3, 0]);
 });

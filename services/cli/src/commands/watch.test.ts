@@ -65,6 +65,20 @@ test("on a terminal, watch draws a screen of its size and restores the shell's s
   assert.match(frames[1] ?? '', /MACHINES \(as last read\)/);
 });
 
+test('a machine that is being stopped or started does not show the time of its previous stop or start', async () => {
+  for (const state of ['STOPPING', 'STARTING', 'DEALLOCATING']) {
+    const virtualMachines = [machine(state, { stopTime: '2025-12-30T00:00:00Z' })];
+    const size = () => ({ columns: 100, rows: 30 });
+    const { run, lines } = testProgram(
+      { ...answers, ListVirtualMachines: { virtualMachines } },
+      { terminal: { size } },
+    );
+    await run('watch', '--timeout', '1s');
+    const row = (lines[1] ?? '').split('\n').find((line) => line.includes('vm1')) ?? '';
+    assert.match(row, new RegExp(`${state} +10`), 'POWER is followed by OPERATIONS, without a time');
+  }
+});
+
 test('a caller that may not read sets and leases still sees machines', async () => {
   const refused = new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', 'no');
   const { run, lines } = testProgram(

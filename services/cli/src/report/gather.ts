@@ -98,6 +98,12 @@ async function spokenNames(caller: Caller, principals: ReadonlySet<string>): Pro
   return new Map(await Promise.all(known.map((name) => turns(() => nameOf(name)))));
 }
 
+/** `STOPPED`; `STOPPED (HOST_RESTARTED)` if neither its user nor a key is the cause. */
+const stateText = ({ powerState, stopCause }: JsonObject): string =>
+  stopCause === 'GUEST_ENDED' || stopCause === 'HOST_RESTARTED'
+    ? `${String(powerState)} (${stopCause})`
+    : String(powerState);
+
 type Contract = (typeof Service)[keyof typeof Service];
 
 /** `vaults/v/keys/k` of a version. */
@@ -121,9 +127,9 @@ function machineOf(
     name: String(machine.name),
     group: sets.length === 0 ? 'platform key' : sets.map(short).join(', '),
     disks: attached,
-    power: powerOf(log, machine),
+    power: powerOf(log, machine.powerState === 'STOPPING'),
     starts: [],
-    powerState: String(machine.powerState),
+    powerState: stateText(machine),
     ...(isObject(guestIo)
       ? {
           counted: {

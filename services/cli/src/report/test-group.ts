@@ -28,26 +28,38 @@ export const row = (
   properties,
 });
 
-/** A machine that was created, stopped by the key, refused a start, and started once the key was back. */
+/** Properties of the rows of a stop because of the key. */
+export const loss: JsonObject = {
+  availability: 'Unavailable',
+  cause: 'KEY_DISABLED',
+  keyUrl: version,
+  traceId: 'c'.repeat(32),
+};
+const deleted: JsonObject = { ...loss, cause: 'KEY_DELETED' };
+
+/** A machine that was created, stopped by the key, refused a start, started once the key was back, and stopped again. */
 export const activityLog: readonly JsonObject[] = [
   row(-60_000, 'write', 'STARTED', {}, 'create'),
   row(-59_900, 'write', 'ACCEPTED', {}, 'create'),
   row(-58_000, 'write', 'SUCCEEDED', {}, 'create'),
-  row(500, 'healthEvent', 'ACTIVE', { availability: 'Unavailable', cause: 'KEY_DISABLED', traceId: 'c'.repeat(32) }),
+  row(500, 'healthEvent', 'ACTIVE', loss),
+  row(1_200, 'healthEvent', 'SUCCEEDED', loss),
   row(5_000, 'start/action', 'STARTED', {}, 'first start'),
   row(5_100, 'start/action', 'FAILED', { cause: 'KEY_DISABLED', statusCode: 'KEY_DISABLED' }, 'first start'),
   row(20_100, 'healthEvent', 'RESOLVED', { availability: 'Available' }),
   row(25_000, 'start/action', 'STARTED', {}, 'second start'),
   row(26_000, 'start/action', 'SUCCEEDED', {}, 'second start'),
+  row(40_000, 'healthEvent', 'ACTIVE', deleted),
+  row(40_500, 'healthEvent', 'SUCCEEDED', deleted),
 ];
 
 /** The machine as compute shows it. */
 export const machine: JsonObject = {
   name: vm,
-  powerState: 'RUNNING',
+  powerState: 'STOPPED',
   osDisk: { disk, sku: 'PREMIUM_SSD' },
   dataDisks: [],
-  stopTime: at(1_200),
+  stopTime: at(40_500),
   guestIo: { readCount: '40', writeCount: '30', failureCount: '3', contentMismatchCount: '0' },
 };
 
@@ -78,6 +90,7 @@ export const answers = {
       audit(400, 'KeyCheckAccess', { keyVersion: version, result: 'REFUSED', reason: 'KEY_DISABLED' }),
       audit(5_050, 'KeyCheckAccess', { keyVersion: version, result: 'REFUSED', reason: 'KEY_DISABLED' }),
       audit(20_000, 'KeyUpdate', { change: 'enable what was disabled with the key' }),
+      audit(39_700, 'KeyDelete'),
     ],
   },
   GetPrincipal: { displayName: 'Olga' },

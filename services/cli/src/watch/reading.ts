@@ -37,6 +37,7 @@ export interface MachineRow {
   readonly power: string;
   /** Why it is off, or why its next start fails; empty otherwise. */
   readonly reason: string;
+  /** ISO 8601: since when it runs or is off; empty while that changes. */
   readonly since: string;
   readonly operations: number;
   readonly failures: number;
@@ -153,7 +154,8 @@ const machineRow = (machine: JsonObject): MachineRow => {
   const io = isObject(guestIo) ? guestIo : {};
   const cause = isObject(stopReason) ? reasonOf(stopReason.reason) : reasonOf(stopCause);
   const power = String(powerState);
-  const isOn = power === 'RUNNING' || power === 'STARTING';
+  // A machine that starts or stops has the times of its previous start and stop.
+  const since = power === 'RUNNING' ? startTime : power === 'STOPPED' || power === 'DEALLOCATED' ? stopTime : undefined;
   return {
     name: String(name),
     power,
@@ -161,7 +163,7 @@ const machineRow = (machine: JsonObject): MachineRow => {
       next !== undefined && cause === ''
         ? `next start: ${reasonOf(next.reason)}`
         : `${cause}${keyReturned === true ? ', access is back' : ''}`,
-    since: String((isOn ? startTime : stopTime) ?? ''),
+    since: String(since ?? ''),
     operations: Number(io.readCount ?? 0) + Number(io.writeCount ?? 0),
     failures: Number(io.failureCount ?? 0),
     mismatches: Number(io.contentMismatchCount ?? 0),

@@ -326,7 +326,7 @@ promised(
     assert.deepEqual([fleet.startsOf(again.name), fleet.startsOf(stays.name)], [2, 1]);
     const { entries } = await world.compute.listActivityLog({ name: stays.name });
     const health = entries.filter(({ category }) => category === 'RESOURCE_HEALTH').map(({ status }) => status);
-    assert.deepEqual(health, ['ACTIVE', 'RESOLVED'], 'nothing blocks the other machine either');
+    assert.deepEqual(health, ['ACTIVE', 'SUCCEEDED', 'RESOLVED'], 'nothing blocks the other machine either');
   },
 );
 

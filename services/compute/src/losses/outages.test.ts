@@ -108,7 +108,7 @@ promised(
     assert.deepEqual([corrected.stopReason?.disk, corrected.stopReason?.accessEpoch], [disk, accessEpoch]);
     const { entries } = await world.compute.listActivityLog({ name });
     const causes = entries
-      .filter(({ category }) => category === 'RESOURCE_HEALTH')
+      .filter(({ category, status }) => category === 'RESOURCE_HEALTH' && status === 'ACTIVE')
       .map(({ properties }) => properties.cause);
     assert.deepEqual(causes, ['KEY_VAULT_UNREACHABLE', 'KEY_DELETED']);
   },

@@ -9,7 +9,7 @@ import type { GuestEnd } from '../guests/vm-host.ts';
 import { evolve, initial, virtualMachines } from './decider.ts';
 import type { VmEvent } from './events.ts';
 import type { Failure, KeyLoss, Work, WorkKind } from './machine.ts';
-import { currentWork, stoppingLossOf, type Vm } from './state.ts';
+import { currentWork, stopCauseOf, stoppingLossOf, type Vm } from './state.ts';
 
 /** Actions as public clouds name them. */
 const operations: Readonly<Record<WorkKind, string>> = {
@@ -106,7 +106,7 @@ const rowsOf = (vm: Vm, event: VmEvent, healthEvent: string | undefined): readon
     case 'DiskDetachedFromVm':
       return ended(vm, 'SUCCEEDED');
     case 'VmStopped':
-      return currentWork(vm)?.kind === 'powerOff' ? ended(vm, 'SUCCEEDED') : [];
+      return stoppedRows(vm, event);
     case 'VmCreationFailed':
     case 'VmStartFailed':
     case 'DiskAttachFailed':
@@ -172,6 +172,19 @@ const stoppingRows = ({
   const properties = reason === undefined ? endProperties(end, detail) : keyProperties(reason, [reason, ...blocked]);
   const health = healthRow(work.kind, work.id, 'ACTIVE', properties);
   return preempted === undefined ? [health] : [failed(preempted), health];
+};
+
+/** The end of a stop: the machine is off. A stop by the platform has its decision in another row, earlier by the time the guest took. */
+const stoppedRows = (vm: Vm, { reason }: EventOf<'VmStopped'>): readonly Row[] => {
+  const work = currentWork(vm);
+  if (work?.kind === 'powerOff') return [rowOf(work, 'SUCCEEDED')];
+  if (work?.kind !== 'keyStop' && work?.kind !== 'guestEnded') return [];
+  const cause = vm.status === 'active' ? stopCauseOf(vm) : undefined;
+  const properties =
+    reason === undefined
+      ? { cause: cause?.kind === 'guestEnded' ? cause.end : 'GUEST_ENDED' }
+      : { cause: reason.reason, traceId: reason.traceId };
+  return [healthRow(work.kind, work.id, 'SUCCEEDED', { availability: 'Unavailable', ...properties })];
 };
 
 /** Whether nothing blocks the machine any more once the event has its effect. */
