@@ -229,7 +229,7 @@ test('impact --estate works offline and prints the text of the online impact', a
   await program.run('impact', 'kv1/k1', '--estate', 'estate.yaml', '--action', 'purge');
   assert.deepEqual(program.sent, []);
   const shown = program.lines.join('\n');
-  assert.match(shown, /^VIRTUAL_MACHINE_STOPS +web +des1 +os/m);
+  assert.match(shown, /^vm web +STOPS +RUNNING\n {2}disk os +UNAVAILABLE/m);
   assert.match(
     shown,
     /^if every version of kv1\/k1 were disabled \(--action names another case\): 1 machine would stop, 2 disks/m,

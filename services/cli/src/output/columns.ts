@@ -1,4 +1,6 @@
-import type { JsonObject } from '@bufbuild/protobuf';
+import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
+import { cutEnd, cutMiddle, widthOf } from './align.ts';
+import { impactRows } from './impact-rows.ts';
 
 /** A column in a form that fits a terminal. */
 export interface NarrowColumn {
@@ -17,21 +19,12 @@ const shortIds = (name: string): string =>
     .join('/');
 const textOf = (row: JsonObject, field: string): string => String(row[field] ?? '');
 
-const cutEnd = (text: string, width: number): string => (text.length > width ? `${text.slice(0, width - 1)}…` : text);
-
-/** Keeps both ends: related names differ there, such as `orders-db-01-os` and `orders-db-02-data`. */
-const cutMiddle = (text: string, width: number): string => {
-  if (text.length <= width) return text;
-  const tail = Math.ceil((width - 1) / 2);
-  return `${text.slice(0, width - 1 - tail)}…${text.slice(-tail)}`;
-};
-
 /** Shortens the name of the key and keeps the version. */
 const cutKey = (text: string, width: number): string => {
   const at = text.lastIndexOf('/');
-  if (text.length <= width || at < 0) return cutMiddle(text, width);
+  if (widthOf(text) <= width || at < 0) return cutMiddle(text, width);
   const version = text.slice(at);
-  return `${cutMiddle(text.slice(0, at), Math.max(1, width - version.length))}${version}`;
+  return `${cutMiddle(text.slice(0, at), Math.max(1, width - widthOf(version)))}${version}`;
 };
 
 const listOf = (row: JsonObject, field: string): readonly string[] => {
@@ -85,6 +78,13 @@ export const narrowColumns: Readonly<Record<string, readonly NarrowColumn[]>> = 
     },
     { title: 'trace id', text: (row) => textOf(row, 'traceId') },
   ],
+  'interlock.disk_encryption_set.v1.Impact': [
+    { title: 'resource', text: (row) => textOf(row, 'resource'), narrowest: { width: 16, cut: cutMiddle } },
+    { title: 'effect', text: (row) => textOf(row, 'effect'), narrowest: { width: 14, cut: cutMiddle } },
+    { title: 'detail', text: (row) => textOf(row, 'detail'), narrowest: { width: 8, cut: cutMiddle } },
+    { title: 'set', text: (row) => textOf(row, 'set'), narrowest: { width: 6, cut: cutMiddle } },
+    { title: 'key', text: (row) => textOf(row, 'key'), narrowest: { width: 7, cut: cutMiddle } },
+  ],
   'interlock.identity.v1.Role': [
     // As users type it.
     { title: 'name', text: (row) => textOf(row, 'name').replace('roles/', '') },
@@ -99,6 +99,14 @@ export const narrowColumns: Readonly<Record<string, readonly NarrowColumn[]>> = 
     },
   ],
 };
+
+/** Lists whose rows are arranged otherwise without `-o wide`. */
+export const arrangements: Readonly<
+  Record<string, (rows: readonly JsonValue[], short: (name: string) => string) => readonly JsonObject[]>
+> = { 'interlock.disk_encryption_set.v1.Impact': impactRows };
+
+/** To this width names in other lists are shortened before columns are omitted. */
+export const anyNarrowest: NonNullable<NarrowColumn['narrowest']> = { width: 32, cut: cutMiddle };
 
 /**
  * Columns of lists by type: state, reason and time come first. A column is a path into the JSON of the resource, optionally with

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { JsonObject } from '@bufbuild/protobuf';
+import stringWidth from 'string-width';
 import { methodOf, Service } from '../request/schema.ts';
 import { render } from './render.ts';
 
@@ -193,7 +194,7 @@ test('an audit log with long names is shortened so that keys, versions and resou
   const lines = render(list, { auditEntries: entries }, names, 150).split('\n');
   for (const line of lines) assert.ok(line.length <= 150, `${line.length} columns: ${line}`);
   const [first = [], second = [], third = []] = lines.slice(1).map((line) => line.split(/ {2,}/));
-  assert.match(first[3] ?? '', /^o.*…-key\/11111111…$/);
+  assert.match(first[3] ?? '', /^o.*…-?key\/11111111…$/);
   assert.match(second[3] ?? '', /\/22222222…$/);
   assert.match(second[2] ?? '', /^KEY_OPERATI.*…$/);
   assert.match(first[6] ?? '', /^ord.*….*1-os$/);
@@ -275,4 +276,125 @@ test('roles and audit logs fit 80 columns, and their rows stay distinct', () => 
   for (const line of text.split('\n')) assert.ok(line.length <= 80, `${line.length} columns: ${line}`);
   assert.match(text, /^keyVaultAdministrator +keyVault\/part0\/\*.*…$/m);
   assert.match(text, /^2026-11-27T06:19:36Z +KeyCheckAccess ×12 +SUCCESS +o.*\/99999999…/m);
+});
+
+/** Effects as the service lists them: the set, then machines, then disks. */
+const impactsOf = (machine: (n: number) => string, disk: (n: number, part: string) => string) => {
+  const set = { diskEncryptionSet: `${group}/diskEncryptionSets/des-prod` };
+  const vms = [1, 2].map((n) => ({
+    ...set,
+    kind: n === 1 ? 'VIRTUAL_MACHINE_FAILS_AT_NEXT_START' : 'VIRTUAL_MACHINE_STOPS',
+    resource: machine(n),
+    disks: [disk(n, 'os'), disk(n, 'data')],
+    powerState: 'RUNNING',
+  }));
+  const disks = [1, 2].flatMap((n) =>
+    ['os', 'data'].map((part) => ({
+      ...set,
+      kind: n === 1 ? 'DISK_UNAVAILABLE_ONCE_STOPPED' : 'DISK_UNAVAILABLE',
+      resource: disk(n, part),
+      virtualMachine: machine(n),
+      sku: n === 1 ? 'ULTRA' : 'PREMIUM_SSD',
+    })),
+  );
+  const loses = { ...set, kind: 'SET_LOSES_KEY', resource: set.diskEncryptionSet };
+  return [loses, ...vms, ...disks, { ...set, kind: 'SNAPSHOT_UNAVAILABLE', resource: `${group}/snapshots/s1` }];
+};
+
+test('an impact lists machines first, each with its disks, then what no machine has, then sets', () => {
+  const preview = answerOf(Service.diskEncryptionSet, 'PreviewImpact');
+  const impacts = impactsOf(
+    (n) => `${group}/virtualMachines/db-0${n}`,
+    (n, part) => `${group}/disks/db-0${n}-${part}`,
+  );
+  assert.equal(
+    render(preview, { impacts }, names),
+    [
+      'RESOURCE           EFFECT                    DETAIL',
+      'vm db-02           STOPS                     RUNNING',
+      '  disk db-02-os    UNAVAILABLE               PREMIUM_SSD',
+      '  disk db-02-data  UNAVAILABLE               PREMIUM_SSD',
+      'vm db-01           FAILS_AT_NEXT_START       RUNNING',
+      '  disk db-01-os    UNAVAILABLE_ONCE_STOPPED  ULTRA',
+      '  disk db-01-data  UNAVAILABLE_ONCE_STOPPED  ULTRA',
+      'snapshot s1        UNAVAILABLE',
+      'set des-prod       LOSES_KEY',
+    ].join('\n'),
+  );
+  assert.match(render(preview, { impacts }, names, Number.POSITIVE_INFINITY), /^KIND +RESOURCE +SET +DISKS/);
+});
+
+test('an impact of several sets and keys names them; a machine with a disk in each has a row for each', () => {
+  const preview = answerOf(Service.diskEncryptionSet, 'PreviewImpact');
+  const of = (name: string, more: object) => ({ diskEncryptionSet: `${group}/diskEncryptionSets/${name}`, ...more });
+  const key = (name: string) => [`vaults/kv1/keys/${name}/versions/${'9'.repeat(32)}`];
+  const machine = { resource: `${group}/virtualMachines/vm1`, powerState: 'RUNNING' };
+  const text = render(
+    preview,
+    {
+      impacts: [
+        of('a', {
+          kind: 'SET_LOSES_KEY',
+          resource: `${group}/diskEncryptionSets/a`,
+          keyVersions: key('k1'),
+          already: true,
+        }),
+        of('a', { kind: 'VIRTUAL_MACHINE_STOPS', ...machine, disks: [`${group}/disks/d1`], startsAgain: true }),
+        of('b', { kind: 'VIRTUAL_MACHINE_FAILS_AT_NEXT_START', ...machine, disks: [] }),
+        of('b', { kind: 'DISK_UNREADABLE', resource: `${group}/disks/d2`, keyVersions: key('k2') }),
+      ],
+    },
+    names,
+  );
+  assert.deepEqual(
+    text.split('\n').map((line) => line.replace(/ {2,}/g, '|')),
+    [
+      'RESOURCE|EFFECT|DETAIL|SET|KEY',
+      'vm vm1|STOPS|RUNNING, starts again|a',
+      'vm vm1|FAILS_AT_NEXT_START|RUNNING|b',
+      '|disk d1|a',
+      'disk d2|UNREADABLE|b|kv1/k2/99999999…',
+      'set a|LOSES_KEY|already so|a|kv1/k1/99999999…',
+    ],
+  );
+});
+
+test('an impact with names of 80 characters, wide characters and emoji fits 60, 80 and 120 columns, and drops nothing', () => {
+  const preview = answerOf(Service.diskEncryptionSet, 'PreviewImpact');
+  const long = (start: string, end: string): string => start + 'x'.repeat(80 - start.length - end.length) + end;
+  const kinds: Readonly<Record<string, (text: string) => string>> = {
+    long: (text) => long(`${text}-`, `-${text}`),
+    wide: (text) => `${'数据库'.repeat(9)}-${text}`,
+    emoji: (text) => `${'👩‍👩‍👧‍👦🔑é'.repeat(9)}-${text}`,
+  };
+  for (const [kind, made] of Object.entries(kinds))
+    for (const width of [60, 80, 120]) {
+      const impacts = impactsOf(
+        (n) => `${group}/virtualMachines/${made(`db-0${n}`)}`,
+        (n, part) => `${group}/disks/${made(`0${n}-${part}`)}`,
+      );
+      const lines = render(preview, { impacts }, names, width).split('\n');
+      const where = `${kind} ${width}:\n${lines.join('\n')}`;
+      assert.equal(lines.length, impacts.length + 1, where);
+      for (const line of lines) assert.ok(stringWidth(line) <= width, `${stringWidth(line)} columns in ${where}`);
+      assert.match(lines[0] ?? '', /^RESOURCE +EFFECT +DETAIL$/, where);
+      assert.equal(new Set(lines).size, lines.length, `rows stay distinct in ${where}`);
+      assert.ok(
+        lines.every((line) => !line.includes('\ufffd')),
+        where,
+      );
+      // Columns stay aligned: EFFECT begins at the same place in every row.
+      const starts = lines.map((line) => stringWidth(/^.*?(?=EFFECT|STOPS|FAILS|UNAVAIL|LOSES)/.exec(line)?.[0] ?? ''));
+      assert.equal(new Set(starts).size, 1, where);
+    }
+});
+
+test('a list shortens long names in the middle before it omits columns', () => {
+  const list = answerOf(Service.disk, 'ListDisks');
+  const name = `orders-database-${'x'.repeat(56)}-01-data`;
+  const json = { disks: [{ name: `${group}/disks/${name}`, state: 'ATTACHED', availability: 'AVAILABLE' }] };
+  const [head = '', row = ''] = render(list, json, names).split('\n');
+  assert.match(head, /^NAME +STATE +AVAILABILITY$/);
+  assert.match(row, /^orders-database-x+…x+-01-data +ATTACHED +AVAILABLE$/);
+  assert.ok(row.length <= 80, row);
 });

@@ -4,8 +4,16 @@ import { FINAL_EPOCH } from '@interlock/access/order';
 import { type NameDefaults, shortName } from '../request/names.ts';
 import { listOf } from '../request/pages.ts';
 import { isObject } from '../request/schema.ts';
-import { aligned, GAP } from './align.ts';
-import { columns, firstFields, machineFields, type NarrowColumn, narrowColumns } from './columns.ts';
+import { aligned, GAP, padded, widthOf } from './align.ts';
+import {
+  anyNarrowest,
+  arrangements,
+  columns,
+  firstFields,
+  machineFields,
+  type NarrowColumn,
+  narrowColumns,
+} from './columns.ts';
 
 /** Width of a table without a terminal, in characters. */
 export const WIDTH_DEFAULT = 80;
@@ -32,23 +40,23 @@ export function table(
   width = WIDTH_DEFAULT,
 ): string {
   if (rows.length === 0) return 'none';
-  const narrow = width === Number.POSITIVE_INFINITY ? undefined : narrowColumns[message.typeName];
-  const all = narrow === undefined ? wideCells(message, rows, names) : narrowCells(narrow, rows, names, width);
-  const cells = fitting(
-    all.filter(({ texts }) => texts.some((text) => text !== '')),
-    width,
-  );
+  const isWide = width === Number.POSITIVE_INFINITY;
+  const narrow = isWide ? undefined : narrowColumns[message.typeName];
+  const arranged = (isWide ? undefined : arrangements[message.typeName])?.(rows, (name) => shortName(name, names));
+  const all = narrow === undefined ? wideCells(message, rows, names) : narrowCells(narrow, arranged ?? rows, names);
+  const shown = all.filter(({ texts }) => texts.some((text) => text !== ''));
+  const cells = fitting(isWide ? shown : shortened(shown, width), width);
   return aligned([
     cells.map(({ title }) => title),
-    ...rows.map((_, row) => cells.map(({ texts }) => texts[row] ?? '')),
+    ...(arranged ?? rows).map((_, row) => cells.map(({ texts }) => texts[row] ?? '')),
   ]);
 }
 
 /** The columns that fit, at least the first, and a mark if others are omitted. */
 function fitting(cells: readonly Cells[], width: number): readonly Cells[] {
-  if (totalWidth(cells.map(widthOf)) <= width) return cells;
+  if (totalWidth(cells.map(columnWidth)) <= width) return cells;
   const kept = [...cells];
-  while (kept.length > 1 && totalWidth([...kept.map(widthOf), MORE.title.length]) > width) kept.pop();
+  while (kept.length > 1 && totalWidth([...kept.map(columnWidth), MORE.title.length]) > width) kept.pop();
   return [...kept, MORE];
 }
 
@@ -59,6 +67,8 @@ const MORE: Cells = { title: '…', texts: [] };
 interface Cells {
   readonly title: string;
   readonly texts: readonly string[];
+  /** The minimum width, and how a text is shortened; undefined: never. */
+  readonly narrowest?: NarrowColumn['narrowest'] | undefined;
 }
 
 const wideCells = (message: DescMessage, rows: readonly JsonValue[], names: NameDefaults): readonly Cells[] =>
@@ -73,38 +83,24 @@ const wideCells = (message: DescMessage, rows: readonly JsonValue[], names: Name
       const known = path === 'scope' ? undefined : names;
       return other !== undefined && value === valueAt(row, other.split('.')) ? '' : cell(value, known);
     };
-    return { title: title.toUpperCase(), texts: rows.map(textOf) };
+    return { title: title.toUpperCase(), texts: rows.map(textOf), narrowest: anyNarrowest };
   });
 
 const narrowCells = (
   narrow: readonly NarrowColumn[],
   rows: readonly JsonValue[],
   names: NameDefaults,
-  width: number,
-): readonly Cells[] => {
-  const whole = narrow.map(({ title, text, narrowest }) => ({
+): readonly Cells[] =>
+  narrow.map(({ title, text, narrowest }) => ({
     title: title.toUpperCase(),
     texts: rows.map((row) => (isObject(row) ? text(row, (name) => shortName(name, names)) : '')),
     narrowest,
   }));
-  const shown = whole.filter(({ texts }) => texts.some((text) => text !== ''));
-  const widths = sharedWidths(shown, width);
-  return shown.map(({ title, texts, narrowest }, column) => ({
-    title,
-    texts: narrowest === undefined ? texts : texts.map((text) => narrowest.cut(text, widths[column] ?? 0)),
-  }));
-};
 
-/** Shortens the widest column that may be shortened, until the table fits. */
-function sharedWidths(
-  cells: readonly (Cells & { readonly narrowest: NarrowColumn['narrowest'] | undefined })[],
-  width: number,
-): readonly number[] {
-  const widths = cells.map(widthOf);
-  const roomOf = (column: number): number => {
-    const { narrowest } = cells[column] ?? {};
-    return narrowest === undefined ? 0 : (widths[column] ?? 0) - narrowest.width;
-  };
+/** Shortens the widest column that may be shortened, until the table fits or none is left. */
+function shortened(cells: readonly Cells[], width: number): readonly Cells[] {
+  const widths = cells.map(columnWidth);
+  const roomOf = (column: number): number => (widths[column] ?? 0) - (cells[column]?.narrowest?.width ?? Infinity);
   for (let over = totalWidth(widths) - width; over > 0; over -= 1) {
     const [giving] = widths
       .map((_, column) => column)
@@ -113,12 +109,18 @@ function sharedWidths(
     if (giving === undefined) break;
     widths[giving] = (widths[giving] ?? 0) - 1;
   }
-  return widths;
+  return cells.map((cell, column) => {
+    const { [column]: width = 0 } = widths;
+    const { narrowest, texts } = cell;
+    return narrowest === undefined || width >= columnWidth(cell)
+      ? cell
+      : { ...cell, texts: texts.map((text) => narrowest.cut(text, width)) };
+  });
 }
 
 // Not Math.max(...): a list may have more rows than a call takes arguments.
-const widthOf = ({ title, texts }: Cells): number =>
-  texts.reduce((widest, { length }) => Math.max(widest, length), title.length);
+const columnWidth = ({ title, texts }: Cells): number =>
+  texts.reduce((widest, text) => Math.max(widest, widthOf(text)), widthOf(title));
 /** Width of a line of these columns. */
 const totalWidth = (widths: readonly number[]): number =>
   widths.reduce((total, width) => total + width, 0) + GAP.length * Math.max(0, widths.length - 1);
@@ -179,7 +181,7 @@ function block(message: DescMessage, json: JsonObject, names: NameDefaults, room
     if (inner !== undefined && isObject(value) && field.fieldKind === 'message') {
       return [title, ...block(inner, value, names, inside('  '))];
     }
-    return [`${title.padEnd(indent.length + titleWidth)}  ${plain(field, value)}`];
+    return [`${padded(title, indent.length + titleWidth)}  ${plain(field, value)}`];
   });
 }
 

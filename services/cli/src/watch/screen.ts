@@ -1,4 +1,4 @@
-import { aligned } from '../output/align.ts';
+import { aligned, cutEnd, padded } from '../output/align.ts';
 import { services } from '../session/environment.ts';
 import { type Change, shortKey } from './changes.ts';
 import type { MachineRow, Reading } from './reading.ts';
@@ -58,14 +58,14 @@ export function drawn(screen: Screen, layout: ScreenLayout): readonly string[] {
   const above = [...head, ...sets, ...machineLines(screen, layout, roomForMachines)];
   const lines = [...above, ...changeLines(screen, Math.max(0, height - above.length))].slice(0, height);
   return lines.map(({ text, colour }) => {
-    const cut = text.length > width ? `${text.slice(0, width - 1)}…` : text;
+    const cut = cutEnd(text, width);
     return colour === undefined || !hasColours ? cut : `\u001b[${codes[colour]}m${cut}\u001b[0m`;
   });
 }
 
 const titleLines = ({ now }: Screen, { title, width }: ScreenLayout): readonly Line[] => {
   const right = `${clock(new Date(now.atMs).toISOString())} UTC`;
-  return [{ text: `interlock watch: ${title}`.padEnd(Math.max(0, width - right.length)) + right, colour: 'bold' }];
+  return [{ text: padded(`interlock watch: ${title}`, width - right.length) + right, colour: 'bold' }];
 };
 
 /** One line if all respond, otherwise one for each that does not. */
