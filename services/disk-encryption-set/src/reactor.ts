@@ -125,12 +125,8 @@ export const reactions = (parts: {
     for (const { rejection } of rejected) if (rejection.reason === 'CONTENTION') throw rejection;
   };
 
-  const followNewest = async (key: string, position: number, cause: Cause): Promise<void> => {
-    const followers = (await sets.listAll({ index: ofKey(key).index })).flatMap(({ id, state }) =>
-      state.status === 'active' && state.options.autoKeyRotation ? [id] : [],
-    );
-    await decide(followers, noticeNewer(position), cause, true);
-  };
+  const followNewest = async (key: string, position: number, cause: Cause): Promise<void> =>
+    decide(await sets.listAll({ index: ofKey(key).index }), noticeNewer(position), cause, true);
 
   const apply = async (fact: Fact, effect: Effect, cause: Cause): Promise<typeof NO_EFFECT> => {
     const { reach, reason, epoch = fact.position, versionsOf } = effect;

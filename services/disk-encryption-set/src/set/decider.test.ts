@@ -310,6 +310,21 @@ test('CMK-33, CMK-34, CMK-35: assigning a key raises the generation and keeps th
   assert.deepEqual(finishRotation(5, 2)(back), [], 'an overtaken move cannot finish the newer one');
 });
 
+test('CMK-34: a key assigned during a rotation keeps every earlier one, and its loss still concerns the set', () => {
+  const twice = after(
+    ...created,
+    assignKey(3, keyReference('2'), grantAt(7)),
+    assignKey(4, keyReference('3'), grantAt(8)),
+  );
+  assert.ok(twice.status === 'active');
+  assert.deepEqual(twice.previousKeys, [keyReference('1'), keyReference('2')], 'oldest first');
+  for (const digit of ['1', '2']) {
+    assert.deepEqual(typesOf(loseKey(9, loss(9, 'KEY_DISABLED', digit))(twice)), ['KeyAccessLost'], digit);
+  }
+  const back = assignKey(5, keyReference('1'), grantAt(9))(twice).reduce(evolve, twice);
+  assert.deepEqual(back.status === 'active' && back.previousKeys, [keyReference('2'), keyReference('3')]);
+});
+
 test('CMK-120, G10: a version that is assigned again keeps a loss newer than the check, and its open question', () => {
   const moving = after(...created, restoreKey(3, granted(5)), assignKey(4, keyReference('2'), grantAt(7)));
   const again = assignKey(6, keyReference('1'), grantAt(8));

@@ -49,8 +49,35 @@ test('CMK-36, CMK-81, CMK-85: a set that follows its key moves to the newest ver
 test('CMK-84: a set that does not follow its key keeps its version when a newer one appears', async () => {
   const parts = await following();
   await parts.decide(changeOptions(4, { autoKeyRotation: false }));
+  const { length } = await parts.history();
   await parts.decide(noticeNewer(9));
   assert.equal(await look(parts), false);
+  parts.neighbours.keys.set(versionOf('3'), fakeKey('3', { enabled: false }));
+  assert.equal(await look(parts), false);
+  const { activeKey, following: known } = active(await parts.state());
+  assert.deepEqual([activeKey.keyVersion, known], [versionOf('1'), { due: null, error: null }]);
+  assert.equal((await parts.history()).length, length, 'neither the newer version nor what blocks it is stored');
+});
+
+test('CMK-36: a set whose owner turns automatic rotation off during a check keeps its version', async () => {
+  const parts = await following();
+  const { keyVault } = parts;
+  const looking = follow(
+    {
+      ...parts,
+      keyVault: {
+        ...keyVault,
+        async findNewerKeyVersion(...request) {
+          const answer = await keyVault.findNewerKeyVersion(...request);
+          await parts.decide(changeOptions(4, { autoKeyRotation: false }));
+          return answer;
+        },
+      },
+    },
+    setName,
+    testCause,
+  );
+  assert.equal(await looking, false);
   assert.equal(active(await parts.state()).activeKey.keyVersion, versionOf('1'));
 });
 

@@ -22,7 +22,8 @@ const identityGone = 'ManagedServiceIdentityNotFound';
 export const follow = async (parts: Parts, set: string, origin: Cause): Promise<boolean> => {
   const { clock, sets, keyVault } = parts;
   const { state } = await sets.load(set);
-  if (state.status !== 'active' || !state.options.autoKeyRotation) return false;
+  // Whether it still follows its key is decided at the end, as it may change during the check.
+  if (state.status !== 'active') return false;
   const { keyVersion: active } = state.activeKey;
   const cause = forProcess(origin, set, state, 'following');
   const check = { generation: state.generation, position: state.following.due ?? 0 };
