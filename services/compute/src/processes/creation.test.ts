@@ -7,9 +7,9 @@ import { idleDriver } from '../guests/idle-driver.ts';
 import { openLosses } from '../losses/losses.ts';
 import { virtualMachines } from '../vm/decider.ts';
 import type { PlannedDisk } from '../vm/machine.ts';
-import { created, creationFailed, undoCreation } from '../vm/progress.ts';
+import { created, creationFailed, diskKeyChanged, undoCreation } from '../vm/progress.ts';
 import { stoppingLossOf } from '../vm/state.ts';
-import { at, disk, lossOf, setOf, specFor, version1, vm, work } from '../vm/test-machine.ts';
+import { at, disk, lossOf, setOf, specFor, version1, version2, vm, work } from '../vm/test-machine.ts';
 import { createMachine, undoneCreation } from './creation.ts';
 import type { Disks } from './disks.ts';
 import { nextRun } from './process.ts';
@@ -34,8 +34,9 @@ const beginCreation = async (watched: EventStore, disks: Disks, of: PlannedDisk 
   const loaded = await vms.transact(vm, () => [begun], cause);
   const { state } = loaded;
   assert.ok(state.status === 'creating');
+  const losses = openLosses(watched);
   const parts = {
-    ...{ vms, disks, driver: idleDriver(), losses: openLosses(watched), clock },
+    ...{ vms, disks, driver: idleDriver(), losses, clock },
     isOurs: () => true,
     random: systemRandom,
     log: logger({ service: 'test', clock: systemClock, write: () => {} }),
@@ -46,6 +47,7 @@ const beginCreation = async (watched: EventStore, disks: Disks, of: PlannedDisk 
   const context = { signal: new AbortController().signal, settled: async () => {} };
   return {
     vms,
+    losses,
     run: () => nextRun(createMachine, parts, loaded)?.carryOut(context),
     /** Runs the undo in a process that knows only the stored state. */
     async runAnew() {
@@ -55,6 +57,8 @@ const beginCreation = async (watched: EventStore, disks: Disks, of: PlannedDisk 
     },
   };
 };
+
+type Creation = Awaited<ReturnType<typeof beginCreation>>;
 
 /** A disk service that records what is undone. Its disk belongs to this machine. */
 const undoneIn = (undone: string[], open: Disks['open']): Disks => {
@@ -89,6 +93,39 @@ test('G2: a loss stored between the last check of a creation and its commit stop
   assert.ok(state.status === 'active');
   assert.equal(state.power.state, 'stopping');
   assert.equal(stoppingLossOf(state)?.accessEpoch, loss.accessEpoch);
+});
+
+/** A creation whose disk is opened under version 1, while something else happens. */
+const createMeanwhile = async (of: PlannedDisk, meanwhile: (creation: Creation) => Promise<void>) => {
+  const store = memoryStore({ clock: systemClock });
+  const creation = await beginCreation(
+    store,
+    undoneIn([], async () => {
+      await meanwhile(creation);
+      return opened;
+    }),
+    of,
+  );
+  await creation.run();
+  const { state } = await creation.vms.load(vm);
+  assert.ok(state.status === 'abandoned', state.status);
+  const { code, loss: found } = state.failure;
+  return [code, found?.disk, found?.keyVersion];
+};
+
+test('CMK-110, G2: a loss stored while a new disk is opened fails the creation, although no key of the disk was planned', async () => {
+  const planned = { ...os, keyVersion: '' };
+  const failed = await createMeanwhile(planned, ({ losses }) => losses.remember(loss, cause));
+  assert.deepEqual(failed, ['KEY_DISABLED', os.disk, version1]);
+});
+
+test('CMK-110, CMK-112: a creation that fails because its disk moved to a lost version names the disk', async () => {
+  const failed = await createMeanwhile(os, async ({ losses, vms }) => {
+    const changed = { disk: os.disk, set: setOf('des'), keyVersion: version2, diskVersion: 2 };
+    await vms.transact(vm, diskKeyChanged(at, changed), cause);
+    for (const keyVersion of [version1, version2]) await losses.remember({ ...loss, keyVersion }, cause);
+  });
+  assert.deepEqual(failed, ['KEY_DISABLED', os.disk, version2]);
 });
 
 test('CMK-110, G5: a process that is refused does not undo a machine that another process created meanwhile', async () => {

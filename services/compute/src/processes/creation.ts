@@ -119,11 +119,12 @@ const attachDisk = async (
 
 async function throwIfLost({ parts, vm, opening }: Run<Creating>): Promise<undefined> {
   const { losses, vms } = parts;
-  const { opened = [] } = opening ?? {};
-  let missed = await losses.missedBy(opened);
+  let { opened = [] } = opening ?? {};
+  if ((await losses.missedBy(opened)) === undefined) return;
   // A disk may have got another key since it was opened.
-  if (missed) missed = await losses.missedBy(asKnownBy((await vms.load(vm)).state, opened));
-  if (!missed) return;
+  opened = asKnownBy((await vms.load(vm)).state, opened);
+  const missed = await losses.missedBy(opened);
+  if (missed === undefined) return;
   const { cause: _cause, isOver: _over, ...loss } = missed;
   throw new LossMissed({ ...loss, disk: firstUnder(opened, loss.set, loss.keyVersion) });
 }

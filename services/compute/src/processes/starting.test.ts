@@ -22,11 +22,14 @@ const loss = lossOf('des', 9);
 /** What happens before the response to the open. */
 type Meanwhile = (losses: ReturnType<typeof openLosses>, vms: Category<Vm, VmEvent>) => Promise<void>;
 
+/** A disk of the same set, but under its next version. */
+const data = { ...disk('data', 1, 'PREMIUM_SSD', 'des'), keyVersion: version2 };
+
 /**
- * Starts a machine whose disk is unwrapped at epoch 8.
+ * Starts a machine whose disks are unwrapped at epoch 8.
  * @param isOurs whether the replica still owns the machine's work partition
  */
-const start = async (driver: VmHost, meanwhile: Meanwhile, isOurs = true) => {
+const start = async (driver: VmHost, meanwhile: Meanwhile, { isOurs = true, disks: planned = [os] } = {}) => {
   const store = memoryStore({ clock: systemClock });
   const commits: (readonly string[])[] = [];
   const measured: string[] = [];
@@ -40,15 +43,16 @@ const start = async (driver: VmHost, meanwhile: Meanwhile, isOurs = true) => {
   const vms = category(watched, virtualMachines);
   const losses = openLosses(watched);
   const begun = { type: 'VmStarting', work: work('start'), from: 'stopped', at } as const;
-  const loaded = await vms.transact(vm, () => [...stopped([os]), begun], cause);
+  const loaded = await vms.transact(vm, () => [...stopped(planned), begun], cause);
   const { state } = loaded;
   assert.ok(state.status === 'active' && state.power.work);
   const opens: (number | undefined)[] = [];
   const disks: Partial<Disks> = {
-    async open({ attachEpochBefore }) {
+    async open({ name, attachEpochBefore }) {
       opens.push(attachEpochBefore);
       await meanwhile(losses, vms);
-      const keyOf = { diskEncryptionSet: setOf('des'), keyVersion: version1, accessEpoch: 8 };
+      const keyVersion = planned.find((one) => one.disk === name)?.keyVersion;
+      const keyOf = { diskEncryptionSet: setOf('des'), keyVersion, accessEpoch: 8 };
       return { ...keyOf, attachEpoch: 2, diskVersion: 1, sku: 'PREMIUM_SSD', principal: '' } as OpenDiskResponse;
     },
   };
@@ -122,11 +126,20 @@ test('G2, CMK-112: the loss of a version to which a disk moved during its open s
   assert.equal((await start(idleDriver(), moved(version2))).power, 'stopped');
 });
 
+test('CMK-112, VM-50: a loss found after the opens blocks only the disks under its version', async () => {
+  const { after } = await start(withGuests, lost, { disks: [os, data] });
+  assert.ok(after.state.status === 'active' && after.state.power.state === 'stopping');
+  assert.deepEqual(
+    after.state.blocked.map(({ disk: name, keyVersion }) => [name, keyVersion]),
+    [[os.disk, version1]],
+  );
+});
+
 test('G5: a paused replica does not end the opens of the replica that owns the machine now', async () => {
   const overtaken: Meanwhile = async () => {
     throw new Rejection('FAILED_PRECONDITION', 'ATTACH_EPOCH_OUTDATED', 'opened since', { attach_epoch: '2' });
   };
-  const late = await start(withGuests, overtaken, false);
+  const late = await start(withGuests, overtaken, { isOurs: false });
   assert.deepEqual([late.opens, late.commits, late.power], [[1], [], 'starting']);
   assert.equal(late.failure instanceof Error && late.failure.name, 'Interrupted');
 });
@@ -135,7 +148,7 @@ test('G3: a refusal that a paused replica gets does not fail the start of the re
   const refused: Meanwhile = async () => {
     throw new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', 'no');
   };
-  assert.equal((await start(withGuests, refused, false)).power, 'starting');
+  assert.equal((await start(withGuests, refused, { isOurs: false })).power, 'starting');
   assert.equal((await start(withGuests, refused)).power, 'stopped');
 });
 

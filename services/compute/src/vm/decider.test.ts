@@ -323,6 +323,13 @@ test('a key change of a disk is recorded, and a repeat has no effect', () => {
   assert.deepEqual(given(...history, ...events).when(progress.diskKeyChanged(at, changed)), []);
 });
 
+test('CMK-112: a key change of a disk that is older than the known one is not recorded', () => {
+  const changed = { disk: data.disk, set: data.set, keyVersion: version2, diskVersion: 9 };
+  const known = [...running(disks), { type: 'DiskKeyChanged', ...changed, at } as const];
+  const older = { ...changed, keyVersion: data.keyVersion, diskVersion: 8 };
+  assert.deepEqual(given(...known).when(progress.diskKeyChanged(at, older)), []);
+});
+
 test('CMK-112: facts and opens in any order leave a machine with the newest key of its disk', () => {
   const versionAt = (n: number): string => `vaults/kv1/keys/k1/versions/${String(n).repeat(32)}`;
   const openAt = (diskVersion: number) =>
