@@ -107,6 +107,8 @@ test('VM-03, VM-12: a powered-off machine is STOPPED, not DEALLOCATED; power off
   assert.deepEqual(statesOf(after(off, progress.guestStopped(at, 'op'))), ['SUCCEEDED', 'STOPPED']);
   assert.deepEqual(given(...stopped(disks)).when(powerOff(ask(), { isHard: false })), []);
   assert.deepEqual(given(...deallocatedVm(disks)).when(powerOff(ask(), { isHard: false })), []);
+  const freeing = after(running(disks), deallocate(ask()));
+  assert.deepEqual(given(...freeing).when(powerOff(ask('op2'), { isHard: false })), [], 'it is on its way there');
 });
 
 test('VM-11, VM-21: a stopped or deallocated machine starts; a start of a running machine has no effect', () => {
@@ -115,6 +117,8 @@ test('VM-11, VM-21: a stopped or deallocated machine starts; a start of a runnin
     { type: 'VmStarting', work: work('start'), from: 'deallocated', at },
   ]);
   assert.deepEqual(given(...running(disks)).when(start(ask())), []);
+  const restarting = after(running(disks), restart(ask(), 'r1'));
+  assert.deepEqual(given(...restarting).when(start(ask('op2'))), [], 'it is on its way there');
 });
 
 test('VM-13: a running or stopped machine can be deallocated; its stop time is when it stopped running', () => {

@@ -83,3 +83,17 @@ test('VM-06: each disk has a status; a disk that blocks the start has its own er
   assert.ok(messages[1]?.includes(blocked[0]?.set ?? '-') && messages[2]?.includes(blocked[1]?.set ?? '-'));
   assert.match(messages[2] ?? '', /is lost for good\.$/);
 });
+
+test('VM-06: while a machine is off, a disk also shows a loss that is known of its key, unless it blocks the start itself', () => {
+  const events = startOf(failed('KEY_DISABLED'), [lossAt('a', 'one', 'KEY_DISABLED')]);
+  const currentLosses = [lossAt('a', 'one', 'KEY_EXPIRED'), lossAt('b', 'two', 'KEY_DELETED')];
+  const { disks: shown } = instanceViewOf({ id: vm, state: fold(events), version: events.length }, currentLosses);
+  assert.deepEqual(
+    shown.map(({ statuses }) => statuses.map(({ code }) => code)),
+    [
+      ['ProvisioningState/succeeded'],
+      ['ProvisioningState/failed/KeyVaultKeyNotEnabled'],
+      ['ProvisioningState/failed/KeyVaultKeyNotFound'],
+    ],
+  );
+});

@@ -4,7 +4,7 @@ import type { VmEvent } from './events.ts';
 import { instanceViewOf } from './instance-view.ts';
 import { applyKeyLoss, canBeOrdered, type LossTerms, stopForKeyLoss, stopForLostDisks } from './key-loss.ts';
 import { keyAccessReturned } from './key-return.ts';
-import { attach, detach, powerOff, remove, restart, start } from './operations.ts';
+import { attach, deallocate, detach, powerOff, remove, restart, start } from './operations.ts';
 import { guestStopped } from './progress.ts';
 import { stoppingLossOf } from './state.ts';
 import {
@@ -348,4 +348,36 @@ test('G3: a loss before the last unwrap, or after the outage ended, does not rep
   assert.deepEqual(applyKeyLoss(terms())(fold(off)), []);
   const over = [...off, ...keyAccessReturned(at, { set: setOf('des'), keyVersion: version1 })(fold(off))];
   assert.deepEqual(applyKeyLoss(terms({ loss: { ...loss, accessEpoch: 9 } }))(fold(over)), []);
+});
+
+test('VM-48: a lost key prevents no power off, deallocation, detach or deletion, whatever state it left a machine in', () => {
+  const lost = { ...loss, disk: data.disk };
+  const failure = {
+    operation: 'start',
+    operationId: 's',
+    status: 'ABORTED',
+    code: 'KEY_DISABLED',
+    message: '',
+    at,
+  } as const;
+  const blocking = { type: 'NextStartBlocked', id: 'n', blocked: [lost], at } as const;
+  const starting = { type: 'VmStarting', work: work('start', 's'), from: 'deallocated', at } as const;
+  const keyStop = { type: 'VmStopping', work: work('keyStop', 'k'), reason: lost, at } as const;
+  const histories: Readonly<Record<string, readonly VmEvent[]>> = {
+    running: [...running([os, data]), blocking],
+    stopped: [...running([os, data]), keyStop, { type: 'VmStopped', reason: lost, at }],
+    deallocated: [...deallocatedVm([os, data]), starting, { type: 'VmStartFailed', failure, blocked: [lost], at }],
+  };
+  const decided = Object.entries(histories).map(([power, history]) => {
+    const machine = fold(history);
+    assert.ok(machine.status === 'active' && machine.power.state === power && machine.blocked.length === 1);
+    const commands = [powerOff(ask(), { isHard: false }), deallocate(ask()), detach(ask(), data.disk), remove(ask())];
+    return commands.map((command) => typesOf(command(machine)));
+  });
+  const anyway = [['DiskDetaching'], ['VmDeleting']];
+  assert.deepEqual(decided, [
+    [['VmStopping'], ['VmDeallocating'], ...anyway],
+    [['VmKeptOff'], ['VmDeallocating'], ...anyway],
+    [[], [], ...anyway],
+  ]);
 });
