@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { EncryptedResource, type RewrapDeksResponse } from '@interlock/contracts/interlock/disk/v1/key_change.ts';
 import { Rejection } from '@interlock/event-store';
-import { itemRefusal } from '@interlock/rpc';
+import { itemRefusal, RpcFailure } from '@interlock/rpc';
 import { testMeter } from '@interlock/runtime/test-meter';
 import { assignKey } from '../set/key-change.ts';
 import type { SetBody } from '../set/state.ts';
@@ -82,6 +82,28 @@ test('CMK-88: an outage at any step leaves each disk wholly on one key, and the 
     },
   );
   assert.ok(tried >= 22, `${tried} steps were hit`);
+});
+
+test('CMK-88: an outage ends the run with its error, and what waits for no key is not shown as waiting for one', async () => {
+  const parts = await assigned(4);
+  parts.neighbours.keys.set(versionOf('3'), fakeKey('3', {}));
+  Object.assign(parts.neighbours.keys.get(versionOf('3')) ?? {}, { lost: 'KEY_DISABLED' });
+  Object.assign(parts.neighbours.stock.get('disk03') ?? {}, { keyVersion: versionOf('3') });
+  const disks: TestSets['disks'] = {
+    ...parts.disks,
+    async rewrapDeks(asked, options) {
+      if (!asked.names?.includes('disk03')) throw new RpcFailure('UNAVAILABLE', 'rewrapDeks', 'disk', 'down');
+      return parts.disks.rewrapDeks(asked, options);
+    },
+  };
+  const oneByOne = { ...settings, concurrency: 1 };
+  const running = rotate(
+    { ...parts, disks, settings: oneByOne, signal: new AbortController().signal },
+    setName,
+    testCause,
+  );
+  await assert.rejects(running, RpcFailure);
+  assert.equal((await body(parts)).rotation?.progress.status, 'running');
 });
 
 test('CMK-88: two replicas that run the same rotation at the same time finish it once', async () => {

@@ -15,7 +15,7 @@ import {
   release,
   startDeletion,
 } from './decider.ts';
-import type { SetEvent } from './events.ts';
+import type { Founding, SetEvent } from './events.ts';
 import { completeIdentity, removeIdentity, replaceIdentity, retireIdentity } from './identity.ts';
 import {
   assignKey,
@@ -56,21 +56,28 @@ test('CMK-03: creating the same set again decides nothing, also after its key wa
   const begin = create(9, founding, keyReference('1'));
   assert.deepEqual(begin(after(...created)), []);
   assert.deepEqual(begin(after(...created, assignKey(3, keyReference('2'), grantAt(7)))), []);
-  const other = create(9, { ...founding, requestedKey: { keyUrl: urlOf('2'), sourceVault: '' } }, keyReference('2'));
-  assert.throws(() => other(after(...created)), {
-    reason: 'DISK_ENCRYPTION_SET_ALREADY_EXISTS',
-    message: /with another key_url: choose another/,
-    metadata: { field: 'disk_encryption_set_id', differs: 'key_url' },
-  });
-  const { requestedOptions } = founding;
-  const optional = {
-    ...founding,
-    location: 'elsewhere',
-    requestedOptions: { ...requestedOptions, autoRestart: !requestedOptions.autoRestart },
+});
+
+test('CMK-03: a request for the name of a set that differs in any field is refused, and names every such field', () => {
+  const { requestedKey, requestedOptions } = founding;
+  const others: Readonly<Record<string, Partial<Founding>>> = {
+    location: { location: 'elsewhere' },
+    encryption_type: { encryptionType: 'platform_and_customer_keys' },
+    key_url: { requestedKey: { ...requestedKey, keyUrl: urlOf('2') } },
+    source_vault: { requestedKey: { ...requestedKey, sourceVault: 'vaults/kv1' } },
+    key_expiry: { requestedOptions: { ...requestedOptions, keyExpiry: 'next_start' } },
+    auto_restart: { requestedOptions: { ...requestedOptions, autoRestart: true } },
+    auto_key_rotation_enabled: { requestedOptions: { ...requestedOptions, autoKeyRotation: true } },
+    user_assigned_identity: { requestedIdentity: principal },
   };
-  assert.throws(() => create(9, optional, keyReference('1'))(after(...created)), {
-    metadata: { field: 'disk_encryption_set_id', differs: 'location, auto_restart' },
-  });
+  const refused = (other: Partial<Founding>, differs: string): void =>
+    assert.throws(() => create(9, { ...founding, ...other }, keyReference('1'))(after(...created)), {
+      reason: 'DISK_ENCRYPTION_SET_ALREADY_EXISTS',
+      message: `a set of this name exists with another ${differs}: choose another disk_encryption_set_id`,
+      metadata: { field: 'disk_encryption_set_id', differs },
+    });
+  for (const [field, other] of Object.entries(others)) refused(other, field);
+  refused({ ...others.location, ...others.auto_restart }, 'location, auto_restart');
 });
 
 test('CMK-43: a set shows the state of its work, and does not exist after a failed creation or a deletion', () => {
