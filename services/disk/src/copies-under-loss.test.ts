@@ -265,7 +265,7 @@ for (const copy of copies) {
   for (const set of rotatable(copy)) {
     const which = set === setName ? 'one' : 'two';
     test(
-      `CMK-89, CMK-110: ${copy.what} succeeds if set ${which} moves to another key meanwhile and the earlier key is purged`,
+      `CMK-86, CMK-89, CMK-110: ${copy.what} succeeds if set ${which} moves to another key meanwhile and the earlier key is purged`,
       limit,
       async (t) => {
         const { host, goOn, made } = await midway(t, copy);

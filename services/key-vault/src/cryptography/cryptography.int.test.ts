@@ -110,7 +110,7 @@ test('KV-12, KV-87: a disabled version refuses every operation, and its cached p
   assert.equal((await unwrapped(name, wrappedKey)).length, 32);
 });
 
-test('KV-13, KV-89: outside its dates, a version refuses to wrap and sign but still unwraps', async () => {
+test('KV-13, KV-89: outside its dates, a version refuses to wrap, encrypt and sign but still unwraps', async () => {
   const name = await vaultWithKey();
   const { wrappedKey, bytes } = await wrapped(name);
   for (const [dates, reason] of [
@@ -120,6 +120,7 @@ test('KV-13, KV-89: outside its dates, a version refuses to wrap and sign but st
     await vault().setKeyVersionDates({ name, ...dates });
     await assert.rejects(wrapped(name), { code: 'FAILED_PRECONDITION', reason });
     await assert.rejects(vault().sign({ name, algorithm: 'RS256', digest: randomBytes(32) }), { reason });
+    await assert.rejects(vault().encrypt({ name, algorithm, plaintext: randomBytes(8) }), { reason });
     assert.deepEqual(await unwrapped(name, wrappedKey), bytes);
     await assert.rejects(vault().checkAccess({ keyVersion: name }), { reason });
   }

@@ -69,7 +69,7 @@ test('a version that was never made is not found, and an obstacle has the time s
   assert.deepEqual(obstacleOf(vaultThat(false), key, version, at), { reason: 'KEY_DISABLED', since: at + 1 });
 });
 
-test('KV-13: a version is valid from nbf until before exp; only encrypt, sign and wrapKey are bound by it', () => {
+test('KV-13, KV-89: a version is valid from nbf until before exp; only encrypt, sign and wrapKey are bound by it', () => {
   assert.equal(reasonAfter([early], false, at + 49), 'KEY_NOT_YET_VALID');
   assert.equal(reasonAfter([early], false, at + 50), undefined);
   assert.equal(reasonAfter([ended], false, at + 4), undefined);
