@@ -75,7 +75,7 @@ const simulatedSets = (cloud: SimulatedCloud) => {
     for (const end = clock.monotonicMs() + 120_000; clock.monotonicMs() < end; await clock.sleep(20)) {
       if (await asked(isSo)) return;
     }
-    throw new Error(`in vain: ${what}`);
+    throw new Error(`timed out waiting for ${what}`);
   };
 
   const grant = (name: string, set: DiskEncryptionSet) =>

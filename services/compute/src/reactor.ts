@@ -47,7 +47,7 @@ export const setReactor = (parts: {
         ...(principal === undefined ? {} : { principal }),
       };
       await stops.stopFor({ loss, isPartial }, cause, signal);
-      // Another replica may have consumed the end of this loss already: then what this one stored is restored now, or never.
+      // Another replica may already have handled the end of this loss. Undo it here; nothing later will.
       if (await losses.isOver(loss)) await returns.returned({ set, keyVersion, ends: endedWith(loss) }, cause);
       return NO_EFFECT;
     },

@@ -101,7 +101,7 @@ export interface Process<State> {
     readonly event: VmEvent['type'];
     readonly decide: (run: Run<State>, error: unknown) => Decision;
   };
-  /** What the run still does once the outcome is stored, by it or by another replica. */
+  /** Runs after the outcome is stored, whichever replica stored it. */
   readonly afterwards?: (run: Run<State>, stored: Transacted<Vm, VmEvent>) => Promise<Loaded<Vm> | undefined>;
 }
 

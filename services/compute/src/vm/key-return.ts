@@ -83,7 +83,7 @@ export const endedWith = ({ accessEpoch, principal }: Pick<KeyLoss, 'accessEpoch
 const blockersOf = ({ blocked, disks }: Machine): Machine['blocked'] =>
   blocked.filter((loss) => disks.some(({ disk, phase }) => disk === loss.disk && phase === 'attached'));
 
-/** The loss that keeps a machine off, or on its way there; `undefined` if something else does too. */
+/** The loss because of which the machine is off or stopping; undefined if its user also wants it off. */
 export const heldByKey = (machine: Machine): Extract<StopCause, { kind: 'keyLoss' }> | undefined => {
   const { power, disks } = machine;
   const isHeld =

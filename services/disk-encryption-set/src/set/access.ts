@@ -26,9 +26,10 @@ export const loseKey =
     if (known !== undefined && known.epoch >= loss.epoch) return [];
     // A reason that was not published is not shown now: an expiry under `next_start`, and then a deletion.
     const isPublished = known?.state === 'lost' && (known.publishedEpoch !== null || stopsNothing(set, loss.reason));
-    // A missing permission of a deleted identity is no reason any more, and no later fact would end it.
-    const isMoot = loss.epoch === FINAL_EPOCH && known?.state === 'lost' && known.reason === 'ACCESS_DENIED';
-    const isAdded = isPublished && !isMoot;
+    // After the identity is deleted, ACCESS_DENIED must not stay: nothing would clear it.
+    const isReplacedByDeletion =
+      loss.epoch === FINAL_EPOCH && known?.state === 'lost' && known.reason === 'ACCESS_DENIED';
+    const isAdded = isPublished && !isReplacedByDeletion;
     const reason = isAdded ? precedingReason(known.reason, loss.reason) : loss.reason;
     // The same loss with a new number, for example another date in the past: access was lost all the time.
     const isSameLoss =

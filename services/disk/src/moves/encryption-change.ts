@@ -73,7 +73,7 @@ export class EncryptionChange {
     }
     const failed = failChange(clock.now(), state.changing.volumeId, 'INTERRUPTED');
     const { state: after } = await disks.transact(name, failed, cause, { step: 'encryption' });
-    // What the record names is not the disk's volume: a commit without a response may be stored.
+    // The record names another volume: our commit was stored although no response came.
     if (after.status === 'active' && after.formerVolumeId !== undefined)
       await this.#removeFormer(name, after.formerVolumeId, cause);
   }

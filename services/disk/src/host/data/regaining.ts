@@ -10,7 +10,7 @@ import type { Sessions } from './sessions.ts';
 
 /** What waits for its DEK: a session, or one end of a copy. */
 export interface DekUser {
-  /** Throws why the wait is in vain. @param leftMs how long it may take itself */
+  /** Throws why waiting longer cannot help. @param leftMs how long it may take itself */
   refuse(leftMs: number): void | Promise<void>;
   /** Whether the DEK is in memory and may be used. */
   isUsable(): boolean;

@@ -295,7 +295,7 @@ const isConcerned = (loss: ReceivedLoss, grant: KeyGrant): boolean => {
   return isEarlier && (grant.accessEpoch === accessEpoch || !isCrossed);
 };
 
-/** A grant to an identity that was called as later is newer, whatever the epoch of an earlier grant. */
+/** Whether a grant is newer. If the identities differ, the grant requested later is newer. */
 const isNewer = (one: KeyGrant, other: KeyGrant | undefined): boolean => {
   if (other === undefined) return true;
   if (isSameIdentity(one, other) && one.accessEpoch !== other.accessEpoch) return one.accessEpoch > other.accessEpoch;
