@@ -39,3 +39,20 @@ test('a body with more than 200 levels of nesting is refused', () => {
 test('a text with the character U+0000 is refused: the store cannot hold it', () => {
   assert.throws(() => readJson('{"tags": {"a": "\\u0000"}}'), { status: 400, code: 'InvalidRequestContent' });
 });
+
+test('brackets in texts and comments hide no nesting', () => {
+  const deep = '['.repeat(100_000);
+  const hidden = [
+    `{"a": "${']'.repeat(100_000)}", "b": ${deep}`,
+    `{"a": "${']'.repeat(100_000)}", "b": ${deep}${']'.repeat(100_000)}}`,
+    `["\n${deep}`,
+    `/* " */ ${deep}`,
+    `[// "\n${deep}`,
+    `["\\\\", ${deep}`,
+  ];
+  for (const text of hidden)
+    for (const isJson5 of [false, true])
+      assert.throws(() => readJson(text, isJson5), { status: 400, code: 'InvalidRequestContent' }, text.slice(0, 20));
+  assert.throws(() => readJson(`[']', ${deep}${']'.repeat(100_000)}]`, true), { status: 400 });
+  assert.deepEqual(readJson(`{"a": "${'['.repeat(1_000)}"}`), { a: '['.repeat(1_000) });
+});
