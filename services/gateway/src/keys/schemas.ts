@@ -1,5 +1,6 @@
 import { Type } from '@sinclair/typebox';
 import { Int32 } from '../http/int32.ts';
+import { membersOf } from '../text/members.ts';
 
 /** Unix seconds. Later than year 9999 no timestamp can be written. */
 const UnixSeconds = Type.Integer({ minimum: 0, maximum: 253_402_300_799 });
@@ -14,7 +15,7 @@ export const AttributesBody = Type.Object({
   exportable: Type.Optional(Type.Boolean()),
 });
 
-const Tags = Type.Record(Type.String(), Type.String());
+const Tags = membersOf(Type.String());
 const KeyOps = Type.Array(Type.String(), { maxItems: 20 });
 
 export const CreateKeyBody = Type.Object({

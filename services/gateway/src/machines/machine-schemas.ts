@@ -1,6 +1,7 @@
 import { type Static, Type } from '@sinclair/typebox';
 import { Int32 } from '../http/int32.ts';
 import { TagsBody } from '../management/arm.ts';
+import { membersOf } from '../text/members.ts';
 
 const id = Type.String({ maxLength: 500 });
 const word = Type.String({ maxLength: 100 });
@@ -35,7 +36,7 @@ export const MachineBody = Type.Object({
   identity: Type.Optional(
     Type.Object({
       type: Type.Optional(word),
-      userAssignedIdentities: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+      userAssignedIdentities: Type.Optional(membersOf(Type.Unknown())),
     }),
   ),
   properties: Type.Optional(

@@ -1,9 +1,11 @@
 import { type TProperties, Type } from '@sinclair/typebox';
 import type { CloudNames } from '../cloud/names.ts';
 import { RestError } from '../errors/rest-error.ts';
+import { membersOf } from '../text/members.ts';
 
 /** Tags of a resource: at most 50, each value at most 256 characters. */
-export const TagsBody = Type.Record(Type.String({ maxLength: 512 }), Type.String({ maxLength: 256 }), {
+export const TagsBody = membersOf(Type.String({ maxLength: 256 }), {
+  propertyNames: { maxLength: 512 },
   maxProperties: 50,
 });
 

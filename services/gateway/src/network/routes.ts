@@ -9,6 +9,7 @@ import { armId, type ResourcePath, requireLocation, resourceNotFound, TagsBody }
 import type { Require } from '../management/permissions.ts';
 import type { RecordContent } from '../records/record.ts';
 import type { PresentRecord, Records } from '../records/records.ts';
+import { membersOf } from '../text/members.ts';
 import { type NetworkType, networkBody, networkTypes, partBody } from './bodies.ts';
 
 /** What the routes of the network need. */
@@ -18,7 +19,7 @@ export interface NetworkParts {
   readonly require: Require;
 }
 
-const Members = Type.Record(Type.String(), Type.Unknown());
+const Members = membersOf(Type.Unknown());
 
 const NetworkBody = Type.Object({
   location: Type.Optional(Type.String({ maxLength: 64 })),

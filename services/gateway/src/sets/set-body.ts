@@ -11,6 +11,7 @@ import { keyCodes } from '../errors/answers.ts';
 import { RestError } from '../errors/rest-error.ts';
 import { TagsBody } from '../management/arm.ts';
 import type { ResourceExtras } from '../management/resource-records.ts';
+import { membersOf } from '../text/members.ts';
 
 const KeyForDiskEncryptionSet = Type.Object({
   keyUrl: Type.String({ maxLength: 500 }),
@@ -26,7 +27,7 @@ const SetProperties = Type.Object({
 
 const IdentityBody = Type.Object({
   type: Type.Optional(Type.String()),
-  userAssignedIdentities: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  userAssignedIdentities: Type.Optional(membersOf(Type.Unknown())),
 });
 
 /** A set in a PUT or PATCH. What is absent stays; read-only members are ignored (REST-30). */

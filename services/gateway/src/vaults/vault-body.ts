@@ -10,6 +10,7 @@ import type { CloudNames } from '../cloud/names.ts';
 import { RestError } from '../errors/rest-error.ts';
 import { Int32 } from '../http/int32.ts';
 import { armId, armIdOf, type ResourcePath, resourceBody } from '../management/arm.ts';
+import { membersOf } from '../text/members.ts';
 import { networkShown } from './network-rules.ts';
 
 export const vaultType = 'Microsoft.KeyVault/vaults';
@@ -58,7 +59,7 @@ export const VaultBody = resourceBody(vaultProperties);
 
 /** Like a PUT, but the location is fixed and everything may be absent. */
 export const VaultPatch = Type.Object({
-  tags: Type.Optional(Type.Record(Type.String(), Type.String())),
+  tags: Type.Optional(membersOf(Type.String())),
   properties: Type.Optional(Type.Object(vaultProperties)),
 });
 
