@@ -44,6 +44,7 @@ import { tokenRoutes } from './sign-in/token-route.ts';
 import { openTokens, type Tokens } from './sign-in/tokens.ts';
 import { snapshotRoutes } from './snapshots/routes.ts';
 import { type TestParts, testRoutes } from './testing/routes.ts';
+import { openComputing } from './text/work.ts';
 import { deletedVaultRoutes } from './vaults/deleted-routes.ts';
 import { managedKeyRoutes } from './vaults/managed-key-routes.ts';
 import { vaultRoutes } from './vaults/routes.ts';
@@ -97,13 +98,14 @@ export interface RouteParts {
 /** The route table: every request that the gateway serves. */
 export const routeTable = (parts: RouteParts): readonly Route[] => {
   const require = openRequire(parts.backends);
+  const compute = openComputing(parts.clock);
   const routes = [
     ...discoveryRoutes(parts.names, parts.key),
     ...tokenRoutes(parts),
     ...graphRoutes(parts),
     ...subscriptionRoutes(parts),
     ...resourceGroupRoutes({ ...parts, require, resourcesIn: openResourcesIn(parts.backends) }),
-    ...deploymentRoutes({ ...parts, require }),
+    ...deploymentRoutes({ ...parts, require, compute }),
     ...networkRoutes({ ...parts, require }),
     ...managedIdentityRoutes({ ...parts, require }),
     ...imageRoutes(),
@@ -124,7 +126,7 @@ export const routeTable = (parts: RouteParts): readonly Route[] => {
   ];
   return [
     ...routes,
-    ...resourceRoutes(routes, { ...parts, subscriptionsOf: openSubscriptionsOf(parts) }),
+    ...resourceRoutes(routes, { ...parts, compute, subscriptionsOf: openSubscriptionsOf(parts) }),
     ...absentRoutes(),
     ...refusedManagementRoutes,
   ];

@@ -1,4 +1,5 @@
 import { RestError } from '../errors/rest-error.ts';
+import { filterLexicon, termsOf } from '../text/odata.ts';
 
 /** Which events a request selects. */
 export interface EventQuery {
@@ -13,22 +14,19 @@ export interface EventQuery {
   readonly hasMachines: boolean;
 }
 
-const termForm = /^(\w+)\s+(eq|ge|le|gt|lt)\s+'((?:[^']|'')*)'$/i;
-
 /**
  * Reads the `$filter` of events: a time span, and at most one of group, resource, provider, correlation id.
  * @throws RestError 400
  */
 export const eventQueryOf = (filter: string | undefined): EventQuery => {
-  const terms = (filter ?? '').split(/\s+and\s+/i).filter((term) => term.trim() !== '');
   const query: { -readonly [Member in keyof EventQuery]: EventQuery[Member] } = {
     from: Number.NEGATIVE_INFINITY,
     until: Number.POSITIVE_INFINITY,
     hasMachines: true,
   };
-  for (const term of terms) {
-    const [, member = '', operator = '', value = ''] = termForm.exec(term.trim()) ?? [];
-    switch (`${member} ${operator}`.toLowerCase()) {
+  for (const { name, operator, given, shown } of termsOf(filter, filterLexicon(invalid))) {
+    const [value = ''] = given;
+    switch (`${name} ${operator}`) {
       case 'eventtimestamp ge':
       case 'eventtimestamp gt':
         query.from = timeOf(value);
@@ -54,7 +52,7 @@ export const eventQueryOf = (filter: string | undefined): EventQuery => {
       case 'levels eq':
         break;
       default:
-        throw invalid(`the term "${term.slice(0, 100)}" is unknown`);
+        throw invalid(`the term "${shown}" is unknown`);
     }
   }
   return query;

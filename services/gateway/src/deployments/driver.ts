@@ -5,7 +5,7 @@ import type { Dispatch, OwnHeaders, OwnReply } from '../http/dispatch.ts';
 import type { PresentRecord, Records } from '../records/records.ts';
 import { isRenewed, whileRenewing } from '../records/renewal.ts';
 import { contentOf, type Deployment, type DeploymentError, deploymentIn } from './deployment.ts';
-import { filledIn, UnknownMember } from './reference.ts';
+import { filledIn, UnusableReference } from './reference.ts';
 
 /** Who a deployment acts for: the caller of the request that runs it. */
 export interface Actor {
@@ -103,7 +103,7 @@ export class DeploymentDriver {
       return { value: await filledIn(value, read) };
     } catch (error) {
       if (error instanceof UnreadableResource) return error.reply;
-      if (!(error instanceof UnknownMember)) throw error;
+      if (!(error instanceof UnusableReference)) throw error;
       return { status: 400, body: { error: { code: 'InvalidTemplate', message: error.message } } };
     }
   }

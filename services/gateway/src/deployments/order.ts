@@ -24,27 +24,30 @@ const namedIn = <Resource extends Dependent>(resources: readonly Resource[]): Re
  */
 export const inOrder = <Resource extends Dependent>(resources: readonly Resource[]): readonly Resource[] => {
   const ordered: Resource[] = [];
-  const placed = new Set<Resource>();
   const ids = new Set(resources.map(({ id }) => id.toLowerCase()));
   if (ids.size < resources.length) throw invalidTemplate('a resource is defined twice.');
   const named = namedIn(resources);
-  const needs = new Map(
-    resources.map((resource) => [resource, resource.dependsOn.map((one) => referred(named, resource, one))]),
-  );
-  while (ordered.length < resources.length) {
-    const ready = resources.filter(
-      (resource) => !placed.has(resource) && (needs.get(resource) ?? []).every((one) => placed.has(one)),
-    );
-    if (ready.length === 0) {
-      const left = resources.filter((resource) => !placed.has(resource)).map(({ name }) => name);
-      throw invalidTemplate(`the resources ${left.join(', ').slice(0, 300)} depend on each other in a circle.`);
-    }
-    for (const resource of ready) {
-      placed.add(resource);
-      ordered.push(resource);
-    }
+  const dependents = new Map<Resource, Resource[]>(resources.map((resource) => [resource, []]));
+  const missing = new Map<Resource, number>();
+  for (const resource of resources) {
+    const needed = new Set(resource.dependsOn.map((one) => referred(named, resource, one)));
+    missing.set(resource, needed.size);
+    for (const one of needed) dependents.get(one)?.push(resource);
   }
-  return ordered;
+  let ready = resources.filter((resource) => missing.get(resource) === 0);
+  while (ready.length > 0) {
+    ordered.push(...ready);
+    const next = new Set<Resource>();
+    for (const dependent of ready.flatMap((resource) => dependents.get(resource) ?? [])) {
+      const left = (missing.get(dependent) ?? 0) - 1;
+      missing.set(dependent, left);
+      if (left === 0) next.add(dependent);
+    }
+    ready = resources.filter((resource) => next.has(resource));
+  }
+  if (ordered.length === resources.length) return ordered;
+  const left = resources.filter((resource) => missing.get(resource) !== 0).map(({ name }) => name);
+  throw invalidTemplate(`the resources ${left.join(', ').slice(0, 300)} depend on each other in a circle.`);
 };
 
 const referred = <Resource extends Dependent>(

@@ -8,9 +8,10 @@ import { type Route, type RouteReply, type RouteRequest, refusedRoute, route } f
 import { armId, type ResourcePath } from '../management/arm.ts';
 import type { Require } from '../management/permissions.ts';
 import type { PresentRecord } from '../records/records.ts';
+import type { Computing } from '../text/work.ts';
 import { contentOf, deploymentBody, deploymentIn, operationBodies } from './deployment.ts';
 import { DeploymentDriver, type DriverParts } from './driver.ts';
-import { Parameters, type ResolvedTemplate, resolveTemplate, Template } from './template.ts';
+import { Parameters, type ResolvedTemplate, resolveTemplate, Template, templateLimits } from './template.ts';
 import { changesOf } from './what-if.ts';
 
 /** What the routes of deployments need. */
@@ -18,6 +19,7 @@ export interface DeploymentParts extends DriverParts {
   readonly names: CloudNames;
   readonly require: Require;
   readonly random: Random;
+  readonly compute: Computing;
 }
 
 const DeploymentBody = Type.Object({
@@ -283,7 +285,10 @@ class Deployments {
     }
     const location = String(found.content.location);
     const tenant = names.tenants.shown(caller.tenant);
-    return resolveTemplate(template, parameters, { subscription, tenant, group, location, deployment });
+    const place = { subscription, tenant, group, location, deployment };
+    return this.#parts.compute(caller.principal, templateLimits, (work) =>
+      resolveTemplate(template, parameters, place, work),
+    );
   }
 }
 

@@ -1,17 +1,24 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Value } from '@sinclair/typebox/value';
+import { testWork } from '../text/test-work.ts';
 import { evaluate } from './expressions.ts';
 import { filledIn } from './reference.ts';
-import { resolveTemplate } from './template.ts';
+import { Parameters, resolveTemplate, Template, templateLimits } from './template.ts';
 
 const place = { subscription: 's', tenant: 't', group: 'g', location: 'westeurope', deployment: 'd1' };
-const scope = { ...place, parameter: (name: string) => `p-${name}`, variable: () => ['x', { y: 1 }] };
+const scope = () => ({
+  ...place,
+  parameter: async (name: string) => `p-${name}`,
+  variable: async () => ['x', { y: 1 }],
+  work: testWork(templateLimits),
+});
 const invalid = { status: 400, code: 'InvalidTemplate' };
 const resolve = (template: object, given: object = {}) =>
-  resolveTemplate({ resources: [], ...template }, given as never, place);
+  resolveTemplate({ resources: [], ...template }, given as never, place, testWork(templateLimits));
 const disk = (name: string, more: object = {}) => ({ type: 'Microsoft.Compute/disks', apiVersion: '1', name, ...more });
 
-test('expressions: functions, members and escapes are evaluated; other texts stay as they are', () => {
+test('expressions: functions, members and escapes are evaluated; other texts stay as they are', async () => {
   const values: Readonly<Record<string, unknown>> = {
     "[concat('it''s ', parameters('a'), 1)]": "it's p-a1",
     "[variables('v')[1].y]": 1,
@@ -33,10 +40,10 @@ test('expressions: functions, members and escapes are evaluated; other texts sta
     '[1': '[1',
     plain: 'plain',
   };
-  for (const [text, value] of Object.entries(values)) assert.deepEqual(evaluate(text, scope), value, text);
+  for (const [text, value] of Object.entries(values)) assert.deepEqual(await evaluate(text, scope()), value, text);
 });
 
-test('an unsupported, malformed or deeply nested expression is refused', () => {
+test('an unsupported, malformed or deeply nested expression is refused', async () => {
   const refused = [
     "[concat(reference('x').y, 'a')]",
     '[copyIndex()]',
@@ -49,11 +56,11 @@ test('an unsupported, malformed or deeply nested expression is refused', () => {
     '[$]',
   ];
   refused.push(`[${'concat('.repeat(5_000)}'a'${')'.repeat(5_000)}]`, "[resourceId('x')]", '[resourceGroup().x]');
-  for (const text of refused) assert.throws(() => evaluate(text, scope), invalid, text.slice(0, 40));
+  for (const text of refused) await assert.rejects(evaluate(text, scope()), invalid, text.slice(0, 40));
 });
 
-test('resources are ordered after those that they depend on, by id, by type and name, or by name', () => {
-  const { resources } = resolve({
+test('resources are ordered after those that they depend on, by id, by type and name, or by name', async () => {
+  const { resources } = await resolve({
     resources: [
       disk('c', { dependsOn: ["[resourceId('Microsoft.Compute/disks', 'b')]"], properties: { size: 1 } }),
       disk('b', { dependsOn: ['microsoft.compute/DISKS/A'], condition: false }),
@@ -66,18 +73,18 @@ test('resources are ordered after those that they depend on, by id, by type and 
     ['a', 'c', 'd'],
   );
   assert.deepEqual(resources[1]?.body, { properties: { size: 1 } });
-  assert.throws(
-    () => resolve({ resources: [disk('a', { dependsOn: ['b'] }), disk('b', { dependsOn: ['a'] })] }),
+  await assert.rejects(
+    resolve({ resources: [disk('a', { dependsOn: ['b'] }), disk('b', { dependsOn: ['a'] })] }),
     invalid,
   );
-  assert.throws(() => resolve({ resources: [disk('a', { dependsOn: ['missing'] })] }), invalid);
-  assert.throws(() => resolve({ resources: [disk('a'), disk('A')] }), invalid);
-  assert.throws(() => resolve({ resources: [disk('a', { copy: {} })] }), invalid);
+  await assert.rejects(resolve({ resources: [disk('a', { dependsOn: ['missing'] })] }), invalid);
+  await assert.rejects(resolve({ resources: [disk('a'), disk('A')] }), invalid);
+  await assert.rejects(resolve({ resources: [disk('a', { copy: {} })] }), invalid);
 });
 
 test('a resource is ordered after the one that it references, and the value is read at deployment', async () => {
   const value = "[reference(resourceId('Microsoft.Compute/disks', 'b'), '1', 'full').identity.principalId]";
-  const { resources, outputs } = resolve({
+  const { resources, outputs } = await resolve({
     resources: [disk('a', { properties: { objectId: value } }), disk('b')],
     outputs: { state: { type: 'string', value: "[reference('b').diskState]" } },
   });
@@ -92,10 +99,10 @@ test('a resource is ordered after the one that it references, and the value is r
     filledIn(outputs, async () => ({ properties: {} })),
     /no property 'diskState'/,
   );
-  assert.throws(() => resolve({ resources: [disk("[reference('b').name]"), disk('b')] }), invalid);
+  await assert.rejects(resolve({ resources: [disk("[reference('b').name]"), disk('b')] }), invalid);
 });
 
-test('parameters: defaults, types, allowed values; a value of a secure parameter is not kept', () => {
+test('parameters: defaults, types, allowed values; a value of a secure parameter is not kept', async () => {
   const parameters = {
     size: { type: 'int', allowedValues: [1, 2] },
     place: { type: 'string', defaultValue: '[resourceGroup().location]' },
@@ -103,17 +110,17 @@ test('parameters: defaults, types, allowed values; a value of a secure parameter
   };
   const resources = [disk('a', { location: "[parameters('PLACE')]", properties: { p: "[parameters('password')]" } })];
   const given = { size: { value: 2 }, password: { value: 'secret' } };
-  const resolved = resolve({ parameters, resources }, given);
+  const resolved = await resolve({ parameters, resources }, given);
   assert.deepEqual(resolved.resources[0]?.body, { location: 'westeurope', properties: { p: '(secure)' } });
   assert.equal(JSON.stringify(resolved).includes('secret"'), false);
   for (const wrong of [{}, { ...given, size: { value: 3 } }, { ...given, size: { value: '1' } }, { ...given, x: {} }]) {
-    assert.throws(() => resolve({ parameters, resources }, wrong), invalid, JSON.stringify(wrong));
+    await assert.rejects(resolve({ parameters, resources }, wrong), invalid, JSON.stringify(wrong));
   }
 });
 
-test('variables that refer to themselves or grow exponentially are refused', () => {
+test('variables that refer to themselves or grow exponentially are refused', async () => {
   const resources = [disk("[variables('v0')]")];
-  assert.throws(() => resolve({ variables: { v0: "[variables('v0')]" }, resources }), invalid);
+  await assert.rejects(resolve({ variables: { v0: "[variables('v0')]" }, resources }), invalid);
   const doubling = (make: (next: string) => unknown) =>
     Object.fromEntries([
       ...Array.from({ length: 40 }, (_, n): [string, unknown] => [`v${n}`, make(`[variables('v${n + 1}')]`)]),
@@ -121,7 +128,84 @@ test('variables that refer to themselves or grow exponentially are refused', () 
     ]);
   const inner = (text: string): string => text.slice(1, -1);
   const texts = doubling((next) => `[concat(${inner(next)}, ${inner(next)})]`);
-  assert.throws(() => resolve({ variables: texts, resources }), invalid);
+  await assert.rejects(resolve({ variables: texts, resources }), invalid);
   const objects = doubling((next) => ({ a: next, b: next }));
-  assert.throws(() => resolve({ variables: objects, resources }), invalid);
+  await assert.rejects(resolve({ variables: objects, resources }), invalid);
+});
+
+/** Evaluates more than one request may. */
+const large = {
+  variables: { a: Array.from({ length: 9_000 }, (_, n) => n) },
+  outputs: { o: { type: 'array', value: Array.from({ length: 200 }, () => "[length(variables('a'))]") } },
+};
+
+test('a template that nests too deeply, is too long, or makes what cannot be stored is refused', async () => {
+  const output = (value: unknown) => ({ outputs: { o: { type: 'string', value } } });
+  const chain = Array.from({ length: 400 }, (_, n): [string, unknown] => [`v${n}`, `[variables('v${n + 1}')]`]);
+  const brackets = (mark: string): string => `replace(variables('x'),'x','${mark}')`;
+  const refused = [
+    { variables: Object.fromEntries([...chain, ['v400', 1]]), ...output("[variables('v0')]") },
+    { variables: { x: 'x'.repeat(100_000) }, ...output(`[json(concat(${brackets('[')},${brackets(']')}))]`) },
+    output(`[concat('${'x'.repeat(24_577)}')]`),
+    output(`[reference('x')${'.a'.repeat(1_000)}]`),
+    output("[take('\u{1f600}',1)]"),
+    output("[json(concat('\"\\','u0000\"'))]"),
+    output(Array.from({ length: 801 }, (_, n) => `[reference('r${n}').a]`)),
+    large,
+    { resources: [disk('[first(createArray())]')] },
+  ];
+  for (const template of refused)
+    await assert.rejects(resolve(template), invalid, JSON.stringify(template).slice(0, 100));
+});
+
+test('a long evaluation gives other requests a turn again and again', async () => {
+  let turns = 0;
+  const work = testWork(templateLimits, async () => {
+    turns += 1;
+  });
+  await assert.rejects(resolveTemplate({ resources: [], ...large }, {}, place, work), invalid);
+  assert.ok(turns >= 60, `${turns} turns`);
+});
+
+test('800 resources that depend on each other in the worst order are ordered', async () => {
+  const names = Array.from({ length: 800 }, (_, n) => `r${n}`);
+  const { resources } = await resolve({
+    resources: names.map((name, n) => disk(name, { dependsOn: names.slice(n + 1, n + 300).toReversed() })),
+  });
+  assert.deepEqual(
+    resources.map(({ name }) => name),
+    names.toReversed(),
+  );
+});
+
+test('a member that looks like a reference, and is none, is a value', async () => {
+  const properties = { $reference: { resource: 1 } };
+  const { resources } = await resolve({ resources: [disk('a', { properties })] });
+  assert.deepEqual(resources[0]?.body, { properties });
+  assert.deepEqual(await filledIn(resources[0]?.body ?? {}, async () => null), { properties });
+});
+
+test('each resource is read once for all references to it, and their values together are limited', async () => {
+  const reads: string[] = [];
+  const read = async (resource: string) => {
+    reads.push(resource);
+    return { properties: { text: 'x'.repeat(100_000) } };
+  };
+  const values = (count: number) => Array.from({ length: count }, () => "[reference('A').text]");
+  const { outputs } = await resolve({ outputs: { o: { type: 'array', value: values(9) } } });
+  await filledIn(outputs, read);
+  assert.deepEqual(reads, ['A']);
+  const larger = await resolve({ outputs: { o: { type: 'array', value: values(11) } } });
+  await assert.rejects(filledIn(larger.outputs, read), /larger than 1000000 characters/);
+});
+
+test('every parameter, variable and output fits its schema, whatever its name; their number is limited', () => {
+  const named = (count: number, value: unknown) =>
+    Object.fromEntries(Array.from({ length: count }, (_, n) => [`n${n}`, value]));
+  assert.ok(Value.Check(Template, { resources: [], parameters: named(256, { type: 'int' }) }));
+  assert.ok(!Value.Check(Template, { resources: [], parameters: named(257, { type: 'int' }) }));
+  assert.ok(!Value.Check(Template, { resources: [], variables: named(513, 1) }));
+  assert.ok(!Value.Check(Template, { resources: [], outputs: named(65, { type: 'int' }) }));
+  assert.ok(!Value.Check(Template, { resources: [], parameters: { 'a\nb': 5 } }));
+  assert.ok(!Value.Check(Parameters, { 'a\nb': 5 }));
 });

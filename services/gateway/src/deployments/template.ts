@@ -1,11 +1,14 @@
 import type { Json } from '@interlock/event-store';
 import { type Static, Type } from '@sinclair/typebox';
-import { type ExpressionScope, evaluateAll, invalidTemplate } from './expressions.ts';
+import type { RestError } from '../errors/rest-error.ts';
+import { membersOf } from '../text/members.ts';
+import { stepsMax, type Work } from '../text/work.ts';
+import { canonical } from './canonical.ts';
+import { type ExpressionScope, evaluate, evaluateAll, invalidTemplate, isPlain } from './expressions.ts';
 import { inOrder } from './order.ts';
-import { referenceIn, referredIn } from './reference.ts';
+import { Reference, referredIn } from './reference.ts';
 
 const Anything = Type.Unknown();
-const Texts = Type.Record(Type.String(), Anything);
 
 /** A resource of a template. Every other member is part of its body. */
 const TemplateResource = Type.Object({
@@ -17,8 +20,13 @@ const TemplateResource = Type.Object({
   condition: Type.Optional(Type.Union([Type.Boolean(), Type.String()])),
 });
 
-/** Most resources of a template, as in the public cloud. */
+/** Most resources, parameters, variables and outputs of a template, as in the public cloud. */
 const resourcesMax = 800;
+const parametersMax = 256;
+const variablesMax = 512;
+const outputsMax = 64;
+/** Longest name of a parameter or variable, in characters. */
+const nameLengthMax = 1_000;
 
 const Parameter = Type.Object({
   type: Type.String(),
@@ -26,19 +34,30 @@ const Parameter = Type.Object({
   allowedValues: Type.Optional(Type.Array(Anything)),
 });
 
+/** Steps of finding a resource that another one depends on. */
+const stepsOfDependency = 30;
+
+const named = { propertyNames: { maxLength: nameLengthMax } } as const;
+
 /** A template: the part of its language that is served. */
 export const Template = Type.Object({
   contentVersion: Type.Optional(Type.String()),
-  parameters: Type.Optional(Type.Record(Type.String(), Parameter)),
-  variables: Type.Optional(Texts),
+  parameters: Type.Optional(membersOf(Parameter, { ...named, maxProperties: parametersMax })),
+  variables: Type.Optional(membersOf(Anything, { ...named, maxProperties: variablesMax })),
   resources: Type.Array(TemplateResource, { maxItems: resourcesMax }),
   outputs: Type.Optional(
-    Type.Record(Type.String(), Type.Object({ type: Type.String(), value: Type.Optional(Anything) })),
+    membersOf(Type.Object({ type: Type.String(), value: Type.Optional(Anything) }), {
+      ...named,
+      maxProperties: outputsMax,
+    }),
   ),
 });
 
 /** Values of parameters, as a deployment gives them. */
-export const Parameters = Type.Record(Type.String(), Type.Object({ value: Type.Optional(Anything) }));
+export const Parameters = membersOf(Type.Object({ value: Type.Optional(Anything) }), {
+  ...named,
+  maxProperties: parametersMax,
+});
 
 /** A resource without expressions. */
 export interface ResolvedResource {
@@ -66,88 +85,121 @@ const withheld = '(secure)';
 
 const isSecure = (type: string): boolean => type.toLowerCase().startsWith('secure');
 
-/** Evaluates a template. @throws RestError 400 InvalidTemplate */
-export const resolveTemplate = (
+/**
+ * Evaluates a template.
+ * @param work the budget of the request, which refuses as `templateLimits` say
+ * @throws RestError 400 InvalidTemplate
+ */
+export const resolveTemplate = async (
   template: Static<typeof Template>,
   given: Static<typeof Parameters>,
   place: Place,
-): ResolvedTemplate => {
-  const scope = scopeOf(template, given, place);
-  const resources = inOrder(withReferred(template.resources.map((resource) => resolved(resource, scope))));
-  const declared = Object.entries(template.parameters ?? {});
-  return {
-    resources: resources
-      .filter(({ isWanted }) => isWanted)
-      .map(({ isWanted: _isWanted, dependsOn: _dependsOn, ...resource }) => resource),
-    parameters: Object.fromEntries(
-      declared.map(([name, { type }]) => [
-        name,
-        isSecure(type) ? { type } : { type, value: scope.parameter(name) as Json },
-      ]),
-    ),
-    outputs: Object.fromEntries(
-      Object.entries(template.outputs ?? {}).map(([name, { type, value }]) => [
-        name,
-        { type, value: evaluateAll(value, scope) as Json },
-      ]),
-    ),
+  work: Work,
+): Promise<ResolvedTemplate> => {
+  const scope = scopeOf(template, given, place, work);
+  const wanted: WantedResource[] = [];
+  for (const resource of template.resources) wanted.push(await resolved(resource, scope));
+  const resources = inOrder(withReferred(wanted))
+    .filter(({ isWanted }) => isWanted)
+    .map(({ isWanted: _isWanted, dependsOn: _dependsOn, ...resource }) => resource);
+  const parameters: [string, Json][] = [];
+  for (const [name, { type }] of Object.entries(template.parameters ?? {})) {
+    const shown = isSecure(type) ? { type } : { type, value: (await scope.parameter(name)) as Json };
+    parameters.push([name, shown]);
+  }
+  const outputs: [string, Json][] = [];
+  for (const [name, { type, value }] of Object.entries(template.outputs ?? {})) {
+    outputs.push([name, { type, value: (await evaluateAll(value, scope)) as Json }]);
+  }
+  const result: ResolvedTemplate = {
+    resources,
+    parameters: Object.fromEntries(parameters),
+    outputs: Object.fromEntries(outputs),
   };
+  checkResult(result, work);
+  return result;
+};
+
+/** Limits of the evaluation of a template. */
+export const templateLimits = {
+  refuse: (what: string): RestError => invalidTemplate(`the template is too large: ${what}.`),
+  stepsMax,
+} as const;
+
+/** Refuses what cannot be stored or done: the result is written as JSON, and clients read all of it. */
+const checkResult = (result: ResolvedTemplate, work: Work): void => {
+  work.make(work.sizeOf(result));
+  const referred = new Set(referredIn(result).map(lower));
+  if (referred.size > resourcesMax) {
+    throw invalidTemplate(`it refers to ${referred.size} resources; at most ${resourcesMax} are allowed.`);
+  }
+  const check = (value: unknown): void => {
+    if (typeof value === 'string' && (!value.isWellFormed() || value.includes('\u0000'))) {
+      throw invalidTemplate('a text has the character U+0000 or half of a surrogate pair, which cannot be stored.');
+    }
+    if (typeof value !== 'object' || value === null) return;
+    for (const [name, member] of Object.entries(value)) {
+      check(name);
+      check(member);
+    }
+  };
+  check(result);
+};
+
+/** The first of the members whose names are equal in any case, by the name in lower case. */
+const byName = <Value>(all: Readonly<Record<string, Value>>): ReadonlyMap<string, Value> => {
+  const found = new Map<string, Value>();
+  for (const [name, value] of Object.entries(all)) {
+    if (!found.has(name.toLowerCase())) found.set(name.toLowerCase(), value);
+  }
+  return found;
 };
 
 const scopeOf = (
-  { parameters = {}, variables = {} }: Static<typeof Template>,
+  template: Static<typeof Template>,
   given: Static<typeof Parameters>,
   place: Place,
+  work: Work,
 ): ExpressionScope => {
-  const find = <Value>(all: Readonly<Record<string, Value>>, name: string): Value | undefined =>
-    Object.entries(all).find(([known]) => known.toLowerCase() === name.toLowerCase())?.[1];
+  const [parameters, variables, values] = [
+    byName(template.parameters ?? {}),
+    byName(template.variables ?? {}),
+    byName(given),
+  ];
   for (const name of Object.keys(given)) {
-    if (find(parameters, name) !== undefined) continue;
+    if (parameters.has(name.toLowerCase())) continue;
     throw invalidTemplate(`the template has no parameter '${name.slice(0, 100)}', and a value is given for it.`);
   }
   const inProgress = new Set<string>();
   const known = new Map<string, unknown>();
-  const once = (what: string, evaluated: () => unknown): unknown => {
+  const once = async (what: string, evaluated: () => Promise<unknown>): Promise<unknown> => {
     if (known.has(what)) return known.get(what);
     if (inProgress.has(what)) throw invalidTemplate(`${what} refers to itself.`);
     inProgress.add(what);
-    const value = bounded(evaluated(), what);
+    const value = await evaluated();
+    work.sizeOf(value);
     known.set(what, value);
     return value;
   };
   const scope: ExpressionScope = {
     ...place,
-    parameter: (name) => {
-      const declared = find(parameters, name);
-      if (declared === undefined) throw invalidTemplate(`the parameter '${name.slice(0, 100)}' does not exist.`);
-      const value =
-        find(given, name)?.value ??
-        once(`the parameter '${name.toLowerCase()}'`, () => evaluateAll(declared.defaultValue, scope));
-      checkParameter(name, declared, value);
-      return isSecure(declared.type) ? withheld : value;
-    },
-    variable: (name) => {
-      const declared = find(variables, name);
-      if (declared === undefined) throw invalidTemplate(`the variable '${name.slice(0, 100)}' does not exist.`);
-      return once(`the variable '${name.toLowerCase()}'`, () => evaluateAll(declared, scope));
-    },
+    work,
+    parameter: (name) =>
+      once(`the parameter '${name.toLowerCase()}'`, async () => {
+        const declared = parameters.get(name.toLowerCase());
+        if (declared === undefined) throw invalidTemplate(`the parameter '${name.slice(0, 100)}' does not exist.`);
+        const value = values.get(name.toLowerCase())?.value ?? (await evaluateAll(declared.defaultValue, scope));
+        checkParameter(name, declared, value);
+        return isSecure(declared.type) ? withheld : value;
+      }),
+    variable: (name) =>
+      once(`the variable '${name.toLowerCase()}'`, async () => {
+        const declared = variables.get(name.toLowerCase());
+        if (declared === undefined) throw invalidTemplate(`the variable '${name.slice(0, 100)}' does not exist.`);
+        return evaluateAll(declared, scope);
+      }),
   };
   return scope;
-};
-
-/** Largest value that an expression may make, in characters and members. */
-const sizeMax = 1_000_000;
-
-/** Refuses a value that refers to others again and again until it fills the memory. */
-const bounded = (value: unknown, what: string): unknown => {
-  let left = sizeMax;
-  const count = (one: unknown): void => {
-    left -= typeof one === 'string' ? one.length + 1 : 1;
-    if (left < 0) throw invalidTemplate(`${what.slice(0, 200)} is larger than ${sizeMax} characters.`);
-    if (typeof one === 'object' && one !== null) for (const member of Object.values(one)) count(member);
-  };
-  count(value);
-  return value;
 };
 
 const kinds: Readonly<Record<string, (value: unknown) => boolean>> = {
@@ -160,6 +212,11 @@ const kinds: Readonly<Record<string, (value: unknown) => boolean>> = {
   secureobject: (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
 };
 
+const isAmong = (allowed: readonly unknown[], value: unknown): boolean => {
+  const wanted = canonical(value);
+  return allowed.some((one) => canonical(one) === wanted);
+};
+
 const checkParameter = (name: string, { type, allowedValues }: Static<typeof Parameter>, value: unknown): void => {
   const kind = type.toLowerCase();
   const fits = Object.hasOwn(kinds, kind) ? kinds[kind] : undefined;
@@ -167,7 +224,7 @@ const checkParameter = (name: string, { type, allowedValues }: Static<typeof Par
     throw invalidTemplate(`the type '${type.slice(0, 50)}' of the parameter '${name}' is unknown.`);
   if (value === undefined) throw invalidTemplate(`the parameter '${name}' has no value.`);
   if (!fits(value)) throw invalidTemplate(`the value of the parameter '${name}' is not of type ${type}.`);
-  if (allowedValues !== undefined && !allowedValues.includes(value)) {
+  if (allowedValues !== undefined && !isAmong(allowedValues, value)) {
     throw invalidTemplate(`the value of the parameter '${name}' is not among its allowed values.`);
   }
 };
@@ -194,29 +251,38 @@ const withReferred = (resources: readonly WantedResource[]): readonly WantedReso
 const lower = (text: string): string => text.toLowerCase();
 
 /** The text of an expression that must be known before anything is deployed. */
-const knownText = (value: unknown, member: string): string => {
-  if (referenceIn(value) === undefined) return String(value);
+const knownText = async (given: string, member: string, scope: ExpressionScope): Promise<string> => {
+  const value = await evaluate(given, scope);
+  if (typeof value === 'string') return value;
+  if (!(value instanceof Reference)) throw invalidTemplate(`'${member}' must be a text (got ${typeof value}).`);
   throw invalidTemplate(`'${member}' must be known before the deployment, so it must not contain reference().`);
 };
 
 /** A resource in a group, with what it depends on. */
-const resolved = (resource: Static<typeof TemplateResource>, scope: ExpressionScope): WantedResource => {
+const resolved = async (resource: Static<typeof TemplateResource>, scope: ExpressionScope): Promise<WantedResource> => {
   for (const member of unsupported) {
     if (Object.hasOwn(resource, member)) {
       throw invalidTemplate(`the member '${member}' of the resource '${resource.name}' is not supported.`);
     }
   }
   const body = Object.fromEntries(Object.entries(resource).filter(([member]) => !outer.has(member)));
-  const name = knownText(evaluateAll(resource.name, scope), 'name');
-  const within = resource.scope === undefined ? undefined : knownText(evaluateAll(resource.scope, scope), 'scope');
+  const name = await knownText(resource.name, 'name', scope);
+  const within = resource.scope === undefined ? undefined : await knownText(resource.scope, 'scope', scope);
+  const dependsOn: string[] = [];
+  for (const one of resource.dependsOn ?? [])
+    dependsOn.push(isPlain(one) ? one : await knownText(one, 'dependsOn', scope));
+  scope.work.spend(stepsOfDependency * dependsOn.length);
+  await scope.work.yieldIfDue();
+  const found = await evaluateAll(body, scope);
+  scope.work.sizeOf(found);
   return {
     type: resource.type,
     name,
     id: idOf(resource.type, name, within, scope),
     apiVersion: resource.apiVersion,
-    body: bounded(evaluateAll(body, scope), `the resource '${name}'`) as ResolvedResource['body'],
-    dependsOn: (resource.dependsOn ?? []).map((one) => knownText(evaluateAll(one, scope), 'dependsOn')),
-    isWanted: evaluateAll(resource.condition ?? true, scope) === true,
+    body: found as ResolvedResource['body'],
+    dependsOn,
+    isWanted: (await evaluateAll(resource.condition ?? true, scope)) === true,
   };
 };
 
@@ -229,7 +295,9 @@ const idOf = (
   const [namespace = '', ...levels] = type.split('/');
   const names = name.split('/');
   if (levels.length === 0 || levels.length !== names.length) {
-    throw invalidTemplate(`the resource '${name}' of type '${type}' needs as many names as its type has levels.`);
+    throw invalidTemplate(
+      `the resource '${name.slice(0, 200)}' of type '${type}' needs as many names as its type has levels.`,
+    );
   }
   const groupId = `/subscriptions/${subscription}/resourceGroups/${group}`;
   const [, provider, rest] = /^\/?([\w.]+\.\w+)\/(.+)$/.exec(within ?? '') ?? [];

@@ -24,26 +24,39 @@ export interface ResourceChange {
   readonly delta?: readonly PropertyChange[];
 }
 
+/** Resources read at the same time. */
+const readsAtOnce = 10;
+
 /** Predicts what a deployment would do: reads each resource, with the rights of the caller, and compares. */
-export const changesOf = (
+export const changesOf = async (
   resources: readonly ResolvedResource[],
   dispatch: Dispatch,
   headers: OwnHeaders,
-): Promise<readonly ResourceChange[]> =>
-  Promise.all(
-    resources.map(async ({ id, name, type, apiVersion, body }): Promise<ResourceChange> => {
-      const url = `${encodeURI(id)}?api-version=${encodeURIComponent(apiVersion)}`;
-      const { status, body: before } = await dispatch.send({ method: 'GET', url }, headers);
-      const after = { id, name: name.split('/').at(-1), type, apiVersion, ...body };
-      if (status === 404) return { resourceId: id, changeType: 'Create', after };
-      if (status >= 400) {
-        const unsupportedReason = `the resource cannot be read: status ${status}`;
-        return { resourceId: id, changeType: 'Unsupported', unsupportedReason };
-      }
-      const delta = deltaOf(before as Members, body);
-      return { resourceId: id, changeType: delta.length === 0 ? 'NoChange' : 'Modify', before, after, delta };
-    }),
-  );
+): Promise<readonly ResourceChange[]> => {
+  const changes: ResourceChange[] = [];
+  for (let at = 0; at < resources.length; at += readsAtOnce) {
+    const some = resources.slice(at, at + readsAtOnce).map((resource) => changeOf(resource, dispatch, headers));
+    changes.push(...(await Promise.all(some)));
+  }
+  return changes;
+};
+
+const changeOf = async (
+  { id, name, type, apiVersion, body }: ResolvedResource,
+  dispatch: Dispatch,
+  headers: OwnHeaders,
+): Promise<ResourceChange> => {
+  const url = `${encodeURI(id)}?api-version=${encodeURIComponent(apiVersion)}`;
+  const { status, body: before } = await dispatch.send({ method: 'GET', url }, headers);
+  const after = { id, name: name.split('/').at(-1), type, apiVersion, ...body };
+  if (status === 404) return { resourceId: id, changeType: 'Create', after };
+  if (status >= 400) {
+    const unsupportedReason = `the resource cannot be read: status ${status}`;
+    return { resourceId: id, changeType: 'Unsupported', unsupportedReason };
+  }
+  const delta = deltaOf(before as Members, body);
+  return { resourceId: id, changeType: delta.length === 0 ? 'NoChange' : 'Modify', before, after, delta };
+};
 
 const isObject = (value: unknown): value is Members =>
   typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -3,6 +3,7 @@ import {
   Principal_Type as PrincipalType,
 } from '@interlock/contracts/interlock/identity/v1/principal.ts';
 import { RestError } from '../errors/rest-error.ts';
+import { type FilterTerm, filterLexicon, termsOf } from '../text/odata.ts';
 
 /** Whether a principal is among those that a `$filter` wants. */
 export interface DirectoryFilter {
@@ -11,23 +12,30 @@ export interface DirectoryFilter {
   fits(principal: Principal): boolean;
 }
 
-const text = "'((?:[^']|'')*)'";
-const forms: readonly (readonly [RegExp, (wanted: string) => Partial<DirectoryFilter>])[] = [
-  [new RegExp(`^servicePrincipalNames/any\\(\\s*(\\w+)\\s*:\\s*\\1\\s+eq\\s+${text}\\s*\\)$`, 'i'), (id) => ({ id })],
-  [new RegExp(`^(appId|id)\\s+eq\\s+${text}$`, 'i'), (id) => ({ id })],
-  [
-    new RegExp(`^(displayName|userPrincipalName|mail)\\s+eq\\s+${text}$`, 'i'),
-    (name) => named((shown) => shown === name.toLowerCase()),
-  ],
-  [
-    new RegExp(`^startswith\\(\\s*(displayName|userPrincipalName|mail)\\s*,\\s*${text}\\s*\\)$`, 'i'),
-    (start) => named((shown) => shown.startsWith(start.toLowerCase())),
-  ],
-  [
-    new RegExp(`^(servicePrincipalType)\\s+eq\\s+${text}$`, 'i'),
-    (type) => ({ fits: (principal) => servicePrincipalType(principal).toLowerCase() === type.toLowerCase() }),
-  ],
-];
+/** What a term selects. @returns undefined for a term that is not supported */
+const selected = ({ name, operator, given }: FilterTerm): Partial<DirectoryFilter> | undefined => {
+  const [first = '', second] = given;
+  switch (`${name} ${operator}`) {
+    case 'serviceprincipalnames/any ()':
+    case 'appid eq':
+    case 'id eq':
+      return { id: first };
+    case 'displayname eq':
+    case 'userprincipalname eq':
+    case 'mail eq':
+      return named((shown) => shown === first.toLowerCase());
+    case 'startswith ()':
+      if (second === undefined || !nameMembers.has(first.toLowerCase())) return undefined;
+      return named((shown) => shown.startsWith(second.toLowerCase()));
+    case 'serviceprincipaltype eq':
+      return { fits: (principal) => servicePrincipalType(principal).toLowerCase() === first.toLowerCase() };
+    default:
+      return undefined;
+  }
+};
+
+/** Members that are the name of a principal here. */
+const nameMembers: ReadonlySet<string> = new Set(['displayname', 'userprincipalname', 'mail']);
 
 const named = (isWanted: (shown: string) => boolean): Partial<DirectoryFilter> => ({
   fits: ({ displayName }) => isWanted(displayName.toLowerCase()),
@@ -37,23 +45,22 @@ const named = (isWanted: (shown: string) => boolean): Partial<DirectoryFilter> =
 export const servicePrincipalType = ({ type }: Principal): string =>
   type === PrincipalType.MANAGED_IDENTITY ? 'ManagedIdentity' : 'Application';
 
+const invalid = (what: string): RestError =>
+  new RestError(
+    400,
+    'Request_UnsupportedQuery',
+    `The $filter is not supported: ${what}. Use appId eq, id eq, displayName eq, startswith(displayName,'…') or servicePrincipalNames/any(c:c eq '…'), joined by "and".`,
+  );
+
 /**
  * Reads the `$filter` of a list of the directory: terms joined by "and".
  * @throws RestError 400 for a term of another form
  */
 export const directoryFilterOf = (given: string | undefined): DirectoryFilter => {
-  const terms = (given ?? '').split(/\s+and\s+/i).filter((term) => term.trim() !== '');
-  const parts = terms.map((term) => {
-    const plain = term.trim().replace(/^\((.*)\)$/, '$1');
-    for (const [form, make] of forms) {
-      const [, , value] = form.exec(plain) ?? [];
-      if (value !== undefined) return make(value.replaceAll("''", "'"));
-    }
-    throw new RestError(
-      400,
-      'Request_UnsupportedQuery',
-      `The $filter term "${term.slice(0, 100)}" is not supported: use appId eq, id eq, displayName eq, startswith(displayName,'…') or servicePrincipalNames/any(c:c eq '…'), joined by "and".`,
-    );
+  const parts = termsOf(given, filterLexicon(invalid)).map((term) => {
+    const part = selected(term);
+    if (part === undefined) throw invalid(`the term "${term.shown}" is unknown`);
+    return part;
   });
   const [id] = parts.flatMap((part) => (part.id === undefined ? [] : [part.id]));
   return {

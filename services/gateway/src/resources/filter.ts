@@ -1,4 +1,5 @@
 import { RestError } from '../errors/rest-error.ts';
+import { filterLexicon, termsOf } from '../text/odata.ts';
 
 /** Terms of a `$filter`, by the member that they compare, in lower case. */
 export type FilterTerms = Readonly<Record<string, string>>;
@@ -9,16 +10,15 @@ export type FilterTerms = Readonly<Record<string, string>>;
  * @throws RestError 400 for another form or member
  */
 export const filterOf = (text: string | undefined, allowed: readonly string[]): FilterTerms => {
-  if (text === undefined || text.trim() === '') return {};
-  const terms = text.split(/\s+and\s+/i).map((term): readonly [string, string] => {
-    const [, member, value] = /^\(*\s*([\w/]+)\s+eq\s+'((?:[^']|'')*)'\s*\)*$/i.exec(term.trim()) ?? [];
-    if (member !== undefined && value !== undefined && allowed.includes(member.toLowerCase()))
-      return [member.toLowerCase(), value.replaceAll("''", "'")];
-    throw new RestError(
+  const invalid = (what: string): RestError =>
+    new RestError(
       400,
       'InvalidFilterInQueryString',
-      `Invalid $filter '${text.slice(0, 200)}': each term must be <member> eq '<value>', joined by "and". Members: ${allowed.join(', ')}.`,
+      `Invalid $filter: ${what}. Each term must be <member> eq '<value>', joined by "and". Members: ${allowed.join(', ')}.`,
     );
+  const terms = termsOf(text, filterLexicon(invalid)).map(({ name, operator, given: [value = ''], shown }) => {
+    if (operator === 'eq' && allowed.includes(name)) return [name, value] as const;
+    throw invalid(`the term "${shown}" is unknown`);
   });
   return Object.fromEntries(terms);
 };

@@ -1,35 +1,23 @@
 import { RestError } from '../errors/rest-error.ts';
+import { type Lexicon, Scanner } from '../text/scanner.ts';
+import {
+  type Column,
+  type Condition,
+  countedBy,
+  extend,
+  lower,
+  type Operator,
+  orderBy,
+  type Path,
+  project,
+  projectAway,
+  where,
+} from './graph-operators.ts';
 
-/** A row of a query: a resource as the resource graph shows it, or what an operator made of it. */
-export type Row = Readonly<Record<string, unknown>>;
-
-type Operator = (rows: readonly Row[]) => readonly Row[];
-
-const path = "[\\w.]+(?:\\['[^']*'\\][\\w.]*)*";
-const literal = '\'[^\']*\'|"[^"]*"|-?\\d+|true|false';
-const term = new RegExp(
-  `^(?:(tolower|tostring)\\()?\\s*(${path})\\s*\\)?\\s*(==|!=|=~|!~|contains|has|startswith|endswith)\\s*(${literal})$`,
-  'i',
-);
-const inTerm = new RegExp(
-  `^(?:tolower\\()?\\s*(${path})\\s*\\)?\\s*in~?\\s*\\(\\s*((?:${literal})(?:\\s*,\\s*(?:${literal}))*)\\s*\\)$`,
-  'i',
-);
-const emptyTerm = new RegExp(`^(isnotempty|isempty|isnotnull|isnull)\\s*\\(\\s*(${path})\\s*\\)$`, 'i');
-
-/**
- * Reads a query: `Resources | where type =~ 'x' and name contains 'y' | project name, id | order by name | limit 5`.
- * @returns the table, in lower case, and the operators after it
- * @throws RestError 400 for what is not supported
- */
-export const graphQueryOf = (query: string): { readonly table: string; readonly run: Operator } => {
-  const [first = '', ...rest] = partsOf(query.replaceAll(/\/\/[^\n]*/g, ' '), '|');
-  const operators = rest.map(operatorOf);
-  return {
-    table: first.trim().toLowerCase(),
-    run: (rows) => operators.reduce((left, operator) => operator(left), rows),
-  };
-};
+/** Longest query, in characters. */
+export const queryLengthMax = 10_000;
+/** Most columns and conditions of a query: each is read in every row. */
+const columnsMax = 200;
 
 const invalid = (what: string): RestError =>
   new RestError(
@@ -38,91 +26,205 @@ const invalid = (what: string): RestError =>
     `The query is not supported: ${what}. Supported: where (==, !=, =~, !~, contains, has, startswith, endswith, in~, isnotempty, isempty; joined by "and"), project, project-away, extend with a path, order by, limit, take, count, distinct, and summarize count() by.`,
   );
 
-/** Splits a text at a mark outside of quotes and brackets. */
-const partsOf = (text: string, mark: string): readonly string[] => {
-  const parts = [''];
-  let quote = '';
-  let depth = 0;
-  for (const letter of text) {
-    if (quote === '' && depth === 0 && letter === mark) {
-      parts.push('');
-      continue;
-    }
-    if (quote === '' && (letter === "'" || letter === '"')) quote = letter;
-    else if (letter === quote) quote = '';
-    if (quote === '' && (letter === '(' || letter === '[')) depth += 1;
-    if (quote === '' && (letter === ')' || letter === ']')) depth -= 1;
-    parts[parts.length - 1] += letter;
+/** How queries are written. */
+export const queryLexicon: Lexicon = {
+  what: 'the query',
+  lengthMax: queryLengthMax,
+  pairs: new Set(['==', '!=', '=~', '!~']),
+  hasDoubleQuotes: true,
+  hasComments: true,
+  invalid,
+};
+
+/** A query that was read. */
+export interface GraphQuery {
+  /** In lower case. */
+  readonly table: string;
+  readonly run: Operator;
+}
+
+/**
+ * Reads a query: `Resources | where type =~ 'x' and name contains 'y' | project name, id | order by name | limit 5`.
+ * @throws RestError 400 for what is not supported
+ */
+export const graphQueryOf = (query: string): GraphQuery => new QueryParser(query).whole();
+
+class QueryParser {
+  readonly #scanner: Scanner;
+  #columns = 0;
+
+  constructor(query: string) {
+    this.#scanner = new Scanner(query, queryLexicon);
   }
-  return parts.map((part) => part.trim()).filter((part) => part !== '');
-};
 
-const operatorOf = (text: string): Operator => {
-  const [, name = '', rest = ''] = /^([\w-]+)\s*([\s\S]*)$/.exec(text) ?? [];
-  switch (name.toLowerCase()) {
-    case 'where': {
-      const tests = rest.split(/\s+and\s+/i).map(testOf);
-      return (rows) => rows.filter((row) => tests.every((test) => test(row)));
-    }
-    case 'project': {
-      const columns = partsOf(rest, ',').map(columnOf);
-      return (rows) => rows.map((row) => Object.fromEntries(columns.map(({ shown, of }) => [shown, of(row)])));
-    }
-    case 'extend': {
-      const columns = partsOf(rest, ',').map(columnOf);
-      return (rows) =>
-        rows.map((row) => ({ ...row, ...Object.fromEntries(columns.map(({ shown, of }) => [shown, of(row)])) }));
-    }
-    case 'project-away': {
-      const away = partsOf(rest, ',').map((one) => one.toLowerCase());
-      return (rows) =>
-        rows.map((row) =>
-          Object.fromEntries(Object.entries(row).filter(([member]) => !away.includes(member.toLowerCase()))),
-        );
-    }
-    case 'limit':
-    case 'take':
-      return (rows) => rows.slice(0, Number(rest) || 0);
-    case 'order':
-    case 'sort':
-      return orderOf(rest);
-    case 'count':
-      return (rows) => [{ Count: rows.length }];
-    case 'distinct':
-      return countedBy(rest, false);
-    case 'summarize':
-      return summaryOf(rest);
-    default:
-      throw invalid(`the operator "${name.slice(0, 50)}" is unknown`);
+  whole(): GraphQuery {
+    const table = this.#scanner.expect('word', 'the name of a table').toLowerCase();
+    const operators: Operator[] = [];
+    while (this.#scanner.hasMark('|')) operators.push(this.#operator());
+    if (!this.#scanner.isAtEnd()) throw this.#scanner.unexpected('"|" or the end');
+    return {
+      table,
+      run: async (rows, work) => {
+        let left = rows;
+        for (const operator of operators) left = await operator(left, work);
+        return left;
+      },
+    };
   }
-};
 
-const read = (row: Row, wanted: string): unknown =>
-  wanted
-    .split(/\.|\['|'\]\.?/)
-    .filter((name) => name !== '')
-    .reduce<unknown>((part, name) => {
-      const members = Object.entries(typeof part === 'object' && part !== null ? part : {});
-      return members.find(([known]) => known.toLowerCase() === name.toLowerCase())?.[1];
-    }, row);
+  #operator(): Operator {
+    const name = this.#scanner.expect('word', 'an operator').toLowerCase();
+    switch (name) {
+      case 'where':
+        return where(this.#list('and', () => this.#condition()));
+      case 'project':
+        return this.#scanner.hasMark('-') ? this.#projectAway() : project(this.#columnList());
+      case 'extend':
+        return extend(this.#columnList());
+      case 'limit':
+      case 'take':
+        return this.#limit();
+      case 'order':
+      case 'sort':
+        return this.#orderBy();
+      case 'count':
+        return async (rows) => [{ Count: rows.length }];
+      case 'distinct':
+        return countedBy(this.#columnList(), undefined);
+      case 'summarize':
+        return this.#summarize();
+      default:
+        throw invalid(`the operator "${name.slice(0, 50)}" is unknown`);
+    }
+  }
 
-const columnOf = (text: string): { readonly shown: string; readonly of: (row: Row) => unknown } => {
-  const [, alias, wrapped, given] =
-    new RegExp(`^(?:(\\w+)\\s*=\\s*)?(?:(tostring|tolower)\\()?(${path})\\)?$`, 'i').exec(text) ?? [];
-  if (given === undefined) throw invalid(`the column "${text.slice(0, 100)}" must be a path`);
-  const of = (row: Row): unknown => {
-    const value = read(row, given) ?? null;
-    return wrapped?.toLowerCase() === 'tolower' ? String(value).toLowerCase() : value;
-  };
-  return { shown: alias ?? given.replaceAll(/[.[\]']+/g, '_'), of };
-};
+  /** One or more, with a word or mark between them. */
+  #list<Item>(between: string, one: () => Item): readonly Item[] {
+    const items = [one()];
+    while (between === ',' ? this.#scanner.hasMark(between) : this.#scanner.hasWord(between)) items.push(one());
+    return items;
+  }
 
-const literalOf = (text: string): unknown => {
-  if (/^['"]/.test(text)) return text.slice(1, -1);
-  return /^(true|false)$/i.test(text) ? text.toLowerCase() === 'true' : Number(text);
-};
+  #columnList(): readonly Column[] {
+    return this.#list(',', () => this.#column());
+  }
 
-const lower = (value: unknown): string => String(value ?? '').toLowerCase();
+  #projectAway(): Operator {
+    if (!this.#scanner.hasWord('away')) throw this.#scanner.unexpected('"away"');
+    return projectAway(new Set(this.#list(',', () => this.#scanner.expect('word', 'a column').toLowerCase())));
+  }
+
+  #limit(): Operator {
+    const text = this.#scanner.expect('word', 'a number of rows');
+    const count = Number(text);
+    if (!Number.isSafeInteger(count)) throw invalid(`the number of rows must be a whole number (got "${text}")`);
+    return async (rows) => rows.slice(0, count);
+  }
+
+  #orderBy(): Operator {
+    if (!this.#scanner.hasWord('by')) throw this.#scanner.unexpected('"by"');
+    const path = this.#path();
+    // Descending unless it says otherwise, as in the language.
+    const isAscending = this.#scanner.hasWord('asc');
+    if (!isAscending) this.#scanner.hasWord('desc');
+    return orderBy(path, isAscending);
+  }
+
+  #summarize(): Operator {
+    const first = this.#scanner.expect('word', 'count()');
+    const isNamed = this.#scanner.hasMark('=');
+    const name = isNamed ? first : 'count_';
+    const called = isNamed ? this.#scanner.expect('word', 'count()') : first;
+    if (called.toLowerCase() !== 'count') throw invalid(`summarize must be count() by (got "${called.slice(0, 50)}")`);
+    this.#scanner.expectMark('(');
+    this.#scanner.expectMark(')');
+    if (this.#scanner.hasWord('by')) return countedBy(this.#columnList(), name);
+    return async (rows) => [{ [name]: rows.length }];
+  }
+
+  /** `[alias =] path`, `[alias =] tolower(path)`. */
+  #column(): Column {
+    const first = this.#scanner.expect('word', 'a path');
+    const alias = this.#scanner.hasMark('=') ? first : undefined;
+    const word = alias === undefined ? first : this.#scanner.expect('word', 'a path');
+    const { path, isLower } = this.#wrappedPath(word);
+    return { shown: alias ?? path.join('_'), path, isLower };
+  }
+
+  /** A path, or one in `tolower()` or `tostring()`. @param first its first word */
+  #wrappedPath(first: string): { readonly path: Path; readonly isLower: boolean } {
+    if (!this.#scanner.hasMark('(')) return { path: this.#path(first), isLower: false };
+    const wrapper = first.toLowerCase();
+    if (wrapper !== 'tolower' && wrapper !== 'tostring') {
+      throw invalid(`the function "${first.slice(0, 50)}" is unknown`);
+    }
+    const path = this.#path();
+    this.#scanner.expectMark(')');
+    return { path, isLower: wrapper === 'tolower' };
+  }
+
+  #path(first = this.#scanner.expect('word', 'a path')): Path {
+    this.#columns += 1;
+    const path = [first];
+    for (;;) {
+      if (this.#scanner.hasMark('.')) path.push(this.#scanner.expect('word', 'the name of a member'));
+      else if (this.#scanner.hasMark('[')) {
+        path.push(this.#scanner.expect('text', 'the name of a member in quotes'));
+        this.#scanner.expectMark(']');
+      } else break;
+      this.#columns += 1;
+    }
+    if (this.#columns > columnsMax) throw invalid(`it has more than ${columnsMax} columns, conditions and members`);
+    return path;
+  }
+
+  #condition(): Condition {
+    const first = this.#scanner.expect('word', 'a condition');
+    const check = first.toLowerCase();
+    if (emptyChecks.has(check) && this.#scanner.hasMark('(')) {
+      const path = this.#path();
+      this.#scanner.expectMark(')');
+      const isWanted = check.startsWith('isnot');
+      return { path, fits: (value) => (lower(value) !== '') === isWanted };
+    }
+    const { path, isLower } = this.#wrappedPath(first);
+    const fits = this.#comparison();
+    return { path, fits: isLower ? (value) => fits(lower(value)) : fits };
+  }
+
+  #comparison(): Condition['fits'] {
+    const { kind, text } = this.#scanner.next;
+    const sign = text.toLowerCase();
+    if (kind !== 'mark' && kind !== 'word') throw this.#scanner.unexpected('a comparison');
+    if (sign === 'in' && kind === 'word') return this.#isIn();
+    const compare = Object.hasOwn(comparisons, sign) ? comparisons[sign] : undefined;
+    if (compare === undefined) throw this.#scanner.unexpected('a comparison such as ==, =~ or contains');
+    this.#scanner.take();
+    const wanted = this.#literal();
+    return (value) => compare(value, wanted);
+  }
+
+  #isIn(): Condition['fits'] {
+    this.#scanner.take();
+    this.#scanner.hasMark('~');
+    this.#scanner.expectMark('(');
+    const values = new Set(this.#list(',', () => lower(this.#literal())));
+    this.#scanner.expectMark(')');
+    return (value) => values.has(lower(value));
+  }
+
+  #literal(): unknown {
+    if (this.#scanner.next.kind === 'text') return this.#scanner.take().text;
+    const sign = this.#scanner.hasMark('-') ? '-' : '';
+    const word = this.#scanner.expect('word', 'a text in quotes, a number, true or false').toLowerCase();
+    if (sign === '' && (word === 'true' || word === 'false')) return word === 'true';
+    const value = Number(`${sign}${word}`);
+    if (Number.isInteger(value)) return value;
+    throw invalid(`the value must be a text in quotes, a number, true or false (got "${word.slice(0, 50)}")`);
+  }
+}
+
+const emptyChecks: ReadonlySet<string> = new Set(['isnotempty', 'isempty', 'isnotnull', 'isnull']);
 
 const comparisons: Readonly<Record<string, (value: unknown, wanted: unknown) => boolean>> = {
   '==': (value, wanted) => value === wanted,
@@ -133,52 +235,4 @@ const comparisons: Readonly<Record<string, (value: unknown, wanted: unknown) => 
   has: (value, wanted) => lower(value).includes(lower(wanted)),
   startswith: (value, wanted) => lower(value).startsWith(lower(wanted)),
   endswith: (value, wanted) => lower(value).endsWith(lower(wanted)),
-};
-
-const testOf = (text: string): ((row: Row) => boolean) => {
-  const [, wrapped, member, sign, wanted] = term.exec(text) ?? [];
-  if (member !== undefined && sign !== undefined && wanted !== undefined) {
-    const compare = comparisons[sign.toLowerCase()];
-    const shown = (value: unknown): unknown => (wrapped?.toLowerCase() === 'tolower' ? lower(value) : value);
-    return (row) => compare?.(shown(read(row, member)), literalOf(wanted)) === true;
-  }
-  const [, listed, list] = inTerm.exec(text) ?? [];
-  if (listed !== undefined && list !== undefined) {
-    const values = partsOf(list, ',').map((one) => lower(literalOf(one)));
-    return (row) => values.includes(lower(read(row, listed)));
-  }
-  const [, check, checked] = emptyTerm.exec(text) ?? [];
-  if (check === undefined || checked === undefined) throw invalid(`the condition "${text.slice(0, 100)}" is unknown`);
-  const isWanted = check.toLowerCase().startsWith('isnot');
-  return (row) => (lower(read(row, checked)) !== '') === isWanted;
-};
-
-const orderOf = (text: string): Operator => {
-  const [, member, direction = ''] = new RegExp(`^by\\s+(${path})(?:\\s+(asc|desc))?$`, 'i').exec(text) ?? [];
-  if (member === undefined) throw invalid(`"order ${text.slice(0, 50)}" must be: order by <column> [asc|desc]`);
-  // Descending unless it says otherwise, as in the language.
-  const sign = direction.toLowerCase() === 'asc' ? 1 : -1;
-  return (rows) => rows.toSorted((a, b) => (lower(read(a, member)) < lower(read(b, member)) ? -sign : sign));
-};
-
-const summaryOf = (text: string): Operator => {
-  const found = /^(?:(\w+)\s*=\s*)?count\(\)(?:\s+by\s+([\s\S]+))?$/i.exec(text);
-  if (found === null) throw invalid(`"summarize ${text.slice(0, 50)}" must be count() by`);
-  const [, name = 'count_', by] = found;
-  return by === undefined ? (rows) => [{ [name]: rows.length }] : countedBy(by, name);
-};
-
-/** One row for each combination of values. @param counted column of the number of rows; false: none */
-const countedBy = (text: string, counted: string | false): Operator => {
-  const columns = partsOf(text, ',').map(columnOf);
-  return (rows) => {
-    const groups = new Map<string, { row: Row; count: number }>();
-    for (const row of rows) {
-      const values = Object.fromEntries(columns.map(({ shown, of }) => [shown, of(row)]));
-      const group = groups.get(JSON.stringify(values)) ?? { row: values, count: 0 };
-      group.count += 1;
-      groups.set(JSON.stringify(values), group);
-    }
-    return [...groups.values()].map(({ row, count }) => (counted === false ? row : { ...row, [counted]: count }));
-  };
 };

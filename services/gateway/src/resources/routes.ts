@@ -3,7 +3,7 @@ import type { Caller } from '../cloud/caller.ts';
 import { RestError } from '../errors/rest-error.ts';
 import { type Route, type RouteRequest, route } from '../http/route.ts';
 import { type FilterTerms, filterOf } from './filter.ts';
-import type { Row } from './graph-query.ts';
+import type { Row } from './graph-operators.ts';
 import { type ResourceGraphParts, resourceGraphRoutes } from './graph-routes.ts';
 
 /** A resource in a list of all types. */
