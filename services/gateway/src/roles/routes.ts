@@ -6,6 +6,7 @@ import type { Caller } from '../cloud/caller.ts';
 import type { CloudNames } from '../cloud/names.ts';
 import { RestError } from '../errors/rest-error.ts';
 import { type Route, type RouteReply, route } from '../http/route.ts';
+import { type RoleFilter, roleFilterOf } from './filter.ts';
 import { assignmentBody, definitionBody, innerScope, type ScopePath, shownScope } from './role-body.ts';
 
 /** What the routes of roles need. */
@@ -84,7 +85,7 @@ const assignmentRoutes = (parts: RoleParts, scope: string): readonly Route[] => 
       path,
       does: 'Lists role assignments; `$filter` is atScope(), principalId eq, or assignedTo()',
       handle: async ({ params, query }, caller) => ({
-        body: { value: await roles.list(innerScope(names, scopeOf(params)), query.$filter ?? '', caller) },
+        body: { value: await roles.list(innerScope(names, scopeOf(params)), roleFilterOf(query.$filter), caller) },
       }),
     }),
   ];
@@ -103,9 +104,9 @@ const definitionRoutes = (parts: RoleParts, scope: string): readonly Route[] => 
       path,
       does: 'Lists built-in roles; `$filter` is roleName eq',
       handle: async ({ params, query }, caller) => {
-        const [, wanted] = /roleName eq '([^']*)'/i.exec(query.$filter ?? '') ?? [];
+        const { roleName } = roleFilterOf(query.$filter);
         const found = (await roles.definitions(caller)).filter(
-          ({ title }) => wanted === undefined || title.toLowerCase() === wanted.toLowerCase(),
+          ({ title }) => roleName === undefined || title.toLowerCase() === roleName,
         );
         return { body: { value: found.map((role) => definitionBody(shownAt(params), role)) } };
       },
@@ -187,12 +188,10 @@ class Roles {
    * Assignments at a scope and above it; without `atScope()` also below it. Scopes other than this one are left out if the caller may
    * not read them.
    */
-  async list(scope: string, filter: string, caller: Caller): Promise<readonly unknown[]> {
-    const [, principalId] = /(?:principalId eq|assignedTo\()\s*'([^']*)'/i.exec(filter) ?? [];
-    const principal = principalId === undefined ? '' : `principals/${principalId.toLowerCase()}`;
+  async list(scope: string, { principalId, isAtScope }: RoleFilter, caller: Caller): Promise<readonly unknown[]> {
+    const principal = principalId === undefined ? '' : `principals/${principalId}`;
     const segments = scope.split('/');
     const above = [2, 4, 6].filter((end) => end < segments.length).map((end) => segments.slice(0, end).join('/'));
-    const isAtScope = /atScope\(\)/i.test(filter);
     const [own, all, ...rest] = await Promise.all([
       this.#listAt(scope, principal, caller),
       isAtScope ? [] : this.#listAt('', principal, caller).catch(unlessDenied),

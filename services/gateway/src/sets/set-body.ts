@@ -76,8 +76,8 @@ export const refuseUnsupported = ({ properties = {} }: SetGiven): void => {
 
 /** Interlock name of the vault that `sourceVault` names; empty where it names none. */
 export const sourceVaultOf = (key: Static<typeof KeyForDiskEncryptionSet>): string => {
-  const id = key.sourceVault?.id;
-  return id === undefined || id === '' ? '' : `vaults/${lastSegment(id.replace(/\/+$/, '')).toLowerCase()}`;
+  const vault = key.sourceVault?.id?.split('/').findLast((segment) => segment !== '');
+  return vault === undefined ? '' : `vaults/${vault.toLowerCase()}`;
 };
 
 /** Whether the set has reached the end of its last operation. A move that waits for its old key has ended for clients (CMK-83). */
