@@ -160,7 +160,7 @@ const outsideOfTheSimulation = new RegExp(
     String.raw`services/disk/src/host/storage/(file-(block-store|threads|worker)|thread-gate)\.ts$`,
     String.raw`services/disk/src/host/(folder-identity|volume/volume-files)\.ts$`,
     String.raw`services/compute/src/(guests/guest-[a-z]+\.ts$|guest/|qemu/)`,
-    String.raw`services/gateway/src/(loopback/proxy|testing/control)\.ts$`,
+    String.raw`services/gateway/src/(http/connections|loopback/proxy|testing/control)\.ts$`,
   ]
     .map((path) => `^${path}`)
     .join('|'),

@@ -125,6 +125,10 @@ const certificateFiles = async (scope: Scope, port: number) => {
     gatewayCertificateFile,
     gatewayKeyFile,
     tlsReloadIntervalMs: 60_000,
+    gatewayRequestMs: 30_000,
+    gatewayConnectionsMax: 2_000,
+    gatewayConnectionsOfAddressMax: 500,
+    gatewayBodiesBytesMax: 32 * 1024 * 1024,
   };
   return { config, authority: (await pemOf(pair)).certificate };
 };

@@ -83,6 +83,7 @@ const start = async ({ scope, log, clock, env }: Startup): Promise<{ readonly ad
       tokens: managedIdentityOf(config, { names, clock, signIn: gateway.signIn }),
       scope,
       log,
+      clock,
     });
   }
   probes?.started(async () => [{ name: 'store', isThere: await isReachable(store, clock), counts: true }]);

@@ -76,6 +76,20 @@ export const gatewaySpec = {
     min: 1,
     default: 5,
   }),
+  gatewayRequestMs: int(
+    'A request must arrive within this time, head and body together, and a client must read 1 MiB of its reply in it, or the rest',
+    { min: 1_000, default: 30_000 },
+  ),
+  gatewayConnectionsMax: int('Most connections of one process; further ones are closed', { min: 1, default: 2_000 }),
+  gatewayConnectionsOfAddressMax: int(
+    'Most connections of one client address (IPv6: of one /64 network). Raise it if clients come through one proxy',
+    { min: 1, default: 500 },
+  ),
+  gatewayBodiesBytesMax: int(
+    'Most bytes of request bodies in memory, of all requests of one process. One principal, disk or address without a token gets a quarter, all addresses without a token together a half. Further requests wait up to 5 s, then get 429 or 503',
+    // A quarter holds the largest body.
+    { min: 16 * 1024 * 1024, default: 32 * 1024 * 1024 },
+  ),
   gatewayHoldMs: int('A request waits for so long for its work; then the client polls for the end', {
     min: 1,
     default: 2_000,

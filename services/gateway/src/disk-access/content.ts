@@ -4,8 +4,10 @@ import type { AccessGrant } from './access-url.ts';
 import type { ByteRange } from './range.ts';
 import { footerBytes, vhdFooter } from './vhd-footer.ts';
 
-/** Longest read or write through an access URL, in milliseconds. */
-const transferMs = 60 * 60 * 1_000;
+/** Longest read through an access URL, in milliseconds. */
+const readMs = 60 * 60 * 1_000;
+/** Longest write of one request, in milliseconds: its bytes are in memory meanwhile. */
+const writeMs = 60 * 1_000;
 /** Pieces of a write, in bytes: below the largest message of the data path. */
 const pieceBytes = 1024 * 1024;
 
@@ -22,7 +24,7 @@ export async function* readVhd(
   if (first < sizeBytes) {
     const lengthBytes = Math.min(last + 1, sizeBytes) - first;
     const request = { name: disk, offsetBytes: first, lengthBytes };
-    for await (const { data } of diskDataAt(grant.dataAddress).read(request, optionsOf(grant))) yield data;
+    for await (const { data } of diskDataAt(grant.dataAddress).read(request, optionsOf(grant, readMs))) yield data;
   }
   if (last >= sizeBytes) {
     const footer = vhdFooter(sizeBytes, grant.uniqueId, 0);
@@ -40,8 +42,8 @@ export const writeVhd = async (
   const data = content.subarray(0, Math.max(0, grant.sizeBytes - offsetBytes));
   if (data.length === 0) return;
   const client = diskDataAt(grant.dataAddress);
-  await client.write(piecesOf(grant.disk, offsetBytes, data), optionsOf(grant));
-  await client.flush({ name: grant.disk }, optionsOf(grant));
+  await client.write(piecesOf(grant.disk, offsetBytes, data), optionsOf(grant, writeMs));
+  await client.flush({ name: grant.disk }, optionsOf(grant, writeMs));
 };
 
 async function* piecesOf(name: string, offsetBytes: number, data: Uint8Array) {
@@ -49,7 +51,7 @@ async function* piecesOf(name: string, offsetBytes: number, data: Uint8Array) {
   for (let at = pieceBytes; at < data.length; at += pieceBytes) yield { data: data.subarray(at, at + pieceBytes) };
 }
 
-const optionsOf = ({ accessToken }: AccessGrant) => ({
+const optionsOf = ({ accessToken }: AccessGrant, deadlineMs: number) => ({
   metadata: Metadata({ 'x-interlock-disk-access': accessToken }),
-  deadlineMs: transferMs,
+  deadlineMs,
 });

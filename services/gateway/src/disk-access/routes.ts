@@ -5,7 +5,8 @@ import type { CloudNames } from '../cloud/names.ts';
 import { invalid } from '../disks/disk-body.ts';
 import { type DiskParts, Disks } from '../disks/disks.ts';
 import { RestError } from '../errors/rest-error.ts';
-import { type Route, type RouteReply, type RouteRequest, route } from '../http/route.ts';
+import { type Route, type RouteReply, type RouteRequest, route, type UrlParts } from '../http/route.ts';
+import { openShares } from '../http/shares.ts';
 import type { AccessGrant, AccessUrls } from './access-url.ts';
 import { readVhd, vhdBytes, writeVhd } from './content.ts';
 import { rangeOf } from './range.ts';
@@ -75,9 +76,24 @@ const blob = '/disk-access/:name/:blob' as const;
 
 type BlobRequest = RouteRequest<typeof blob, unknown>;
 
-const contentRoutes = ({ backends, accessUrls }: Parts): readonly Route[] => {
-  const grantOf = ({ params, query }: BlobRequest): AccessGrant => accessUrls.open(params.name, query.sig);
-  const common = { host, path: blob, access: 'public' } as const;
+/** Most reads at once, of all clients and of one disk. Each holds a few MiB while its client reads. */
+const readsMax = 32;
+const readsOfDiskMax = 8;
+/** How long a read waits for its turn, in milliseconds. */
+const readWaitMs = 5_000;
+
+const contentRoutes = ({ backends, accessUrls, clock }: Parts): readonly Route[] => {
+  const grantOf = ({ params, query }: Pick<BlobRequest, 'params' | 'query'>): AccessGrant =>
+    accessUrls.open(params.name, query.sig);
+  const ownerOfUrl = ({ params: { name = '' }, query }: UrlParts): string => accessUrls.open(name, query.sig).disk;
+  const common = { host, path: blob, access: 'public', ownerOfUrl } as const;
+  const reads = openShares({
+    what: 'reads of disks',
+    max: readsMax,
+    ofOwnerMax: readsOfDiskMax,
+    waitMs: readWaitMs,
+    clock,
+  });
   return [
     route({
       ...common,
@@ -88,12 +104,11 @@ const contentRoutes = ({ backends, accessUrls }: Parts): readonly Route[] => {
         const size = vhdBytes(grant);
         const range = rangeOf(headerOf(request, 'x-ms-range') ?? headerOf(request, 'range'), size);
         const { first, last } = range ?? { first: 0, last: size - 1 };
-        const content = readVhd(backends, grant, { first, last });
-        // The first piece is read before the head of the reply: an access loss is then a status, and not a broken connection.
-        const start = await content.next();
+        const giveBack = await reads.take({ owner: grant.disk, isAnonymous: false, amount: 1 });
+        const stream = await streamOf(readVhd(backends, grant, { first, last }), giveBack);
         return {
           status: range === undefined ? 200 : 206,
-          stream: Readable.from(withFirst(start, content), { objectMode: false }),
+          stream,
           headers: {
             ...blobHeaders(grant),
             'content-length': String(last - first + 1),
@@ -141,6 +156,25 @@ const writePages = async (
   if (!(content instanceof Uint8Array) || content.length !== length)
     throw invalid('x-ms-range', `must span as many bytes as the body has, as application/octet-stream`);
   await writeVhd(backends, grant, range.first, content);
+};
+
+/**
+ * The content as a stream. Its first piece is read before the head of the reply: an access loss is then a status, and not a broken
+ * connection. @param onEnd called when the stream ends, also unread
+ */
+const streamOf = async (content: AsyncGenerator<Uint8Array, void, undefined>, onEnd: () => void): Promise<Readable> => {
+  try {
+    const stream = Readable.from(withFirst(await content.next(), content), { objectMode: false });
+    stream.once('close', () => {
+      // A stream that was never read has not ended the read of the disk. Its client is gone, so no failure matters.
+      void content.return().catch(() => undefined);
+      onEnd();
+    });
+    return stream;
+  } catch (error) {
+    onEnd();
+    throw error;
+  }
 };
 
 async function* withFirst(

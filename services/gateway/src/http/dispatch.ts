@@ -30,6 +30,8 @@ export interface Dispatch {
   attach(server: FastifyInstance): void;
 }
 
+/** Address of the gateway's own requests. Only a network rule for all addresses contains it. */
+export const ownAddress = '0.0.0.0';
 /** Between two polls of an operation, in milliseconds. */
 const pollMs = 200;
 /** An operation that has not ended after this time counts as failed, in milliseconds. */
@@ -45,8 +47,7 @@ export const openDispatch = (names: Pick<CloudNames, 'gateway'>, clock: Clock): 
     const reply = await server.inject({
       method,
       url,
-      // Only a network rule for all addresses contains it: a request of the gateway itself has no client address.
-      remoteAddress: '0.0.0.0',
+      remoteAddress: ownAddress,
       headers: {
         host,
         ...(typeof headers.authorization === 'string' ? { authorization: headers.authorization } : {}),

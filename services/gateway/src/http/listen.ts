@@ -1,13 +1,34 @@
-import type { ConfigOf, Scope } from '@interlock/runtime';
+import type { Clock, ConfigOf, Scope } from '@interlock/runtime';
 import { renewedFiles, variableOf } from '@interlock/runtime';
+import type { FastifyInstance } from 'fastify';
 import type { gatewaySpec } from '../settings.ts';
+import { listenOnIpv6Loopback } from './connections.ts';
 import type { Dispatch } from './dispatch.ts';
-import { buildServer, type ServerParts } from './server.ts';
+import { buildServer, type ServerLimits, type ServerParts } from './server.ts';
 
 type ListenSettings = Pick<
   ConfigOf<typeof gatewaySpec>,
-  'gatewayAddress' | 'gatewaySharesAddress' | 'gatewayCertificateFile' | 'gatewayKeyFile' | 'tlsReloadIntervalMs'
+  | 'gatewayAddress'
+  | 'gatewaySharesAddress'
+  | 'gatewayCertificateFile'
+  | 'gatewayKeyFile'
+  | 'tlsReloadIntervalMs'
+  | 'gatewayRequestMs'
+  | 'gatewayConnectionsMax'
+  | 'gatewayConnectionsOfAddressMax'
+  | 'gatewayBodiesBytesMax'
 >;
+
+/** A connection without a request is closed after this time, in milliseconds: longer than load balancers keep theirs (60 s). */
+export const idleMs = 72_000;
+
+const limitsOf = (config: ListenSettings): ServerLimits => ({
+  requestMs: config.gatewayRequestMs,
+  idleMs,
+  connectionsMax: config.gatewayConnectionsMax,
+  connectionsOfAddressMax: config.gatewayConnectionsOfAddressMax,
+  bodiesBytesMax: config.gatewayBodiesBytesMax,
+});
 
 /** Splits `host:port`. @param setting for the error @throws Error for a text of another form */
 export const addressOf = (text: string, setting: string): { readonly host: string; readonly port: number } => {
@@ -16,19 +37,56 @@ export const addressOf = (text: string, setting: string): { readonly host: strin
   return { host: host.replace(/^\[|\]$/g, ''), port: Number(port) };
 };
 
-/** Options of Node's `listen`, with `SO_REUSEPORT` for an address that other processes share. */
-export const listenOptions = (
-  address: ReturnType<typeof addressOf>,
-  isShared: boolean,
-): ReturnType<typeof addressOf> & { readonly reusePort: boolean } => ({ ...address, reusePort: isShared });
+/** What a server needs to listen. */
+interface ListenParts {
+  readonly scope: Scope;
+  readonly clock: Pick<Clock, 'alarm'>;
+  /** The setting that has the address, for the error. */
+  readonly variable: string;
+  /** Whether other processes listen there too (`SO_REUSEPORT`). */
+  readonly isShared: boolean;
+}
+
+/** How long requests may take to end when the server stops, in milliseconds: the process has 10 s. */
+const stopGraceMs = 8_000;
+
+/**
+ * Listens until the scope closes; on `localhost` at 127.0.0.1 and ::1. Fastify's own way for both makes a second server without the
+ * limits and renewals of the first.
+ * @throws Error if the address is in use
+ */
+export const listenOn = async (
+  server: FastifyInstance,
+  { host, port }: ReturnType<typeof addressOf>,
+  { scope, clock, variable, isShared }: ListenParts,
+): Promise<void> => {
+  const isLocal = host === 'localhost';
+  let closeSecond: (() => Promise<void>) | undefined;
+  scope.defer(`server of ${variable}`, async () => {
+    const force = clock.alarm(stopGraceMs, () => server.server.closeAllConnections());
+    await Promise.all([closeSecond?.(), server.close()]);
+    force.cancel();
+  });
+  try {
+    // Fastify's type does not know `reusePort`, and passes it to Node.
+    const options = { port, reusePort: isShared };
+    await server.listen({ ...options, ...{ host: isLocal ? '127.0.0.1' : host } });
+    if (isLocal) closeSecond = await listenOnIpv6Loopback(server.server, options);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'EADDRINUSE')) throw error;
+    throw new Error(`${variable}: another program listens on port ${port} of ${host}. Stop it, or set another port.`, {
+      cause: error,
+    });
+  }
+};
 
 /** Serves until the scope closes; a renewed certificate counts for new connections. @returns host:port */
 export const serveHttps = async (
-  parts: Omit<ServerParts, 'tls'> & {
+  parts: Omit<ServerParts, 'tls' | 'limits' | 'clock'> & {
     readonly config: ListenSettings;
     readonly dispatch: Dispatch;
     readonly scope: Scope;
-    readonly clock: Parameters<typeof renewedFiles>[0]['clock'];
+    readonly clock: Parameters<typeof renewedFiles>[0]['clock'] & ServerParts['clock'];
   },
 ): Promise<string> => {
   const { config, scope, clock, log } = parts;
@@ -43,15 +101,15 @@ export const serveHttps = async (
     describe: () => ({}),
   });
   scope.defer('certificate of the gateway', () => tls.close());
-  const server = await buildServer({ ...parts, tls: tls.current() });
+  const server = await buildServer({ ...parts, limits: limitsOf(config), tls: tls.current() });
   parts.dispatch.attach(server);
   tls.onRenewal(() => {
     if ('setSecureContext' in server.server && typeof server.server.setSecureContext === 'function') {
       server.server.setSecureContext(tls.current());
     }
   });
-  const address = addressOf(config.gatewayAddress, variableOf('gatewayAddress'));
-  scope.defer('server', () => server.close());
-  await server.listen(listenOptions(address, config.gatewaySharesAddress));
+  const variable = variableOf('gatewayAddress');
+  const address = addressOf(config.gatewayAddress, variable);
+  await listenOn(server, address, { scope, clock, variable, isShared: config.gatewaySharesAddress });
   return config.gatewayAddress;
 };

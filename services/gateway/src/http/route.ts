@@ -37,6 +37,12 @@ export interface RouteReply {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
+/** What the URL of a request names. */
+export interface UrlParts {
+  readonly params: Readonly<Record<string, string>>;
+  readonly query: Readonly<Record<string, string>>;
+}
+
 /** One row of the route table: router, validation, `docs/not-emulated.md` and the fuzz are made from it. */
 export interface Route {
   readonly method: 'GET' | 'PUT' | 'POST' | 'PATCH' | 'DELETE' | 'HEAD';
@@ -56,6 +62,11 @@ export interface Route {
   readonly isJson5?: boolean;
   /** Largest body in bytes, where it is another than that of JSON. */
   readonly bodyBytesMax?: number;
+  /**
+   * For a public route whose URL proves the right to call it: checks the URL before the body is read.
+   * @returns whose memory the body takes @throws RestError
+   */
+  readonly ownerOfUrl?: (url: UrlParts) => string;
   /** Why the request is always refused with `NotSupported`; absent for a route that is served. */
   readonly refusedBecause?: string;
   readonly handle: (request: RouteRequest<string, unknown>, caller: Caller) => Promise<RouteReply> | RouteReply;

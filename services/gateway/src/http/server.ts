@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import type { Logger, Random } from '@interlock/runtime';
+import type { Clock, Logger, Random } from '@interlock/runtime';
 import { DomainAttribute } from '@interlock/runtime';
 import type { Attributes, Meter, Tracer } from '@opentelemetry/api';
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
@@ -11,11 +11,16 @@ import { errorBody, RestError } from '../errors/rest-error.ts';
 import { restErrorOf } from '../errors/translate.ts';
 import type { Admit } from './access.ts';
 import { asciiHeaders } from './ascii-headers.ts';
-import { readJson } from './json.ts';
+import { bodyBytesMax, holdingBody, jsonWanted, readBodies } from './bodies.ts';
+import { clientOf } from './client-address.ts';
+import { type ConnectionLimits, limitConnections } from './connections.ts';
+import { ownAddress } from './dispatch.ts';
 import { measureRequests } from './measure.ts';
 import { inRequestSpan } from './request-span.ts';
 import type { Route } from './route.ts';
+import { openShares, type Shares, type Wanted } from './shares.ts';
 import { prefixOf, refuseControlCharacters, routerTarget } from './target.ts';
+import { endUnreadReplies } from './unread.ts';
 
 /** What the server needs. */
 export interface ServerParts {
@@ -28,27 +33,59 @@ export interface ServerParts {
   readonly meter: Meter;
   /** Certificate and key, PEM. */
   readonly tls: { readonly cert: string; readonly key: string };
+  readonly clock: Pick<Clock, 'alarm' | 'monotonicMs'>;
+  readonly limits: ServerLimits;
 }
 
-/** Largest body in bytes: an imported key, or a template. */
-const bodyBytesMax = 1024 * 1024;
+/** What clients can make the server hold, and for how long. */
+export interface ServerLimits extends ConnectionLimits {
+  /**
+   * A request must arrive within this time, its head and its body together, in milliseconds. A client must read `readBytesMin` of its
+   * reply in it.
+   */
+  readonly requestMs: number;
+  /** A connection without a request is closed after this time, in milliseconds. */
+  readonly idleMs: number;
+  /** Bytes of request bodies in memory, of all requests together. One client gets a quarter. */
+  readonly bodiesBytesMax: number;
+}
+
 /** Largest header block in bytes: a token carries those of five services. */
 const headerBytesMax = 32 * 1024;
-/** A client that sends slower than this loses its connection, in milliseconds. */
-const requestTimeoutMs = 30_000;
+/** How long a handshake of TLS may take, in milliseconds. */
+const handshakeMs = 10_000;
+/** How often late requests are searched, in milliseconds. */
+const searchMs = 1_000;
+/** How long a request waits for memory for its body, in milliseconds. */
+const bodyWaitMs = 5_000;
+/** How long a client may take to read the last reply of its connection, in milliseconds. */
+const farewellMs = 1_000;
 
 interface Admitted {
   readonly caller: Caller | undefined;
   readonly correlationId: string;
+  /** Whose memory the body takes; undefined for a request of the gateway itself: it is part of a client's. */
+  readonly owner?: Pick<Wanted, 'owner' | 'isAnonymous'> | undefined;
 }
 
 const admitted = new WeakMap<FastifyRequest, Admitted>();
 
 /** Builds the HTTPS server: every route of the table, and one translation of errors. */
 export const buildServer = async (parts: ServerParts): Promise<FastifyInstance> => {
-  const { routes, names, tls } = parts;
+  const { routes, names, tls, clock, limits } = parts;
+  const { requestMs, idleMs } = limits;
   const server = Fastify({
-    https: { cert: tls.cert, key: tls.key, maxHeaderSize: headerBytesMax, requestTimeout: requestTimeoutMs },
+    https: {
+      cert: tls.cert,
+      key: tls.key,
+      maxHeaderSize: headerBytesMax,
+      handshakeTimeout: Math.min(handshakeMs, requestMs),
+      headersTimeout: requestMs,
+      connectionsCheckingInterval: Math.min(searchMs, requestMs),
+    },
+    // Fastify sets these two on the server, whatever is above.
+    requestTimeout: requestMs,
+    keepAliveTimeout: idleMs,
     logger: false,
     bodyLimit: bodyBytesMax,
     routerOptions: {
@@ -59,70 +96,63 @@ export const buildServer = async (parts: ServerParts): Promise<FastifyInstance> 
     rewriteUrl: ({ headers, url }) => routerTarget(names, headers.host ?? '', url ?? '/'),
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: false } },
     return503OnClosing: true,
-    clientErrorHandler: answerNoHttp,
+    clientErrorHandler: (error, socket) => answerNoHttp(error, socket, clock),
     // A path that the router cannot read reaches no route. The framework's message would show the prefix of the host.
     frameworkErrors: (_error, request, reply) => sendError(parts, malformedUrl(), request, reply),
     forceCloseConnections: 'idle',
   }) as unknown as FastifyInstance;
-  readBodies(server);
+  limitConnections(server.server, limits, parts);
   measureRequests(server, parts.meter);
+  endUnreadReplies(server, clock, requestMs);
+  // Before the body is read.
+  server.addHook('onRequest', async (request) => {
+    if (request.is404) throw notFound(request);
+  });
+  readBodies(server, bodyMemory(parts), (request) => admitted.get(request)?.owner);
   server.setErrorHandler((error: FastifyError, request, reply) => sendError(parts, error, request, reply));
   server.setNotFoundHandler((request, reply) => sendError(parts, notFound(request), request, reply));
   for (const route of routes) addRoute(server, route, parts);
   return server;
 };
 
-/** Answers bytes that are no HTTP, or headers that are too large, and closes the connection. */
-const answerNoHttp = (error: Error & { readonly code?: string }, socket: Duplex): void => {
+/** Memory for bodies. One client gets a quarter of it. */
+const bodyMemory = ({ clock, limits: { bodiesBytesMax: max } }: ServerParts): Shares =>
+  openShares({ what: 'bytes of request bodies', max, ofOwnerMax: Math.floor(max / 4), waitMs: bodyWaitMs, clock });
+
+/** Answers bytes that are no HTTP, headers that are too large, or a request that does not arrive, and closes the connection. */
+const answerNoHttp = (error: Error & { readonly code?: string }, socket: Duplex, clock: Pick<Clock, 'alarm'>): void => {
   if (!socket.writable) {
     socket.destroy();
     return;
   }
-  const isTooLarge = /header_overflow/i.test(error.code ?? '');
-  const body = JSON.stringify(
-    errorBody(
-      isTooLarge
-        ? new RestError(431, 'RequestHeaderFieldsTooLarge', `the headers must be at most ${headerBytesMax} bytes`)
-        : new RestError(400, 'BadRequest', 'the request is not valid HTTP'),
-    ),
-  );
-  const status = isTooLarge ? '431 Request Header Fields Too Large' : '400 Bad Request';
-  const head = [`HTTP/1.1 ${status}`, 'Content-Type: application/json', `Content-Length: ${Buffer.byteLength(body)}`];
-  socket.end(`${head.join('\r\n')}\r\nConnection: close\r\n\r\n${body}`);
+  const { status, error: refused } = refusalOf(error.code ?? '');
+  const body = JSON.stringify(errorBody(refused));
+  const head = [
+    `HTTP/1.1 ${status}`,
+    'Content-Type: application/json',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    'Connection: close',
+  ];
+  // The client may keep its side open. A reply that it does not read is given up.
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+  const end = clock.alarm(farewellMs, () => socket.destroy());
+  socket.once('close', () => end.cancel());
 };
 
-const jsonWanted = 'the content type must be application/json';
-
-const readBodies = (server: FastifyInstance): void => {
-  server.removeAllContentTypeParsers();
-  server.addContentTypeParser(
-    /^application\/([\w.]+\+)?json(;|$)/i,
-    { parseAs: 'string' },
-    async (request: FastifyRequest, text: string) => readJson(text, configOf(request).isJson5),
-  );
-  server.addContentTypeParser(
-    /^application\/x-www-form-urlencoded(;|$)/i,
-    { parseAs: 'string' },
-    async (_request: unknown, text: string) => Object.fromEntries(new URLSearchParams(text)),
-  );
-  server.addContentTypeParser(
-    /^(application\/(x-)?yaml|text\/(x-)?yaml|text\/plain)(;|$)/i,
-    { parseAs: 'string' },
-    async (request: FastifyRequest, text: string) => {
-      if (configOf(request).isText) return text;
-      throw new RestError(415, 'UnsupportedMediaType', jsonWanted);
-    },
-  );
-  server.addContentTypeParser(
-    /^application\/octet-stream(;|$)/i,
-    { parseAs: 'buffer' },
-    async (_request: unknown, bytes: Buffer) => bytes,
-  );
+/** @returns the status line and the error */
+const refusalOf = (code: string): { readonly status: string; readonly error: RestError } => {
+  if (/header_overflow/i.test(code))
+    return {
+      status: '431 Request Header Fields Too Large',
+      error: new RestError(431, 'RequestHeaderFieldsTooLarge', `the headers must be at most ${headerBytesMax} bytes`),
+    };
+  if (/request_timeout/i.test(code))
+    return {
+      status: '408 Request Timeout',
+      error: new RestError(408, 'RequestTimeout', 'the request did not arrive in time: send it again, and all of it'),
+    };
+  return { status: '400 Bad Request', error: new RestError(400, 'BadRequest', 'the request is not valid HTTP') };
 };
-
-/** What a route says about its body. */
-const configOf = ({ routeOptions }: FastifyRequest) =>
-  routeOptions.config as { readonly isJson5?: boolean; readonly isText?: boolean };
 
 const addRoute = (server: FastifyInstance, route: Route, parts: ServerParts): void => {
   server.route({
@@ -140,13 +170,16 @@ const addRoute = (server: FastifyInstance, route: Route, parts: ServerParts): vo
         route.access === 'public'
           ? undefined
           : await parts.admit(route.access, request.headers.authorization, { correlationId, address: request.ip });
-      admitted.set(request, { caller, correlationId });
+      const { params } = request as { readonly params: Readonly<Record<string, string>> };
+      const holder = caller?.principal ?? route.ownerOfUrl?.({ params, query: queryOf(request) });
+      const owner = { owner: holder ?? clientOf(request.ip), isAnonymous: holder === undefined };
+      admitted.set(request, { caller, correlationId, owner: request.ip === ownAddress ? undefined : owner });
       if (route.versioned) checkVersion(queryOf(request)['api-version'], route.host);
     },
     handler: (request, reply) =>
       inRequestSpan(parts.tracer, route, { request, reply, attributes: idsOf(request) }, async () => {
         try {
-          return await answer(route, request, reply);
+          return await holdingBody(request, () => answer(route, request, reply));
         } catch (error) {
           return sendError(parts, error, request, reply);
         }
@@ -299,15 +332,12 @@ const sendError = (parts: ServerParts, error: unknown, request: FastifyRequest, 
     .send(JSON.stringify(errorBody(sent, (text) => textForClients(parts.names, text))));
 };
 
-/** Errors of the framework: a body that does not fit, is too large or of another type; a malformed URL. */
+/** Errors of the framework: a body that does not fit, or is of another type; a malformed URL. */
 const frameworkError = (error: unknown, plane: Plane): RestError | undefined => {
   if (!(error instanceof Error) || !('code' in error)) return undefined;
   const { message, validation, statusCode: status = 500 } = error as FastifyError;
   const invalid = plane === 'vault' ? 'BadParameter' : 'InvalidRequestContent';
   if (validation !== undefined) return new RestError(400, invalid, message);
-  if (status === 413) {
-    return new RestError(413, 'RequestEntityTooLarge', `the body must be at most ${bodyBytesMax} bytes`);
-  }
   if (status === 415) {
     return new RestError(415, 'UnsupportedMediaType', jsonWanted);
   }

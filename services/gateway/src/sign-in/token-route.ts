@@ -19,6 +19,9 @@ const TokenForm = Type.Object({
   resource: field,
 });
 
+/** Largest form in bytes: twice the longest field. Clients without a token send it. */
+const formBytesMax = 32 * 1024;
+
 /** A refusal of the token endpoint, in the words that clients show. */
 class SignInRefused extends Error {
   override readonly name = 'SignInRefused';
@@ -67,7 +70,14 @@ export const tokenRoutes = (parts: Parts): readonly Route[] => {
         return refusal(error, parts.clock, waitMs);
       }
     };
-  const common = { method: 'POST', host: 'gateway', access: 'public', isForm: true, body: TokenForm } as const;
+  const common = {
+    method: 'POST',
+    host: 'gateway',
+    access: 'public',
+    isForm: true,
+    bodyBytesMax: formBytesMax,
+    body: TokenForm,
+  } as const;
   const does = 'Issues a token for a client secret or certificate';
   return [
     route({ ...common, path: '/:tenant/oauth2/v2.0/token', does, handle: handle(2) }),
