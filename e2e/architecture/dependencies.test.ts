@@ -146,7 +146,7 @@ test('a decider uses no promise and no await', () => {
  */
 const outsideOfTheSimulation = new RegExp(
   [
-    String.raw`libs/runtime/src/(clock|run|virtual-clock|config-readers|renewed-files)\.ts$`,
+    String.raw`libs/runtime/src/(clock|run|virtual-clock|config-readers|renewed-files|user-file)\.ts$`,
     String.raw`libs/rpc/src/(token-format|connecting|credentials|receiving|sent-memory)\.ts$`,
     String.raw`libs/event-store/src/(postgres-store|postgres-commit|pool|loop-turns|connection|driver-check|migration)\.ts$`,
     String.raw`libs/messaging/src/nats-bus\.ts$`,

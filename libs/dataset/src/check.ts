@@ -1,6 +1,6 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { DatasetError, readManifest, readRun, sha256 } from './format/folder.ts';
+import { bytesIn, DatasetError, MANIFEST, readManifest, readRun, sha256 } from './format/folder.ts';
 import { RUN_ATTRIBUTE, type RunManifest } from './format/manifest.ts';
 import { attributeOf, type OtlpResource } from './format/otlp.ts';
 import type { RunData } from './format/run-data.ts';
@@ -14,9 +14,8 @@ export const checkDataset = (folder: string): readonly string[] => {
     const manifest = readManifest(folder);
     if (manifest.kind === 'run') return checkRun(folder, manifest);
     return manifest.runs.flatMap(({ path, sha256: expected }) => {
-      const file = join(folder, path, 'manifest.json');
-      if (!existsSync(file)) return [`${path}/manifest.json is missing`];
-      const found = sha256(readFileSync(file));
+      if (!existsSync(join(folder, path, MANIFEST))) return [`${path}/manifest.json is missing`];
+      const found = sha256(bytesIn(folder, join(path, MANIFEST)));
       const changed = found === expected ? [] : [`${path}/manifest.json has the SHA-256 ${found}, not ${expected}`];
       return [...changed, ...checkDataset(join(folder, path)).map((problem) => `${path}: ${problem}`)];
     });
@@ -29,7 +28,7 @@ export const checkDataset = (folder: string): readonly string[] => {
 const checkRun = (folder: string, manifest: RunManifest): readonly string[] => {
   const broken = manifest.files.flatMap(({ path, sha256: expected }) => {
     if (!existsSync(join(folder, path))) return [`${path} is missing`];
-    const found = sha256(readFileSync(join(folder, path)));
+    const found = sha256(bytesIn(folder, path));
     return found === expected ? [] : [`${path} has the SHA-256 ${found}, not ${expected}: it was changed`];
   });
   // With missing or changed files, further checks are useless.

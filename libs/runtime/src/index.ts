@@ -72,4 +72,13 @@ export {
   traceparentOf,
   withBaggage,
 } from './tracing.ts';
+export {
+  isInFolder,
+  pathInFolder,
+  pathPart,
+  readUserFile,
+  USER_FILE_BYTES_MAX,
+  UserFileError,
+} from './user-file.ts';
 export { type VirtualClock, virtualClock } from './virtual-clock.ts';
+export { visible, visibleInLine } from './visible-text.ts';

@@ -1,3 +1,4 @@
+import { pathPart } from '@interlock/runtime';
 import { type PlacedSpan, spansIn, textOf } from '../format/otlp.ts';
 import type { RunData } from '../format/run-data.ts';
 import { msOf, type TruthFault } from '../format/truth.ts';
@@ -43,7 +44,7 @@ const componentOf = ({ events }: RunData, { rootEvent, targets }: TruthFault): s
 
 /** The layout of OpenRCA: `telemetry/<date>/{trace,log,metric}/*.csv` and `record.csv` with the faults. */
 const openRca = (data: RunData): ExportedFiles => {
-  const folder = `telemetry/${data.facts.startedAt.slice(0, 10).replaceAll('-', '_')}`;
+  const folder = `telemetry/${pathPart(data.facts.startedAt.slice(0, 10)).replaceAll('-', '_')}`;
   return new Map([
     [`${folder}/trace/trace_span.csv`, openRcaSpans(data)],
     [
@@ -146,7 +147,7 @@ const rcaEval = (data: RunData): ExportedFiles => {
   const metrics = wideMetrics(data);
   return new Map(
     injections(data.faults).flatMap((fault, index) => {
-      const folder = `${componentOf(data, fault)}_${fault.action}/${index + 1}`;
+      const folder = `${pathPart(componentOf(data, fault))}_${pathPart(fault.action)}/${index + 1}`;
       return [
         [`${folder}/traces.csv`, traces],
         [`${folder}/logs.csv`, logs],

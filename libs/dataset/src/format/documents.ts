@@ -1,3 +1,4 @@
+import { visibleInLine } from '@interlock/runtime';
 import { spansIn } from './otlp.ts';
 import type { RunData } from './run-data.ts';
 
@@ -7,7 +8,7 @@ export const datasheet = ({ facts, traces, events, edges, faults, io }: RunData)
   const links = spans.reduce((sum, span) => sum + (span.links?.length ?? 0), 0);
   const of = (kind: string): number => edges.filter(({ carriedBy }) => carriedBy === kind).length;
   const changes = facts.changes.length === 0 ? ['It is as recorded.'] : facts.changes.map((one) => `- ${one}`);
-  return `# Datasheet: ${facts.title}
+  return `# Datasheet: ${visibleInLine(facts.title)}
 
 ## Motivation
 

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { isInFolder, pathInFolder, readUserFile, UserFileError } from '@interlock/runtime';
 import { citation, datasheet } from './documents.ts';
 import {
   type CollectionManifest,
@@ -17,7 +18,11 @@ export class DatasetError extends Error {
   override readonly name = 'DatasetError';
 }
 
-const MANIFEST = 'manifest.json';
+/** Name of the file that describes a data set. */
+export const MANIFEST = 'manifest.json';
+
+/** Most bytes of a file of a data set: somewhat less than a text may have in V8. */
+const FILE_BYTES_MAX = 511 * 1_024 * 1_024;
 
 /** SHA-256 of a text or bytes, in hex. */
 export const sha256 = (content: string | Uint8Array): string => createHash('sha256').update(content).digest('hex');
@@ -72,20 +77,72 @@ export const writeCollection = (folder: string, title: string, runs: CollectionM
   writeFileSync(join(folder, MANIFEST), json(manifest));
 };
 
-/** @throws DatasetError if the folder has no manifest of this version */
+/** @throws DatasetError if the folder has no manifest of this version, or one that names files outside of the folder */
 export const readManifest = (folder: string): RunManifest | CollectionManifest => {
   const path = join(folder, MANIFEST);
   if (!existsSync(path)) throw new DatasetError(`${folder} is no data set: it has no ${MANIFEST}`);
-  const manifest = parsed<RunManifest | CollectionManifest>(path, readFileSync(path, 'utf8'));
+  const manifest = parsed<RunManifest | CollectionManifest>(path, bytesIn(folder, MANIFEST).toString('utf8'));
   if (manifest.schema !== SCHEMA)
     throw new DatasetError(`${path} has the schema ${JSON.stringify(manifest.schema)}; this release reads ${SCHEMA}`);
+  checkPaths(folder, manifest);
   return manifest;
+};
+
+/** A manifest may come from elsewhere: what it names must be below its folder, each once. */
+const checkPaths = (folder: string, manifest: RunManifest | CollectionManifest): void => {
+  const refuse: (why: string) => never = (why) => {
+    throw new DatasetError(`${join(folder, MANIFEST)} ${why}`);
+  };
+  const { kind } = manifest;
+  if (kind !== 'run' && kind !== 'collection') refuse(`has the kind ${JSON.stringify(kind)}, not run or collection`);
+  const named: unknown = kind === 'run' ? manifest.files : manifest.runs;
+  if (!Array.isArray(named)) refuse(`has no list of ${kind === 'run' ? 'files' : 'runs'}`);
+  const seen = new Set<string>();
+  for (const one of named as readonly unknown[]) {
+    const path: unknown = typeof one === 'object' && one !== null ? Reflect.get(one, 'path') : undefined;
+    if (typeof path !== 'string') refuse('names something without a path');
+    const full = asDatasetError(
+      () => pathInFolder(folder, path),
+      `${join(folder, MANIFEST)} names a path outside of its folder`,
+    );
+    if (seen.has(full)) refuse(`names ${JSON.stringify(path)} twice`);
+    seen.add(full);
+  }
+};
+
+/** The work; a file that cannot be used is damage of the data set. */
+const asDatasetError = <Value>(work: () => Value, what: string): Value => {
+  try {
+    return work();
+  } catch (cause) {
+    if (cause instanceof UserFileError) throw new DatasetError(`${what}: ${cause.message}`, { cause });
+    throw cause;
+  }
+};
+
+/**
+ * Reads a file of a data set.
+ * @throws DatasetError if it is missing, no regular file, or a link to a file outside of the folder
+ */
+export const bytesIn = (folder: string, name: string): Buffer => {
+  const path = join(folder, name);
+  try {
+    if (isInFolder(folder, path)) return readUserFile(path, FILE_BYTES_MAX);
+  } catch (cause) {
+    if (cause instanceof UserFileError) throw new DatasetError(cause.message, { cause });
+    throw new DatasetError(`${path} cannot be read: the data set is not complete`, { cause });
+  }
+  throw new DatasetError(`${path} is a link that leads out of the data set`);
 };
 
 /** Folders of the runs of a data set: the folder itself, or those of its runs. @throws DatasetError */
 export const runFolders = (folder: string): readonly string[] => {
   const manifest = readManifest(folder);
-  return manifest.kind === 'run' ? [folder] : manifest.runs.map(({ path }) => join(folder, path));
+  if (manifest.kind === 'run') return [folder];
+  for (const { path } of manifest.runs)
+    if (existsSync(join(folder, path)) && !isInFolder(folder, join(folder, path)))
+      throw new DatasetError(`${join(folder, path)} is a link that leads out of the data set`);
+  return manifest.runs.map(({ path }) => join(folder, path));
 };
 
 /** Reads a run. @throws DatasetError naming the file that is missing or damaged */
@@ -93,7 +150,7 @@ export const readRun = (folder: string): RunData => {
   const manifest = readManifest(folder);
   if (manifest.kind !== 'run') throw new DatasetError(`${folder} holds several runs: name the folder of one of them`);
   const { schema: _, kind: __, files: ___, ...facts } = manifest;
-  const read = <Value>(path: string): readonly Value[] => linesOf(join(folder, path));
+  const read = <Value>(path: string): readonly Value[] => linesOf(folder, path);
   return {
     facts,
     traces: read(runFiles.traces),
@@ -104,16 +161,8 @@ export const readRun = (folder: string): RunData => {
     faults: read(runFiles.faults),
     corruption: read(runFiles.corruption),
     io: read(runFiles.io),
-    experiment: textIn(join(folder, runFiles.experiment)),
+    experiment: bytesIn(folder, runFiles.experiment).toString('utf8'),
   };
-};
-
-const textIn = (path: string): string => {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (cause) {
-    throw new DatasetError(`${path} cannot be read: the data set is not complete`, { cause });
-  }
 };
 
 const parsed = <Value>(path: string, text: string): Value => {
@@ -124,7 +173,8 @@ const parsed = <Value>(path: string, text: string): Value => {
   }
 };
 
-const linesOf = <Value>(path: string): readonly Value[] =>
-  textIn(path)
+const linesOf = <Value>(folder: string, name: string): readonly Value[] =>
+  bytesIn(folder, name)
+    .toString('utf8')
     .split('\n')
-    .flatMap((line) => (line === '' ? [] : [parsed<Value>(path, line)]));
+    .flatMap((line) => (line === '' ? [] : [parsed<Value>(join(folder, name), line)]));

@@ -1,9 +1,19 @@
 import assert from 'node:assert/strict';
-import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { writeRun } from '@interlock/dataset';
+import { writeCollection, writeRun } from '@interlock/dataset';
 import { testRun } from '../../../../libs/dataset/src/test-run.ts';
 import type { Terminal } from '../output/terminal.ts';
 import { run } from './run.ts';
@@ -74,4 +84,60 @@ test('invalid flags are refused with what is allowed', async () => {
     assert.match(text, message);
   }
   assert.ok(!existsSync(out));
+});
+
+/** A data set whose manifest names a run by this path, which exists there. */
+const collection = (name: string, path: string): string => {
+  const folder = join(root, name, 'data');
+  mkdirSync(folder, { recursive: true });
+  const sha256 = writeRun(join(folder, path), testRun());
+  writeCollection(folder, 'made elsewhere', [{ path, seed: 1, sha256 }]);
+  return folder;
+};
+
+test('no command on a data set reads or writes outside of its folders, whatever its manifest names', async () => {
+  const folder = collection('evil', '../evil');
+  const commands = [
+    ['export', folder, '--format', 'jaeger'],
+    ['degrade', folder],
+    ['sample', folder, '--policy', 'tail'],
+  ];
+  for (const [index, command] of commands.entries()) {
+    const out = join(root, 'evil', `out-${index}`, 'inner');
+    const { code, text } = await dataset(...command, '--out', out);
+    assert.equal(code, 2);
+    assert.match(text, /manifest\.json names a path outside of its folder: "\.\.\/evil" is no path of a file in/);
+    assert.equal(existsSync(join(root, 'evil', `out-${index}`, 'evil')), false);
+  }
+  assert.match((await dataset('check', folder)).text, /names a path outside of its folder/);
+  assert.equal((await dataset('score', folder)).code, 2);
+});
+
+test('a manifest that names /dev/zero, and a file that is a link to another place, are refused', async () => {
+  const named = join(root, 'named');
+  cpSync(data, named, { recursive: true });
+  const manifest = JSON.parse(readFileSync(join(named, 'manifest.json'), 'utf8'));
+  manifest.files[0].path = '../../../../../../../../dev/zero';
+  writeFileSync(join(named, 'manifest.json'), JSON.stringify(manifest));
+  assert.match((await dataset('check', named)).text, /names a path outside of its folder/);
+  for (const target of ['/dev/zero', '/etc/passwd']) {
+    const linked = join(root, `linked${target.replaceAll('/', '-')}`);
+    cpSync(data, linked, { recursive: true });
+    rmSync(join(linked, 'truth/io.jsonl'));
+    symlinkSync(target, join(linked, 'truth/io.jsonl'));
+    const { code, text } = await dataset('check', linked);
+    assert.equal(code, 1);
+    assert.match(text, /truth\/io\.jsonl is a link that leads out of the data set/);
+  }
+});
+
+test('services and actions of a data set become one part of an exported path', async () => {
+  const folder = join(root, 'names');
+  const run = testRun();
+  const [fault] = run.faults;
+  assert.ok(fault !== undefined);
+  writeRun(folder, { ...run, faults: [{ ...fault, action: '../../../evil' }] });
+  const out = join(root, 'names-out');
+  assert.equal((await dataset('export', folder, '--format', 'rcaeval', '--out', out)).code, 0);
+  assert.ok(existsSync(join(out, 'key-vault_..-..-..-evil/1/traces.csv')));
 });

@@ -27,6 +27,7 @@ import {
   writeCollection,
   writeRun,
 } from '@interlock/dataset';
+import { pathInFolder } from '@interlock/runtime';
 import { ExitCode, UsageError } from '../problems.ts';
 import type { OfflineParts } from './runner.ts';
 
@@ -214,7 +215,7 @@ export function exportFolder(
     let count = 0;
     for (const run of runFolders(folder)) {
       for (const [path, content] of exported(readRun(run), format, view)) {
-        const file = join(flags.out, relative(folder, run), path);
+        const file = pathInFolder(flags.out, join(relative(folder, run), path));
         mkdirSync(dirname(file), { recursive: true });
         writeFileSync(file, content);
         count += 1;
