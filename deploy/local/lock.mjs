@@ -5,9 +5,12 @@ import { basename, dirname, join } from 'node:path';
 // Plain JavaScript because the bootstrap, which must run before TypeScript can, needs it too. Types: lock.d.mts.
 
 export function tryLock(file) {
+  // Before anything is written: a user must be able to see and stop what runs on a full disk.
+  const current = readHolder(file);
+  if (isHeld(file, current)) return { taken: false, holder: current };
   const draft = `${file}.${process.pid}`;
-  writeFileSync(draft, '', { mode: 0o600 });
   try {
+    writeFileSync(draft, '', { mode: 0o600 });
     // The lock is a link to the draft, so it has the same number.
     const own = {
       pid: process.pid,
@@ -16,18 +19,19 @@ export function tryLock(file) {
       file: numberOf(draft),
     };
     writeFileSync(draft, JSON.stringify(own));
-
     for (;;) {
       if (linked(draft, file)) return { taken: true, release: () => release(file, own) };
       const holder = readHolder(file);
-      if (holder !== undefined && !isCopy(file, holder) && processStart(holder.pid) === holder.startedAt)
-        return { taken: false, holder };
+      if (isHeld(file, holder)) return { taken: false, holder };
       setAside(file, holder);
     }
   } finally {
     rmSync(draft, { force: true });
   }
 }
+
+const isHeld = (file, holder) =>
+  holder !== undefined && !isCopy(file, holder) && processStart(holder.pid) === holder.startedAt;
 
 /**
  * Whether the lock came here in a copy of its folder: its holder uses the other folder. A folder that was moved has another path,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -64,4 +64,14 @@ test('a release leaves a lock that another process holds now', () => {
   const later = tryLock(file);
   assert(!later.taken);
   assert.equal(later.holder.pid, process.ppid);
+});
+
+test('a lock that is held is found although nothing can be written beside it', () => {
+  const file = join(folder, 'full');
+  assert(tryLock(file).taken);
+  // Its draft would go to a device that is always full.
+  symlinkSync('/dev/full', `${file}.${process.pid}`);
+  const attempt = tryLock(file);
+  assert(!attempt.taken);
+  assert.equal(attempt.holder.pid, process.pid);
 });

@@ -1,9 +1,10 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { NatsAccess } from '@interlock/messaging';
 import { connect, errors, type NatsConnection, nkeyAuthenticator } from '@nats-io/transport-node';
 import { type DataFolder, LauncherError } from './data-folder.ts';
+import { fullness } from './disk-space.ts';
 import { freePort } from './free-port.ts';
 import { type GuardedProcess, startGuarded } from './guarded-process.ts';
 import { logTail } from './log-tail.ts';
@@ -172,6 +173,8 @@ async function untilReady(server: GuardedProcess, access: NatsAccess, logFile: s
   for (;;) {
     const refusal = await refusalOf(access);
     if (refusal === undefined) return;
+    const full = ended ? fullness(dirname(logFile)) : undefined;
+    if (full !== undefined) throw new LauncherError(`NATS cannot start: there is ${full}. Its log is ${logFile}.`);
     if (ended) throw new LauncherError(`NATS ended while starting. The end of ${logFile}:\n${logTail(logFile)}`);
     if (performance.now() > deadline) {
       await server.stop();

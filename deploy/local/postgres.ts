@@ -10,10 +10,11 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import connect from 'postgres';
 import { type DataFolder, LauncherError } from './data-folder.ts';
+import { fullness } from './disk-space.ts';
 import { freePort } from './free-port.ts';
 import { type GuardedProcess, startGuarded } from './guarded-process.ts';
 import { insufficientPrivilege } from './held-databases.ts';
@@ -306,6 +307,9 @@ async function untilReady(
     const refusal = await refusalOf(options);
     if (refusal === undefined) return server;
     if (ended) {
+      const full = fullness(dirname(logFile));
+      if (full !== undefined)
+        throw new LauncherError(`Postgres cannot start: there is ${full}. Its log is ${logFile}.`);
       const tail = logTail(logFile);
       if (!tail.includes('shared memory block') || performance.now() > deadline) {
         throw new LauncherError(`Postgres ended while starting. The end of ${logFile}:\n${tail}`);

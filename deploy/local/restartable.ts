@@ -94,10 +94,11 @@ export async function startRestartable({ name, logFile, launch, onCrash }: Resta
 /** How a process ended, and the end of its log. @param startedAt the end of its log when it was started */
 export function explainEnd(name: string, logFile: string, status: number, startedAt: number): string {
   const how = status > 128 ? `was ended by signal ${status - 128}` : `ended with status ${status}`;
+  // The end of a log without space says nothing, or what the cause is not.
   const full = fullness(dirname(logFile));
-  const why = full === undefined ? '' : ` There is ${full}: its log may miss lines.`;
+  if (full !== undefined) return `${name} ${how}: there is ${full}. Its log is ${logFile}.`;
   const words = logTail(logFile, { from: startedAt });
   return words === ''
-    ? `${name} ${how}.${why} ${logFile} has no output of it.`
-    : `${name} ${how}.${why} The end of ${logFile} says:\n${words}`;
+    ? `${name} ${how}. ${logFile} has no output of it.`
+    : `${name} ${how}. The end of ${logFile} says:\n${words}`;
 }
