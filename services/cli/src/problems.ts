@@ -47,6 +47,19 @@ export class OutputProblem extends Problem {
   }
 }
 
+/** A twin was written, and machines of the files are not in it. */
+export class TwinIncomplete extends Problem {
+  override readonly name = 'TwinIncomplete';
+  override readonly reason = 'MACHINES_LEFT_OUT';
+  override readonly help =
+    'The lines "not mapped" say why. Answers about this twin do not cover these machines: add the missing rows, or take them out of the files';
+  constructor(machines: readonly string[]) {
+    super(
+      `${machines.length === 1 ? '1 machine is' : `${machines.length} machines are`} not in the twin: ${machines.join(', ')}`,
+    );
+  }
+}
+
 /** The Kubernetes cluster cannot be used. The message says what to do. */
 export class ClusterProblem extends Problem {
   override readonly name = 'ClusterProblem';

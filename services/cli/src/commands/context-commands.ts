@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { existsSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import type { JsonObject } from '@bufbuild/protobuf';
 import type { Workload } from '@interlock/rpc';
 import type { Command } from 'commander';
@@ -158,7 +158,7 @@ function contextOf(flags: AddFlags): CloudContext {
   const file = (path: string | undefined, flag: string): string | undefined =>
     path === undefined ? undefined : readable(resolve(path), flag);
   const all = {
-    data: data === undefined ? undefined : resolve(data),
+    data: data === undefined ? undefined : dataFolderOf(resolve(data)),
     kubeContext,
     namespace,
     addresses: address === undefined ? undefined : addressesIn(address),
@@ -193,6 +193,14 @@ function addressesIn(texts: readonly string[]): Readonly<Record<string, string>>
 function callerOf(text: string): string {
   const { principal } = credentialsFrom(text, '--as');
   return `${principal}:${resolve(text.slice(text.indexOf(':') + 1))}`;
+}
+
+/** @throws UsageError for a folder that no launcher has used. It stays that of a cloud while the cloud is down. */
+function dataFolderOf(folder: string): string {
+  if (existsSync(join(folder, 'administrator.json'))) return folder;
+  throw new UsageError(
+    `--data ${folder} is not the data folder of a cloud: it has no administrator.json. npm run up makes one (.interlock of the clone, or INTERLOCK_DATA)`,
+  );
 }
 
 function readable(path: string, flag: string): string {

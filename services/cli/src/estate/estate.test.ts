@@ -260,6 +260,7 @@ test('estate from-azure writes the twin and lists what is not mapped', async () 
       id: id('virtualMachines', 'web'),
       name: 'web',
       location: 'westeurope',
+      securityProfile: { encryptionAtHost: true },
       storageProfile: { osDisk: { name: 'os', managedDisk: { id: id('disks', 'os') } } },
     },
   ];
@@ -272,11 +273,34 @@ test('estate from-azure writes the twin and lists what is not mapped', async () 
   const written = Buffer.from(program.written.get('twin.yaml') ?? '').toString('utf8');
   assert.match(written, /^# not mapped: disk odd \(group rg\): its SKU Odd_LRS has no counterpart$/m);
   assert.match(written, /\{name: os, class: premium-ssd, gib: 4\}/);
-  assert.match(program.asides.join('\n'), /1 machines, 1 disks, 0 sets, 0 vaults; not mapped: 1, changed: 0/);
+  assert.match(
+    program.asides.join('\n'),
+    /1 machines, 1 disks, 0 sets, 0 vaults; not mapped: 1, changed: 0, ignored: 1/,
+  );
+  assert.match(
+    program.asides.join('\n'),
+    /^ignored: securityProfile.encryptionAtHost of 1 machine \(web\): a twin has no host caches/m,
+  );
   await assert.rejects(
     program.run('estate', 'from-azure', 'vms.json', '--scale', '0'),
     /--scale must be a number from 1/,
   );
   const bad = testProgram({}, { files: { 'bad.json': '[\n{"a": }]' } });
   await assert.rejects(bad.run('estate', 'from-azure', 'bad.json'), /bad\.json:2: the JSON is not valid/);
+});
+
+test('estate from-azure writes the twin, and fails with the names of the machines that are not in it', async () => {
+  const id = (type: string, name: string) =>
+    `/subscriptions/s/resourceGroups/rg/providers/Microsoft.Compute/${type}/${name}`;
+  const vms = ['web', 'odd'].map((name) => ({
+    ...{ id: id('virtualMachines', name), name, location: 'westeurope' },
+    storageProfile: { osDisk: { name: `${name}-os`, managedDisk: { id: id('disks', `${name}-os`) } } },
+  }));
+  const disks = [
+    { id: id('disks', 'web-os'), name: 'web-os', location: 'westeurope', sku: { name: 'Premium_LRS' }, diskSizeGB: 1 },
+  ];
+  const program = testProgram({}, { files: { 'vms.json': JSON.stringify(vms), 'disks.json': JSON.stringify(disks) } });
+  const made = program.run('estate', 'from-azure', 'vms.json', 'disks.json', '--output', 'twin.yaml');
+  await assert.rejects(made, { exitCode: 1, message: '1 machine is not in the twin: odd (group rg)' });
+  assert.match(Buffer.from(program.written.get('twin.yaml') ?? '').toString('utf8'), /name: web,/);
 });

@@ -12,6 +12,8 @@ import { testProgram } from './test-session.ts';
 let home = '';
 beforeEach(() => {
   home = mkdtempSync(join(tmpdir(), 'interlock-contexts-'));
+  // A launcher has used this folder.
+  writeFileSync(join(home, 'administrator.json'), '{}');
 });
 afterEach(() => rmSync(home, { recursive: true }));
 
@@ -38,10 +40,10 @@ const production = (): readonly string[] => {
 
 test('a context is added, listed, shown, made the current one and removed; its file is private', async () => {
   assert.match((await context('list')).shown, /^none$/);
-  assert.match((await context('add', 'local', '--data', join(home, 'data'), '--group', 'demo')).said, /is the current/);
+  assert.match((await context('add', 'local', '--data', home, '--group', 'demo')).said, /is the current/);
   assert.equal(statSync(file()).mode & 0o777, 0o600);
   assert.match((await context('add', 'prod', ...production())).said, /interlock context use prod makes it/);
-  assert.match((await context('list')).shown, /^\* local +demo +.*data\n {2}prod +web +cloud\.example:7400$/m);
+  assert.match((await context('list')).shown, /^\* local +demo +\/.*\n {2}prod +web +cloud\.example:7400$/m);
   assert.match((await context('show', 'prod')).shown, /^compute +cloud\.example:7404$/m);
   await context('use', 'prod');
   const document = JSON.parse((await context('list', '-o', 'json')).shown);
@@ -67,6 +69,11 @@ test('context add refuses flags that do not describe how to reach one cloud', as
     [['--address', 'vm=a:1', '--ca-file', '/none'], /--address must be one of identity,/],
     [['--data', home, '--key-file', 'k'], /need each other/],
     [['--data', home, '--as', `${principal}:/none`], /cannot be read/],
+    [
+      ['--data', join(home, 'none')],
+      /none is not the data folder of a cloud: it has no administrator\.json\. npm run up/,
+    ],
+    [['--data', tmpdir()], /is not the data folder of a cloud/],
     [['--data', home, '--namespace', 'n'], /--namespace needs --kube-context/],
   ];
   for (const [flags, words] of refusals)
@@ -101,13 +108,13 @@ test('settings come from flags, then the environment, then the context', async (
 });
 
 test('the cloud is taken from the first of flag, environment and current context that names one', async () => {
-  await context('add', 'local', '--data', '/data/local');
+  await context('add', 'local', '--data', home);
   await context('add', 'kind', '--kube-context', 'kind-kind', '--namespace', 'prod');
   const place = (flags: GlobalFlags, more: Record<string, string> = {}) => {
     const { data, cluster } = placeOf(flags, { ...env(), ...more });
     return cluster === undefined ? data : `${cluster.context}/${cluster.namespace}`;
   };
-  assert.equal(place({}), '/data/local');
+  assert.equal(place({}), home);
   assert.equal(place({ context: 'kind' }), 'kind-kind/prod');
   assert.equal(place({ context: 'kind', namespace: 'n' }), 'kind-kind/n');
   assert.equal(place({}, { INTERLOCK_CONTEXT: 'kind' }), 'kind-kind/prod');
@@ -120,8 +127,8 @@ test('the cloud is taken from the first of flag, environment and current context
 });
 
 test('a damaged context file is reported and not overwritten', async () => {
-  await context('add', 'local', '--data', '/data/local');
+  await context('add', 'local', '--data', home);
   writeFileSync(file(), '{');
-  await assert.rejects(context('add', 'other', '--data', '/data/other'), /config\.json is invalid/);
+  await assert.rejects(context('add', 'other', '--data', home), /config\.json is invalid/);
   assert.equal(readFileSync(file(), 'utf8'), '{');
 });

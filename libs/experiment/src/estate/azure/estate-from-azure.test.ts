@@ -8,8 +8,10 @@ import { estateFromAzure, type Twin } from './estate-from-azure.ts';
 const sample = (name: string) => ({ name, text: readFileSync(new URL(`samples/${name}`, import.meta.url), 'utf8') });
 const lists = [sample('vms.json'), sample('disks.json'), sample('sets.json')];
 
+const nowMs = Date.UTC(2026, 0, 1);
+
 const twinOf = (files: readonly { name: string; text: string }[] = lists, scale = 1_024): Twin => {
-  const made = estateFromAzure(files, { scale });
+  const made = estateFromAzure(files, { scale, nowMs });
   assert.ok('estate' in made, JSON.stringify(made));
   return made;
 };
@@ -132,7 +134,7 @@ test('a machine is not mapped if one of its disks is under a key and cannot be m
 
 test('invalid JSON is reported with file, line and the expected command', () => {
   const problem = (text: string) => {
-    const made = estateFromAzure([{ name: 'vms.json', text }], { scale: 1 });
+    const made = estateFromAzure([{ name: 'vms.json', text }], { scale: 1, nowMs });
     assert.ok('problems' in made, text);
     const [first] = made.problems;
     assert.equal(first?.file, 'vms.json');
@@ -145,5 +147,164 @@ test('invalid JSON is reported with file, line and the expected command', () => 
   assert.equal(problem('"x"'), '1: the file is a string, not a list');
   assert.equal(problem('{"error": {}}'), '1: the file is an object with the fields error, not a list');
   assert.equal(problem('[1]'), '1: row 1 is a number, not an object');
-  assert.equal(problem('[{"name": "x"}]'), '1: row 1 ("x") is no machine, disk, disk encryption set or vault');
+  assert.equal(problem('[{"name": "x"}]'), '1: row 1 ("x") is no machine, disk, disk encryption set, vault or key');
+  assert.equal(problem('{"fields": 1}'), '1: the file is an object with the fields fields, not a list');
+});
+
+const file = (name: string, rows: unknown) => ({ name, text: JSON.stringify(rows) });
+const url = 'https://kv-prod-we.vault.azure.net/keys';
+/** A row of `az keyvault key list`, or with a version of `list-versions`. */
+const keyRow = (key: string, attributes: object = {}) => ({
+  attributes: { enabled: true, created: '2025-01-01T00:00:00+00:00', recoveryLevel: 'Recoverable', ...attributes },
+  kid: `${url}/${key}`,
+  name: key.split('/')[0],
+  managed: null,
+  releasePolicy: null,
+  tags: null,
+});
+const keyOf = (twin: Twin, name: string) =>
+  twin.estate.vaults.flatMap(({ keys }) => keys).find((key) => key.name === name);
+
+test('an empty list is refused, because a missing right of the account looks the same', () => {
+  for (const text of ['[]', '{"data": []}', '{"value": []}', '{"data": {"columns": [], "rows": []}}']) {
+    const made = estateFromAzure([...lists, { name: 'empty.json', text }], { scale: 1, nowMs });
+    assert.ok('problems' in made, text);
+    assert.deepEqual(
+      made.problems.map(({ file: of, message }) => `${of}: ${message}`),
+      ['empty.json: the list is empty'],
+    );
+    assert.match(made.problems[0]?.cure ?? '', /az account show.*leave the file out/);
+  }
+});
+
+test('rows of az keyvault list have no properties: that is said, and az keyvault show completes them in any order', () => {
+  const id = '/subscriptions/x/resourceGroups/y/providers/Microsoft.KeyVault/vaults/kv-prod-we';
+  const bare = { id, name: 'kv-prod-we', location: 'westeurope', type: 'Microsoft.KeyVault/vaults', tags: {} };
+  const whole = {
+    ...bare,
+    properties: {
+      enableRbacAuthorization: true,
+      enablePurgeProtection: null,
+      softDeleteRetentionInDays: 90,
+      vaultUri: 'https://kv-prod-we.vault.azure.net/',
+      sku: { family: 'A', name: 'standard' },
+      accessPolicies: [{ objectId: '1' }],
+      networkAcls: { defaultAction: 'Deny' },
+      publicNetworkAccess: 'Disabled',
+    },
+  };
+  const listed = twinOf([...lists, file('vaults.json', [bare])]);
+  assert.equal(listed.estate.vaults[0]?.permissions, undefined);
+  assert.match(
+    reasons(listed.changed)['vault kv-prod-we'] ?? '',
+    /no properties.*access policies.*az keyvault show --name kv-prod-we -o json/,
+  );
+  for (const files of [
+    [file('a.json', [bare]), file('b.json', whole)],
+    [file('a.json', whole), file('b.json', [bare])],
+  ]) {
+    const twin = twinOf([...lists, ...files]);
+    assert.equal(twin.estate.vaults[0]?.permissions, 'roles');
+    assert.equal(reasons(twin.changed)['vault kv-prod-we'], undefined);
+    assert.deepEqual(
+      twin.ignored.filter(({ kind }) => kind === 'vault').map(({ property, of }) => `${property} ${of.join()}`),
+      [
+        'accessPolicies kv-prod-we',
+        'enablePurgeProtection: false kv-prod-we',
+        'softDeleteRetentionInDays kv-prod-we',
+        'networkAcls.defaultAction: Deny kv-prod-we',
+        'publicNetworkAccess: Disabled kv-prod-we',
+      ],
+    );
+  }
+});
+
+test('az keyvault key list says which keys are disabled or have expired', () => {
+  const twin = twinOf([
+    ...lists,
+    file('keys.json', [
+      keyRow('app', { enabled: false }),
+      keyRow('db', { expires: '2025-12-31T00:00:00+00:00' }),
+      keyRow('unused'),
+    ]),
+  ]);
+  assert.deepEqual(keyOf(twin, 'app')?.versions, ['disabled']);
+  assert.deepEqual(keyOf(twin, 'db')?.versions, ['disabled']);
+  assert.match(reasons(twin.changed)['key kv-prod-we/db'] ?? '', /expired at 2025-12-31T00:00:00Z: it is disabled/);
+  assert.equal(reasons(twin.notMapped)['key kv-prod-we/unused'], 'no set of the files uses it');
+  const later = twinOf([
+    ...lists,
+    file('keys.json', [
+      keyRow('db', { exp: Date.UTC(2027, 0, 1) / 1_000 }),
+      keyRow('app', { notBefore: '2026-06-01T00:00:00Z' }),
+    ]),
+  ]);
+  assert.equal(keyOf(later, 'db')?.versions, undefined);
+  assert.match(reasons(later.changed)['key kv-prod-we/db'] ?? '', /expires at 2027-01-01T00:00:00Z, and in the twin/);
+  assert.deepEqual(keyOf(later, 'app')?.versions, ['disabled']);
+  assert.deepEqual(readEstate(printEstate(later.estate, [])), { estate: later.estate });
+});
+
+test('az keyvault key list-versions says which versions there are, in what order, and their states', () => {
+  const id = (n: number) => `${n}`.padStart(32, '0');
+  const version = (n: number, created: string, more: object = {}) =>
+    keyRow(`app/${id(n)}`, { created: `${created}T00:00:00+00:00`, ...more });
+  const versions = file('versions.json', [
+    version(3, '2025-06-01', { enabled: false }),
+    version(1, '2025-03-01'),
+    version(2, '2025-01-01', { expires: '2025-02-01T00:00:00Z' }),
+  ]);
+  const twin = twinOf([
+    ...lists,
+    versions,
+    file('show.json', { key: { kid: `${url}/db/${id(7)}`, kty: 'RSA' }, attributes: { enabled: false } }),
+  ]);
+  assert.deepEqual(keyOf(twin, 'app')?.versions, ['disabled', 'enabled', 'disabled']);
+  // The set uses version 1 of Azure, which is the second by age.
+  assert.equal(twin.estate.sets.find(({ name }) => name === 'des-app')?.version, 2);
+  assert.match(reasons(twin.changed)['version 1 of key kv-prod-we/app'] ?? '', /expired at 2025-02-01/);
+});
+
+test('every ignored property that matters for keys or encryption is listed once, with its resources', () => {
+  const rows = (name: string) => JSON.parse(sample(name).text) as Record<string, unknown>[];
+  const [machines, disks, sets] = [rows('vms.json'), rows('disks.json'), rows('sets.json')];
+  const found = (all: Record<string, unknown>[], name: string) =>
+    all.find((one) => one.name === name) ?? assert.fail(name);
+  for (const name of ['web-01', 'db-01'])
+    Object.assign(found(machines, name), { securityProfile: { encryptionAtHost: true } });
+  Object.assign(found(machines, 'dev-01'), {
+    securityProfile: { encryptionAtHost: false, encryptionIdentity: { userAssignedIdentityResourceId: '/x' } },
+    osProfile: { secrets: [{ sourceVault: { id: '/x' } }] },
+  });
+  Object.assign(found(disks, 'spare'), { encryptionSettingsCollection: { enabled: true } });
+  Object.assign(found(disks, 'web-01_OsDisk_1'), { encryptionSettingsCollection: { enabled: false } });
+  Object.assign(found(sets, 'des-app'), {
+    federatedClientId: 'f',
+    autoKeyRotationError: { code: 'x' },
+    previousKeys: [{ keyUrl: 'https://old.vault.azure.net/keys/app/1' }],
+    identity: { type: 'UserAssigned', userAssignedIdentities: { '/x': {} } },
+  });
+  const twin = twinOf([file('v', machines), file('d', disks), file('s', sets)]);
+  assert.deepEqual(
+    twin.ignored.map(({ property, kind, of }) => `${kind} ${property}: ${of.join(' ')}`),
+    [
+      'machine securityProfile.encryptionAtHost: web-01 db-01',
+      'machine securityProfile.encryptionIdentity: dev-01',
+      'machine osProfile.secrets: dev-01',
+      'disk encryptionSettingsCollection: spare',
+      'set federatedClientId: des-app',
+      'set identity.userAssignedIdentities: des-app',
+      'set autoKeyRotationError: des-app',
+      'set previousKeys: des-app',
+    ],
+  );
+});
+
+test('machines that are not in the twin are named', () => {
+  const { machinesLeftOut, notMapped } = twinOf();
+  assert.deepEqual(
+    machinesLeftOut.map((name) => `machine ${name}`),
+    notMapped.map(({ what }) => what).filter((what) => what.startsWith('machine ')),
+  );
+  assert.ok(machinesLeftOut.includes('legacy-01 (group rg-app)'));
 });

@@ -1,8 +1,10 @@
 import type { EstateFile } from '../estate-file.ts';
 import { factsOfDisk, type MappedDisk, mapDisk } from './disks.ts';
 import { type AzureId, TwinNames } from './ids.ts';
+import { noteIgnored } from './ignored.ts';
+import { keyFactsOf } from './keys.ts';
 import { mapMachine } from './machines.ts';
-import { type TwinNote, TwinNotes } from './notes.ts';
+import { type IgnoredNote, type TwinNote, TwinNotes } from './notes.ts';
 import { type AzureFile, type FileProblem, nameOf, type Row, type Rows, rowsOf, textOf } from './rows.ts';
 import { idOf, mapSets } from './sets.ts';
 
@@ -12,6 +14,10 @@ export interface Twin {
   readonly notMapped: readonly TwinNote[];
   /** Resources that the twin has in another form. */
   readonly changed: readonly TwinNote[];
+  /** Properties that matter for keys and encryption, and that the twin has not. */
+  readonly ignored: readonly IgnoredNote[];
+  /** Machines of the files that are not in the twin. */
+  readonly machinesLeftOut: readonly string[];
 }
 
 interface Identified {
@@ -20,13 +26,14 @@ interface Identified {
 }
 
 /**
- * Creates a twin from the output of `az vm list -d`, `az disk list`, `az disk-encryption-set list` and `az keyvault list` with
- * `-o json`, or from rows of Resource Graph; files in any order, also several of one kind.
+ * Creates a twin from the output of `az vm list -d`, `az disk list`, `az disk-encryption-set list`, `az keyvault show` and `az keyvault
+ * key list` or `list-versions` with `-o json`, or from rows of Resource Graph; files in any order, also several of one kind.
  * @param scale sizes of disks are divided by it, to at least 1 GiB
+ * @param nowMs milliseconds since the epoch: decides which keys have expired
  */
 export function estateFromAzure(
   files: readonly AzureFile[],
-  { scale }: { readonly scale: number },
+  { scale, nowMs }: { readonly scale: number; readonly nowMs: number },
 ): Twin | { readonly problems: readonly FileProblem[] } {
   const rows = rowsOf(files);
   if ('problems' in rows) return rows;
@@ -37,7 +44,14 @@ export function estateFromAzure(
   const setNames = new TwinNames();
   const diskNames = new TwinNames();
   const machineNames = new TwinNames();
-  const { sets, vaults } = mapSets(set, rows.of.vault, setNames, notes);
+  const facts = keyFactsOf(rows.of.key, notes);
+  const { sets, vaults } = mapSets(set, setNames, { vaultRows: rows.of.vault, facts, nowMs, notes });
+  for (const [kind, all] of [
+    ['machine', machine],
+    ['disk', disk],
+    ['set', set],
+  ] as const)
+    for (const { row, id } of all) noteIgnored(kind, id.name, row, notes);
   const mapping = { sets, names: diskNames, notes, scale };
   const disks = new Map<string, MappedDisk>();
   for (const { row, id } of disk) {
@@ -69,6 +83,8 @@ export function estateFromAzure(
     estate: placed({ vaults, sets: mappedSets, disks: mappedDisks, machines: machines.map((one) => one.machine) }),
     notMapped: notes.notMapped,
     changed: notes.changed,
+    ignored: notes.ignored,
+    machinesLeftOut: notes.notMapped.flatMap(({ what }) => (what.startsWith('machine ') ? [what.slice(8)] : [])),
   };
 }
 

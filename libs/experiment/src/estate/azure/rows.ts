@@ -4,9 +4,9 @@ import type { Problem } from '../../experiment.ts';
 export type Row = Readonly<Record<string, unknown>>;
 
 /** Kinds of resources that make a twin. */
-export type RowKind = 'machine' | 'disk' | 'set' | 'vault';
+export type RowKind = 'machine' | 'disk' | 'set' | 'vault' | 'key';
 
-/** Rows of all files by kind; a resource that occurs twice counts once. */
+/** Rows of all files by kind; a resource that occurs twice counts once, with the fields of both rows. */
 export interface Rows {
   readonly of: Readonly<Record<RowKind, readonly Row[]>>;
   /** Rows of other kinds, for the list of what is not mapped. */
@@ -24,52 +24,63 @@ export interface FileProblem extends Problem {
 }
 
 const expected =
-  'Expected is what az vm list -d, az disk list, az disk-encryption-set list or az keyvault list print with -o json, or rows of az graph query.';
+  'Expected is what az vm list -d, az disk list, az disk-encryption-set list, az keyvault show, az keyvault key list or az keyvault key list-versions print with -o json, or rows of az graph query.';
+
+const empty =
+  'Check the subscription (az account show) and the rights of your account. If there are none of these resources, leave the file out.';
 
 /** Reads files in any order. @returns their rows, or all problems */
 export function rowsOf(files: readonly AzureFile[]): Rows | { readonly problems: readonly FileProblem[] } {
   const problems: FileProblem[] = [];
-  const of: Record<RowKind, Row[]> = { machine: [], disk: [], set: [], vault: [] };
-  const others: { name: string; type: string }[] = [];
-  const known = new Set<string>();
+  const of: Record<RowKind, Row[]> = { machine: [], disk: [], set: [], vault: [], key: [] };
+  const others = new Map<string, { readonly name: string; readonly type: string }>();
+  const addOther = (row: Row): unknown =>
+    others.set(textOf(row.id).toLowerCase() || `${others.size}`, { name: nameOf(row), type: typeOf(row) });
+  const known = new Map<string, { readonly list: Row[]; readonly index: number }>();
+  const add = (row: Row, list: Row[]): void => {
+    const id = (textOf(row.id) || kidOf(row)).toLowerCase();
+    const before = known.get(id);
+    // A row of `az keyvault list` has fewer fields than that of `az keyvault show`.
+    if (before !== undefined) before.list[before.index] = { ...row, ...before.list[before.index] };
+    else {
+      if (id !== '') known.set(id, { list, index: list.length });
+      list.push(row);
+    }
+  };
   for (const { name: file, text } of files) {
     const read = listIn(text);
     if ('problem' in read) {
-      problems.push({ file, ...read.problem, cure: expected });
+      problems.push({ file, cure: expected, ...read.problem });
       continue;
     }
     for (const [index, value] of read.list.entries()) {
-      if (!isObject(value)) {
-        problems.push({
-          file,
-          line: 1,
-          message: `row ${index + 1} is ${kindOfValue(value)}, not an object`,
-          cure: expected,
-        });
-        continue;
-      }
-      const row = flat(value);
-      const id = textOf(row.id).toLowerCase();
-      if (id !== '' && known.has(id)) continue;
-      known.add(id);
-      const kind = kindOf(row);
-      if (kind !== undefined) of[kind].push(row);
-      else if (typeOf(row) !== '') others.push({ name: nameOf(row), type: typeOf(row) });
-      else
-        problems.push({
-          file,
-          line: 1,
-          message: `row ${index + 1}${nameOf(row) === '' ? '' : ` ("${nameOf(row)}")`} is no machine, disk, disk encryption set or vault`,
-          cure: expected,
-        });
+      const row = isObject(value) ? flat(value) : undefined;
+      const kind = row === undefined ? undefined : kindOf(row);
+      if (row !== undefined && kind !== undefined) add(row, of[kind]);
+      else if (row !== undefined && typeOf(row) !== '') addOther(row);
+      else problems.push({ file, line: 1, message: unknownRow(value, index), cure: expected });
     }
   }
-  return problems.length > 0 ? { problems } : { of, others };
+  return problems.length > 0 ? { problems } : { of, others: [...others.values()] };
 }
 
-type Read = { readonly list: readonly unknown[] } | { readonly problem: Pick<Problem, 'line' | 'message'> };
+function unknownRow(value: unknown, index: number): string {
+  if (!isObject(value)) return `row ${index + 1} is ${kindOfValue(value)}, not an object`;
+  const name = nameOf(flat(value));
+  return `row ${index + 1}${name === '' ? '' : ` ("${name}")`} is no machine, disk, disk encryption set, vault or key`;
+}
+
+type Read =
+  | { readonly list: readonly unknown[] }
+  | { readonly problem: Pick<Problem, 'line' | 'message'> & { readonly cure?: string } };
 
 function listIn(text: string): Read {
+  const read = anyListIn(text);
+  if ('problem' in read || read.list.length > 0) return read;
+  return { problem: { line: 1, message: 'the list is empty', cure: empty } };
+}
+
+function anyListIn(text: string): Read {
   let json: unknown;
   try {
     json = JSON.parse(text);
@@ -82,7 +93,7 @@ function listIn(text: string): Read {
   if (Array.isArray(data)) return { list: data };
   if (Array.isArray(value)) return { list: value };
   if (isObject(data) && Array.isArray(data.columns) && Array.isArray(data.rows)) return { list: tableRows(data) };
-  if (typeof json.id === 'string') return { list: [json] };
+  if (typeof json.id === 'string' || kidOf(flat(json)) !== '') return { list: [json] };
   return { problem: { line: 1, message: `the file is an object with ${fieldsText(json)}, not a list` } };
 }
 
@@ -113,6 +124,7 @@ const kindsByType: Readonly<Record<string, RowKind>> = {
 function kindOf(row: Row): RowKind | undefined {
   const type = typeOf(row).toLowerCase();
   if (type !== '') return kindsByType[type];
+  if (kidOf(row) !== '') return 'key';
   if (isObject(row.storageprofile)) return 'machine';
   if (isObject(row.activekey)) return 'set';
   if (isObject(row.creationdata) || row.disksizegb !== undefined) return 'disk';
@@ -126,6 +138,9 @@ function typeOf({ type, id }: Row): string {
   const types = words.filter((_, index) => index % 2 === 0);
   return provider === undefined ? '' : [provider, ...types].join('/');
 }
+
+/** URL of a key: in a list beside the other fields, in `az keyvault key show` in `key`. */
+export const kidOf = (row: Row): string => textOf(row.kid) || textOf(objectIn(row, 'key').kid);
 
 /** Name of the resource, from the row or its id. */
 export const nameOf = ({ name, id }: Row): string => textOf(name) || (textOf(id).split('/').at(-1) ?? '');

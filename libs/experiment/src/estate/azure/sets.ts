@@ -1,5 +1,7 @@
 import type { EstateKey, EstateSet, EstateVault } from '../estate-file.ts';
 import { type AzureId, azureId, type KeyUrl, keyUrlOf, type TwinNames } from './ids.ts';
+import { hasProperties, noteIgnored } from './ignored.ts';
+import { type KeyFacts, orderedVersions, versionStates } from './keys.ts';
 import { regionOf, type TwinNotes } from './notes.ts';
 import { nameOf, objectIn, objectsIn, type Row, textOf } from './rows.ts';
 
@@ -26,13 +28,22 @@ interface FoundVault {
   readonly keys: Map<string, string[]>;
 }
 
-/** Maps disk encryption sets, and the vaults and keys that they name. @param vaultRows of `az keyvault list`, if given */
+/** Rows about vaults and keys, and when the twin is made. */
+export interface KeyContext {
+  /** Of `az keyvault list` or `show`, if given. */
+  readonly vaultRows: readonly Row[];
+  readonly facts: KeyFacts;
+  readonly nowMs: number;
+  readonly notes: TwinNotes;
+}
+
+/** Maps disk encryption sets, and the vaults and keys that they name. */
 export function mapSets(
   rows: readonly { readonly row: Row; readonly id: AzureId }[],
-  vaultRows: readonly Row[],
   names: TwinNames,
-  notes: TwinNotes,
+  context: KeyContext,
 ): MappedSets {
+  const { facts, notes } = context;
   const found = new Map<string, FoundVault>();
   const sets = new Map<string, MappedSet>();
   const urls = new Map<string, KeyUrl>();
@@ -42,14 +53,31 @@ export function mapSets(
     else urls.set(id.key, mapped.url);
     sets.set(id.key, 'reason' in mapped ? mapped : { set: mapped.set });
   }
+  for (const [vault, { keys }] of found)
+    for (const [key, versions] of keys) keys.set(key, allVersions(`${vault}/${key}`, versions, facts));
   for (const [key, mapped] of sets) {
     const url = urls.get(key);
     if (url !== undefined && 'set' in mapped) sets.set(key, { set: withVersion(mapped.set, url, found) });
   }
-  const vaults = [...found].map(([name, vault]) => vaultOf(name, vault, vaultRows, notes));
+  const vaults = [...found].map(([name, vault]) => vaultOf(name, vault, context));
+  noteUnused(found, context);
+  return { sets, vaults };
+}
+
+/** The versions of a key, oldest first: those that rows list, otherwise those that sets name. */
+function allVersions(key: string, named: readonly string[], facts: KeyFacts): string[] {
+  const listed = orderedVersions(facts, key);
+  return listed.length > 0 && named.every((id) => listed.includes(id)) ? [...listed] : [...named];
+}
+
+/** Notes vaults and keys that no set uses. */
+function noteUnused(found: ReadonlyMap<string, FoundVault>, { vaultRows, facts, notes }: KeyContext): void {
   const unused = vaultRows.filter((row) => !found.has(nameOf(row).toLowerCase()));
   for (const row of unused) notes.drop(`vault ${nameOf(row)}`, 'no set of the files uses a key in it');
-  return { sets, vaults };
+  const used = new Set(
+    [...found].flatMap(([vault, { keys }]) => [...keys.keys()].map((key) => `${vault}/${key}`.toLowerCase())),
+  );
+  for (const key of facts.keys()) if (!used.has(key)) notes.drop(`key ${key}`, 'no set of the files uses it');
 }
 
 function mapSet(
@@ -102,18 +130,27 @@ function withVersion<Set extends EstateSet>(
 function vaultOf(
   name: string,
   { location, isHsm, keys }: FoundVault,
-  vaultRows: readonly Row[],
-  notes: TwinNotes,
+  { vaultRows, facts, nowMs, notes }: KeyContext,
 ): EstateVault & { readonly location: string } {
   const row = vaultRows.find((one) => nameOf(one).toLowerCase() === name);
   if (isHsm) notes.change(`managed HSM ${name}`, 'its keys are in a vault of this name');
-  const all = [...keys].map(([key, versions]): EstateKey => {
-    if (versions.length < 2) return { name: key };
+  if (row !== undefined) noteIgnored('vault', name, row, notes);
+  if (row !== undefined && !hasProperties(row))
     notes.change(
-      `key ${name}/${key}`,
-      `it has the ${versions.length} versions that sets name; which of them is older is not known`,
+      `vault ${name}`,
+      `its row has no properties, so whether it uses roles is not known: it has access policies. az keyvault list omits them: add the file of az keyvault show --name ${name} -o json`,
     );
-    return { name: key, versions: versions.map(() => 'enabled') };
+  const all = [...keys].map(([key, versions]): EstateKey => {
+    const full = `${name}/${key}`;
+    for (const { row: of } of facts.get(full.toLowerCase()) ?? []) noteIgnored('key', full, of, notes);
+    const states = versionStates(full, versions.length === 0 ? [''] : versions, facts, { nowMs, notes });
+    if (states.length === 1) return { name: key, ...(states[0] === 'enabled' ? {} : { versions: states }) };
+    if (orderedVersions(facts, full).length !== versions.length)
+      notes.change(
+        `key ${full}`,
+        `it has the ${versions.length} versions that sets name; which of them is older is not known: az keyvault key list-versions says it`,
+      );
+    return { name: key, versions: states };
   });
   return { name, location, ...(row?.enablerbacauthorization === true ? { permissions: 'roles' } : {}), keys: all };
 }
