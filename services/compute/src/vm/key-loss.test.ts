@@ -261,7 +261,7 @@ test('G10: a stop names the lost key version, also if the machine still has an o
   assert.deepEqual(returned.status === 'active' && returned.blocked, []);
 });
 
-test('G2: a stop interrupts an attach and marks it failed; a machine already going off is not stopped again (VM-46)', () => {
+test('G2: a stop interrupts an attach and marks it failed; a machine already going off is not stopped again', () => {
   const attaching = [
     ...running([os, data]),
     ...attach(ask('a'), disk('more', 9, 'PREMIUM_SSD'), 64)(fold(running([os, data]))),

@@ -65,7 +65,13 @@ test('CMK-120: restored access ends losses up to its number; the end of an outag
   assert.deepEqual(typesOf(back), ['KeyAccessReturned', 'VmStarting']);
 });
 
-test('autoRestart: if access is restored while the machine is stopping, the machine starts once it is off', () => {
+test('VM-46: a machine that is stopping when access is restored finishes stopping', () => {
+  const returned = then(stopping, keyAccessReturned(at, key));
+  assert.equal(powerAfter(returned), 'stopping');
+  assert.deepEqual(typesOf(guestStopped(at, 'k')(fold(returned))), ['VmStopped']);
+});
+
+test('VM-46, autoRestart: if access is restored while the machine is stopping, the machine starts once it is off', () => {
   const returned = then(stopping, keyAccessReturned(at, key, restart));
   assert.equal(powerAfter(returned), 'stopping');
   assert.deepEqual(typesOf(guestStopped(at, 'k')(fold(returned))), ['VmStopped', 'VmStarting']);

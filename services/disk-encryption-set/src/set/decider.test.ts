@@ -139,6 +139,19 @@ test('CMK-112: a loss concerns a set only for a key version that the set has', (
   assert.deepEqual(loseKey(9, loss(7, 'KEY_DISABLED', '1'))(moved), [], 'CMK-89');
 });
 
+test('CMK-89: after a rotation a set has neither access nor questions about its old keys any more', () => {
+  const moving = after(...created, assignKey(3, keyReference('2'), grantAt(5)));
+  const keys = (set: DiskEncryptionSet) =>
+    set.status === 'active' ? [Object.keys(set.access), Object.keys(set.questions)] : [];
+  const [one, two] = [versionOf('1'), versionOf('2')];
+  const known = loseKey(4, loss(7, 'KEY_DISABLED', '1'))(moving).reduce(evolve, moving);
+  assert.deepEqual(keys(known), [
+    [two, one],
+    [one, two],
+  ]);
+  assert.deepEqual(keys(finishRotation(5, 2)(known).reduce(evolve, known)), [[two], [two]]);
+});
+
 test('a loss is published once, and an older one never overrides a newer loss or grant', () => {
   const lost = after(...created, loseKey(3, loss(7)));
   assert.deepEqual(loseKey(4, loss(7))(lost), []);
