@@ -148,15 +148,17 @@ test('KV-28, KV-63, KV-94: a key is purged only after a delete, and under purge 
   assert.deepEqual(given(one, deleted).when(purge(later, true)), [{ type: 'KeyPurged', at: later }]);
 });
 
-test('KV-33: a rotation keeps operations and tags, and leaves the older version as it is', () => {
-  const narrow = created(v1, 'r1', { operations: ['wrapKey'], expiresAt: later });
-  const [made] = given(narrow).when(rotate(at, asked('r2'), material(v2)));
-  assert.ok(made?.type === 'KeyVersionCreated');
-  assert.deepEqual(
-    [made.operations, made.tags, made.enabled, made.expiresAt],
-    [['wrapKey'], { a: 'b' }, true, undefined],
-  );
-  assert.deepEqual(versionOf(fold([narrow, made]), v1), versionOf(fold([narrow]), v1));
+test('KV-33: a rotation makes a current version of the same size, operations and tags, and leaves the older one as it is', () => {
+  const narrow = created(v1, 'r1', { operations: ['wrapKey'], enabled: false, expiresAt: later });
+  const made = given(narrow).when(rotate(at, asked('r2'), material(v2)));
+  assert.deepEqual(made, [created(v2, 'r2', { operations: ['wrapKey'] })], 'nothing else changes');
+  const after = fold([narrow, ...made]);
+  assert.equal(after.status === 'active' && after.current, v2);
+  assert.deepEqual(versionOf(after, v1), versionOf(fold([narrow]), v1));
+  assert.throws(() => given(narrow).when(rotate(at, asked('r2'), { ...material(v2), bits: 3072 })), {
+    code: 'ABORTED',
+    reason: 'CONTENTION',
+  });
 });
 
 test('an expiry is recorded once and only for an enabled version; a new expiry date is due again', () => {

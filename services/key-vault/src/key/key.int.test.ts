@@ -114,16 +114,27 @@ test('KV-10: 15 tags of 256 characters; one more or longer is refused', async ()
 });
 
 test('KV-16, KV-24: a disabled and expired version can be read, listed, backed up, updated and deleted; its material stays', async () => {
-  const parent = await newVault(world);
+  const [parent, other] = [await newVault(world), await newVault(world)];
   const made = await newKey(parent);
   const { name } = made;
   const key = `${parent}/keys/k1`;
+  const algorithm = 'RSA_OAEP_256';
+  const dek = randomBytes(32);
+  const { wrappedKey } = await vault().wrapKey({ name, algorithm, plaintextKey: Buffer.from(dek) });
+  const unwrapped = async () => Buffer.from((await vault().unwrapKey({ name, algorithm, wrappedKey })).plaintextKey);
   await vault().disableKeyVersion({ name });
   await vault().setKeyVersionDates({ name, expireTime: new Date(1_000) });
   const found = await vault().getKeyVersion({ name });
   assert.deepEqual([found.enabled, found.expireTime?.getTime()], [false, 1_000]);
   assert.deepEqual((await vault().listKeyVersions({ parent: key })).keyVersions, [found]);
-  assert.ok((await vault().backupKey({ name: key })).backup.length > 0);
+  const { backup } = await vault().backupKey({ name: key });
+  await vault().restoreKey({ parent: other, backup, requestId: randomUUID() });
+  const copy = await vault().getKeyVersion({ name: name.replace(parent, other) });
+  assert.deepEqual(
+    [copy.enabled, copy.expireTime, copy.publicKey?.n],
+    [false, found.expireTime, found.publicKey?.n],
+    'it is in the backup',
+  );
   await vault().setKeyOperations({ name, keyOperations: ['WRAP_KEY'] });
   await vault().setKeyTags({ name, tags: { a: 'b' } });
   const notBefore = new Date(2_000);
@@ -137,9 +148,12 @@ test('KV-16, KV-24: a disabled and expired version can be read, listed, backed u
     reason: 'EXPIRE_TIME_INVALID',
   });
   assert.equal((await vault().enableKeyVersion({ name })).enabled, true);
+  await vault().setKeyOperations({ name, keyOperations: ['UNWRAP_KEY'] });
+  await vault().setKeyVersionDates({ name });
+  assert.deepEqual(await unwrapped(), dek, 'the private half stays too');
   await vault().disableKeyVersion({ name });
   await vault().setKeyVersionDates({ name, expireTime: new Date(1_000) });
-  await vault().deleteKey({ name: key });
+  await vault().deleteKey({ name: key, confirmName: key });
   await assert.rejects(vault().getKeyVersion({ name }), { code: 'NOT_FOUND' });
 });
 
@@ -300,6 +314,27 @@ test('KV-23: keys and versions are listed in pages', async () => {
   assert.notEqual(rest.keyVersions[0]?.name, versions.keyVersions[0]?.name);
 });
 
+test('KV-23: a page has 25 keys or versions if the request does not say how many', async () => {
+  const parent = await newVault(world);
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const value = privateKey.export({ format: 'pem', type: 'pkcs8' }).toString();
+  const importAs = (keyId: string) =>
+    vault().importKey({ parent, keyId, requestId: randomUUID(), keyMaterial: { $case: 'pem', value } });
+  for (let n = 0; n < 25; n++) await Promise.all([importAs(`k${n}`), importAs('many')]);
+  await importAs('many');
+  const [keys, versions] = [
+    await vault().listKeys({ parent }),
+    await vault().listKeyVersions({ parent: `${parent}/keys/many` }),
+  ];
+  assert.deepEqual([keys.keys.length, versions.keyVersions.length], [25, 25]);
+  const [restOfKeys, restOfVersions] = [
+    await vault().listKeys({ parent, pageToken: keys.nextPageToken }),
+    await vault().listKeyVersions({ parent: `${parent}/keys/many`, pageToken: versions.nextPageToken }),
+  ];
+  assert.deepEqual([restOfKeys.keys.length, restOfVersions.keyVersions.length], [1, 1]);
+  assert.deepEqual([restOfKeys.nextPageToken, restOfVersions.nextPageToken], ['', '']);
+});
+
 test('KV-15, KV-28: a purge is final, can be repeated, and frees the name', async () => {
   const parent = await newVault(world);
   const name = `${parent}/keys/k1`;
@@ -323,7 +358,7 @@ test('KV-15, KV-28: a purge is final, can be repeated, and frees the name', asyn
 
 test('KV-65: the recovery level depends on the retention and purge protection of the vault', async () => {
   const levels = await Promise.all(
-    [{}, { purgeProtected: true }, { retentionDays: 7 }, { retentionDays: 7, purgeProtected: true }].map(
+    [{}, { purgeProtected: true }, { retentionDays: 89 }, { retentionDays: 7, purgeProtected: true }].map(
       async (request) => {
         const parent = await newVault(world, request);
         await newKey(parent);
