@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { startLeaseHost } from '../host/keys/test-lease-host.ts';
+import { refusal } from '../host/keys/test-vault.ts';
 import { attach } from './attachment-decider.ts';
 import { checkLayers, checkSize, diskClasses } from './classes.ts';
 import { begin, finish } from './decider.ts';
-import type { Sku } from './encryption.ts';
-import { recordOf } from './records.ts';
+import { type Sku, skuOnWire } from './encryption.ts';
 import { evolve, initial } from './state.ts';
 
 const set = 'subscriptions/s/resourceGroups/g/diskEncryptionSets/d';
@@ -65,10 +66,15 @@ for (const [sku, { isDirect, outlivesKeyLoss, sizeGibMax }] of Object.entries(ru
     assert.equal(diskClasses[sku].canSnapshotFully, !isDirect);
   });
 
-  test(`CMK-101, CMK-102: ${sku} disks ${outlivesKeyLoss ? 'are' : 'are not'} pinned when their key is lost while their machine runs`, () => {
-    const state = diskOf(sku);
-    assert.ok(state.status === 'active');
-    assert.equal(recordOf({ id: 'disks/d', version: 1, state }, { now: () => 1 }).outlivesKeyLoss, outlivesKeyLoss);
+  test(`CMK-101, CMK-102: a running machine ${outlivesKeyLoss ? 'keeps' : 'loses'} the data of its ${sku} disks when their key is lost`, async () => {
+    const { host, terms, open, pass, stop } = await startLeaseHost();
+    const disk = await open('d', skuOnWire[sku]);
+    assert.deepEqual([await disk.write(), await disk.read()], ['ok', 'ok']);
+    host.setVault(refusal('KEY_DISABLED', 5));
+    await pass(terms.ttlMs);
+    const outcome = outlivesKeyLoss ? 'ok' : 'KEY_DISABLED';
+    assert.deepEqual([await disk.read(), await disk.write()], [outcome, outcome]);
+    await stop();
   });
 
   test(`${sku} disks have a whole number of GiB from 1 to ${sizeGibMax}`, () => {

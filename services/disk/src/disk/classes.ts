@@ -21,7 +21,7 @@ const direct: DiskClass = {
   canSnapshotFully: false,
 };
 
-/** What each class can; its largest size is `diskSizeGibMax`, and whether it outlives the loss of its key is in `@interlock/access`. Rules CMK-61, CMK-71. */
+/** What each class can; its largest size is `diskSizeGibMax`, and `outlivesKeyLoss` says what a lost key does. Rules CMK-61, CMK-71. */
 export const diskClasses: Readonly<Record<Sku, DiskClass>> = {
   standard_hdd: solidState,
   standard_ssd: solidState,

@@ -45,7 +45,7 @@ const loseTarget = async (host: DiskHost, keyVersion: string): Promise<void> => 
   });
 };
 
-test('CMK-112: after a fault at any call of a rewrap and a retry, a loss of the new version stops the open disk', async () => {
+test('CMK-89, CMK-112: after a fault at any call of a rewrap and a retry, no old wrap is left, and a loss of the new version stops the open disk', async () => {
   for (let failAt = 1; failAt < callsMax; failAt++) {
     const host = await hostWithDisk();
     const read = await host.reader();
@@ -55,6 +55,7 @@ test('CMK-112: after a fault at any call of a rewrap and a retry, a loss of the 
     host.faults.disarm();
     assert.deepEqual(await read(content.length), content, `I/O went on, fault at call ${failAt}`);
     await rewrapDek(host.asSets, target);
+    assert.deepEqual(await host.wrapsAtRest(diskName), [target.targetKeyVersion], `fault at call ${failAt}`);
     assert.deepEqual(await read(content.length), content, `I/O continues, fault at call ${failAt}`);
     await loseTarget(host, target.targetKeyVersion);
     await assert.rejects(read(content.length), { reason: 'KEY_PURGED' }, `fault at call ${failAt}`);
