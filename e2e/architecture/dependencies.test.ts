@@ -146,11 +146,11 @@ test('a decider uses no promise and no await', () => {
  */
 const outsideOfTheSimulation = new RegExp(
   [
-    String.raw`libs/runtime/src/(clock|run|virtual-clock|config-readers|renewed-files|user-file)\.ts$`,
+    String.raw`libs/runtime/src/(clock|run|virtual-clock|config-readers|renewed-files|user-file|log-lines)\.ts$`,
     String.raw`libs/rpc/src/(token-format|connecting|credentials|receiving|sent-memory)\.ts$`,
     String.raw`libs/event-store/src/(postgres-store|postgres-commit|pool|loop-turns|connection|driver-check|migration)\.ts$`,
     String.raw`libs/messaging/src/nats-bus\.ts$`,
-    String.raw`libs/host/src/(probe-server|host-folder|build)\.ts$`,
+    String.raw`libs/host/src/(probe-server|host-folder|folder-space|build)\.ts$`,
     String.raw`libs/sealing/src/master-key\.ts$`,
     String.raw`libs/pack/pack-library\.ts$`,
     'libs/experiment/src/evidence/',
@@ -189,7 +189,7 @@ test('a guest imports only Node, gRPC and a few small modules, because each mach
       .map(({ moduleRequest }) => ({ from, to: moduleRequest.value }));
   });
   const allowed =
-    /^(node:|\.\/|@grpc\/grpc-js$|@interlock\/contracts\/|@interlock\/runtime\/(clock|renewed)$|@interlock\/rpc\/credentials$)/;
+    /^(node:|\.\/|@grpc\/grpc-js$|@interlock\/contracts\/|@interlock\/runtime\/(clock|renewed|space-error)$|@interlock\/rpc\/credentials$)/;
   assert.ok(loaded.some(({ to }) => to === '@grpc/grpc-js'));
   assert.deepEqual(show(loaded.filter(({ to }) => !allowed.test(to))), []);
 });

@@ -3,7 +3,8 @@
  * IPv6 network has 2^64 addresses.
  */
 export const clientOf = (address: string): string => {
-  const plain = address.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*$/, '');
+  // Without its zone, the interface behind a %.
+  const [plain = ''] = address.replace(/^::ffff:(?=\d+\.)/i, '').split('%', 1);
   if (!plain.includes(':')) return plain;
   const [left = '', right] = plain.toLowerCase().split('::');
   const groupsOf = (text: string | undefined): readonly string[] => (text ? text.split(':') : []);
