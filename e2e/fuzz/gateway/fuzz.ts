@@ -1,14 +1,20 @@
 import { Agent, request } from 'node:https';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { SeededRandom } from '@interlock/runtime';
 import { seededRandom } from '@interlock/runtime';
 import { routeTable } from '../../../services/gateway/src/assemble.ts';
 import type { Route } from '../../../services/gateway/src/http/route.ts';
+import { hostileRequest, neighbourRequest } from './hostile.ts';
 import { type FuzzRequest, type FuzzTarget, requestFor } from './requests.ts';
 
 /** Requests in flight. */
 const inFlight = 16;
 /** A request that takes longer hangs, in milliseconds. Calls to services end after about ten seconds. */
 const hangMs = 60_000;
+/** Share of requests that want more work than they may have. */
+const hostileShare = 0.02;
+/** Time between two requests of the neighbour, in milliseconds. */
+const neighbourPauseMs = 50;
 /** How many problems are kept at most. */
 const problemsMax = 50;
 
@@ -16,6 +22,8 @@ const problemsMax = 50;
 export interface GatewayFindings {
   readonly requests: number;
   readonly statuses: Readonly<Record<string, number>>;
+  /** The longest time that the neighbour waited for a response, in milliseconds. */
+  readonly neighbourMs: number;
   /** Responses that no request may get: a 500, no error body, or none in time. */
   readonly problems: readonly string[];
   /** Routes that no request succeeded with. */
@@ -36,6 +44,8 @@ export const fuzzGateway = async (options: {
   readonly seed: number;
   /** Only routes with this text in their name. */
   readonly only: string | undefined;
+  /** Longest time that another client may wait for the response to a simple request, in milliseconds; absent: any. */
+  readonly neighbourMsMax?: number;
 }): Promise<GatewayFindings> => {
   const routes = allRoutes.filter((route) => options.only === undefined || nameOf(route).includes(options.only));
   const agent = new Agent({ keepAlive: true, maxSockets: inFlight, ca: options.ca });
@@ -44,26 +54,68 @@ export const fuzzGateway = async (options: {
   const ok = new Set<Route>();
   const sinceMs = performance.now();
   let next = 0;
+  const mayContinue = (): boolean => next < options.requests && performance.now() < sinceMs + options.seconds * 1_000;
+  const report = (problem: string): void => {
+    if (problems.length < problemsMax) problems.push(problem);
+  };
+  /** Hostile requests that have no response yet. */
+  const hostile = new Set<FuzzRequest>();
   const worker = async (): Promise<void> => {
-    while (next < options.requests && performance.now() < sinceMs + options.seconds * 1_000) {
+    while (mayContinue()) {
       const at = next++;
       const random: SeededRandom = seededRandom(options.seed).fork(`request ${at}`);
-      const route = routes[at % routes.length] as Route;
-      const sent = requestFor(route, options.target, random);
+      const isHostile = options.only === undefined && random.chance(hostileShare);
+      const sent = isHostile
+        ? hostileRequest(routes, options.target, random)
+        : requestFor(routes[at % routes.length] as Route, options.target, random);
+      const { route } = sent;
+      if (isHostile) hostile.add(sent);
       const { status, problem } = await send(sent, agent, options.target.host);
+      hostile.delete(sent);
       statuses[status] = (statuses[status] ?? 0) + 1;
       if (status < 400 && status > 0) ok.add(route);
-      if (problem !== undefined && problems.length < problemsMax) {
-        problems.push(
-          `${problem}: request ${at}, ${sent.method} ${sent.host}${sent.path} ${(sent.body ?? '').slice(0, 500)}`,
-        );
+      if (problem !== undefined) {
+        const shown = `${sent.method} ${sent.host}${sent.path.slice(0, 500)} ${(sent.body ?? '').slice(0, 500)}`;
+        report(`${problem}: request ${at}, ${shown}`);
       }
     }
   };
-  await Promise.all(Array.from({ length: inFlight }, worker));
+  const [neighbourMs] = await Promise.all([
+    neighbour({ ...options, mayContinue, hostile, report }),
+    ...Array.from({ length: inFlight }, worker),
+  ]);
   agent.destroy();
   const neverOk = routes.filter((route) => route.refusedBecause === undefined && !ok.has(route)).map(nameOf);
-  return { requests: next, statuses, problems, neverOk };
+  return { requests: next, statuses, neighbourMs, problems, neverOk };
+};
+
+/** Another client: it reads its subscription again and again. @returns its longest wait in milliseconds */
+const neighbour = async (parts: {
+  readonly target: FuzzTarget;
+  readonly ca: string;
+  readonly neighbourMsMax?: number;
+  readonly mayContinue: () => boolean;
+  readonly hostile: ReadonlySet<FuzzRequest>;
+  readonly report: (problem: string) => void;
+}): Promise<number> => {
+  const { target, ca, neighbourMsMax = Number.POSITIVE_INFINITY, mayContinue, hostile, report } = parts;
+  const agent = new Agent({ keepAlive: true, maxSockets: 1, ca });
+  const sent = neighbourRequest(allRoutes, target);
+  let longestMs = 0;
+  while (mayContinue()) {
+    const sinceMs = performance.now();
+    const during = [...hostile].map((one) => `${one.method} ${one.route.path} ${(one.body ?? one.path).slice(0, 200)}`);
+    const { status } = await send(sent, agent, target.host);
+    const tookMs = Math.round(performance.now() - sinceMs);
+    longestMs = Math.max(longestMs, tookMs);
+    if (status !== 200) report(`another client got the status ${status} for its subscription`);
+    if (tookMs > neighbourMsMax) {
+      report(`another client waited ${tookMs} ms for its subscription, with hostile requests: ${during.join('; ')}`);
+    }
+    await sleep(neighbourPauseMs);
+  }
+  agent.destroy();
+  return longestMs;
 };
 
 interface Outcome {

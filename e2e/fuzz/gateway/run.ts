@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ClientSecretCredential } from '@azure/identity';
 import type { DataFolder } from '@interlock/local/data-folder.ts';
 import { startGateway } from '@interlock/local/gateway.ts';
@@ -6,14 +7,25 @@ import type { LocalCloud } from '@interlock/local/local-cloud.ts';
 import type { Crash } from '@interlock/local/restartable.ts';
 import type { Scope } from '@interlock/runtime';
 import { residentMib } from '../../cloud/resident.ts';
+import { RESIDENT_MAX_MIB } from '../memory.ts';
 import { fuzzGateway, type GatewayFindings } from './fuzz.ts';
 import { fuzzTarget } from './target.ts';
 
-/** Largest resident memory of the gateway, in MiB. */
-export const residentMaxMib = 400;
+/** Longest time that another client may wait for the response to a simple request, in milliseconds. */
+const neighbourMsMax = 2_000;
+/** How many more descriptors the gateway may have at the end than at the start: its connections to services and database open on demand. */
+const descriptorGrowthMax = 30;
+/** How long the gateway may take to close the connections of the run, in milliseconds. */
+const closeMs = 30_000;
+/** Time between two looks at the process, in milliseconds. */
+const lookMs = 500;
 
-/** Findings, and the resident memory of the gateway at the end of the run. */
-export type GatewayRun = GatewayFindings & { readonly residentMib: number; readonly crashes: number };
+/** Findings, and the most resident memory and the descriptors of the gateway. */
+export type GatewayRun = GatewayFindings & {
+  readonly residentMib: number;
+  readonly descriptors: { readonly before: number; readonly after: number };
+  readonly crashes: number;
+};
 
 /** `npm run fuzz -- --gateway`: sends requests for the routes of the route table to the gateway of a cloud. */
 export const runGatewayFuzz = async (options: {
@@ -51,6 +63,34 @@ export const runGatewayFuzz = async (options: {
   });
   const vaultSuffix = access.vaultUrlTemplate.replace('https://{vault}.', '');
   const target = await fuzzTarget({ ...access, vaultSuffix }, credential);
-  const findings = await fuzzGateway({ ...rest, ca, target });
-  return { ...findings, crashes, residentMib: residentMib(pid) ?? 0 };
+  const before = descriptorsOf(pid);
+  let mostMib = 0;
+  const looking = setInterval(() => {
+    mostMib = Math.max(mostMib, residentMib(pid) ?? 0);
+  }, lookMs);
+  const findings = await fuzzGateway({ ...rest, ca, target, neighbourMsMax });
+  clearInterval(looking);
+  let after = descriptorsOf(pid);
+  for (let waitedMs = 0; after > before + descriptorGrowthMax && waitedMs < closeMs; waitedMs += lookMs) {
+    await sleep(lookMs);
+    after = descriptorsOf(pid);
+  }
+  const problems = [
+    ...findings.problems,
+    ...(mostMib > RESIDENT_MAX_MIB
+      ? [`the gateway had ${mostMib} MiB in memory; allowed are ${RESIDENT_MAX_MIB}`]
+      : []),
+    ...(after > before + descriptorGrowthMax ? [`the gateway has ${after} descriptors; it had ${before}`] : []),
+  ];
+  return { ...findings, problems, crashes, residentMib: mostMib, descriptors: { before, after } };
+};
+
+/** How many descriptors a process has open; 0 if it has ended, which is a crash. */
+const descriptorsOf = (pid: number): number => {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).length;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return 0;
+    throw error;
+  }
 };
