@@ -7,6 +7,7 @@ import type { TestControls } from './control/controls-for-tests.ts';
 import { type DataFolder, LauncherError, repository } from './data-folder.ts';
 import { freePort } from './free-port.ts';
 import type { LocalCloud } from './local-cloud.ts';
+import { type LoopbackIdentity, openLoopbackIdentity } from './loopback-identity.ts';
 import { type ServiceProcess, startService } from './processes.ts';
 import { type Crash, sayCrash } from './restartable.ts';
 import { addressVariableOf, serviceNames } from './services.ts';
@@ -56,6 +57,8 @@ export interface GatewayAccess {
   readonly authorityFile: string;
   /** Managed identity endpoint, and proxy for clients that cannot resolve the names of vaults. */
   readonly loopbackUrl: string;
+  /** UUID of the principal whose tokens the managed identity endpoint returns. */
+  readonly loopbackClientId: string;
   /** The value that `X-IDENTITY-HEADER` must have there. */
   readonly identityHeader: string;
 }
@@ -73,6 +76,8 @@ export interface GatewayOptions {
   readonly loopbackPort?: number;
   /** Default: `localhost`. */
   readonly host?: string;
+  /** Whether the managed identity endpoint speaks for the administrator; default: for an identity of its own, without a role. */
+  readonly isLoopbackAdministrator?: boolean;
   /** Prefix of its database. */
   readonly name?: string;
   /** Drops the database when it stops. */
@@ -91,7 +96,12 @@ export interface GatewayOptions {
 export const startGateway = async (options: GatewayOptions): Promise<GatewayAccess> => {
   const { cloud, data, name = 'interlock', within, replicas = 1 } = options;
   const port = options.port ?? (await freePort());
-  const access = accessOf(cloud, port, options.loopbackPort ?? (await freePort()));
+  const { administrator } = cloud;
+  const identity =
+    options.isLoopbackAdministrator === true
+      ? { principalId: administrator.principalId, file: data.path('administrator.json') }
+      : await openLoopbackIdentity(cloud, data);
+  const access = accessOf(cloud, port, options.loopbackPort ?? (await freePort()), identity);
   const database = `${name}_gateway`;
   await cloud.postgres.createDatabases([database]);
   if (options.temporary === true)
@@ -99,6 +109,7 @@ export const startGateway = async (options: GatewayOptions): Promise<GatewayAcce
   const env = {
     ...options.env,
     ...(await settingsOf(options, access, port)),
+    GATEWAY_IDENTITY_FILE: identity.file,
     DATABASE_URL: cloud.postgres.shortUrl(database),
     GATEWAY_SHARES_ADDRESS: String(replicas > 1),
     ...(options.testControls && testSettings(options.testControls, data)),
@@ -146,7 +157,12 @@ const startReplica = async (
   say(`${name} serves on ${url} (process ${process.pid}, ${Math.round(performance.now() - since)} ms)`);
 };
 
-const accessOf = ({ administrator, authorityFile }: LocalCloud, port: number, loopback: number): GatewayAccess => ({
+const accessOf = (
+  { administrator, authorityFile }: LocalCloud,
+  port: number,
+  loopback: number,
+  { principalId }: LoopbackIdentity,
+): GatewayAccess => ({
   url: `https://localhost:${port}`,
   vaultUrlTemplate: `https://{vault}.${vaultDomain}:${port}`,
   tenant: uuidFor(administrator.tenant),
@@ -154,6 +170,7 @@ const accessOf = ({ administrator, authorityFile }: LocalCloud, port: number, lo
   clientId: administrator.principalId,
   authorityFile,
   loopbackUrl: `http://127.0.0.1:${loopback}`,
+  loopbackClientId: principalId,
   identityHeader: randomUUID(),
 });
 
@@ -178,7 +195,6 @@ const settingsOf = async (
     GATEWAY_TENANT: tenantId,
     GATEWAY_LOOPBACK_ADDRESS: `${host === 'localhost' ? '127.0.0.1' : host}:${new URL(loopbackUrl).port}`,
     GATEWAY_LOOPBACK_PUBLISHED: String(host !== 'localhost'),
-    GATEWAY_IDENTITY_FILE: data.path('administrator.json'),
     GATEWAY_IDENTITY_HEADER: identityHeader,
     MASTER_KEY_FILE: data.path('services', 'gateway', 'master-key'),
     CLIENT_ADDRESS_KEY: cloud.clientAddressKey,
@@ -207,6 +223,7 @@ export const linesToPaste = ({
   clientId,
   authorityFile,
   loopbackUrl,
+  loopbackClientId,
 }: GatewayAccess): string => `
 The gateway serves the public cloud's clients on ${url}. In another terminal:
 
@@ -217,5 +234,14 @@ The gateway serves the public cloud's clients on ${url}. In another terminal:
   az cloud set -n Interlock
   az login --service-principal -u ${clientId} --tenant ${tenant} \\
     -p "$(node -p 'JSON.parse(require("fs").readFileSync(process.argv[1])).secret' ${join(dirname(authorityFile), '..', 'administrator.json')})"
+
+${
+  loopbackClientId === clientId
+    ? `Every process of this machine gets tokens of the administrator from ${loopbackUrl} (--loopback-admin).`
+    : `Processes get tokens of an identity without a role from ${loopbackUrl}. To give it one:
+
+  az role assignment create --role Contributor --scope /subscriptions/${subscription} \\
+    --assignee-object-id ${loopbackClientId} --assignee-principal-type ServicePrincipal`
+}
 
 Subscription ${subscription}. docs/how-to/use-azure-clients.md says how names of vaults (*.${vaultDomain}) resolve without a proxy.`;

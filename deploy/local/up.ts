@@ -9,7 +9,7 @@ import { startLocalCloud } from './local-cloud.ts';
 import { openRestarts, restartAfterOf } from './restarts.ts';
 import { replicasOf, serviceNames } from './services.ts';
 
-const usage = `npm run up [-- --replicas N --restart-after T --azure --test-controls]
+const usage = `npm run up [-- --replicas N --restart-after T --azure --loopback-admin --test-controls]
 
 Runs the whole cloud until Ctrl-C; its data stays.
   --replicas N   processes of each service, 1 to 7, 1 by default. One process of disk works and the others stand by:
@@ -21,6 +21,9 @@ Runs the whole cloud until Ctrl-C; its data stays.
                  away.
   --azure        also starts the gateway for the public cloud's clients, on port 8443, and prints the lines to paste. Its
                  replicas share the port.
+  --loopback-admin
+                 the managed identity endpoint of the gateway gives every process of this machine tokens of the
+                 administrator. Without it they are tokens of an identity that has no role until one is assigned.
   --test-controls
                  for tests: administrators may move the clocks of the cloud, inflict faults, and export and import estates
                  through the gateway (/interlock/v1).`;
@@ -32,6 +35,7 @@ const readArguments = () => {
       replicas: text,
       'restart-after': text,
       azure: { type: 'boolean' },
+      'loopback-admin': { type: 'boolean' },
       'test-controls': { type: 'boolean' },
       help: { type: 'boolean', short: 'h' },
     } as const;
@@ -43,7 +47,8 @@ const readArguments = () => {
 
 /** `npm run up`: runs the cloud until Ctrl-C. */
 runCommand(async (scope) => {
-  const { replicas: wanted, 'restart-after': after, azure, 'test-controls': isTest, help } = readArguments();
+  const given = readArguments();
+  const { replicas: wanted, 'restart-after': after, azure, 'test-controls': isTest, help } = given;
   if (help === true) {
     console.log(usage);
     return { exitCode: 0 };
@@ -70,7 +75,10 @@ runCommand(async (scope) => {
   const cloud = await startLocalCloud({ ...common, replicas, testControls });
   const access =
     azure === true
-      ? await startGateway({ ...common, cloud, replicas, testControls, ...gatewayPlaceIn(process.env) })
+      ? await startGateway({
+          ...{ ...common, cloud, replicas, testControls, ...gatewayPlaceIn(process.env) },
+          isLoopbackAdministrator: given['loopback-admin'] === true,
+        })
       : undefined;
   console.log(`
 The cloud is running. Try, in another terminal:

@@ -203,13 +203,16 @@ test('az assigns, lists and removes a role', { skip }, async () => {
 test('az signs in with a registered certificate, and with the managed identity endpoint', {
   skip,
 }, async () => {
-  const { clientId, tenant, loopbackUrl } = cloud.access;
+  const { clientId, tenant, loopbackUrl, loopbackClientId, subscription } = cloud.access;
   const { file, certificate } = await selfSigned(cloud.test.folder);
   const principal = `principals/${clientId}`;
   await cloud.test.clients.identity.addSecret({ principal, secretId: 'certificate', certificate });
   await az.run('account', 'clear');
   await az.run('login', '--service-principal', '-u', clientId, '--certificate', file, '--tenant', tenant);
   await az.run('group', 'show', '-n', group);
+  const assignee = ['--assignee-object-id', loopbackClientId, '--assignee-principal-type', 'ServicePrincipal'];
+  const scope = `/subscriptions/${subscription}`;
+  await az.run('role', 'assignment', 'create', '--role', 'Contributor', '--scope', scope, ...assignee);
   const other = await openAz(cloud.access, { AZURE_POD_IDENTITY_AUTHORITY_HOST: loopbackUrl });
   try {
     await other.run('login', '--identity');

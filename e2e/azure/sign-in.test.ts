@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
+import { type RequestOptions, request } from 'node:http';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { ResourceManagementClient } from '@azure/arm-resources';
@@ -61,8 +63,17 @@ test('a client of an ADFS authority signs in without setting disableInstanceDisc
   assert.deepEqual(await groupsOf(new ClientSecretCredential('adfs', clientId, secret, { authorityHost: url })), []);
 });
 
-test('the managed identity endpoint gives a process a token, and refuses an unknown identity', async () => {
-  process.env.AZURE_POD_IDENTITY_AUTHORITY_HOST = cloud.access.loopbackUrl;
+test('the managed identity endpoint speaks for an identity without a role, until an administrator assigns one', async () => {
+  const { loopbackUrl, loopbackClientId, clientId } = cloud.access;
+  process.env.AZURE_POD_IDENTITY_AUTHORITY_HOST = loopbackUrl;
+  assert.notEqual(loopbackClientId, clientId);
+  await assert.rejects(groupsOf(new ManagedIdentityCredential()), /statusCode 403/);
+  await cloud.test.clients.identity.createRoleAssignment({
+    principal: `principals/${loopbackClientId}`,
+    role: 'roles/reader',
+    scope: cloud.test.cloud.administrator.subscription,
+    roleAssignmentId: randomUUID(),
+  });
   assert.deepEqual(await groupsOf(new ManagedIdentityCredential()), []);
   const other = new ManagedIdentityCredential({ clientId: '33333333-3333-4333-8333-333333333333' });
   await assert.rejects(groupsOf(other), /Identity not found/);
@@ -76,6 +87,35 @@ test("the managed identity endpoint serves App Service's format with its header 
   assert.equal(token.split('.').length, 3);
   assert.equal((await fetch(url, { headers: { metadata: 'true' } })).status, 400);
   assert.equal((await fetch(`${loopbackUrl}/metadata/instance`)).status, 400);
+});
+
+/** A request whose `Host` another site's page chose: it points its own name to this machine (DNS rebinding). */
+const sendAs = (host: string, options: RequestOptions): Promise<number | undefined> =>
+  new Promise((resolve, reject) => {
+    const { hostname, port } = new URL(cloud.access.loopbackUrl);
+    const sent = request({ hostname, port, ...options, headers: { host, ...options.headers } });
+    sent.once('response', (reply) => resolve(reply.resume().statusCode));
+    sent.once('connect', ({ statusCode }, socket) => {
+      socket.destroy();
+      resolve(statusCode);
+    });
+    sent.once('error', reject);
+    sent.end();
+  });
+
+test('the loopback server refuses a Host that is no loopback name: no token, no tunnel', async () => {
+  const path = '/metadata/identity/oauth2/token?resource=https://management.azure.com';
+  const headers = { metadata: 'true' };
+  for (const host of ['localhost', '127.0.0.1:8442', '[::1]:1'])
+    assert.equal(await sendAs(host, { path, headers }), 200, host);
+  for (const host of ['rebound.example.com', 'rebound.example.com:8442', 'localhost.example.com', '10.0.0.1'])
+    assert.equal(await sendAs(host, { path, headers }), 403, host);
+  assert.equal(await sendAs('rebound.example.com', { path: '/x' }), 403);
+  assert.equal(await sendAs('localhost', { path, headers: { ...headers, 'x-forwarded-for': '10.0.0.1' } }), 400);
+  const target = { method: 'CONNECT', path: new URL(cloud.access.url).host };
+  assert.equal(await sendAs(target.path, target), 200);
+  assert.equal(await sendAs('127.0.0.1', target), 200);
+  assert.equal(await sendAs('rebound.example.com', target), 403);
 });
 
 test('a 401 for an invalid token has a claims challenge, so that the client fetches a new token', async () => {

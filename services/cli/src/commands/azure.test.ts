@@ -26,10 +26,11 @@ test('azure env prints the values of the running gateway, quoted for a shell', (
     clientId: 'c',
     authorityFile: "/a folder/it's.pem",
     loopbackUrl: 'http://127.0.0.1:8442',
+    loopbackClientId: 'l',
   };
   writeFileSync(join(data, 'gateway.json'), JSON.stringify(access));
   writeFileSync(join(data, 'administrator.json'), JSON.stringify({ secret: '$x' }));
-  const script = `${exportLines(azureEnvironment(data))}\nprintf '%s\\n' "$GATEWAY_URL" "$VAULT_URL_TEMPLATE" "$TENANT" "$SUBSCRIPTION" "$CLIENT_ID" "$CLIENT_SECRET" "$CA_FILE" "$IMDS_URL"`;
+  const script = `${exportLines(azureEnvironment(data))}\nprintf '%s\\n' "$GATEWAY_URL" "$VAULT_URL_TEMPLATE" "$TENANT" "$SUBSCRIPTION" "$CLIENT_ID" "$CLIENT_SECRET" "$CA_FILE" "$IMDS_URL" "$IMDS_CLIENT_ID"`;
   assert.deepEqual(execFileSync('sh', ['-c', script], { encoding: 'utf8' }).trim().split('\n'), [
     access.url,
     access.vaultUrlTemplate,
@@ -39,5 +40,6 @@ test('azure env prints the values of the running gateway, quoted for a shell', (
     '$x',
     access.authorityFile,
     access.loopbackUrl,
+    'l',
   ]);
 });

@@ -27,6 +27,7 @@ export function azureEnvironment(data: string | undefined): Readonly<Record<stri
     CLIENT_SECRET: secret,
     CA_FILE: access.authorityFile,
     IMDS_URL: access.loopbackUrl,
+    IMDS_CLIENT_ID: access.loopbackClientId,
   };
 }
 
