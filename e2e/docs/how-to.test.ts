@@ -38,7 +38,16 @@ const play = async (command: PageCommand): Promise<{ readonly exitCode: number; 
   const lines: string[] = [];
   const say = (text: string): void => void lines.push(text);
   const unused = (): never => assert.fail('these commands read and write no data');
-  const terminal = { out: say, err: say, outBytes: unused, in: unused, readFile: unused, writeFile: unused, newFile };
+  const terminal = {
+    out: say,
+    err: say,
+    screen: unused,
+    outBytes: unused,
+    in: unused,
+    readFile: unused,
+    writeFile: unused,
+    newFile,
+  };
   const exitCode = await run(args, { INTERLOCK_DATA: world.folder, INTERLOCK_GROUP: 'demo' }, terminal);
   return { exitCode, output: lines.join('\n') };
 };

@@ -1,10 +1,10 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, dirname, join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import {
   type Experiment,
-  inlineEstate,
+  experimentTextOf,
   type MatrixCase,
   type Problem,
   problemLines,
@@ -18,7 +18,7 @@ import {
 import { runCommand } from '@interlock/local/command.ts';
 import { dataRoot } from '@interlock/local/data-folder.ts';
 import type { SpanStore } from '@interlock/local/spans.ts';
-import { type Scope, systemClock, systemRandom } from '@interlock/runtime';
+import { type Scope, systemClock, systemRandom, UserFileError, visible } from '@interlock/runtime';
 import type { ClusterPlace } from '../../deploy/kubernetes/kubectl.ts';
 import { cellsOf, type MatrixRun } from '../report/matrix/cells-of.ts';
 import { matrixPage } from '../report/matrix/matrix-page.ts';
@@ -87,9 +87,8 @@ async function run(path: string, wishes: Wishes, scope: Scope): Promise<{ readon
   if (target !== 'local' && target !== 'existing' && target !== 'kubernetes' && target !== 'simulated')
     throw new BadInput(`--target must be local, existing, kubernetes or simulated, not "${target}".`);
   const cluster = { context: wishes['kube-context'], namespace: wishes.namespace };
-  if (!existsSync(path)) throw new BadInput(`${path} does not exist.`);
   if (keep !== undefined) requireEmpty(resolve(keep));
-  const whole = inlineEstate(readFileSync(path, 'utf8'), (file) => readFileSync(resolve(dirname(path), file), 'utf8'));
+  const whole = textIn(path);
   if ('problems' in whole) return refused(problemLines(path, whole.problems));
   const text = changed(whole.text, set, seed);
   const read = readExperiment(text);
@@ -117,6 +116,17 @@ async function run(path: string, wishes: Wishes, scope: Scope): Promise<{ readon
   if (runs.length > 1)
     writeMatrix(runs, read.experiment.title, keep ?? join(dataRoot(process.env), 'experiments', idOf(path)));
   return { exitCode: worstExitCode(runs.map(({ verdict }) => verdict.outcome)) };
+}
+
+/** The file with its estate, or the problems of the estate. @throws BadInput if the file cannot be read */
+function textIn(path: string): ReturnType<typeof experimentTextOf> {
+  if (!existsSync(path)) throw new BadInput(`${path} does not exist.`);
+  try {
+    return experimentTextOf(path);
+  } catch (error) {
+    if (error instanceof UserFileError) throw new BadInput(error.message, { cause: error });
+    throw error;
+  }
 }
 
 /** Creates the folder of `--keep`. @throws BadInput if evidence cannot be kept there */
@@ -176,7 +186,7 @@ function writeMatrix(runs: readonly MatrixRun[], title: string, folder: string):
   writeFileSync(page, matrixPage(cells, title), { mode: 0o600 });
   for (const { cause, diskClass, fault, repeats } of cells)
     for (const { verdict } of repeats.filter((one) => one.verdict.outcome !== 'held').slice(0, 1))
-      console.log(`${verdict.outcome}: ${cause}, ${diskClass}, ${fault}: ${verdict.because}`);
+      console.log(visible(`${verdict.outcome}: ${cause}, ${diskClass}, ${fault}: ${verdict.because}`));
   const outcomes = outcomesText(runs.map(({ verdict }) => verdict.outcome));
   console.log(`${runs.length} runs in ${cells.length} cells: ${outcomes}\n${page}`);
 }
@@ -200,12 +210,12 @@ async function playMany(
     say: console.log,
     elapsedMs: () => systemClock.monotonicMs() - fromMs,
   });
-  for (const line of historiesLines(played)) console.log(line);
+  for (const line of historiesLines(played)) console.log(visible(line));
   return { exitCode: historiesExitCode(played) };
 }
 
 function refused(lines: readonly string[]): { readonly exitCode: number } {
-  for (const line of lines) console.error(line);
+  for (const line of lines) console.error(visible(line));
   return { exitCode: badInput };
 }
 
@@ -229,7 +239,7 @@ async function runOnce(one: OneRun, scope: Scope): Promise<Verdict | { readonly 
   const id = one.target === 'simulated' ? `simulated-${experiment.seed}` : unique;
   const fromMs = systemClock.monotonicMs();
   const say = (line: string): void =>
-    console.log(`${((systemClock.monotonicMs() - fromMs) / 1_000).toFixed(1).padStart(6)} s  ${line}`);
+    console.log(visible(`${((systemClock.monotonicMs() - fromMs) / 1_000).toFixed(1).padStart(6)} s  ${line}`));
   let spans: SpanStore | undefined;
   const takeSpans = (store: SpanStore): void => {
     spans = store;
@@ -240,7 +250,7 @@ async function runOnce(one: OneRun, scope: Scope): Promise<Verdict | { readonly 
   if (one.target === 'kubernetes') await requireCluster(one.cluster);
   const unfit = await unfitMachines(text, experiment, target);
   if (unfit.length > 0) return refused(problemLines(path, unfit));
-  console.log(`${experiment.title}\n`);
+  console.log(visible(`${experiment.title}\n`));
   const interrupt = new AbortController();
   const { signal } = interrupt;
   const running = runFile({ experiment, text, id, folder, place, target, spans: () => spans, signal, say });
@@ -250,7 +260,7 @@ async function runOnce(one: OneRun, scope: Scope): Promise<Verdict | { readonly 
     await running;
   });
   const { verdict } = await running;
-  console.log(`\n${verdictLines(verdict).join('\n')}`);
+  console.log(visible(`\n${verdictLines(verdict).join('\n')}`));
   if (one.folder === undefined && verdict.outcome === 'held') rmSync(folder, { recursive: true });
   else console.log(`\nevidence and report.html: ${folder}`);
   return verdict;

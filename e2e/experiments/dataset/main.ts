@@ -1,11 +1,11 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { assertEmpty, checkDataset, DatasetError, writeCollection, writeRun } from '@interlock/dataset';
-import { type Experiment, inlineEstate, problemLines, readExperiment, withChanges } from '@interlock/experiment';
+import { type Experiment, experimentTextOf, problemLines, readExperiment, withChanges } from '@interlock/experiment';
 import { runCommand } from '@interlock/local/command.ts';
 import { LauncherError } from '@interlock/local/data-folder.ts';
-import { type Scope, systemClock } from '@interlock/runtime';
+import { type Scope, systemClock, UserFileError, visible } from '@interlock/runtime';
 import { playInProcesses } from '../../simulation/runs/play-pool.ts';
 import { simulatedTarget } from '../simulated/target.ts';
 import type { RecordedRun, RecordTask } from './record-process.ts';
@@ -23,7 +23,14 @@ const progressMs = 5_000;
 const seeds = 2 ** 32;
 
 /** `dataset record`: the part that needs the services of the clone. */
-runCommand(async (scope) => {
+runCommand((scope) =>
+  recordFile(scope).catch((error: unknown) => {
+    if (error instanceof UserFileError) return refused([error.message]);
+    throw error;
+  }),
+);
+
+async function recordFile(scope: Scope): Promise<{ readonly exitCode: number }> {
   const { values, positionals } = readArguments();
   const [path] = positionals;
   const { out, target, runs, seed } = values;
@@ -32,7 +39,7 @@ runCommand(async (scope) => {
     throw new LauncherError(`--target must be local or simulated, not "${target}".`);
   if (!/^[1-9]\d{0,4}$/.test(runs)) throw new LauncherError(`--runs must be 1 to 99999, not "${runs}".`);
   if (!existsSync(path)) throw new LauncherError(`${path} does not exist.`);
-  const whole = inlineEstate(readFileSync(path, 'utf8'), (file) => readFileSync(resolve(dirname(path), file), 'utf8'));
+  const whole = experimentTextOf(path);
   if ('problems' in whole) return refused(problemLines(path, whole.problems));
   const text = withChanges(whole.text, [], seed);
   const read = readExperiment(text);
@@ -55,7 +62,7 @@ runCommand(async (scope) => {
   for (const line of broken) console.error(line);
   console.log(broken.length === 0 ? `${folder}: checked, sound` : `${folder}: ${broken.length} problems`);
   return { exitCode: broken.length === 0 ? 0 : 1 };
-});
+}
 
 function readArguments() {
   const text = { type: 'string' } as const;
@@ -70,7 +77,7 @@ function readArguments() {
 }
 
 function refused(lines: readonly string[]): { readonly exitCode: number } {
-  for (const line of lines) console.error(line);
+  for (const line of lines) console.error(visible(line));
   return { exitCode: badInput };
 }
 
@@ -82,7 +89,7 @@ async function record(
 ): Promise<RecordedRun> {
   const fromMs = systemClock.monotonicMs();
   const say = (line: string): void =>
-    console.log(`${((systemClock.monotonicMs() - fromMs) / 1_000).toFixed(1).padStart(6)} s  ${line}`);
+    console.log(visible(`${((systemClock.monotonicMs() - fromMs) / 1_000).toFixed(1).padStart(6)} s  ${line}`));
   const interrupt = new AbortController();
   const running = recordRun({ experiment, text, seed, id, target, signal: interrupt.signal, say });
   // Ctrl-C: everything is undone before the process ends.

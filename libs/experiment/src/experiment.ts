@@ -146,6 +146,8 @@ export interface Experiment {
 /** A problem of a file. `cure`: what to write instead. */
 export interface Problem {
   readonly line: number;
+  /** From 1, where it is known. */
+  readonly column?: number;
   readonly message: string;
   readonly cure: string;
 }

@@ -7,7 +7,7 @@ export { estateFromAzure, type Twin } from './estate/azure/estate-from-azure.ts'
 export type { TwinNote } from './estate/azure/notes.ts';
 export * from './estate/estate-file.ts';
 export { type EstateImpact, type EstateLoss, type EstateOutcome, impactOnEstate, skuOfClass } from './estate/impact.ts';
-export { inlineEstate } from './estate/inline-estate.ts';
+export { experimentTextOf } from './estate/inline-estate.ts';
 export { printEstate } from './estate/print-estate.ts';
 export { readEstate } from './estate/read-estate.ts';
 export * from './evidence/evidence-folder.ts';

@@ -79,7 +79,10 @@ const isBelow = (folder: string, path: string): boolean => {
   return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way);
 };
 
-/** Whether an existing file is in a folder, or below it. A link counts as what it leads to. @throws the error of the file system */
+/**
+ * Whether a file is in a folder, or below it. A link counts as what it leads to.
+ * @throws the error of the file system if one of them does not exist
+ */
 export const isInFolder = (folder: string, path: string): boolean => isBelow(realpathSync(folder), realpathSync(path));
 
 /**

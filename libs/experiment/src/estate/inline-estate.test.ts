@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
 import { readExperiment } from '../file/read-experiment.ts';
-import { inlineEstate } from './inline-estate.ts';
+import { experimentTextOf, inlineEstate } from './inline-estate.ts';
+
+const root = mkdtempSync(join(tmpdir(), 'interlock-estate-'));
+after(() => rmSync(root, { recursive: true, force: true }));
 
 const twin = `
 location: westeurope
@@ -27,7 +33,7 @@ timeline: [{at: 1s, disable-key: db, as: loss}, {at: 9s, give-back: loss, start:
 expect: [db-vm.stopped <= 5s, web-01-east.running]
 `;
 const inlined = (text: string, file = twin): string => {
-  const made = inlineEstate(text, () => file);
+  const made = inlineEstate(text, () => ({ text: file, isShown: true }));
   assert.ok('text' in made, JSON.stringify(made));
   return made.text;
 };
@@ -59,7 +65,7 @@ test('a text that names no estate file is returned unchanged', () => {
 
 test('a missing, invalid or empty estate file is reported at the line of estate', () => {
   const problems = (read: () => string) => {
-    const made = inlineEstate(experiment, read);
+    const made = inlineEstate(experiment, () => ({ text: read(), isShown: true }));
     assert.ok('problems' in made);
     return made.problems.map(({ line, message }) => `${line}: ${message}`).join('\n');
   };
@@ -69,7 +75,7 @@ test('a missing, invalid or empty estate file is reported at the line of estate'
   assert.match(problems(missing), /^2: the estate file twin\.yaml cannot be read: ENOENT/);
   assert.match(
     problems(() => 'location: x\n'),
-    /^2: twin\.yaml:1: the file has no vaults/m,
+    /^2: twin\.yaml:1:1: the file has no vaults/m,
   );
   const nothing = 'location: x\nvaults: []\nsets: []\ndisks: []\nmachines: []\n';
   assert.match(
@@ -81,4 +87,36 @@ test('a missing, invalid or empty estate file is reported at the line of estate'
     'problems' in unresolved &&
       /estate names the file "twin\.yaml", which was not read/.test(unresolved.problems[0]?.message ?? ''),
   );
+});
+
+test('an estate outside of the folder of the experiment can be used, and errors show its place but nothing of its content', () => {
+  const folder = join(root, 'experiments');
+  mkdirSync(folder);
+  writeFileSync(join(root, 'twin.yaml'), twin);
+  writeFileSync(join(root, 'shadow'), 'root:$6$secret:1:\nother: [\n');
+  writeFileSync(join(root, 'values'), '{location: secret, vaults: secret}\n');
+  symlinkSync(join(root, 'shadow'), join(folder, 'link.yaml'));
+  const file = join(folder, 'x.experiment.yaml');
+  const read = (estate: string) => {
+    writeFileSync(file, experiment.replace('twin.yaml', estate));
+    return experimentTextOf(file);
+  };
+  assert.ok('text' in read('../twin.yaml'));
+  for (const estate of ['../shadow', join(root, 'shadow'), 'link.yaml', '../values']) {
+    const made = read(estate);
+    assert.ok('problems' in made);
+    const [problem] = made.problems;
+    assert.equal(made.problems.length, 1, 'their number would tell of the content');
+    assert.match(problem?.message ?? '', /^(\S+):\d+:\d+: this is no estate; what is there is not shown/);
+    assert.ok(problem?.message.startsWith(estate));
+    assert.doesNotMatch(JSON.stringify(made), /secret|root:|other/);
+  }
+});
+
+test('an estate that is no regular file is refused at once', () => {
+  const file = join(root, 'device.experiment.yaml');
+  writeFileSync(file, experiment.replace('twin.yaml', '/dev/zero'));
+  const made = experimentTextOf(file);
+  assert.ok('problems' in made);
+  assert.match(made.problems[0]?.message ?? '', /cannot be read: \/dev\/zero is a device; only regular files are read/);
 });

@@ -11,8 +11,12 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { isInFolder, readUserFile, UserFileError } from '@interlock/runtime';
 import type { JournalLine, StepJournal } from '../engine/step-journal.ts';
 import type { RunRecord } from '../record.ts';
+
+/** Most bytes of a file of the evidence: somewhat less than a text may have in V8. */
+const FILE_BYTES_MAX = 511 * 1_024 * 1_024;
 
 /** Files of an evidence folder. */
 export const evidenceFiles = {
@@ -130,7 +134,7 @@ export const readExperimentText = (folder: string): string => {
       `${folder} holds no run: it has no ${evidenceFiles.experiment}. interlock experiment list shows the folders of runs`,
     );
   }
-  return readFileSync(join(folder, evidenceFiles.experiment), 'utf8');
+  return textOf(folder, evidenceFiles.experiment);
 };
 
 /** Where a run runs, as passed to `beginEvidence`. @throws EvidenceError */
@@ -154,9 +158,13 @@ const json = (value: unknown): string => `${JSON.stringify(value, undefined, 2)}
 const jsonLines = (values: readonly unknown[]): string => values.map((value) => `${JSON.stringify(value)}\n`).join('');
 
 const textOf = (folder: string, name: string): string => {
+  const path = join(folder, name);
   try {
-    return readFileSync(join(folder, name), 'utf8');
+    // Evidence may come from elsewhere.
+    if (!isInFolder(folder, path)) throw new UserFileError(`${path} is a link that leads out of the folder`);
+    return readUserFile(path, FILE_BYTES_MAX).toString('utf8');
   } catch (error) {
+    if (error instanceof UserFileError) throw new EvidenceError(error.message, { cause: error });
     throw new EvidenceError(`${join(folder, name)} cannot be read: the evidence is not complete`, { cause: error });
   }
 };

@@ -9,6 +9,8 @@ export interface Document {
   readonly data: unknown;
   /** Line of a part, from 1; of its nearest part above if it is missing. */
   lineOf(path: Path): number;
+  /** The same for its column. */
+  columnOf(path: Path): number;
 }
 
 /** Description of a kind of files. */
@@ -35,10 +37,12 @@ export function readDocument(
   if (!Array.isArray(documents) || documents.length === 0) return refuse(1, 'the file is empty', start);
   const [document, second] = documents;
   const lineAt = (offset: number): number => Math.max(1, lineCounter.linePos(offset).line);
+  const columnAt = (offset: number): number => Math.max(1, lineCounter.linePos(offset).col);
   const wrong = documents.flatMap(({ errors, warnings }) => [...errors, ...warnings]);
   if (wrong.length > 0) {
     const problems = wrong.map(({ pos, message }) => ({
       line: lineAt(pos[0]),
+      column: columnAt(pos[0]),
       message: `the YAML is not valid: ${message.replace(/\s+/g, ' ').trim()}`,
       cure: cureOfSyntax(message),
     }));
@@ -54,7 +58,11 @@ export function readDocument(
     return refuse(1, 'the file is empty', start);
   const { contents } = document;
   try {
-    return { data: document.toJS({ maxAliasCount: 50 }), lineOf: (path) => lineAt(offsetOf(contents, path)) };
+    return {
+      data: document.toJS({ maxAliasCount: 50 }),
+      lineOf: (path) => lineAt(offsetOf(contents, path)),
+      columnOf: (path) => columnAt(offsetOf(contents, path)),
+    };
   } catch (error) {
     // `toJS` throws a ReferenceError if aliases would make the data many times larger than the text.
     if (!(error instanceof ReferenceError)) throw error;

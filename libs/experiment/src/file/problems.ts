@@ -15,7 +15,9 @@ export function problemsOf(document: Document): Problems {
   return {
     add(path, message, cure) {
       const line = document.lineOf(path);
-      if (!found.some((one) => one.line === line && one.message === message)) found.push({ line, message, cure });
+      const column = document.columnOf(path);
+      if (!found.some((one) => one.line === line && one.message === message))
+        found.push({ line, column, message, cure });
     },
     get found() {
       return found.toSorted((a, b) => a.line - b.line);

@@ -225,6 +225,7 @@ for (const [what, words, cure] of [
 const silent: Terminal = {
   out: () => undefined,
   err: () => undefined,
+  screen: () => undefined,
   outBytes: async () => undefined,
   in: async function* () {},
   readFile: () => Buffer.alloc(0),

@@ -1,8 +1,9 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Administrator } from '@interlock/local/bootstrap-identities.ts';
 import { copiedFrom } from '@interlock/local/data-folder.ts';
 import type { GatewayAccess } from '@interlock/local/gateway.ts';
+import { readUserFile } from '@interlock/runtime';
 import { NoCloud } from '../problems.ts';
 
 /**
@@ -15,7 +16,7 @@ export function azureEnvironment(data: string | undefined): Readonly<Record<stri
   if (data === undefined || file === undefined || !existsSync(file) || copiedFrom(data) !== undefined) {
     throw new NoCloud(`No gateway runs on ${data ?? 'this machine'}. Start one: npm run up -- --azure`);
   }
-  const read = <Content>(path: string): Content => JSON.parse(readFileSync(path, 'utf8'));
+  const read = <Content>(path: string): Content => JSON.parse(readUserFile(path).toString('utf8'));
   const access = read<GatewayAccess>(file);
   const { secret } = read<Administrator>(join(data, 'administrator.json'));
   return {

@@ -1,7 +1,8 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { JsonObject } from '@bufbuild/protobuf';
 import type { Workload } from '@interlock/rpc';
+import { readUserFile } from '@interlock/runtime';
 import type { Command } from 'commander';
 import { aligned } from '../output/align.ts';
 import { UsageError } from '../problems.ts';
@@ -205,7 +206,7 @@ function dataFolderOf(folder: string): string {
 
 function readable(path: string, flag: string): string {
   try {
-    readFileSync(path);
+    readUserFile(path);
     return path;
   } catch (error) {
     throw new UsageError(`${flag} cannot be read: ${error instanceof Error ? error.message : String(error)}`, {

@@ -1,11 +1,11 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import type { JsonObject } from '@bufbuild/protobuf';
 import {
   EvidenceError,
   evidenceFiles,
   exitCodes,
-  inlineEstate,
+  experimentTextOf,
   judge,
   problemLines,
   type ReadExperiment,
@@ -15,6 +15,7 @@ import {
   readMatrix,
   verdictLines,
 } from '@interlock/experiment';
+import { readUserFile } from '@interlock/runtime';
 import { aligned } from '../output/align.ts';
 import { ExitCode, UsageError } from '../problems.ts';
 import type { OfflineParts } from './runner.ts';
@@ -38,7 +39,7 @@ export function validateFiles(files: readonly string[], { terminal }: OfflinePar
 /** Reads an experiment, with the estate file that it names. @throws UsageError if it cannot be read */
 export function readFrom(file: string, { readFile }: OfflineParts['terminal']): ReadExperiment {
   const textOf = (path: string): string => Buffer.from(readFile(path)).toString('utf8');
-  const whole = inlineEstate(textOf(file), (path) => textOf(resolve(dirname(file), path)));
+  const whole = experimentTextOf(file, textOf);
   if ('problems' in whole) return whole;
   const read = readExperiment(whole.text);
   const matrix = 'problems' in read ? undefined : readMatrix(whole.text);
@@ -98,4 +99,4 @@ function runIn(folder: string): ListedRun {
 }
 
 const jsonIn = (folder: string, name: string): Readonly<Record<string, unknown>> | undefined =>
-  existsSync(join(folder, name)) ? JSON.parse(readFileSync(join(folder, name), 'utf8')) : undefined;
+  existsSync(join(folder, name)) ? JSON.parse(readUserFile(join(folder, name)).toString('utf8')) : undefined;

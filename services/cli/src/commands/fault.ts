@@ -1,9 +1,9 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CloudPart, PartProcess } from '@interlock/local/control/cloud-control.ts';
 import { callControl } from '@interlock/local/control/control-client.ts';
 import { copiedFrom, LauncherError } from '@interlock/local/data-folder.ts';
-import { systemClock } from '@interlock/runtime';
+import { readUserFile, systemClock } from '@interlock/runtime';
 import type { Terminal } from '../output/terminal.ts';
 import { FaultFailed, NoCloud } from '../problems.ts';
 import { interruptible } from '../session/endings.ts';
@@ -59,7 +59,7 @@ const isRunning = async (found: Promise<readonly PartProcess[]>, part: CloudPart
 
 function controlPath(data: string | undefined): string | undefined {
   if (data === undefined || !existsSync(join(data, 'cloud.json')) || copiedFrom(data) !== undefined) return undefined;
-  const { control } = JSON.parse(readFileSync(join(data, 'cloud.json'), 'utf8'));
+  const { control } = JSON.parse(readUserFile(join(data, 'cloud.json')).toString('utf8'));
   return typeof control === 'string' ? control : undefined;
 }
 

@@ -1,9 +1,9 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { get } from 'node:https';
 import { join } from 'node:path';
 import { copiedFrom } from '@interlock/local/data-folder.ts';
 import type { GatewayAccess } from '@interlock/local/gateway.ts';
-import type { Clock } from '@interlock/runtime';
+import { type Clock, readUserFile } from '@interlock/runtime';
 
 /** State of the gateway of a local cloud. */
 export interface GatewayStatus {
@@ -29,9 +29,9 @@ export const readGatewayStatus = async (
 ): Promise<GatewayStatus | undefined> => {
   const file = data === undefined ? undefined : join(data, 'gateway.json');
   if (data === undefined || file === undefined || !existsSync(file) || copiedFrom(data) !== undefined) return undefined;
-  const { url, authorityFile }: GatewayAccess = JSON.parse(readFileSync(file, 'utf8'));
+  const { url, authorityFile }: GatewayAccess = JSON.parse(readUserFile(file).toString('utf8'));
   const startedMs = clock.monotonicMs();
-  const problem = await problemOf(`${url}/metadata/endpoints?api-version=2022-09-01`, readFileSync(authorityFile));
+  const problem = await problemOf(`${url}/metadata/endpoints?api-version=2022-09-01`, readUserFile(authorityFile));
   const answerMs = Math.round(clock.monotonicMs() - startedMs);
   return { url, state: problem === '' ? 'serving' : 'unreachable', answerMs, problem };
 };

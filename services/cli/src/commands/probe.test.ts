@@ -128,6 +128,7 @@ test('a probe that cannot run ends with 1, a usage error with 2', async () => {
   const terminal = {
     out: () => undefined,
     err: (text: string) => said.push(text),
+    screen: () => undefined,
     outBytes: async () => undefined,
     in: async function* () {},
     readFile: () => Buffer.alloc(0),

@@ -48,6 +48,7 @@ const ask = async (
       terminal: {
         out: say,
         err: nothing,
+        screen: nothing,
         outBytes: nothing,
         in: nothing,
         readFile: nothing,

@@ -109,15 +109,15 @@ function report(before: Screen | undefined, { now, changes }: Screen, { terminal
 
 /** A screen on a terminal. `close` restores the shell's content, also after Ctrl-C. */
 function openScreen(terminal: Terminal) {
-  const leave = () => terminal.out(LEAVE_SCREEN);
+  const leave = () => terminal.screen(LEAVE_SCREEN);
   const cancel = beforeEnd(leave);
-  terminal.out(ENTER_SCREEN);
+  terminal.screen(ENTER_SCREEN);
   return {
     draw(screen: Screen, layout: WatchOptions & { readonly short: (name: string) => string }) {
       const { columns: width, rows } = terminal.size?.() ?? { columns: 80, rows: 24 };
       // The line break after the last line must not scroll.
       const lines = drawn(screen, { ...layout, width, height: rows - 1 });
-      terminal.out(`${HOME}${lines.map((line) => `${line}${CLEAR_LINE}`).join('\n')}${CLEAR_REST}`);
+      terminal.screen(`${HOME}${lines.map((line) => `${line}${CLEAR_LINE}`).join('\n')}${CLEAR_REST}`);
     },
     close() {
       cancel();

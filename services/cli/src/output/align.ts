@@ -1,3 +1,4 @@
+import { visibleInLine } from '@interlock/runtime';
 import cliTruncate from 'cli-truncate';
 import stringWidth from 'string-width';
 
@@ -18,7 +19,9 @@ export const cutEnd = (text: string, width: number): string => cliTruncate(text,
 export const cutMiddle = (text: string, width: number): string => cliTruncate(text, width, { position: 'middle' });
 
 /** Rows of cells as text: each column as wide as its widest cell. The last cell of a row widens no column. */
-export function aligned(rows: readonly (readonly string[])[]): string {
+export function aligned(texts: readonly (readonly string[])[]): string {
+  // A name with a line feed must not make a row.
+  const rows = texts.map((row) => row.map(visibleInLine));
   const widths: number[] = [];
   for (const row of rows)
     for (const [column, text] of row.slice(0, -1).entries())

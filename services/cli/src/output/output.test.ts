@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { UsageError } from '../problems.ts';
 import { testProgram } from '../session/test-session.ts';
+import { aligned } from './align.ts';
 import { wantsDocument } from './output.ts';
 
 const vaults = [
@@ -62,4 +63,14 @@ test('errors are documents if the output format is JSON or YAML', () => {
     assert.equal(wantsDocument(['vm', 'list', ...args]), true, args.join(' '));
   for (const args of [[], ['-o', 'table'], ['-o', 'wide'], ['json']])
     assert.equal(wantsDocument(['vm', 'list', ...args]), false, args.join(' '));
+});
+
+test('a name with a line feed stays in its row of a table', () => {
+  assert.equal(
+    aligned([
+      ['NAME', 'STATE'],
+      ['a\nb\u001b[2J', 'on'],
+    ]),
+    'NAME           STATE\na\\nb\\u001b[2J  on',
+  );
 });

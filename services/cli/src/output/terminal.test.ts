@@ -143,3 +143,27 @@ test('Ctrl-C during a wait says that the operation continues and how to look at 
   );
   assert.equal(status, 130);
 });
+
+test('output and errors show escapes in place of what a terminal would obey; a screen is written as it is', () => {
+  const text = JSON.stringify('vm\u001b[2J\u0007\r\u009b1m\u202e\n\ttwo');
+  const { stdout, stderr } = spawnSync(
+    process.execPath,
+    [
+      '--input-type=module',
+      '--eval',
+      script(`terminal.out(${text}); terminal.err(${text}); terminal.screen('\u001b[H');`),
+    ],
+    { encoding: 'utf8' },
+  );
+  const shown = 'vm\\u001b[2J\\u0007\\u000d\\u009b1m\\u202e\n\ttwo\n';
+  assert.deepEqual([stdout, stderr], [`${shown}\u001b[H\n`, shown]);
+});
+
+test('readFile reads standard input and regular files, and refuses a device at once', () => {
+  const read = `for (const path of ['-', '/dev/zero']) try { terminal.out(String(terminal.readFile(path))); } catch ({ name, message }) { terminal.out(name + ': ' + message); }`;
+  const { stdout } = spawnSync(process.execPath, ['--input-type=module', '--eval', script(read)], {
+    encoding: 'utf8',
+    input: 'piped',
+  });
+  assert.match(stdout, /^piped\nUsageError: \/dev\/zero is a device; only regular files are read/);
+});

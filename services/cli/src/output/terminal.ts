@@ -3,7 +3,6 @@ import {
   createReadStream,
   fchmodSync,
   openSync,
-  readFileSync,
   renameSync,
   statSync,
   unlinkSync,
@@ -11,6 +10,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
+import { readUserFile, UserFileError, visible } from '@interlock/runtime';
 import { OutputProblem, UsageError } from '../problems.ts';
 import { beforeEnd, endWith, isEnding, readerGone } from '../session/endings.ts';
 
@@ -24,15 +24,17 @@ export interface Terminal {
   readonly isOutTerminal?: boolean;
   /** Asks a yes/no question; only the replies `y` and `yes` confirm. Only where a user can answer. */
   readonly confirm?: ((question: string) => Promise<boolean>) | undefined;
-  /** Writes a line of the response to standard output. @throws OutputProblem */
+  /** Writes lines of the response to standard output, with what a terminal would obey as escapes. @throws OutputProblem */
   out(text: string): void;
-  /** Writes a line to standard error. */
+  /** Writes lines to standard error, in the same way. */
   err(text: string): void;
+  /** Writes a screen, which has sequences for the terminal in it. Texts in it are visible already. @throws OutputProblem */
+  screen(text: string): void;
   /** Writes bytes of the response; resolves when more can be taken. @throws OutputProblem */
   outBytes(bytes: Uint8Array): Promise<void>;
   /** Reads standard input or a file in pieces: it may be larger than memory. @throws UsageError for an unreadable file */
   in(path?: string): AsyncIterable<Uint8Array>;
-  /** Reads a whole file; `-` is standard input. @throws UsageError when it is unreadable */
+  /** Reads a whole regular file of at most 64 MiB; `-` is standard input. @throws UsageError when it is unreadable */
   readFile(path: string): Uint8Array;
   /**
    * Writes a file that only its owner can read, in pieces. It replaces an existing file once it is complete.
@@ -61,8 +63,9 @@ export function openTerminal(): Terminal {
     confirm: process.stdin.isTTY && process.stderr.isTTY ? confirm : undefined,
     width: process.stdout.isTTY ? process.stdout.columns : undefined,
     size: () => (process.stdout.isTTY ? { columns: process.stdout.columns, rows: process.stdout.rows } : undefined),
-    out: (text) => writeAll(1, `${text}\n`),
-    err: (text) => writeAll(2, `${text}\n`),
+    out: (text) => writeAll(1, `${visible(text)}\n`),
+    err: (text) => writeAll(2, `${visible(text)}\n`),
+    screen: (text) => writeAll(1, `${text}\n`),
     outBytes: async (bytes) => {
       // The reader is gone and the process exits after its cleanups.
       if (isEnding()) await never();
@@ -77,7 +80,7 @@ export function openTerminal(): Terminal {
     in: (path = '-') => (path === '-' ? process.stdin : piecesOf(path)),
     readFile: (path) => {
       try {
-        return readFileSync(path === '-' ? 0 : path);
+        return readUserFile(path === '-' ? 0 : path);
       } catch (error) {
         throw unreadable(path, error);
       }
@@ -108,7 +111,11 @@ async function* piecesOf(path: string): AsyncGenerator<Uint8Array> {
 }
 
 const unreadable = (path: string, error: unknown): UsageError =>
-  new UsageError(`${path} cannot be read: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  error instanceof UserFileError
+    ? new UsageError(error.message, { cause: error })
+    : new UsageError(`${path} cannot be read: ${error instanceof Error ? error.message : String(error)}`, {
+        cause: error,
+      });
 
 async function writeFile(path: string, pieces: AsyncIterable<Uint8Array>): Promise<void> {
   // A pipe or a terminal (/dev/stdout) is written directly; a folder is refused.

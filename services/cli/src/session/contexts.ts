@@ -1,6 +1,7 @@
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Workload } from '@interlock/rpc';
+import { readUserFile } from '@interlock/runtime';
 import { UsageError } from '../problems.ts';
 import { isObject } from '../request/schema.ts';
 import type { Environment } from './environment.ts';
@@ -49,7 +50,7 @@ export function readContexts(env: Environment): Contexts {
   if (file === undefined) return none;
   let text: string;
   try {
-    text = readFileSync(file, 'utf8');
+    text = readUserFile(file).toString('utf8');
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return none;
     throw new UsageError(`${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`);

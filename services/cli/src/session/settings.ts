@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { copiedFrom } from '@interlock/local/data-folder.ts';
 import type { Workload } from '@interlock/rpc';
+import { readUserFile } from '@interlock/runtime';
 import { NoCloud, UsageError } from '../problems.ts';
 import type { NameDefaults } from '../request/names.ts';
 import type { CloudContext } from './contexts.ts';
@@ -128,7 +128,7 @@ const fileIn = (data: string | undefined, name: string): unknown =>
 function fileObject(file: string): unknown {
   let text: string;
   try {
-    text = readFileSync(file, 'utf8');
+    text = readUserFile(file).toString('utf8');
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
     throw new UsageError(`${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
@@ -142,7 +142,7 @@ function fileObject(file: string): unknown {
 
 function readText(file: string, what: string): string {
   try {
-    return readFileSync(file, 'utf8');
+    return readUserFile(file).toString('utf8');
   } catch (error) {
     throw new UsageError(`${what} cannot be read: ${error instanceof Error ? error.message : String(error)}`, {
       cause: error,

@@ -100,6 +100,7 @@ export function testProgram(
   const terminal: Terminal = {
     out: (text) => lines.push(text),
     err: (text) => asides.push(text),
+    screen: (text) => lines.push(text),
     outBytes: async (piece) => {
       bytes.push(piece);
     },

@@ -1,3 +1,4 @@
+import { visibleInLine } from '@interlock/runtime';
 import { aligned, cutEnd, padded } from '../output/align.ts';
 import { services } from '../session/environment.ts';
 import { type Change, shortKey } from './changes.ts';
@@ -58,7 +59,7 @@ export function drawn(screen: Screen, layout: ScreenLayout): readonly string[] {
   const above = [...head, ...sets, ...machineLines(screen, layout, roomForMachines)];
   const lines = [...above, ...changeLines(screen, Math.max(0, height - above.length))].slice(0, height);
   return lines.map(({ text, colour }) => {
-    const cut = cutEnd(text, width);
+    const cut = cutEnd(visibleInLine(text), width);
     return colour === undefined || !hasColours ? cut : `\u001b[${codes[colour]}m${cut}\u001b[0m`;
   });
 }
