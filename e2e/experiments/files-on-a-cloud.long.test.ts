@@ -4,9 +4,10 @@ import { filesOnACloud, isOneOfEachKind, isWithOwnSettings } from './test-files-
 /** The same faults for another part of the cloud, or at another moment. files-on-a-cloud.test.ts has one file of each kind of fault. */
 const isAnother = (name: string): boolean => !isOneOfEachKind(name) && !isWithOwnSettings(name);
 
-for (const { name, holds } of filesOnACloud(isAnother)) {
+for (const { name, skip, holds } of filesOnACloud(isAnother)) {
   test(
     `CMK-26, CMK-102, CMK-104, CMK-107, G1, G2, G3, G4, G5, G7, G10: ${name}: the experiment holds on a local cloud, each machine stops once, and no fact is parked`,
+    { skip },
     holds,
   );
 }

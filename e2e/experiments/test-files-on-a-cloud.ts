@@ -18,13 +18,14 @@ const ending = '.experiment.yaml';
 export const isWithOwnSettings = (name: string): boolean =>
   /^(friday|linux-in-qemu|no-events|every-cause|two-keys)/.test(name);
 
-/** A part is killed, paused, gone for longer than a lease, suspended with its clock; and a host loses the pin of an ultra disk. */
+/** A part is killed, paused, gone for longer than a lease, suspended with its clock; the disk is full; and a host loses the pin of an ultra disk. */
 const oneOfEachKind: ReadonlySet<string> = new Set([
   'key-vault-is-down',
   'nats-is-down',
   'paused-disk',
   'the-disk-host-is-killed',
   'the-disk-host-was-suspended',
+  'the-disk-is-full',
 ]);
 
 /** Whether the file is the one of its kind of fault that `npm test` runs on real processes. */
@@ -38,6 +39,8 @@ interface ExperimentFile {
   readonly text: string;
   readonly experiment: Experiment;
   readonly needsOwnCloud: boolean;
+  /** Why this machine cannot run it; false if it can. */
+  readonly skip: string | false;
 }
 
 const readFile = (name: string): ExperimentFile => {
@@ -48,7 +51,9 @@ const readFile = (name: string): ExperimentFile => {
   const laterMs = momentMs(name, { usualMs: 0, spreadMs: 2_000 });
   const timeline = read.experiment.timeline.map((step) => ({ ...step, atMs: step.atMs + laterMs }));
   const experiment = { ...read.experiment, timeline };
-  return { name, text, experiment, needsOwnCloud: refusedFaults(experiment.timeline, false).length > 0 };
+  const needsOwnCloud = refusedFaults(experiment.timeline, false).length > 0;
+  const [refused] = needsOwnCloud ? refusedFaults(experiment.timeline, true) : [];
+  return { name, text, experiment, needsOwnCloud, skip: refused?.message ?? false };
 };
 
 /** Machines that a key stopped more than once. */
@@ -87,8 +92,7 @@ const outcomeOf = async (
 };
 
 /** An experiment file, and the test that it holds on a cloud of real processes: no machine stops twice, no fact is parked. */
-export interface FileOnACloud {
-  readonly name: string;
+export interface FileOnACloud extends Pick<ExperimentFile, 'name' | 'skip'> {
   readonly holds: (t: TestContext) => Promise<void>;
 }
 
@@ -112,5 +116,5 @@ export const filesOnACloud = (isWanted: (name: string) => boolean): readonly Fil
     assert.deepEqual(stoppedTwice(record.machines), []);
     if (!file.needsOwnCloud) await settled(own.clients);
   };
-  return files.map((file) => ({ name: file.name, holds: (t) => holds(file, t) }));
+  return files.map((file) => ({ name: file.name, skip: file.skip, holds: (t) => holds(file, t) }));
 };

@@ -5,6 +5,8 @@ import { clockShift } from '@interlock/local/clocks/clock-shift.ts';
 import { controlOf } from '@interlock/local/control/cloud-control.ts';
 import { type DataFolder, openDataFolder } from '@interlock/local/data-folder.ts';
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
+import type { Crash } from '@interlock/local/restartable.ts';
+import { openRestarts } from '@interlock/local/restarts.ts';
 import { serviceNames } from '@interlock/local/services.ts';
 import type { SpanStore } from '@interlock/local/spans.ts';
 import { removeServer } from '@interlock/local/unprivileged.ts';
@@ -18,7 +20,7 @@ import { makePlannedEstate } from '../cloud/planned-estate.ts';
 import { workload } from '../cloud/running-cloud.ts';
 import { type Links, openLinks } from './links.ts';
 import { PartFaults, refusedFaults } from './part-faults.ts';
-import { type LimitedStorage, mountStorage, unmountStorage } from './storage.ts';
+import { cloudMib, type LimitedStorage, mountStorage, smallCloud, unmountStorage, volumesMib } from './storage.ts';
 import { termsOf } from './terms.ts';
 import { throttleSettings } from './throttle.ts';
 
@@ -51,6 +53,9 @@ const recordedSettings = ({ id, takeTelemetry }: LocalParts): Readonly<Record<st
         OTEL_METRIC_EXPORT_INTERVAL: String(metricsEveryMs),
         OTEL_BSP_SCHEDULE_DELAY: String(spansEveryMs),
       };
+
+/** Time until a part that ended on a full disk is started again, in milliseconds. */
+const restartAfterMs = 1_000;
 
 /** Memory of the guest of a machine, in MiB: its plan in docs/sizing.md. */
 const guestMib = 60;
@@ -101,6 +106,7 @@ export const ownCloudTarget = (folder: string, parts: LocalParts): Target => ({
 /** Removes what the cloud of an experiment left in its folder. */
 export const removeCloud = (data: DataFolder): void => {
   unmountStorage(data.path('services', 'disk'));
+  unmountStorage(data.root);
   removeServer(data);
   rmSync(data.root, { recursive: true, force: true });
 };
@@ -118,16 +124,39 @@ export const settingsFor = ({ timeline }: Pick<Experiment, 'timeline'>): Readonl
 interface Rigging {
   readonly links: Links | undefined;
   readonly clocks: ReturnType<typeof clockShift> | undefined;
-  readonly storage: LimitedStorage | undefined;
+  /** The storage of the volumes, and of everything else. */
+  readonly storage: { readonly volumes: LimitedStorage | undefined; readonly rest: LimitedStorage | undefined };
 }
 
 const rig = async ({ timeline }: Experiment, data: DataFolder, scope: Scope): Promise<Rigging> => {
   const uses = (name: string): boolean => timeline.some(({ action }) => action === name);
   const links = await openLinks({ timeline });
   if (links !== undefined) scope.defer('links', links.close);
-  const storage = uses('fill-storage') ? mountStorage(data.path('services', 'disk')) : undefined;
-  if (storage !== undefined) scope.defer('storage', storage.close);
+  const filled = timeline.filter(({ action }) => action === 'fill-storage').flatMap(({ targets }) => targets);
+  const mounted = (isWanted: boolean, folder: string, mib: number): LimitedStorage | undefined => {
+    const storage = isWanted ? mountStorage(folder, mib) : undefined;
+    if (storage !== undefined) scope.defer('storage', storage.close);
+    return storage;
+  };
+  const rest = mounted(
+    filled.some((part) => part !== 'disk'),
+    data.root,
+    cloudMib,
+  );
+  const volumes = mounted(filled.includes('disk'), data.path('services', 'disk'), volumesMib);
+  const storage = { rest, volumes };
   return { links, storage, clocks: uses('shift-clock') ? clockShift(data.folder('clocks')) : undefined };
+};
+
+/** Options of a cloud whose file system is filled. */
+const forFullDisk = ({ say }: LocalParts, signal: AbortSignal) => {
+  const restart = openRestarts({ afterMs: restartAfterMs, clock: systemClock, say, signal });
+  const onCrash = (crash: Crash): void => {
+    // Postgres may end on a full disk, and `npm run up` starts it again. A service must not end.
+    if (crash.name === 'Postgres') restart(crash);
+    else say(crash.message);
+  };
+  return { onCrash, say, postgresSettings: smallCloud.postgresSettings };
 };
 
 const openLab = async (experiment: Experiment, data: DataFolder, scope: Scope, parts: LocalParts): Promise<Lab> => {
@@ -137,6 +166,7 @@ const openLab = async (experiment: Experiment, data: DataFolder, scope: Scope, p
   const { DATABASE_URL: _, NATS_URL: __, ...env } = process.env;
   const settings = {
     ...settingsFor(experiment),
+    ...(rigging.storage.rest === undefined ? {} : smallCloud.settings),
     ...rigging.clocks?.settings,
     ...recordedSettings(parts),
     ...experiment.settings,
@@ -148,7 +178,9 @@ const openLab = async (experiment: Experiment, data: DataFolder, scope: Scope, p
     env,
     settings,
     within: scope,
-    onCrash: ({ message }) => parts.say(message),
+    ...(rigging.storage.rest === undefined
+      ? { onCrash: ({ message }) => parts.say(message) }
+      : forFullDisk(parts, scope.signal)),
     ...(route === undefined ? {} : { route }),
     ...(parts.takeTelemetry === undefined ? {} : { takeTelemetry: parts.takeTelemetry }),
   });
@@ -188,10 +220,12 @@ const accessTo = (
 ): CloudAccess => {
   const { host: postgres } = new URL(cloud.databaseUrls.identity);
   const { host: nats } = new URL(cloud.nats.access.servers[0] ?? '');
+  const { storage, ...tools } = rigging;
   const faults = new PartFaults({
     control: controlOf(cloud, serviceNames, 1),
     callable: { clients, servers: { nats, postgres } },
-    ...rigging,
+    ...tools,
+    storageOf: (part) => (part === 'disk' ? (storage.volumes ?? storage.rest) : storage.rest),
   });
   return {
     clients,

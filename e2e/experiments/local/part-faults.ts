@@ -8,7 +8,7 @@ import type { Disturbance } from '../../oracle/recording/replay.ts';
 import type { Faults } from '../cloud/cloud-lab.ts';
 import type { ClockShift } from '../cloud/shifted-times.ts';
 import { type Callable, failingCall } from './failing-calls.ts';
-import type { LimitedStorage } from './storage.ts';
+import { type LimitedStorage, mountRefusal } from './storage.ts';
 import { throttle } from './throttle.ts';
 
 /** Connections between parts that can be slowed and cut. */
@@ -26,7 +26,8 @@ export interface FaultTools {
   readonly callable: Callable;
   readonly links?: Connections | undefined;
   readonly clocks?: ReturnType<typeof clockShift> | undefined;
-  readonly storage?: LimitedStorage | undefined;
+  /** The file system on which a part keeps its files. */
+  readonly storageOf?: ((part: CloudPart) => LimitedStorage | undefined) | undefined;
 }
 
 /** Plain JSON, for `Undo.data`. */
@@ -59,10 +60,12 @@ export const refusedFaults = (timeline: readonly Step[], isOwn: boolean): readon
         `${name}: no storage of this machine can be made to fail`,
         'Use --target simulated, or fill-storage: disk.',
       );
-    if (action === 'fill-storage' && part !== 'disk')
-      return refuse(`${name}: only the storage of disk can be filled (got ${part})`, 'Use --target simulated.');
-    if (action === 'fill-storage' && process.getuid?.() !== 0)
-      return refuse(`${name}: fill-storage needs root`, 'Run it as root, or use --target simulated.');
+    const unmountable = action === 'fill-storage' ? mountRefusal() : undefined;
+    if (unmountable !== undefined)
+      return refuse(
+        `${name}: no folder of limited size can be mounted: ${unmountable}`,
+        'Run it as root, or use --target simulated.',
+      );
     if (action === 'shift-clock' && !isService(part))
       return refuse(`${name}: the clock of ${part} cannot be shifted`, `Name one of ${serviceNames.join(', ')}.`);
     if (action === 'cut' && !targets.some(isService))
@@ -108,7 +111,7 @@ export class PartFaults implements Faults {
     action: Step['action'],
     how: FaultData & Pick<Step, 'options'> & { readonly keyVersion: string },
   ): Promise<number | undefined> {
-    const { control, links, storage, callable } = this.#tools;
+    const { control, links, storageOf, callable } = this.#tools;
     const { step, parts, options, keyVersion } = how;
     const byMs = Number(options.by ?? 0);
     const [part = 'nats'] = parts;
@@ -131,7 +134,7 @@ export class PartFaults implements Faults {
       case 'shift-clock':
         return this.#shiftClock(step, serviceOf(part), { byMs, isBoot: options.clock === 'boot' });
       case 'fill-storage':
-        needed(storage, action).fill();
+        needed(storageOf?.(part), action).fill();
         return undefined;
       case 'throttle': {
         const flood = new AbortController();
@@ -158,14 +161,14 @@ export class PartFaults implements Faults {
 
   async undo(action: string, data: Readonly<Record<string, unknown>>): Promise<Effect> {
     const { step, parts } = data as unknown as FaultData;
-    const { control, links, clocks, storage } = this.#tools;
+    const { control, links, clocks, storageOf } = this.#tools;
     const [part = 'nats'] = parts;
     if (action === 'kill' && (await this.#isInState(part, 'down'))) await control.restart(part);
     else if (action === 'pause' && (await this.#isInState(part, 'paused'))) await control.resume(part);
     else if (action === 'slow') links?.slow(part, 0);
     else if (action === 'cut') await links?.heal(parts);
     else if (action === 'shift-clock') await clocks?.set(serviceOf(part), { wallMs: 0, bootMs: 0 });
-    else if (action === 'fill-storage') storage?.free();
+    else if (action === 'fill-storage') storageOf?.(part)?.free();
     else if (action === 'throttle') this.#floods.get(step)?.abort();
     this.#end(step, action === 'kill' ? parts : []);
     return { effectMs: this.#clock.now() };
@@ -233,7 +236,9 @@ export class PartFaults implements Faults {
 const disturbedBy = (action: string, parts: readonly CloudPart[]): readonly Disturbed[] => {
   const own = parts.map(disturbedOf);
   if (action === 'cut' || action === 'slow') return [...own, 'calls'];
-  return action === 'fill-storage' ? [...own, 'volumes'] : own;
+  if (action !== 'fill-storage') return own;
+  // All parts but the volumes share a file system, and the logs are in it too.
+  return parts.includes('disk') ? [...own, 'volumes'] : [...serviceNames, 'bus', 'store', 'volumes'];
 };
 
 const serviceOf = (part: CloudPart): ServiceName => {

@@ -1,8 +1,9 @@
 import { execFileSync } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** Storage of a disk host that can be filled. */
+/** A file system of limited size that can be filled. */
 export interface LimitedStorage {
   fill(): void;
   /** Frees the space that `fill` took. */
@@ -10,18 +11,42 @@ export interface LimitedStorage {
   close(): void;
 }
 
-/** Room for the volumes of an estate: data files are sparse, and a guest writes to 256 KiB of a disk. */
-const roomMib = 256;
+/** Room for the volumes of an estate, in MiB: data files are sparse, and a guest writes to 256 KiB of a disk. */
+export const volumesMib = 256;
+
+/** Room for a whole cloud with the settings of `smallCloud`, in MiB: 420 are needed for its start, and volumes and journals come on top. */
+export const cloudMib = 640;
+
+/** Settings of a cloud that fits into `cloudMib`. */
+export const smallCloud = {
+  settings: { NATS_STREAM_BYTES_MAX: String(4 * 1024 ** 2) },
+  postgresSettings: { max_wal_size: '64MB' },
+} as const;
+
 const pieceBytes = 1024 ** 2;
 const fillerName = 'experiment-filler';
 /** Names the mount in the list of the system. */
 const source = 'interlock-experiment';
 
+/** Why no folder of limited size can be mounted here; undefined if one can. */
+export const mountRefusal = (): string | undefined => {
+  if (process.getuid?.() !== 0) return 'it needs root';
+  const folder = mkdtempSync(join(tmpdir(), 'interlock-mount-'));
+  try {
+    mountStorage(folder, 1).close();
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+};
+
 /**
- * Mounts memory of a limited size as the folder of the volumes.
+ * Mounts memory of a limited size as a folder.
  * @throws Error if that is not allowed here: it needs root
  */
-export const mountStorage = (folder: string): LimitedStorage => {
+export const mountStorage = (folder: string, roomMib: number): LimitedStorage => {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   try {
     execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${roomMib}m,mode=700`, source, folder], {
