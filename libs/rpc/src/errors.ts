@@ -1,4 +1,5 @@
 import { Rejection, type RejectionCode, StoreUnavailable, VersionConflict } from '@interlock/event-store';
+import { isSpaceError } from '@interlock/runtime';
 import { Status } from 'nice-grpc-common';
 import { Any, ErrorInfo, Help, RetryInfo } from 'nice-grpc-error-details';
 // The index of that package does not export google.rpc.Status, which the trailer below carries.
@@ -29,6 +30,7 @@ export interface WireError {
  * - A `Rejection` is sent completely, with its help (google.rpc.Help): its own, or that of its reason.
  * - A version conflict is ABORTED CONTENTION.
  * - A store that does not respond is UNAVAILABLE STORE_UNAVAILABLE.
+ * - A file of this service without space is RESOURCE_EXHAUSTED STORAGE_FULL.
  * - A failed call to another service is UNAVAILABLE DEPENDENCY_UNAVAILABLE, because it may succeed later. So is a refusal of this
  *   service's own token, which is not the caller's fault.
  * - Anything else is INTERNAL with the trace id. Its text and causes are not sent (log them: `isInternal`).
@@ -49,8 +51,11 @@ export function toWire(error: unknown, traceId: string | undefined, resource?: s
   );
 }
 
-/** Whether `toWire` hides this error from the caller, so that the server has to log it. */
-export const isInternal = (error: unknown): boolean => asRejection(error) === undefined;
+/** Whether the caller does not see all of this error, so that the server has to log it: which file has no space, for example. */
+export const isInternal = (error: unknown): boolean => {
+  const isOfFile = isSpaceError(error) && !(error instanceof Rejection) && !(error instanceof StoreUnavailable);
+  return isOfFile || asRejection(error) === undefined;
+};
 
 /**
  * Turns a received status into an error: a `Rejection` if the service itself refused, otherwise an `RpcFailure`.
@@ -104,6 +109,10 @@ export function asRejection(error: unknown): Rejection | undefined {
   }
   if (error instanceof StoreUnavailable) {
     return new Rejection('UNAVAILABLE', 'STORE_UNAVAILABLE', 'the store of this service did not answer: try again');
+  }
+  if (isSpaceError(error)) {
+    const message = 'this service has no space left for its files: try again when there is some';
+    return new Rejection('RESOURCE_EXHAUSTED', 'STORAGE_FULL', message);
   }
   if (error instanceof RpcFailure && (error.code === 'UNAVAILABLE' || error.code === 'DEADLINE_EXCEEDED')) {
     return new Rejection(

@@ -201,6 +201,18 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
       });
     });
 
+    test('a file of the service without space is RESOURCE_EXHAUSTED STORAGE_FULL, and its path is logged and not sent', async () => {
+      const thrown = Object.assign(new Error("ENOSPC: no space left on device, open '/keys/1'"), { code: 'ENOSPC' });
+      const { client, logged } = await echo({ handlers: { change: async () => Promise.reject(thrown) } });
+      await assert.rejects(client.change({ text: '' }), (error) => {
+        assert.ok(error instanceof Rejection && error.retryable());
+        assert.deepEqual([error.code, error.reason], ['RESOURCE_EXHAUSTED', 'STORAGE_FULL']);
+        assert.doesNotMatch(error.message, /keys/);
+        return true;
+      });
+      assert.match(JSON.stringify(logged), /request failed/);
+    });
+
     for (const thrown of [
       new Error('row 7 of secret_table', { cause: new Error('socket closed') }),
       new RpcFailure('INTERNAL', 'a.B/C', 'peer', 'row 7 of secret_table', { cause: new Error('socket closed') }),

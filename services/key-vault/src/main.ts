@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { hostService } from '@interlock/host';
+import { hostService, watchFolderSpace } from '@interlock/host';
 import { rateOf, systemRandom } from '@interlock/runtime';
 import { obtainMasterKey, readMasterKey } from '@interlock/sealing';
 import { assemble } from './assemble.ts';
@@ -28,6 +28,7 @@ await hostService({
     const previous = await Promise.all(previousFiles.map(readMasterKey));
     const sealKeysFolder = join(settings.dataFolder, 'seal-keys');
     const sealKeys = await openFileSealKeyStore(sealKeysFolder, systemRandom);
+    void watchFolderSpace({ ...seams, folder: sealKeysFolder });
     // A new master key next to previous ones is a rotation: seal keys under the previous ones can still be opened.
     const findSealed = async (): Promise<string | undefined> => {
       const sealKey = await sealKeyUnderAnother(sealKeys, previous);

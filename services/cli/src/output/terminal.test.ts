@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -127,6 +136,19 @@ test('a full device is reported in one line without a stack, for lines and bytes
     );
     assert.equal(status, 1);
   }
+});
+
+test('a file on a full device is named, with what to do', { skip: !existsSync('/dev/full') }, async () => {
+  const { writeFile } = openTerminal();
+  const full = join(mkdtempSync(join(tmpdir(), 'interlock-')), 'full');
+  symlinkSync('/dev/full', full);
+  const pieces = async function* () {
+    yield Buffer.alloc(10);
+  };
+  await assert.rejects(writeFile(full, pieces()), {
+    message: `no space left for ${full}`,
+    help: 'free some space, or name a file elsewhere',
+  });
 });
 
 test('Ctrl-C during a wait says that the operation continues and how to look at it, and ends with 130', () => {

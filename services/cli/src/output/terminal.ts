@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { readUserFile, UserFileError, visible } from '@interlock/runtime';
+import { isSpaceError } from '@interlock/runtime/space-error';
 import { OutputProblem, UsageError } from '../problems.ts';
 import { beforeEnd, endWith, isEnding, readerGone } from '../session/endings.ts';
 
@@ -188,6 +189,8 @@ function outputProblem(path: string, error: unknown): unknown {
     return new OutputProblem(`${path} exists and is kept`, 'name another file, or move this one first', error);
   if (code === 'ENOENT')
     return new OutputProblem(`the folder of ${path} does not exist`, `mkdir -p ${dirname(path)}`, error);
+  if (isSpaceError(error))
+    return new OutputProblem(`no space left for ${path}`, 'free some space, or name a file elsewhere', error);
   return new OutputProblem(`${path} cannot be written: ${message}`, 'name a file that you may write', error);
 }
 

@@ -1,6 +1,6 @@
 import { accessReasonOf, isOutage, messageOf, refusalFacts, statusOf } from '@interlock/access';
 import { Rejection } from '@interlock/event-store';
-import type { Instant } from '@interlock/runtime';
+import { type Instant, isSpaceError } from '@interlock/runtime';
 import { GuestStartError } from '../guests/vm-host.ts';
 import type { Failure, KeyLoss, Work } from '../vm/machine.ts';
 import { TimedOut } from './disks.ts';
@@ -93,8 +93,15 @@ export const failureOf = (thrown: unknown, work: Work, vm: string, at: Instant):
     ...common,
     status: 'UNAVAILABLE',
     code: 'GUEST_START_FAILED',
-    message: `VM '${vm}' did not start: ${error instanceof GuestStartError ? error.message : 'its guest did not come up. Try again.'}`,
+    message: `VM '${vm}' did not start: ${guestProblem(error)}`,
   };
+};
+
+const guestProblem = (error: unknown): string => {
+  if (error instanceof GuestStartError) return error.message;
+  return isSpaceError(error)
+    ? 'compute has no space left for the files of its guest. Try again when an operator has freed some.'
+    : 'its guest did not come up. Try again.';
 };
 
 /** A failed operation as the refusal its caller gets. */

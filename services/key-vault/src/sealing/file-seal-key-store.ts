@@ -108,6 +108,10 @@ class FileSealKeyStore implements SealKeyStore {
     try {
       await file.writeFile(record);
       await file.sync();
+    } catch (cause) {
+      // Without space for all of it, a part would stay.
+      await rm(name, { force: true });
+      throw cause;
     } finally {
       await file.close();
     }
