@@ -171,6 +171,45 @@ test('KV-32: sign and verify; import of a JWK; encrypt and decrypt', async () =>
   assert.equal(Buffer.from((await crypto.decrypt('RSA-OAEP', encrypted.result)).result).toString(), 'short');
 });
 
+test('create, import, rotate, update, recover, restore and get reply with the same members of a key, and lists with the same attributes', async () => {
+  const { n, e, d, p, q, dp, dq, qi } = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({
+    format: 'jwk',
+  });
+  const { token } = await cloud.credential.getToken('https://vault.azure.net/.default');
+  const call = async (method: string, path: string, body?: unknown) => {
+    const reply = await fetch(`${cloud.vaultUrl(vault)}${path}?api-version=7.4`, {
+      method,
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    assert.equal(reply.status, 200, `${method} ${path}`);
+    // biome-ignore lint/suspicious/noExplicitAny: bodies of several kinds
+    return (await reply.json()) as any;
+  };
+  const membersOf = ({ key, attributes }: { key: object; attributes: object }) =>
+    [Object.keys(key), Object.keys(attributes)].map((names) => names.sort());
+  const created = await call('POST', '/keys/same/create', { kty: 'RSA', attributes: { enabled: true } });
+  const wanted = membersOf(await call('GET', '/keys/same'));
+  assert.ok(wanted[1]?.includes('recoveryLevel'));
+  assert.deepEqual(membersOf(created), wanted, 'create');
+  const jwk = { kty: 'RSA', n, e, d, p, q, dp, dq, qi };
+  assert.deepEqual(membersOf(await call('PUT', '/keys/same-imported', { key: jwk })), wanted, 'import');
+  assert.deepEqual(membersOf(await call('POST', '/keys/same/rotate')), wanted, 'rotate');
+  assert.deepEqual(membersOf(await call('PATCH', '/keys/same', { attributes: { enabled: true } })), wanted, 'update');
+  const { value: versions } = await call('GET', '/keys/same/versions');
+  for (const { attributes } of versions) assert.deepEqual(Object.keys(attributes).sort(), wanted[1], 'versions');
+  const { value } = await call('POST', '/keys/same/backup');
+  await call('DELETE', '/keys/same');
+  assert.deepEqual(membersOf(await call('POST', '/deletedkeys/same/recover')), wanted, 'recover');
+  await keys.beginDeleteKey('same').then((poller) => poller.pollUntilDone());
+  await keys.purgeDeletedKey('same');
+  assert.deepEqual(membersOf(await call('POST', '/keys/restore', { value })), wanted, 'restore');
+  for (const name of ['same', 'same-imported']) {
+    await keys.beginDeleteKey(name).then((poller) => poller.pollUntilDone());
+    await keys.purgeDeletedKey(name);
+  }
+});
+
 test('KV-14, KV-29: a deleted key is recovered, deleted again and purged; a backup restores it', async () => {
   const backup = await keys.backupKey('k2');
   assert.ok(backup);

@@ -104,8 +104,12 @@ const attributesShown = (version: KeyVersion, key: Key | undefined): object =>
 
 const tagsShown = (tags: Readonly<Record<string, string>>): object => (Object.keys(tags).length === 0 ? {} : { tags });
 
-/** A key version as clients read it. @param key for its recovery level, where the caller may read it */
-export const keyBundle = (names: CloudNames, version: KeyVersion, key?: Key): Readonly<Record<string, unknown>> => ({
+/** A key version as clients read it. @param key for its recovery level; undefined if the caller may not read it */
+export const keyBundle = (
+  names: CloudNames,
+  version: KeyVersion,
+  key: Key | undefined,
+): Readonly<Record<string, unknown>> => ({
   key: {
     kid: keyUrl(names, version.name),
     kty: 'RSA',
@@ -119,13 +123,14 @@ export const keyBundle = (names: CloudNames, version: KeyVersion, key?: Key): Re
   ...tagsShown(version.tags),
 });
 
-/** An item of the list of versions. */
+/** An item of the list of versions. @param key as for `keyBundle` */
 export const versionItem = (
   names: CloudNames,
   version: KeyVersion,
+  key: Key | undefined,
 ): { readonly kid: string; readonly attributes: object; readonly tags?: object } => ({
   kid: keyUrl(names, version.name),
-  attributes: attributesShown(version, undefined),
+  attributes: attributesShown(version, key),
   ...tagsShown(version.tags),
 });
 

@@ -1,4 +1,3 @@
-import { Rejection } from '@interlock/event-store';
 import type { Random } from '@interlock/runtime';
 import type { Static } from '@sinclair/typebox';
 import type { Backends } from '../cloud/backends.ts';
@@ -8,6 +7,7 @@ import { RestError } from '../errors/rest-error.ts';
 import { listBody, pageOf } from '../http/paging.ts';
 import { type Route, route } from '../http/route.ts';
 import { attributesOf, deletion, keyBundle, keyItem, operationsOf, requireRsa, versionItem } from './key-bundle.ts';
+import { currentOf, keyOf, keyShown, versionShown } from './readable.ts';
 import { requestIdOf } from './request-id.ts';
 import { CreateKeyBody, ImportKeyBody, RestoreKeyBody, UpdateKeyBody } from './schemas.ts';
 import { updateVersion } from './update.ts';
@@ -68,7 +68,7 @@ const makingRoutes = ({ backends, names, random }: KeyParts): readonly Route[] =
         },
         caller.as('key-vault'),
       );
-      return { body: keyBundle(names, created) };
+      return { body: await versionShown({ backends, names }, created, caller) };
     },
   }),
   route({
@@ -94,7 +94,7 @@ const makingRoutes = ({ backends, names, random }: KeyParts): readonly Route[] =
         },
         caller.as('key-vault'),
       );
-      return { body: keyBundle(names, imported) };
+      return { body: await versionShown({ backends, names }, imported, caller) };
     },
   }),
 ];
@@ -107,7 +107,8 @@ const rotationRoutes = ({ backends, names, random }: KeyParts): readonly Route[]
     does: 'Makes a new version of a key',
     handle: async (asked, caller) => {
       const request = { name: versionOf(asked.params), requestId: requestIdOf(asked, caller, random) };
-      return { body: keyBundle(names, await backends.keyVault.rotateKey(request, caller.as('key-vault'))) };
+      const rotated = await backends.keyVault.rotateKey(request, caller.as('key-vault'));
+      return { body: await versionShown({ backends, names }, rotated, caller) };
     },
   }),
 ];
@@ -145,11 +146,14 @@ const listRoutes = ({ backends, names }: KeyParts): readonly Route[] => {
       does: 'Lists the versions of a key',
       handle: async (request, caller) => {
         const asked = { parent: versionOf(request.params), ...pageOf(request) };
-        const { keyVersions, nextPageToken } = await keyVault.listKeyVersions(asked, caller.as('key-vault'));
+        const [{ keyVersions, nextPageToken }, key] = await Promise.all([
+          keyVault.listKeyVersions(asked, caller.as('key-vault')),
+          keyOf({ backends }, asked.parent, caller),
+        ]);
         return {
           body: listBody(
             request,
-            keyVersions.map((one) => versionItem(names, one)),
+            keyVersions.map((one) => versionItem(names, one, key)),
             nextPageToken,
           ),
         };
@@ -165,10 +169,9 @@ const readingRoutes = ({ backends, names }: KeyParts): readonly Route[] => {
     caller: Caller,
   ) => {
     const name = versionOf(params);
-    const options = caller.as('key-vault');
     const [version, key] = await Promise.all([
-      keyVault.getKeyVersion({ name }, options),
-      keyVault.getKey({ name: name.replace(/\/versions\/.*/, '') }, options),
+      keyVault.getKeyVersion({ name }, caller.as('key-vault')),
+      keyOf({ backends }, name, caller),
     ]);
     return { body: keyBundle(names, version, key) };
   };
@@ -201,7 +204,11 @@ const updateRoutes = (parts: KeyParts): readonly Route[] => {
     },
     caller: Caller,
   ) => ({
-    body: keyBundle(parts.names, await updateVersion(parts.backends.keyVault, caller, versionOf(params), body)),
+    body: await versionShown(
+      parts,
+      await updateVersion(parts.backends.keyVault, caller, versionOf(params), body),
+      caller,
+    ),
   });
   const common = { ...vault, method: 'PATCH', body: UpdateKeyBody } as const;
   return [
@@ -222,12 +229,10 @@ const deletionRoutes = ({ backends, names }: KeyParts): readonly Route[] => {
         const name = versionOf(params);
         const options = caller.as('key-vault');
         // The answer shows the current version, which a deleted key no longer does. A caller may delete and not read.
-        const version = await keyVault.getKeyVersion({ name }, options).catch(unlessDenied);
+        const version = await currentOf({ backends }, name, caller);
         // The public cloud requires no confirmation.
         const key = await keyVault.deleteKey({ name, confirmName: name }, options);
-        const bundle =
-          version === undefined ? { key: { kid: keyItem(names, key).kid } } : keyBundle(names, version, key);
-        return { body: { ...bundle, ...deletion(names, key) } };
+        return { body: { ...keyShown({ names }, key, version), ...deletion(names, key) } };
       },
     }),
   ];
@@ -274,10 +279,7 @@ const deletedRoutes = ({ backends, names }: KeyParts): readonly Route[] => {
       handle: async ({ params }, caller) => {
         const options = caller.as('key-vault');
         const key = await keyVault.recoverKey({ name: versionOf(params) }, options);
-        const version = await keyVault.getKeyVersion({ name: key.currentVersion }, options).catch(unlessDenied);
-        return {
-          body: version === undefined ? { key: { kid: keyItem(names, key).kid } } : keyBundle(names, version, key),
-        };
+        return { body: keyShown({ names }, key, await currentOf({ backends }, key.currentVersion, caller)) };
       },
     }),
     route({
@@ -292,12 +294,6 @@ const deletedRoutes = ({ backends, names }: KeyParts): readonly Route[] => {
       },
     }),
   ];
-};
-
-/** @returns undefined for a refusal of the permission to read; @throws every other error */
-const unlessDenied = (error: unknown): undefined => {
-  if (error instanceof Rejection && error.code === 'PERMISSION_DENIED') return undefined;
-  throw error;
 };
 
 const backupRoutes = ({ backends, names, random }: KeyParts): readonly Route[] => [
@@ -327,10 +323,7 @@ const backupRoutes = ({ backends, names, random }: KeyParts): readonly Route[] =
         requestId: requestIdOf(asked, caller, random),
       };
       const key = await backends.keyVault.restoreKey(request, options);
-      const version = await backends.keyVault.getKeyVersion({ name: key.currentVersion }, options).catch(unlessDenied);
-      return {
-        body: version === undefined ? { key: { kid: keyItem(names, key).kid } } : keyBundle(names, version, key),
-      };
+      return { body: keyShown({ names }, key, await currentOf({ backends }, key.currentVersion, caller)) };
     },
   }),
 ];

@@ -9,6 +9,7 @@ import { Int32 } from '../http/int32.ts';
 import { listBody, pageOf } from '../http/paging.ts';
 import { type Route, route } from '../http/route.ts';
 import { attributesOf, keyItem, operationsOf, requireRsa, versionItem } from '../keys/key-bundle.ts';
+import { keyOf } from '../keys/readable.ts';
 import { requestIdOf } from '../keys/request-id.ts';
 import { AttributesBody } from '../keys/schemas.ts';
 import { armId, resourceNotFound, TagsBody } from '../management/arm.ts';
@@ -54,7 +55,7 @@ export const managedKeyRoutes = (
         await keys.checkVault(params, caller);
         const before = await keys.find(params, caller);
         if (before === undefined) await keys.create(params, body, requestIdOf(request, caller, random), caller);
-        return { body: keys.shown(params, before ?? (await keys.get(params, caller))) };
+        return { body: await keys.read(params, caller) };
       },
     }),
     route({
@@ -62,7 +63,7 @@ export const managedKeyRoutes = (
       method: 'GET',
       path,
       does: 'Reads a key through management',
-      handle: async ({ params }, caller) => ({ body: keys.shown(params, await keys.get(params, caller)) }),
+      handle: async ({ params }, caller) => ({ body: await keys.read(params, caller) }),
     }),
     route({
       host,
@@ -83,10 +84,10 @@ export const managedKeyRoutes = (
       path: `${path}/versions`,
       does: 'Lists the versions of a key through management',
       handle: async (request, caller) => {
-        await keys.get(request.params, caller);
+        const key = await keys.keyOf(await keys.get(request.params, caller), caller);
         const asked = { parent: keys.nameOf(request.params), ...pageOf(request) };
         const found = await backends.keyVault.listKeyVersions(asked, caller.as('key-vault'));
-        const value = found.keyVersions.map((version) => keys.shown(request.params, version));
+        const value = found.keyVersions.map((version) => keys.shown(request.params, version, key));
         return { body: listBody(request, value, found.nextPageToken) };
       },
     }),
@@ -96,7 +97,7 @@ export const managedKeyRoutes = (
       path: `${path}/versions/:version`,
       does: 'Reads a version of a key through management',
       handle: async ({ params }, caller) => ({
-        body: keys.shown(params, await keys.get(params, caller, params.version)),
+        body: await keys.read(params, caller, params.version),
       }),
     }),
   ];
@@ -139,6 +140,17 @@ class ManagedKeys {
     throw resourceNotFound(path, `${vaultType}/keys`, `${path.vault}/${path.key}`);
   }
 
+  /** The key of a version; undefined if the caller may not read it. */
+  keyOf({ name }: KeyVersion, caller: Caller): Promise<Key | undefined> {
+    return keyOf({ backends: { keyVault: this.#keyVault } }, name, caller);
+  }
+
+  /** A key or version as clients read it. @throws RestError 404 */
+  async read(path: KeyPath & { readonly version?: string }, caller: Caller, version?: string): Promise<unknown> {
+    const found = await this.get(path, caller, version);
+    return this.shown(path, found, await this.keyOf(found, caller));
+  }
+
   async create(path: KeyPath, body: Static<typeof KeyBody>, requestId: string, caller: Caller): Promise<void> {
     const { kty = 'RSA', keySize = 0, keyOps, attributes } = body.properties;
     requireRsa(kty);
@@ -155,8 +167,8 @@ class ManagedKeys {
   }
 
   /** A key, by one of its versions. */
-  shown(path: KeyPath & { readonly version?: string }, version: KeyVersion): unknown {
-    const { attributes, tags } = versionItem(this.#names, version);
+  shown(path: KeyPath & { readonly version?: string }, version: KeyVersion, key: Key | undefined): unknown {
+    const { attributes, tags } = versionItem(this.#names, version, key);
     const [keyUri] = keyUrl(this.#names, version.name).split(/\/[0-9a-f]{32}$/);
     const id = `${armId(path, vaultType, path.vault)}/keys/${path.key}`;
     return {
