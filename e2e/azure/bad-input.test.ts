@@ -141,6 +141,46 @@ test("each wrong request gets Azure's status and code, and the gateway keeps ser
   );
 });
 
+/** Bodies without a member that they must have, by its path. */
+const incomplete = (): Readonly<Record<string, Sent>> => {
+  const at = (path: string, body: unknown, method = 'PUT'): Sent => ({
+    method,
+    path: `${group()}/providers/${path}${version}`,
+    headers: json,
+    body: JSON.stringify(body),
+  });
+  const location = 'westeurope';
+  const set = 'Microsoft.Compute/diskEncryptionSets/des1';
+  const identity = { type: 'SystemAssigned' };
+  const disk = 'Microsoft.Compute/disks/d1';
+  const policy = { tenantId: cloud.tenant, permissions: {} };
+  return {
+    'properties.activeKey': at(set, { location, identity, properties: {} }),
+    'properties.activeKey.keyUrl': at(set, { location, identity, properties: { activeKey: { sourceVault: {} } } }),
+    'properties.activeKey.keyUrl ': at(set, { location, identity, properties: { activeKey: { keyUrl: null } } }),
+    'properties.activeKey.keyUrl  ': at(set, { location, identity, properties: { activeKey: { keyUrl: '' } } }),
+    'properties.creationData': at(disk, { location, properties: { diskSizeGB: 4 } }),
+    'properties.creationData.createOption': at(disk, { location, properties: { creationData: {}, diskSizeGB: 4 } }),
+    properties: at('Microsoft.KeyVault/vaults/kv-new', { location }),
+    'properties.accessPolicies[0].objectId': at('Microsoft.KeyVault/vaults/kv-new/accessPolicies/add', {
+      properties: { accessPolicies: [policy] },
+    }),
+    'properties.principalId': at('Microsoft.Authorization/roleAssignments/33333333-3333-4333-8333-333333333333', {
+      properties: { roleDefinitionId: 'x' },
+    }),
+    access: at(`${disk}/beginGetAccess`, { durationInSeconds: 60 }, 'POST'),
+  };
+};
+
+test('a body without a required member is refused with the path of that member', async () => {
+  await send({ method: 'PUT', path: `${group()}${version}`, headers: json, body: '{"location":"westeurope"}' });
+  for (const [member, sent] of Object.entries(incomplete())) {
+    const { status, message } = await send(sent);
+    assert.equal(status, 400, `${member}: ${message}`);
+    assert.ok(message.includes(member.trim()), `${member}: ${message}`);
+  }
+});
+
 test('a token that is missing, unsigned, forged or for another audience gets 401', async () => {
   const key = new TextEncoder().encode('x'.repeat(32));
   const claims = {

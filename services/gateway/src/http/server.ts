@@ -15,6 +15,7 @@ import { bodyBytesMax, holdingBody, jsonWanted, readBodies } from './bodies.ts';
 import { clientOf } from './client-address.ts';
 import { type ConnectionLimits, limitConnections } from './connections.ts';
 import { ownAddress } from './dispatch.ts';
+import { invalidBody } from './invalid-body.ts';
 import { measureRequests } from './measure.ts';
 import { inRequestSpan } from './request-span.ts';
 import type { Route } from './route.ts';
@@ -337,7 +338,7 @@ const frameworkError = (error: unknown, plane: Plane): RestError | undefined => 
   if (!(error instanceof Error) || !('code' in error)) return undefined;
   const { message, validation, statusCode: status = 500 } = error as FastifyError;
   const invalid = plane === 'vault' ? 'BadParameter' : 'InvalidRequestContent';
-  if (validation !== undefined) return new RestError(400, invalid, message);
+  if (validation !== undefined) return invalidBody(validation, plane);
   if (status === 415) {
     return new RestError(415, 'UnsupportedMediaType', jsonWanted);
   }

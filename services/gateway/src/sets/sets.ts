@@ -73,7 +73,7 @@ export class Sets {
         ...(encryptionType === undefined
           ? {}
           : { encryptionType: encryptionTypeOf(encryptionType, 'properties.encryptionType') }),
-        keyUrl: innerKeyUrl(names, activeKey.keyUrl),
+        keyUrl: keyUrlOf(names, activeKey),
         sourceVault: sourceVaultOf(activeKey),
         autoKeyRotationEnabled: rotationToLatestKeyVersionEnabled ?? false,
         userAssignedIdentity: await this.#principalOf(identity),
@@ -114,7 +114,7 @@ export class Sets {
     if (Object.keys(changes).length > 0)
       await backends.sets.updateDiskEncryptionSet({ name: set.name, ...changes }, options);
     if (activeKey !== undefined) {
-      const keyUrl = innerKeyUrl(names, activeKey.keyUrl);
+      const keyUrl = keyUrlOf(names, activeKey);
       // The key in use again changes nothing, whatever the state of the key.
       if (keyUrl !== set.activeKey?.keyUrl.toLowerCase())
         await backends.sets.assignKey({ name: set.name, keyUrl, sourceVault: sourceVaultOf(activeKey) }, options);
@@ -205,6 +205,12 @@ const withIdentity = (
   given?.identityType === 'USER_ASSIGNED' && identity !== undefined
     ? { ...content, identities: { [identity.principal]: given.id } }
     : content;
+
+/** @throws RestError 400 */
+const keyUrlOf = (names: CloudNames, { keyUrl }: { readonly keyUrl: string }): string => {
+  if (keyUrl === '') throw missing('properties.activeKey.keyUrl');
+  return innerKeyUrl(names, keyUrl);
+};
 
 const missing = (field: string): RestError =>
   new RestError(400, 'InvalidParameter', `Required parameter '${field}' is missing (null).`, {
