@@ -8,6 +8,7 @@ import { gatewayPlaceIn, linesToPaste, startGateway } from './gateway.ts';
 import { startLocalCloud } from './local-cloud.ts';
 import { openRestarts, restartAfterOf } from './restarts.ts';
 import { replicasOf, serviceNames } from './services.ts';
+import { requireFree, wantedPorts } from './wanted-ports.ts';
 
 const usage = `npm run up [-- --replicas N --restart-after T --azure --loopback-admin --test-controls]
 
@@ -20,7 +21,8 @@ Runs the whole cloud until Ctrl-C; its data stays.
                  500ms, 30s, 2m, 1h (with a unit), 1s by default. The time doubles if it soon ends again. never: it stays
                  away.
   --azure        also starts the gateway for the public cloud's clients, on port 8443, and prints the lines to paste. Its
-                 replicas share the port.
+                 replicas share the port. INTERLOCK_GATEWAY_PORT and INTERLOCK_LOOPBACK_PORT choose other ports than
+                 8443 and 8442. If one is in use, nothing is started.
   --loopback-admin
                  the managed identity endpoint of the gateway gives every process of this machine tokens of the
                  administrator. Without it they are tokens of an identity that has no role until one is assigned.
@@ -55,6 +57,8 @@ runCommand(async (scope) => {
   }
   const replicas = replicasOf(wanted);
   const afterMs = restartAfterOf(after);
+  const place = azure === true ? gatewayPlaceIn(process.env) : undefined;
+  await requireFree(wantedPorts(process.env, place));
   const data = openDataFolder(dataRoot(process.env));
   const testControls = isTest === true ? openTestControls(data, serviceNames) : undefined;
   const { INTERLOCK_DATA: folder } = process.env;
@@ -66,17 +70,15 @@ runCommand(async (scope) => {
     // Spans are exported five times as often as by default, because users look at the trace of their last command.
     settings: {
       OTEL_BSP_SCHEDULE_DELAY: '200',
-      ...(azure === true && {
-        CLIENT_ASSERTION_AUDIENCE: `https://localhost:${gatewayPlaceIn(process.env).port}`,
-      }),
+      ...(place && { CLIENT_ASSERTION_AUDIENCE: `https://localhost:${place.port}` }),
     },
     onCrash: openRestarts({ afterMs, clock: systemClock, say: console.error, signal: scope.signal }),
   };
   const cloud = await startLocalCloud({ ...common, replicas, testControls });
   const access =
-    azure === true
+    place !== undefined
       ? await startGateway({
-          ...{ ...common, cloud, replicas, testControls, ...gatewayPlaceIn(process.env) },
+          ...{ ...common, cloud, replicas, testControls, ...place },
           isLoopbackAdministrator: given['loopback-admin'] === true,
         })
       : undefined;
