@@ -18,7 +18,7 @@ import {
 import { runCommand } from '@interlock/local/command.ts';
 import { dataRoot } from '@interlock/local/data-folder.ts';
 import type { SpanStore } from '@interlock/local/spans.ts';
-import { type Scope, systemClock, systemRandom, UserFileError, visible } from '@interlock/runtime';
+import { type Scope, systemClock, systemRandom, UserFileError, visible, visibleInLine } from '@interlock/runtime';
 import type { ClusterPlace } from '../../deploy/kubernetes/kubectl.ts';
 import { cellsOf, type MatrixRun } from '../report/matrix/cells-of.ts';
 import { matrixPage } from '../report/matrix/matrix-page.ts';
@@ -250,7 +250,7 @@ async function runOnce(one: OneRun, scope: Scope): Promise<Verdict | { readonly 
   if (one.target === 'kubernetes') await requireCluster(one.cluster);
   const unfit = await unfitMachines(text, experiment, target);
   if (unfit.length > 0) return refused(problemLines(path, unfit));
-  console.log(visible(`${experiment.title}\n`));
+  console.log(`${visibleInLine(experiment.title)}\n`);
   const interrupt = new AbortController();
   const { signal } = interrupt;
   const running = runFile({ experiment, text, id, folder, place, target, spans: () => spans, signal, say });

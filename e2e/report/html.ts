@@ -1,3 +1,5 @@
+import { visible } from '@interlock/runtime';
+
 /** A piece of a page in which every text from outside is escaped. */
 export interface Html {
   readonly html: string;
@@ -23,7 +25,8 @@ const entities: Readonly<Record<string, string>> = {
   "'": '&#39;',
 };
 
-const escaped = (text: string): string => text.replace(/[&<>"']/g, (sign) => entities[sign] ?? sign);
+/** A page obeys marks of direction as a terminal does. */
+const escaped = (text: string): string => visible(text).replace(/[&<>"']/g, (sign) => entities[sign] ?? sign);
 
 /** A coordinate with one decimal, which is enough for pictures and keeps pages small. */
 export const px = (value: number): string => String(Math.round(value * 10) / 10);

@@ -23,10 +23,7 @@ export function readUserFile(path: string | 0, bytesMax = USER_FILE_BYTES_MAX): 
   const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
   try {
     const found = fstatSync(file);
-    if (!found.isFile())
-      throw new UserFileError(
-        `${path} is ${kindOf(found)}; only regular files are read. Standard input, where a command takes it, is -`,
-      );
+    if (!found.isFile()) throw new UserFileError(`${path} is ${kindOf(found)}; only regular files are read`);
     if (found.size > bytesMax) throw tooLarge(path, bytesMax);
     return wholeOf(file, path, bytesMax);
   } finally {
@@ -66,7 +63,7 @@ function readNext(file: number, piece: Buffer): number {
 
 const kindOf = (found: Stats): string => {
   if (found.isDirectory()) return 'a folder';
-  if (found.isFIFO()) return 'a pipe';
+  if (found.isFIFO()) return 'a pipe (as standard input, -, a command reads it)';
   return found.isSocket() ? 'a socket' : 'a device';
 };
 

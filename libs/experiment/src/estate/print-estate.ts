@@ -1,4 +1,5 @@
 import { Document, isMap, isSeq } from 'yaml';
+import { yamlComment, yamlTextOf } from '../outputs/yaml-text.ts';
 import type { EstateFile } from './estate-file.ts';
 
 /** An estate as YAML, one line for each resource. @param remarks lines on top, as comments */
@@ -7,6 +8,5 @@ export function printEstate(estate: EstateFile, remarks: readonly string[] = [])
   const sections = isMap(document.contents) ? document.contents.items.map(({ value }) => value) : [];
   for (const item of sections.flatMap((section) => (isSeq(section) ? section.items : [])))
     if (isMap(item)) item.flow = true;
-  const comments = remarks.map((line) => `# ${line}`);
-  return [...comments, document.toString({ lineWidth: 0, flowCollectionPadding: false })].join('\n');
+  return remarks.map(yamlComment).join('') + yamlTextOf(document, { flowCollectionPadding: false });
 }

@@ -1,3 +1,4 @@
+import { visibleInLine } from '@interlock/runtime';
 import type { ExistingMachines, Experiment, Problem } from '../experiment.ts';
 import type { Plan } from '../timeline/concerns.ts';
 import { checkGivenBack, conditionsOf, proofsOf, steadyOf } from './conditions.ts';
@@ -63,4 +64,4 @@ export function readExperiment(text: string, existing?: ExistingMachines): ReadE
 
 /** The problems of a file as lines of text: `friday.experiment.yaml:12: what is wrong. Cure.` */
 export const problemLines = (fileName: string, problems: readonly Problem[]): readonly string[] =>
-  problems.map(({ line, message, cure }) => `${fileName}:${line}: ${message}. ${cure}`);
+  problems.map(({ line, message, cure }) => visibleInLine(`${fileName}:${line}: ${message}. ${cure}`));

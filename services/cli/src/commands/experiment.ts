@@ -15,7 +15,7 @@ import {
   readMatrix,
   verdictLines,
 } from '@interlock/experiment';
-import { readUserFile } from '@interlock/runtime';
+import { readUserFile, visibleInLine } from '@interlock/runtime';
 import { aligned } from '../output/align.ts';
 import { ExitCode, UsageError } from '../problems.ts';
 import type { OfflineParts } from './runner.ts';
@@ -30,7 +30,7 @@ export function validateFiles(files: readonly string[], { terminal }: OfflinePar
       for (const line of problemLines(file, read.problems)) terminal.err(line);
     } else {
       const { timeline, expect, title } = read.experiment;
-      terminal.out(`${file}: valid (${title}; ${timeline.length} steps, ${expect.length} expectations)`);
+      terminal.out(`${file}: valid (${visibleInLine(title)}; ${timeline.length} steps, ${expect.length} expectations)`);
     }
   }
   return code;

@@ -1,5 +1,5 @@
 import { estateFromAzure, printEstate } from '@interlock/experiment';
-import { systemClock } from '@interlock/runtime';
+import { systemClock, visibleInLine } from '@interlock/runtime';
 import type { OfflineParts } from '../commands/runner.ts';
 import { TwinIncomplete } from '../problems.ts';
 import { refused, writeEstate } from './write-estate.ts';
@@ -16,7 +16,9 @@ export function makeTwin(
   const files = paths.map((name) => ({ name, text: Buffer.from(terminal.readFile(name)).toString('utf8') }));
   const made = estateFromAzure(files, { scale, nowMs: systemClock.now() });
   if ('problems' in made) {
-    const lines = made.problems.map(({ file: of, line, message, cure }) => `${of}:${line}: ${message}. ${cure}`);
+    const lines = made.problems.map(({ file: of, line, message, cure }) =>
+      visibleInLine(`${of}:${line}: ${message}. ${cure}`),
+    );
     throw refused(lines, terminal);
   }
   const { estate, notMapped, changed, ignored, machinesLeftOut } = made;
@@ -32,7 +34,7 @@ export function makeTwin(
   ];
   const title = `Twin made by interlock estate from-azure ${paths.join(' ')}; sizes of disks divided by ${scale}.`;
   writeEstate(printEstate(estate, [title, ...remarks]), file, terminal);
-  for (const line of remarks) terminal.err(line);
+  for (const line of remarks) terminal.err(visibleInLine(line));
   const { machines, disks, sets, vaults } = estate;
   terminal.err(
     `${machines.length} machines, ${disks.length} disks, ${sets.length} sets, ${vaults.length} vaults; not mapped: ${notMapped.length}, changed: ${changed.length}, ignored: ${ignored.length}`,

@@ -1,4 +1,4 @@
-import { type EstateFile, readEstate } from '@interlock/experiment';
+import { type EstateFile, problemLines, readEstate } from '@interlock/experiment';
 import type { Terminal } from '../output/terminal.ts';
 import { UsageError } from '../problems.ts';
 
@@ -15,10 +15,7 @@ export function writeEstate(text: string, file: string | undefined, terminal: Te
 export function estateIn(file: string, terminal: Pick<Terminal, 'readFile' | 'err'>): EstateFile {
   const read = readEstate(Buffer.from(terminal.readFile(file)).toString('utf8'));
   if ('estate' in read) return read.estate;
-  throw refused(
-    read.problems.map(({ line, message, cure }) => `${file}:${line}: ${message}. ${cure}`),
-    terminal,
-  );
+  throw refused(problemLines(file, read.problems), terminal);
 }
 
 /** The error of files with problems. Several are shown one by one: an error is one line. */

@@ -70,8 +70,8 @@ async function formOf(format: Format): Promise<Form> {
   if (format === 'json')
     return { whole: (json) => JSON.stringify(json, undefined, 2), next: (json) => JSON.stringify(json) };
   if (format !== 'yaml') return { whole: plainTable, next: plainTable };
-  const { stringify } = await import('yaml');
-  const whole = (json: JsonValue): string => stringify(json).trimEnd();
+  const { yamlText } = await import('@interlock/experiment/yaml-text');
+  const whole = (json: JsonValue): string => yamlText(json).trimEnd();
   return { whole, next: (json) => `---\n${whole(json)}` };
 }
 

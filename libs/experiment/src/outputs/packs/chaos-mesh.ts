@@ -1,5 +1,5 @@
-import { stringify } from 'yaml';
 import type { CloudPart } from '../../experiment.ts';
+import { yamlText } from '../yaml-text.ts';
 import { commandContainer, commandVolumes, type PackImage } from './container.ts';
 import { type Command, headOf, type Pack, type PackStep } from './pack.ts';
 
@@ -144,5 +144,5 @@ export const chaosMeshPack = (whole: Pack, name: string, image: PackImage): stri
     'Then: kubectl apply -k deploy/kubernetes/overlays/chaos, and kubectl create -f <this file>.',
     'kubectl annotate workflow <name> workflow.chaos-mesh.org/abort=true ends it.',
   ]);
-  return head + stringify(workflow, { lineWidth: 0, aliasDuplicateObjects: false });
+  return head + yamlText(workflow);
 };

@@ -1,5 +1,5 @@
-import { stringify } from 'yaml';
 import type { CloudPart } from '../../experiment.ts';
+import { yamlText } from '../yaml-text.ts';
 import { type Command, headOf, type Pack, type PackStep } from './pack.ts';
 
 const kindOf: Readonly<Record<CloudPart, string>> = {
@@ -107,5 +107,5 @@ export const chaosToolkitPack = (pack: Pack): string => {
       provider: process('interlock', command, 180),
     })),
   };
-  return head + stringify(experiment, { lineWidth: 0 });
+  return head + yamlText(experiment);
 };

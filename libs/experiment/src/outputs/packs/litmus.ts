@@ -1,6 +1,6 @@
-import { stringify } from 'yaml';
 import type { CloudPart } from '../../experiment.ts';
 import { durationText } from '../../expressions/duration.ts';
+import { yamlComment, yamlText } from '../yaml-text.ts';
 import { commandContainer, commandVolumes, type PackImage } from './container.ts';
 import { type Command, headOf, type Pack, type PackStep } from './pack.ts';
 
@@ -128,9 +128,7 @@ export const litmusPack = (pack: Pack, image: PackImage): string => {
   return (
     head +
     [...objects, ...checks, ...rollbacks]
-      .map(
-        ({ comment, object }) => `# ${comment}\n${stringify(object, { lineWidth: 0, aliasDuplicateObjects: false })}`,
-      )
+      .map(({ comment, object }) => `${yamlComment(comment)}${yamlText(object)}`)
       .join('---\n')
   );
 };

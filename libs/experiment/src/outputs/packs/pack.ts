@@ -3,6 +3,7 @@ import type { CloudPart, Experiment, FaultAction, PlannedGroup, Problem, Step } 
 import { durationText } from '../../expressions/duration.ts';
 import { isFaultAction, isKeyAction, takesAccess } from '../../timeline/actions.ts';
 import { giveBackOf, groupsOf, keyOfTarget, keysOf } from '../../timeline/concerns.ts';
+import { yamlComment } from '../yaml-text.ts';
 import { type KeyCommands, type KeyNames, keyCommands } from './key-commands.ts';
 
 /** Arguments of `interlock`. */
@@ -232,5 +233,5 @@ export const headOf = ({ title, notes, estate, endMs }: Pack, how: readonly stri
     ...how,
     ...(notes.length === 0 ? [] : ['Not in it, because the tool cannot say it:', ...notes.map((note) => `  ${note}`)]),
   ]
-    .map((line) => `# ${line}\n`)
+    .map(yamlComment)
     .join('');
