@@ -37,6 +37,8 @@ export const spaceNeeds = (
   const add = (what: string, folder: string, limit: number, used: number): void => {
     needs.push({ what, folder, bytes: Math.max(0, limit - used) });
   };
+  const spans = ['spans.jsonl', 'spans.1.jsonl'].reduce((sum, name) => sum + usedBytes(data.path(name)), 0);
+  add('spans', data.root, spansBytesMax, spans);
   if (wal !== undefined) {
     const server = join(wal.home, 'data');
     if (!existsSync(server)) add('Postgres', wal.home, newServerBytes, 0);
@@ -52,8 +54,6 @@ export const spaceNeeds = (
     );
   }
   add('logs', data.path('logs'), logs.count * logs.bytesMax, usedBytes(data.path('logs')));
-  const spans = ['spans.jsonl', 'spans.1.jsonl'].reduce((sum, name) => sum + usedBytes(data.path(name)), 0);
-  add('spans', data.root, spansBytesMax, spans);
   return needs;
 };
 
