@@ -130,8 +130,9 @@ test('VM-13: a running or stopped machine can be deallocated; its stop time is w
   assert.equal(stopTime(restartFailed), at + 4_000, 'it ran until its restart');
 });
 
-test('VM-14, VM-33: a restart stops the machine, then opens its disks again; a repeated request has no effect', () => {
-  const stopping = after(running(disks), restart(ask(), 'r1'));
+test('VM-14, VM-33: a restart stops the machine, then opens all its disks again; a repeated request has no effect', () => {
+  const all = [...disks, disk('ultra', 2, 'ULTRA', 'des')];
+  const stopping = after(running(all), restart(ask(), 'r1'));
   const starting = after(stopping, progress.guestStopped(at, 'op'));
   const state = fold(starting);
   assert.equal(state.status === 'active' && state.power.state, 'starting');

@@ -62,6 +62,25 @@ describe('encryption of a new disk', () => {
       });
     },
   );
+  test('CMK-52: a copy or snapshot is in the subscription and region of its source', limit, async () => {
+    const { name } = await cloud.newDisk();
+    const [parent, elsewhere] = ['subscriptions/s2/resourceGroups/g', 'northeurope'];
+    const source = { $case: 'sourceDisk', value: name } as const;
+    const isMismatch =
+      (reason: string, field: string) => (error: { reason?: string; metadata?: { field?: string } }) => {
+        assert.deepEqual([error.reason, error.metadata?.field], [reason, field]);
+        return true;
+      };
+    await assert.rejects(cloud.newDisk({ parent, source, sizeGib: 0 }), isMismatch('SUBSCRIPTION_MISMATCH', 'source'));
+    await assert.rejects(
+      cloud.newDisk({ location: elsewhere, source, sizeGib: 0 }),
+      isMismatch('LOCATION_MISMATCH', 'location'),
+    );
+    await assert.rejects(
+      cloud.disks.createSnapshot({ parent, snapshotId: 's1', sourceDisk: name }),
+      isMismatch('SUBSCRIPTION_MISMATCH', 'source_disk'),
+    );
+  });
   test(
     'CMK-70, CMK-71, CMK-72: double encryption adds a layer, excludes ultra, and needs the customer key to read',
     limit,

@@ -155,6 +155,17 @@ test('KV-70: managing a vault needs a role with exactly that action on that vaul
   await assert.rejects(managed('keyVault/vaults/read'), { reason: 'ACCESS_DENIED' });
 });
 
+test('KV-70: an access policy with all permissions does not allow the management of its vault', async () => {
+  const policies = { permissionModel: 'access_policy', accessPolicies: { [identity.name]: ['all'] } } as const;
+  const { managed, permit } = await guarding(policies, (action) => ({
+    allowed: !action.startsWith('keyVault/vaults/'),
+  }));
+  assert.equal(await permit(['purge']), 'permitted');
+  for (const action of ['read', 'write', 'delete', 'purge'] as const) {
+    await assert.rejects(managed(`keyVault/vaults/${action}`), { reason: 'ACCESS_DENIED' }, action);
+  }
+});
+
 test('G10: a refusal is decided again if the vault received the change behind it in the meantime', async () => {
   const removal: VaultEvent = {
     type: 'GrantsChanged',

@@ -136,6 +136,8 @@ test('KV-09, KV-88: an operation that is not listed is refused', async () => {
     reason: 'KEY_OPERATION_NOT_ALLOWED',
     message: 'Operation unwrapKey is not permitted on this key.',
   });
+  await vault().disableKeyVersion({ name });
+  await assert.rejects(unwrapped(name, wrappedKey), { reason: 'KEY_DISABLED' }, 'the state of the version comes first');
 });
 
 test('KV-11: a version that is enabled and within its dates serves all six operations', async () => {
