@@ -49,6 +49,25 @@ const refusedWith = async (call: Promise<unknown>, statusCode: number, code: str
   assert.deepEqual([error.statusCode, error.code, inner], [statusCode, code, innerCode], String(error));
 };
 
+/** Uses a key without the SDK, which checks the state of a key before it calls. @returns status, inner code of the error, result */
+const use = async (keyId: string, operation: string, body: object): Promise<readonly unknown[]> => {
+  const { token } = await cloud.credential.getToken(`${cloud.vaultUrl('').replace('//.', '//')}/.default`);
+  const reply = await fetch(`${keyId}/${operation}?api-version=7.6`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  });
+  const { error, value } = (await reply.json()) as { error?: { innererror?: { code: string } }; value?: string };
+  return [reply.status, error?.innererror?.code, value];
+};
+const value = randomBytes(32).toString('base64url');
+/** Uses that make something new with a key. */
+const newUses = [
+  ['wrapkey', { alg: 'RSA-OAEP-256', value }],
+  ['encrypt', { alg: 'RSA-OAEP-256', value }],
+  ['sign', { alg: 'RS256', value }],
+] as const;
+
 test('KV-70: arm-keyvault creates, reads, lists and updates a vault with access policies', async () => {
   const { tenant, clientId, url } = cloud.access;
   const properties = {
@@ -80,7 +99,7 @@ test('KV-70: arm-keyvault creates, reads, lists and updates a vault with access 
   assert.ok(url.startsWith('https://localhost:'));
 });
 
-test('KV-87: a disabled key refuses unwrap with 403 KeyDisabled, and unwraps again once it is enabled', async () => {
+test('KV-87: a disabled key refuses every use with 403 KeyDisabled, and unwraps again once it is enabled', async () => {
   const key = await keys.createRsaKey('k1', { keySize: 2048, tags: { use: 'disks' } });
   assert.match(key.id ?? '', new RegExp(`^${cloud.vaultUrl(vault)}/keys/k1/[0-9a-f]{32}$`));
   assert.deepEqual(key.properties.tags, { use: 'disks' });
@@ -94,6 +113,11 @@ test('KV-87: a disabled key refuses unwrap with 403 KeyDisabled, and unwraps aga
   await keys.updateKeyProperties('k1', { enabled: false });
   assert.equal((await keys.getKey('k1')).properties.enabled, false);
   await refusedWith(remote.unwrapKey('RSA-OAEP-256', wrapped), 403, 'Forbidden', 'KeyDisabled');
+  const ciphertext = { alg: 'RSA-OAEP-256', value: Buffer.from(wrapped).toString('base64url') };
+  const signed = { alg: 'RS256', digest: value, value: randomBytes(256).toString('base64url') };
+  for (const [operation, body] of [...newUses, ['decrypt', ciphertext], ['verify', signed]] as const) {
+    assert.deepEqual(await use(key.id ?? '', operation, body), [403, 'KeyDisabled', undefined], operation);
+  }
 
   await keys.updateKeyProperties('k1', { enabled: true });
   assert.deepEqual(Buffer.from((await remote.unwrapKey('RSA-OAEP-256', wrapped)).result), dek);
@@ -136,20 +160,21 @@ test("KV-111: a subscriber reads the events of a vault in Event Grid's format, a
   assert.deepEqual([(await ask('?after=x')).status, (await ask('?form=xml')).status], [400, 400]);
 });
 
-test('KV-13: an expired key refuses to wrap with KeyExpired; an update of tags keeps its expiry', async () => {
-  const key = await keys.createRsaKey('dated', { expiresOn: new Date('2020-01-01T00:00:00Z') });
+test('KV-13: an expired key wraps, encrypts and signs no more but still unwraps and decrypts; new tags keep its expiry', async () => {
+  const key = await keys.createRsaKey('dated');
+  const id = key.id ?? '';
+  const wrapped = { alg: 'RSA-OAEP-256', value: (await use(id, ...newUses[0])).at(2) };
+  const expiresOn = new Date('2020-01-01T00:00:00Z');
+  await keys.updateKeyProperties('dated', { expiresOn });
   await keys.updateKeyProperties('dated', { tags: { a: '1' } });
-  const read = await keys.getKey('dated');
-  assert.equal(read.properties.expiresOn?.toISOString(), '2020-01-01T00:00:00.000Z');
-  // The SDK checks the date locally, so this request is sent without the SDK.
-  const { token } = await cloud.credential.getToken(`${cloud.vaultUrl('').replace('//.', '//')}/.default`);
-  const reply = await fetch(`${key.id}/wrapkey?api-version=7.6`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ alg: 'RSA-OAEP-256', value: randomBytes(32).toString('base64url') }),
-  });
-  const { error } = (await reply.json()) as { error: { code: string; innererror: { code: string } } };
-  assert.deepEqual([reply.status, error.code, error.innererror.code], [403, 'Forbidden', 'KeyExpired']);
+  const { properties } = await keys.getKey('dated');
+  assert.deepEqual([properties.expiresOn, properties.tags], [expiresOn, { a: '1' }]);
+  for (const [operation, body] of newUses) {
+    assert.deepEqual(await use(id, operation, body), [403, 'KeyExpired', undefined], operation);
+  }
+  for (const operation of ['unwrapkey', 'decrypt']) {
+    assert.deepEqual(await use(id, operation, wrapped), [200, undefined, value], operation);
+  }
 });
 
 test('KV-32: sign and verify; import of a JWK; encrypt and decrypt', async () => {
