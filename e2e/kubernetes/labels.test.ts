@@ -22,6 +22,7 @@ const protocols: Readonly<Record<string, string | undefined>> = {
   grpc: 'https',
   https: 'https',
   postgres: 'postgresql',
+  files: 'https',
   'otlp-http': 'http',
   'otlp-grpc': 'kubernetes.io/h2c',
   prometheus: 'http',
@@ -67,9 +68,10 @@ for (const overlay of overlays)
     });
   });
 
-test('the Job of a rehearsal and its pod have all six labels', () => {
-  const [job] = objectsIn(textOf('deploy/kubernetes/jobs/rehearsal.yaml'));
-  for (const labels of [job?.metadata.labels, job?.spec.template.metadata.labels]) {
+test('the Jobs of a rehearsal and their pods have all six labels', () => {
+  const jobs = objectsIn(textOf('deploy/kubernetes/jobs/rehearsal.yaml'));
+  assert.equal(jobs.length, 3);
+  for (const labels of jobs.flatMap((job) => [job.metadata.labels, job.spec.template.metadata.labels])) {
     assert.deepEqual(missing(labels, complete), []);
     assert.equal(labels?.['app.kubernetes.io/version'], version);
   }

@@ -433,3 +433,35 @@ test('API servers accept the files of jobs and of LitmusChaos, and their pods ar
     }
   assert.deepEqual(problems, []);
 });
+
+test('G10: every pod with the volume of a host runs beside it: a volume that one node mounts is on no other node', () => {
+  const jobs = objectsIn(textOf('deploy/kubernetes/jobs/rehearsal.yaml'));
+  const mounted = [...jobs, ...overlays.flatMap((overlay) => workloadsIn(objectsOf(overlay)))].flatMap((workload) =>
+    (workload.spec.template.spec.volumes ?? []).flatMap(({ persistentVolumeClaim }) => {
+      const [, host] = /^data-(disk|compute)-\d+$/.exec(persistentVolumeClaim?.claimName ?? '') ?? [];
+      return host === undefined ? [] : [{ workload, host }];
+    }),
+  );
+  assert.deepEqual(mounted.map(({ host }) => host).sort(), ['compute', 'disk']);
+  for (const { workload, host } of mounted) {
+    const { affinity, volumes = [], containers } = workload.spec.template.spec;
+    assert.deepEqual(affinity?.podAffinity?.requiredDuringSchedulingIgnoredDuringExecution, [
+      { topologyKey: 'kubernetes.io/hostname', labelSelector: { matchLabels: { 'app.kubernetes.io/name': host } } },
+    ]);
+    // Two claims would need two hosts on one node.
+    assert.equal(volumes.filter(({ persistentVolumeClaim }) => persistentVolumeClaim).length, 1);
+    const [mount] = containers.flatMap(({ volumeMounts = [] }) => volumeMounts.filter(({ name }) => name === 'data'));
+    assert.equal((mount as { readonly readOnly?: boolean } | undefined)?.readOnly, true);
+  }
+  const [rehearsal] = jobs;
+  const addresses = containersOf(rehearsal ?? assert.fail())[0]?.env?.filter(({ name }) =>
+    name.startsWith('FILES_OF_'),
+  );
+  for (const { name, value } of addresses ?? assert.fail()) {
+    const { hostname, subdomain, containers } =
+      jobs.find(({ spec }) => `FILES_OF_${spec.template.spec.hostname?.toUpperCase()}` === name)?.spec.template.spec ??
+      assert.fail(name);
+    assert.equal(value, `${hostname}.${subdomain}:${containers[0]?.ports?.[0]?.containerPort}`);
+    for (const overlay of overlays) assert.ok(find(overlay, 'Service', subdomain ?? ''));
+  }
+});

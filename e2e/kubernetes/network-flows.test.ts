@@ -58,6 +58,7 @@ const inEvery: readonly Flow[] = [
   ['services publish and consume facts', services, named('nats'), 4222],
   ['an operator creates the streams', named('nats-streams'), named('nats'), 4222],
   ['a rehearsal calls services', rehearsal, services, 7400],
+  ['a rehearsal reads the files of hosts', rehearsal, named('rehearsal-files'), 7443],
   ['the gateway calls services for its clients', gateway, services, 7400],
 ];
 const inOwnServers: readonly Flow[] = [
@@ -109,6 +110,8 @@ const unwanted: readonly Flow[] = [
   ['a stranger in the namespace calls the gateway', [stranger, named('nats'), ...services], gateway, 8443],
   ['the gateway publishes a fact', gateway, named('nats'), 4222],
   ['the gateway leaves the cluster', gateway, apiServer, 443],
+  ['another pod reads the files of hosts', [stranger, ...services, gateway], named('rehearsal-files'), 7443],
+  ['a pod with files of hosts calls a service', named('rehearsal-files'), services, 7400],
   ['a rehearsal reads a store', rehearsal, [named('postgres'), postgres], 5432],
   ['a rehearsal publishes a fact', rehearsal, named('nats'), 4222],
   [

@@ -40,7 +40,8 @@ export interface Cluster {
 /** The pod of a workload, or of a Job. @throws Error that names what the cluster lacks */
 export const podOf = (workload: KubernetesObject, cluster: Cluster): RunnablePod => {
   const { name } = workload.metadata;
-  const template = workload.spec.template;
+  const { template } = workload.spec;
+  const { hostname, subdomain } = template.spec;
   const isStateful = workload.kind === 'StatefulSet';
   const podName = isStateful ? `${name}-0` : name;
   const { fsGroup, runAsGroup, runAsUser = 0 } = template.spec.securityContext ?? {};
@@ -88,7 +89,7 @@ export const podOf = (workload: KubernetesObject, cluster: Cluster): RunnablePod
     name: podName,
     aliases: isStateful
       ? [name, `${podName}.${name}`, `${podName}.${name}.${cluster.namespace}.svc`]
-      : [`${name}.${cluster.namespace}.svc`],
+      : [`${name}.${cluster.namespace}.svc`, ...(hostname === undefined ? [] : [`${hostname}.${subdomain}`])],
     objects: [
       ...[...configMaps].map((map) => find(cluster, 'ConfigMap', map)),
       ...claimNames.map((claim) => claimOf(claim, group, runAsUser)),
@@ -98,7 +99,14 @@ export const podOf = (workload: KubernetesObject, cluster: Cluster): RunnablePod
 };
 
 /** Removes what a scheduler or an API server uses, but not a kubelet. */
-const withoutCluster = ({ serviceAccountName: _account, topologySpreadConstraints: _spread, ...spec }: PodSpec) => spec;
+const withoutCluster = ({
+  serviceAccountName: _account,
+  topologySpreadConstraints: _spread,
+  affinity: _affinity,
+  hostname: _hostname,
+  subdomain: _subdomain,
+  ...spec
+}: PodSpec) => spec;
 
 /** podman runs probes through systemd, which a test host may not have; run.ts calls them from outside. */
 const withoutProbes = ({

@@ -45,8 +45,8 @@ export const danglingIn = (objects: readonly KubernetesObject[], external: Reado
         const ports = templates
           .filter(({ metadata: { labels } }) => selects({ matchLabels: spec.selector ?? {} }, labels))
           .flatMap(({ spec: { containers } }) => containers.flatMap((container) => container.ports ?? []));
-        // A Job that is not part of an overlay creates the rehearsal's pod.
-        if (spec.selector?.['app.kubernetes.io/name'] === 'rehearsal') break;
+        // Jobs that are not part of an overlay create the rehearsal's pods.
+        if (spec.selector?.['app.kubernetes.io/name']?.startsWith('rehearsal')) break;
         for (const { targetPort } of spec.ports ?? [])
           want(
             ports.some(({ name, containerPort }) => name === targetPort || containerPort === targetPort),
@@ -63,7 +63,7 @@ export const danglingIn = (objects: readonly KubernetesObject[], external: Reado
         break;
       case 'NetworkPolicy': {
         // Created by Jobs that are not part of an overlay, by CloudNativePG and by Chaos Mesh.
-        const outside = ['rehearsal', 'experimenter', 'postgres', 'workflow-tasks'];
+        const outside = ['rehearsal', 'rehearsal-files', 'experimenter', 'postgres', 'workflow-tasks'];
         want(outside.includes(metadata.name) || isSomePod(spec.podSelector), `${of}: it means no pod`);
         break;
       }

@@ -137,6 +137,16 @@ export interface PodSpec {
     readonly runAsGroup?: number;
     readonly fsGroup?: number;
   };
+  readonly hostname?: string;
+  readonly subdomain?: string;
+  readonly affinity?: {
+    readonly podAffinity?: {
+      readonly requiredDuringSchedulingIgnoredDuringExecution?: readonly {
+        readonly topologyKey: string;
+        readonly labelSelector: PodSelector;
+      }[];
+    };
+  };
   readonly serviceAccountName?: string;
   readonly automountServiceAccountToken?: boolean;
   readonly enableServiceLinks?: boolean;

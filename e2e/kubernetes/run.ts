@@ -88,8 +88,9 @@ async function tellErrors({ services }: PodCloud): Promise<void> {
 
 /** Runs the rehearsal's Job as a pod, which receives the services' spans instead of the collector. */
 async function rehearseThere(cloud: PodCloud) {
-  const [job] = objectsIn(readFileSync(join(repository, 'deploy/kubernetes/jobs/rehearsal.yaml'), 'utf8'));
+  const [job, ...files] = objectsIn(readFileSync(join(repository, 'deploy/kubernetes/jobs/rehearsal.yaml'), 'utf8'));
   if (job === undefined) throw new Error('rehearsal.yaml holds no Job');
+  for (const one of files) await cloud.podman.play(cloud.pod(one));
   const pod = cloud.pod(job);
   const running = await cloud.podman.play({ ...pod, aliases: [...pod.aliases, 'otel-collector'] });
   const reader = reportReader();

@@ -22,6 +22,7 @@ import { readBuild, versionLine } from '../../libs/host/src/build.ts';
  * | `… --missing` | prints only those that this version adds to a cloud, whose Secrets are on standard input as JSON |
  * | `… --certificates` | prints only a new authority and all certificates, to replace those of a cloud |
  * | `streams` | creates the NATS stream of each service, or corrects it; ends once all have their copies |
+ * | `files` | serves the files of a host to a rehearsal, until its pod ends |
  * | `rehearse` | rehearses on its cloud and prints the report at the end |
  * | `interlock …` | the command line |
  * | `--version` | prints name, version and revision |
@@ -60,6 +61,12 @@ runCommand(async (scope) => {
       await createStreams(process.env, scope.signal);
       return { exitCode: 0, lastLine: `${serviceNames.length} streams have their copies` };
     }
+    case 'files': {
+      const { serveFiles } = await import('../rehearsal/in-cluster.ts');
+      await serveFiles(process.env, scope);
+      await new Promise((resolve) => scope.signal.addEventListener('abort', resolve, { once: true }));
+      return { exitCode: 0 };
+    }
     case 'rehearse': {
       const { rehearseInCluster } = await import('../rehearsal/in-cluster.ts');
       const outcome = await rehearseInCluster(process.env, scope);
@@ -69,7 +76,7 @@ runCommand(async (scope) => {
       return { exitCode: outcome.verdict === 'pass' ? 0 : 1, lastLine: JSON.stringify(outcome) };
     }
     default:
-      console.error(`"${command ?? ''}" is not known: setup, secrets, streams, rehearse or interlock`);
+      console.error(`"${command ?? ''}" is not known: setup, secrets, streams, files, rehearse or interlock`);
       return { exitCode: 2 };
   }
 });

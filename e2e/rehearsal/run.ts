@@ -4,10 +4,11 @@ import type { DataFolder } from '@interlock/local/data-folder.ts';
 import { traceTree } from '@interlock/local/trace-tree.ts';
 import { createScope, systemClock, systemRandom } from '@interlock/runtime';
 import { openOutside } from '../cloud/clients.ts';
-import { journalReader } from '../oracle/journal/journal.ts';
 import { openDataPath } from './data-path.ts';
 import type { Gathered } from './evidence/evidence.ts';
+import { localFiles, localJournals } from './evidence/host-files.ts';
 import { untilSeen } from './evidence/observe.ts';
+import { remoteFiles, remoteJournals } from './evidence/remote-files.ts';
 import { renderPage } from './report/page.ts';
 import { buildReport, lossesOf, type Report } from './report/report.ts';
 import { judge } from './rules/verdicts.ts';
@@ -19,7 +20,7 @@ import { machines, namesIn, type RehearsedCloud } from './world.ts';
 
 /** Inputs and outputs of the rehearsal. */
 export interface RehearsalOptions {
-  /** The folder of the cloud. The rehearsal reads the content of its disks there. */
+  /** The folder of the cloud, if it is on this machine; else that of the rehearsal. */
   readonly data: DataFolder;
   /** Folder for `report.json` and `report.html`. */
   readonly out: string;
@@ -45,6 +46,7 @@ export interface RehearsalOutcome {
  */
 export const rehearse = async (cloud: RehearsedCloud, options: RehearsalOptions): Promise<RehearsalOutcome> => {
   const { data, out, signal } = options;
+  const { hosts } = cloud;
   const say = (line: string) => {
     if (!signal.aborted) options.say(line);
   };
@@ -70,11 +72,11 @@ export const rehearse = async (cloud: RehearsedCloud, options: RehearsalOptions)
       tell: (step) => sayAll(stepLines(step, startedAtMs)),
     });
     const evidence: Gathered = {};
-    const journals = journalReader(
-      data.path('services', 'compute', 'guests'),
-      machines.map(({ id }) => namesIn({ cloud }).machine(id)),
-    );
-    const world = { cloud, data, outside, dataPath, timeline, journals, clock, random, evidence, signal };
+    const journalsOf = hosts === undefined ? localJournals(data) : remoteJournals(outside.administrator);
+    const files = hosts === undefined ? localFiles(data) : remoteFiles(hosts.addresses, hosts.tls, localFiles(data));
+    const journals = journalsOf(machines.map(({ id }) => namesIn({ cloud }).machine(id)));
+    const reading = { journals, journalsOf, files };
+    const world = { cloud, outside, dataPath, timeline, clock, random, evidence, signal, ...reading };
     say(`\nRehearsal: ${scenarioName}`);
     const problems = await playScenario(world);
     signal.throwIfAborted();
@@ -99,7 +101,7 @@ export const rehearse = async (cloud: RehearsedCloud, options: RehearsalOptions)
     const pageFile = join(out, 'report.html');
     writeFileSync(reportFile, `${JSON.stringify(report, undefined, 2)}\n`, { mode: 0o600 });
     const steps = timeline.steps();
-    const page = renderPage({ report, startedAtMs, steps, journals: world.journals(), evidence, traces });
+    const page = renderPage({ report, startedAtMs, steps, journals: await world.journals(), evidence, traces });
     writeFileSync(pageFile, page, { mode: 0o600 });
     say(`\nThe same as a page: ${pageFile}`);
     return outcomeOf(report, reportFile);

@@ -1,12 +1,14 @@
 import type { KeyObject } from 'node:crypto';
 import type { DiskSku } from '@interlock/contracts/interlock/access/v1/access.ts';
-import type { DataFolder } from '@interlock/local/data-folder.ts';
 import type { SpanStore } from '@interlock/local/spans.ts';
 import type { Clock, Random } from '@interlock/runtime';
 import type { Clients, Outside, OutsideOf } from '../cloud/clients.ts';
 import type { Journals } from '../oracle/journal/journal.ts';
 import type { DataPath } from './data-path.ts';
 import type { Gathered } from './evidence/evidence.ts';
+import type { FilesTls } from './evidence/file-server.ts';
+import type { HostFiles } from './evidence/host-files.ts';
+import type { FilesAddresses } from './evidence/remote-files.ts';
 import { tag } from './settings.ts';
 import type { Timeline } from './timeline.ts';
 
@@ -17,17 +19,22 @@ export interface RehearsedCloud extends OutsideOf {
   /** The servers on which it runs, for the report. */
   readonly postgres: { readonly description: string };
   readonly nats: { readonly description: string };
+  /** How to read the files of its hosts, if they are on other computers. Without it they are in the folder of the cloud. */
+  readonly hosts?: { readonly addresses: FilesAddresses; readonly tls: FilesTls };
 }
 
 /** What every step needs. */
 export interface World {
   readonly cloud: RehearsedCloud;
-  readonly data: DataFolder;
   readonly outside: Outside;
   readonly dataPath: DataPath;
   readonly timeline: Timeline;
   /** The guests' records up to now. */
-  readonly journals: () => Journals;
+  readonly journals: () => Promise<Journals>;
+  /** The same of other machines. @param machines full names */
+  readonly journalsOf: (machines: readonly string[]) => () => Promise<Journals>;
+  /** The files of the hosts of disks and of guests. */
+  readonly files: HostFiles;
   readonly clock: Clock;
   readonly random: Random;
   /** Filled by the steps; read by the rules when all is over. */

@@ -45,7 +45,7 @@ const workPerDisk = 3;
  */
 export const untilAtWork = (world: World, planned: readonly PlannedMachine[], fromMs: number): Promise<IoSummary[]> =>
   untilSeen(`${planned.map(({ id }) => id).join(', ')}: reads and writes on every disk`, async () => {
-    const journals = world.journals();
+    const journals = await world.journals();
     const isAtWork = ({ id, os, data }: PlannedMachine): boolean => {
       const good = (journals[id] ?? []).filter(({ ok, op, invokedAt }) => ok && op !== 'flush' && invokedAt >= fromMs);
       return [os, ...data].every(

@@ -1,6 +1,5 @@
 import { constants, createDecipheriv, hkdfSync, type KeyObject, privateDecrypt } from 'node:crypto';
 import type { Volume, VolumeHeader } from './volume.ts';
-import { rawBytes } from './volume.ts';
 
 /**
  * What the owner of a key can do without the cloud: read a disk with the private key and the files of the disk. Written from
@@ -36,4 +35,4 @@ export function decryptSectors(dek: Uint8Array, offset: number, ciphertext: Uint
 
 /** The content of a disk from its file. */
 export const readAsOwner = (volume: Volume, dek: Uint8Array, offset: number, length: number): Buffer =>
-  decryptSectors(dek, offset, rawBytes(volume, offset, length));
+  decryptSectors(dek, offset, volume.raw(offset, length));

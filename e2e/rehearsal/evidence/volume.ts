@@ -21,6 +21,8 @@ export interface Volume {
   readonly dataFile: string;
   /** Bytes that the data uses on the host. */
   readonly allocatedBytes: number;
+  /** Bytes of the data, as stored on the host. @throws Error for bytes of another computer that were not fetched (host-files.ts) */
+  raw(offset: number, length: number): Buffer;
 }
 
 const slotBytes = 4_096;
@@ -38,7 +40,8 @@ export function findVolumes(folder: string): ReadonlyMap<string, Volume> {
     const dataFile = path.replace(/\.header$/, '.data');
     const { header } = newest;
     const allocatedBytes = statSync(dataFile).blocks * 512;
-    found.set(header.diskId, { header, slots: slots.length, dataFile, allocatedBytes });
+    const raw = (offset: number, length: number): Buffer => rawBytes(dataFile, offset, length);
+    found.set(header.diskId, { header, slots: slots.length, dataFile, allocatedBytes, raw });
   }
   return found;
 }
@@ -66,8 +69,7 @@ function headersIn(bytes: Buffer): { readonly sequence: number; readonly header:
   });
 }
 
-/** Bytes of the data file, as stored on the host. */
-export function rawBytes({ dataFile }: Volume, offset: number, length: number): Buffer {
+function rawBytes(dataFile: string, offset: number, length: number): Buffer {
   const bytes = Buffer.alloc(length);
   const file = openSync(dataFile, 'r');
   try {

@@ -3,9 +3,8 @@ import { acknowledged, expectedPlaces, mismatches, recordBytes } from '../../ora
 import type { AuditSeen, FileSeen } from '../evidence/evidence.ts';
 import { millisOf } from '../evidence/observe.ts';
 import { decryptSectors, readAsOwner, unwrapDek } from '../evidence/owner-key.ts';
-import { searchFiles } from '../evidence/search.ts';
 import type { DiskProof } from '../evidence/timed.ts';
-import { findVolumes, rawBytes, type Volume } from '../evidence/volume.ts';
+import type { Volume } from '../evidence/volume.ts';
 import { type Keys, machines, type People, vaultName, type World } from '../world.ts';
 import { isMarkThere, type Mark } from './disks.ts';
 import { deallocate, idsOf } from './machines.ts';
@@ -52,17 +51,9 @@ interface Opened {
   readonly places: ReturnType<typeof expectedPlaces>;
 }
 
-function inspectFiles(world: World, { keys, marks, before }: Leftovers, marksThere: number): void {
-  const { evidence, data } = world;
-  const volumes = findVolumes(data.path('services', 'disk'));
-  const journal = Object.values(world.journals()).flat();
-  const opened = (evidence.disks ?? []).flatMap(({ name, id, set }): Opened[] => {
-    const volume = volumes.get(id);
-    if (volume === undefined || set === '') return [];
-    const mark = marks.find(({ disk }) => disk === name);
-    const dek = dekOrNothing(keys.imported.privateKey, volume);
-    return [{ name, volume, dek, mark, places: expectedPlaces(journal, name) }];
-  });
+async function inspectFiles(world: World, { keys, marks, before }: Leftovers, marksThere: number): Promise<void> {
+  const { evidence, files } = world;
+  const opened = await openVolumes(world, keys.imported.privateKey, marks);
   const compared = opened.flatMap((disk) => (disk.dek === undefined ? [] : compareContent(disk, disk.dek)));
   const deks = opened.flatMap(({ name, dek }) => (dek === undefined ? [] : [{ name, dek }]));
   evidence.files = {
@@ -74,7 +65,7 @@ function inspectFiles(world: World, { keys, marks, before }: Leftovers, marksThe
       return { ...fileSeen(disk, old), isReadableByOther, isReadableByOwner: proof?.isReadable === true };
     }),
     distinctDeks: new Set(deks.map(({ dek }) => dek.toString('hex'))).size,
-    dekSearch: searchFiles(data.root, Object.fromEntries(deks.map(({ name, dek }) => [name, dek]))),
+    dekSearch: await files.search(Object.fromEntries(deks.map(({ name, dek }) => [name, dek]))),
   };
   const proven = new Set(compared.map(({ proof }) => proof.disk));
   const throughApi = [...new Set(marks.map(({ disk }) => disk))].filter((disk) => !proven.has(disk)).toSorted();
@@ -89,6 +80,31 @@ function inspectFiles(world: World, { keys, marks, before }: Leftovers, marksThe
     throughApi,
   };
   for (const { dek } of deks) dek.fill(0);
+}
+
+/** The volumes of all disks under a set, with the places that are compared. */
+async function openVolumes(
+  { evidence, files, journals }: World,
+  key: KeyObject,
+  marks: readonly Mark[],
+): Promise<Opened[]> {
+  const journal = Object.values(await journals()).flat();
+  const wanted = (evidence.disks ?? [])
+    .filter(({ set }) => set !== '')
+    .map(({ name, id }) => ({
+      ...{ name, id, mark: marks.find(({ disk }) => disk === name) },
+      places: expectedPlaces(journal, name),
+    }));
+  const volumes = await files.volumes(
+    wanted.map(({ id, mark, places }) => ({
+      id,
+      ranges: [...places, ...(mark === undefined ? [] : [{ offset: mark.offset, length: mark.bytes.length }])],
+    })),
+  );
+  return wanted.flatMap(({ name, id, mark, places }): Opened[] => {
+    const volume = volumes.get(id);
+    return volume === undefined ? [] : [{ name, volume, dek: dekOrNothing(key, volume), mark, places }];
+  });
 }
 
 /** What a disk holds, compared with what was acknowledged. */
@@ -140,12 +156,12 @@ function fileSeen(
   const { header } = volume;
   const searched = [
     ...places.map(({ offset, length, candidates }) => ({
-      raw: rawBytes(volume, offset, length),
+      raw: volume.raw(offset, length),
       plain: candidates.map((seq) => recordBytes(name, seq, offset, length).subarray(8, 40)),
     })),
     ...(mark === undefined
       ? []
-      : [{ raw: rawBytes(volume, mark.offset, mark.bytes.length), plain: [mark.bytes.subarray(0, 32)] }]),
+      : [{ raw: volume.raw(mark.offset, mark.bytes.length), plain: [mark.bytes.subarray(0, 32)] }]),
   ];
   return {
     disk: name,

@@ -39,7 +39,7 @@ export const loseAccess = async (world: World, { vmUser }: People, plan: LossPla
     // Machines that must not be affected have this time to show that they were not.
     untilAtWork(world, stay, clock.now()),
   ]);
-  const [after, journals, toMs] = [await readFleet(world, vmUser), world.journals(), clock.now()];
+  const [after, journals, toMs] = [await readFleet(world, vmUser), await world.journals(), clock.now()];
   const seen = (planned: PlannedMachine): MachineAfterLoss => {
     const { id, onLoss } = planned;
     const machine = after.get(id);

@@ -122,7 +122,7 @@ export const watchQuiet = async (
   await act();
   await untilAtWork(world, planned, world.clock.now());
   const toMs = world.clock.now();
-  const [after, journals] = [await readFleet(world, user), world.journals()];
+  const [after, journals] = [await readFleet(world, user), await world.journals()];
   return {
     machines: planned.map(({ id }) => ({
       name: id,

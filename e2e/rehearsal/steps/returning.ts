@@ -18,7 +18,7 @@ export const returnToWork = async (
     const starts = await start(world, vmUser, ids);
     const running = starts.filter(({ outcome }) => outcome === 'running').map(({ machine }) => machine);
     const io = await untilAtWork(world, plannedNamed(running), fromMs);
-    const journals = world.journals();
+    const journals = await world.journals();
     const checks = running.flatMap((id) =>
       (journals[id] ?? []).filter(({ op, invokedAt }) => op === 'verify' && invokedAt >= fromMs),
     );

@@ -3,7 +3,7 @@ import { Rejection } from '@interlock/event-store';
 import { attempt } from '../attempt.ts';
 import type { RewrapSeen } from '../evidence/evidence.ts';
 import { quietly, untilSeen } from '../evidence/observe.ts';
-import { findVolumes, rawBytes, type Volume } from '../evidence/volume.ts';
+import type { Volume } from '../evidence/volume.ts';
 import { generatedKey, type KeyInVault, type KeySet, type Keys, machines, type People, type World } from '../world.ts';
 import type { Mark } from './disks.ts';
 import { watchQuiet } from './machines.ts';
@@ -71,7 +71,7 @@ export const rotate = async (
       return { version: name, url: keyUrl };
     },
   );
-  const before = readBefore(world, set, marks);
+  const before = await readBefore(world, set, marks);
   const areBothEnabled = async () => {
     const versions = await Promise.all([from, next.version].map((name) => keyVault.getKeyVersion({ name })));
     return versions.every(({ enabled }) => enabled);
@@ -98,7 +98,7 @@ export const rotate = async (
     people.administrator.sets.listAssociatedResources({ name: set.name, pageSize: 1_000 }),
     areBothEnabled(),
   ]);
-  const after = readBefore(world, set, marks);
+  const after = await readBefore(world, set, marks);
   evidence.rotation = {
     from,
     to: next.version,
@@ -126,14 +126,22 @@ const rewrapOf = (disk: string, old: Before, now: Before | undefined): RewrapSee
 const digest = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
 /** The present content of a set's marked disks, by full name. */
-const readBefore = (world: World, set: KeySet, marks: readonly Mark[]): ReadonlyMap<string, Before> => {
-  const volumes = findVolumes(world.data.path('services', 'disk'));
-  const entries = (world.evidence.disks ?? []).flatMap(({ name, id, set: under }): [string, Before][] => {
-    const [volume, mark] = [volumes.get(id), marks.find(({ disk }) => disk === name)];
-    if (volume === undefined || mark === undefined || under !== set.name) return [];
-    return [[name, { volume, ciphertext: rawBytes(volume, mark.offset, mark.bytes.length) }]];
+const readBefore = async (
+  { files, evidence }: World,
+  set: KeySet,
+  marks: readonly Mark[],
+): Promise<ReadonlyMap<string, Before>> => {
+  const marked = (evidence.disks ?? []).flatMap(({ name, id, set: under }) => {
+    const mark = marks.find(({ disk }) => disk === name);
+    return mark === undefined || under !== set.name ? [] : [{ name, id, at: mark.offset, length: mark.bytes.length }];
   });
-  return new Map(entries);
+  const volumes = await files.volumes(marked.map(({ id, at, length }) => ({ id, ranges: [{ offset: at, length }] })));
+  return new Map(
+    marked.flatMap(({ name, id, at, length }): [string, Before][] => {
+      const volume = volumes.get(id);
+      return volume === undefined ? [] : [[name, { volume, ciphertext: volume.raw(at, length) }]];
+    }),
+  );
 };
 
 /** Once everything has moved, the old version can be disabled without any effect (CMK-83). */

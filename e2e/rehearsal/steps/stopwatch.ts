@@ -1,7 +1,7 @@
 import type { PowerState, VirtualMachine } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import { until } from '../../cloud/until.ts';
 import { makeMachine } from '../../cloud/world.ts';
-import { type Io, type Journals, journalReader, lastGoodIo, lastSegment } from '../../oracle/journal/journal.ts';
+import { type Io, type Journals, lastGoodIo, lastSegment } from '../../oracle/journal/journal.ts';
 import { expectedPlaces } from '../../oracle/journal/records.ts';
 import { type Cause, type CauseName, causes } from '../../truth-table/causes.ts';
 import { deeds, type Keyed, type Owner } from '../../truth-table/inflict.ts';
@@ -59,7 +59,7 @@ export const timeCauses = (world: World, { administrator }: People): Promise<voi
 
 interface Lane {
   readonly machines: readonly { readonly name: string; readonly sku: string }[];
-  readonly journals: () => Journals;
+  readonly journals: () => Promise<Journals>;
 }
 
 const playLane = async (
@@ -77,11 +77,7 @@ const playLane = async (
       name: await makeMachine(person, keyed, `timed${n}-${sku.toLowerCase().replaceAll('_', '-')}`, [sku], workload),
     })),
   );
-  const folder = world.data.path('services', 'compute', 'guests');
-  const journals = journalReader(
-    folder,
-    machines.map(({ name }) => name),
-  );
+  const journals = world.journalsOf(machines.map(({ name }) => name));
   const timed: TimedLoss[] = [];
   for (const cause of causes.filter(({ name }) => names.some((one) => one === name))) {
     world.signal.throwIfAborted();
@@ -102,14 +98,16 @@ const timeCause = async (
   const deed = deeds[cause.name as Timed];
   const { compute } = person;
   const allIn = (power: PowerState) => Promise.all(machines.map(({ name }) => inPower(person, name, power)));
-  await untilSeen('the guests write', async () => allHave(journals(), machines, ({ op, ok }) => ok && op === 'write'));
+  await untilSeen('the guests write', async () =>
+    allHave(await journals(), machines, ({ op, ok }) => ok && op === 'write'),
+  );
   const stopped = async () => {
     await allIn('STOPPED');
   };
 
   const sentAtMs = clock.now();
   const { effectMs: lostAtMs = sentAtMs, undo } = await deed.inflict(owner, keyed, stopped);
-  const [off, journal] = [await allIn('STOPPED'), journals()];
+  const [off, journal] = [await allIn('STOPPED'), await journals()];
   const returnedAtMs = clock.now();
   await undo();
   await quietly(() => untilAvailable(owner, keyed));
@@ -120,8 +118,10 @@ const timeCause = async (
   const isCheck = ({ op, invokedAt }: Io): boolean => op === 'verify' && invokedAt >= returnedAtMs;
   // They check all of it before they write again.
   const isNewWrite = ({ op, ok, invokedAt }: Io): boolean => op === 'write' && ok && invokedAt >= returnedAtMs;
-  await untilSeen('the guests have looked for all they wrote', async () => allHave(journals(), machines, isNewWrite));
-  const after = journals();
+  await untilSeen('the guests have looked for all they wrote', async () =>
+    allHave(await journals(), machines, isNewWrite),
+  );
+  const after = await journals();
 
   const seen = ({ name, sku }: (typeof machines)[number], at: number): TimedMachine => {
     const id = lastSegment(name);

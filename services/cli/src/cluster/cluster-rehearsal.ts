@@ -5,7 +5,7 @@ import { reportReader } from '@interlock/kubernetes/jobs/report-lines.ts';
 import { isObject, itemsOf, type Kubectl, waitingOf } from '@interlock/kubernetes/kubectl.ts';
 import { LauncherError, openDataFolder } from '@interlock/local/data-folder.ts';
 import type { Clock, Random } from '@interlock/runtime';
-import { parse } from 'yaml';
+import { parseAllDocuments } from 'yaml';
 import { build } from '../commands/build.ts';
 import type { Terminal } from '../output/terminal.ts';
 
@@ -25,9 +25,10 @@ const permanentReasons = new Set([
 ]);
 
 /**
- * Runs a rehearsal as a Job of the cluster, shows its log, and writes its report into the data folder.
+ * Runs a rehearsal as a Job of the cluster, shows its log, and writes its report into the data folder. Two more Jobs serve the files of
+ * the hosts meanwhile.
  * @returns whether every rule held
- * @throws LauncherError when it cannot run; a Job that did not start is deleted
+ * @throws LauncherError when it cannot run; Jobs that did not start are deleted
  */
 export const runRehearsal = async (
   kubectl: Kubectl,
@@ -40,19 +41,35 @@ export const runRehearsal = async (
     readonly image?: string | undefined;
   },
 ): Promise<boolean> => {
-  const { clock, random, terminal, out } = parts;
+  const { clock, random, terminal } = parts;
   const tag = Buffer.from(random.bytes(3)).toString('hex');
   const name = `rehearsal-${tag}`;
-  const manifest = jobOf(name, tag, parts.image ?? (await toolsImage(kubectl)));
-  await kubectl.run(['create', '--filename', '-'], JSON.stringify(manifest));
+  const image = parts.image ?? (await toolsImage(kubectl));
+  await kubectl.run(['create', '--filename', '-'], JSON.stringify(jobsOf(tag, image)));
   terminal.err(`Job ${name} in namespace ${kubectl.place.namespace}`);
+  const remove = (names: readonly string[]) =>
+    kubectl.run(['delete', 'job', ...names, '--wait=false', '--ignore-not-found']);
+  const helpers = ['disk', 'compute'].map((host) => `rehearsal-files-${host}-${tag}`);
   try {
     await untilStarted(kubectl, name, clock);
   } catch (error) {
-    await kubectl.run(['delete', 'job', name, '--wait=false']);
+    await remove([name, ...helpers]);
     terminal.err(`Job ${name} is deleted`);
     throw error;
   }
+  try {
+    return await followed(kubectl, name, parts);
+  } finally {
+    await remove(helpers);
+  }
+};
+
+/** Shows the log of a Job that runs, and writes its report. @returns whether every rule held @throws LauncherError */
+const followed = async (
+  kubectl: Kubectl,
+  name: string,
+  { clock, terminal, out }: { readonly clock: Clock; readonly terminal: Terminal; readonly out: string },
+): Promise<boolean> => {
   const reader = reportReader();
   await kubectl.lines(['logs', '--follow', `job/${name}`], (line) => {
     if (!reader.take(line)) terminal.out(line);
@@ -70,10 +87,13 @@ export const runRehearsal = async (
 };
 
 interface JobManifest {
-  readonly metadata: Readonly<Record<string, unknown>>;
+  readonly metadata: Readonly<Record<string, unknown>> & { readonly name: string };
   readonly spec: {
     readonly template: {
-      readonly spec: { readonly containers: readonly { readonly env: readonly { readonly name: string }[] }[] };
+      readonly spec: {
+        readonly hostname?: string;
+        readonly containers: readonly { readonly env: readonly { readonly name: string; readonly value: string }[] }[];
+      };
     };
   };
 }
@@ -84,21 +104,33 @@ const manifestFile =
     ? fileURLToPath(new URL('rehearsal.yaml', import.meta.url))
     : join(build.clone, 'deploy/kubernetes/jobs/rehearsal.yaml');
 
-/** The Job of deploy/kubernetes/jobs/rehearsal.yaml under another name. */
-export const jobOf = (name: string, tag: string, image: string): object => {
-  const job: JobManifest = parse(readFileSync(manifestFile, 'utf8'));
+/** The Jobs of deploy/kubernetes/jobs/rehearsal.yaml under other names: several rehearsals may run one after another. */
+export const jobsOf = (tag: string, image: string): object => ({
+  apiVersion: 'v1',
+  kind: 'List',
+  items: parseAllDocuments(readFileSync(manifestFile, 'utf8')).map((document) => jobOf(document.toJS(), tag, image)),
+});
+
+const jobOf = (job: JobManifest, tag: string, image: string): object => {
   const { template } = job.spec;
+  const { hostname } = template.spec;
   const containers = template.spec.containers.map((container) => ({
     ...container,
     image,
-    env: container.env.map((variable) =>
-      variable.name === 'REHEARSAL_TAG' ? { name: variable.name, value: `-${tag}` } : variable,
-    ),
+    env: container.env.map(({ name, value, ...variable }) => ({
+      ...variable,
+      name,
+      value:
+        name === 'REHEARSAL_TAG'
+          ? `-${tag}`
+          : value.replace(/^([a-z]+)\.rehearsal-files:/, `$1-${tag}.rehearsal-files:`),
+    })),
   }));
+  const pod = { ...template.spec, ...(hostname === undefined ? {} : { hostname: `${hostname}-${tag}` }), containers };
   return {
     ...job,
-    metadata: { ...job.metadata, name },
-    spec: { ...job.spec, template: { ...template, spec: { ...template.spec, containers } } },
+    metadata: { ...job.metadata, name: `${job.metadata.name}-${tag}` },
+    spec: { ...job.spec, template: { ...template, spec: pod } },
   };
 };
 

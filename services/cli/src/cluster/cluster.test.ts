@@ -268,6 +268,7 @@ const job = (status: object, log: string): readonly Answer[] => [
   { when: 'get pods --selector job-name', out: JSON.stringify({ items: [{ status: { phase: 'Running' } }] }) },
   { when: 'logs --follow', out: log },
   { when: 'get job', out: JSON.stringify({ status }) },
+  { when: 'delete job', out: 'deleted' },
 ];
 const rehearse = async (answers: readonly Answer[], image?: string) => {
   const { kubectl, calls } = kubectlWith(answers);
@@ -286,12 +287,39 @@ test('a rehearsal on a cluster runs as a Job, and its report is written locally'
   assert.ok(lines.includes('a step'));
   assert.ok(!lines.some((line) => line.startsWith('interlock-file')));
   const { input } = callsIn(calls).find(({ args }) => args.includes('create')) ?? assert.fail('no Job was made');
-  const manifest = JSON.parse(input);
-  const [container] = manifest.spec.template.spec.containers;
-  assert.equal(container.image, 'registry.example.com/interlock/tools:0.1.0');
-  const tag = /^rehearsal-([0-9a-f]{6})$/.exec(manifest.metadata.name)?.[1];
-  assert.equal(container.env.find(({ name }: { name: string }) => name === 'REHEARSAL_TAG').value, `-${tag}`);
+  const jobs: readonly RehearsalJob[] = JSON.parse(input).items;
+  const [rehearsal, ...files] = jobs;
+  const tag = /^rehearsal-([0-9a-f]{6})$/.exec(rehearsal?.metadata.name ?? '')?.[1];
+  const env = new Map(rehearsal?.spec.template.spec.containers[0]?.env.map(({ name, value }) => [name, value]));
+  assert.equal(env.get('REHEARSAL_TAG'), `-${tag}`);
+  for (const one of jobs)
+    assert.equal(one.spec.template.spec.containers[0]?.image, 'registry.example.com/interlock/tools:0.1.0');
+  assert.deepEqual(
+    files.map(({ metadata }) => metadata.name),
+    [`rehearsal-files-disk-${tag}`, `rehearsal-files-compute-${tag}`],
+  );
+  const found = files.map(({ spec }) => `${spec.template.spec.hostname}.${spec.template.spec.subdomain}:7443`);
+  assert.deepEqual(found, [env.get('FILES_OF_DISK'), env.get('FILES_OF_COMPUTE')]);
+  assert.equal(found[0], `disk-${tag}.rehearsal-files:7443`);
+  const removed = callsIn(calls).find(({ args }) => args.includes('delete job')) ?? assert.fail('nothing is removed');
+  for (const { metadata } of files) assert.ok(removed.args.includes(metadata.name));
 });
+
+interface RehearsalJob {
+  readonly metadata: { readonly name: string };
+  readonly spec: {
+    readonly template: {
+      readonly spec: {
+        readonly hostname?: string;
+        readonly subdomain?: string;
+        readonly containers: readonly {
+          readonly image: string;
+          readonly env: readonly { readonly name: string; readonly value: string }[];
+        }[];
+      };
+    };
+  };
+}
 
 test('a rehearsal needs --image if the image of identity is given by digest', async () => {
   const byDigest = {
