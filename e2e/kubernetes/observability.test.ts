@@ -24,6 +24,7 @@ const labelNames = new Set([
   'namespace',
   'postgres_cluster',
   'statefulset',
+  'deployment',
 ]);
 
 const alerts = objectsIn(textOf('deploy/kubernetes/overlays/production/alerts.yaml')).flatMap(({ spec }) =>
