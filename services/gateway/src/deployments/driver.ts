@@ -1,5 +1,5 @@
 import type { Json } from '@interlock/event-store';
-import type { Clock } from '@interlock/runtime';
+import type { Clock, Logger } from '@interlock/runtime';
 import type { Caller } from '../cloud/caller.ts';
 import type { Dispatch, OwnHeaders, OwnReply } from '../http/dispatch.ts';
 import type { PresentRecord, Records } from '../records/records.ts';
@@ -18,6 +18,7 @@ export interface DriverParts {
   readonly records: Records;
   readonly dispatch: Dispatch;
   readonly clock: Clock;
+  readonly log: Logger;
 }
 
 /**
@@ -39,7 +40,7 @@ export class DeploymentDriver {
     return this.#running.has(record.armId.toLowerCase()) || isRenewed(record, this.#parts.clock);
   }
 
-  /** Runs it to its end. @returns the record afterwards */
+  /** Runs it to its end. A failure of the store is logged; the next request about it continues it. @returns the record afterwards */
   run(record: PresentRecord, actor: Actor): Promise<PresentRecord> {
     const id = record.armId.toLowerCase();
     const known = this.#running.get(id);
@@ -49,6 +50,9 @@ export class DeploymentDriver {
     const running = whileRenewing(this.#parts, { armId, caller: actor.caller }, work).finally(() =>
       this.#running.delete(id),
     );
+    running.catch((error: unknown) =>
+      this.#parts.log.warn('deployment stopped before its end', { deployment: armId, error }),
+    );
     this.#running.set(id, running);
     return running;
   }
@@ -56,8 +60,8 @@ export class DeploymentDriver {
   /** Continues it if no replica runs it. */
   resume(record: PresentRecord, actor: Actor): void {
     if (deploymentIn(record).status !== 'Running' || this.isRunning(record)) return;
-    // Its end is in the record; an error of the store shows at the next request.
-    this.run(record, actor).catch(() => undefined);
+    // Its end is in the record.
+    void this.run(record, actor);
   }
 
   async #drive(record: PresentRecord, { caller, headers }: Actor): Promise<PresentRecord> {

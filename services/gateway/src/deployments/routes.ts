@@ -185,8 +185,6 @@ class Deployments {
     const { record } = await records.put(id, contentOf(started), caller);
     const running = this.#driver.run(record, { caller, headers });
     const ended = await Promise.race([running, clock.sleep(holdMs)]);
-    // A failure of the store later on shows in the record, which then stays as it is until the next request.
-    running.catch(() => undefined);
     if (ended !== undefined && deploymentIn(ended).status === 'Succeeded') return { body: deploymentBody(ended) };
     const version = encodeURIComponent(query['api-version'] ?? '');
     const url = `${names.gateway}${encodeURI(id)}/operationStatuses/${operation}?api-version=${version}`;

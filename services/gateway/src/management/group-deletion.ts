@@ -1,4 +1,4 @@
-import type { Clock } from '@interlock/runtime';
+import type { Clock, Logger } from '@interlock/runtime';
 import type { Caller } from '../cloud/caller.ts';
 import { type CloudNames, groupName } from '../cloud/names.ts';
 import type { Dispatch, OwnHeaders, OwnReply } from '../http/dispatch.ts';
@@ -12,6 +12,7 @@ export interface DeletionParts {
   readonly records: Records;
   readonly dispatch: Dispatch;
   readonly clock: Clock;
+  readonly log: Logger;
   /** Interlock names of the resources in a group. */
   readonly resourcesIn: (group: string, caller: Caller) => Promise<readonly string[]>;
 }
@@ -62,7 +63,9 @@ export class GroupDeletion {
     whileRenewing(this.#parts, { armId: record.armId, caller }, () => this.#delete(path, record, caller, headers))
       .catch((error: unknown) => this.#fail(record, caller, 'InternalServerError', String(error)))
       // The store failed too: the next request about the deletion runs it again.
-      .catch(() => undefined)
+      .catch((error: unknown) =>
+        this.#parts.log.warn('group deletion stopped before its end', { group: record.armId, error }),
+      )
       .finally(() => this.#running.delete(id));
   }
 

@@ -1,4 +1,4 @@
-import type { Clock, Instant } from '@interlock/runtime';
+import { type Clock, failureLog, type Instant, type Logger } from '@interlock/runtime';
 import type { Caller } from '../cloud/caller.ts';
 import type { Records } from './records.ts';
 
@@ -13,17 +13,21 @@ export const isRenewed = ({ updatedAt }: { readonly updatedAt: Instant }, clock:
 
 /** Runs work on a record, and renews the record until the work has ended: other replicas leave it alone meanwhile. */
 export const whileRenewing = async <Result>(
-  { records, clock }: { readonly records: Records; readonly clock: Clock },
+  { records, clock, log }: { readonly records: Records; readonly clock: Clock; readonly log: Logger },
   { armId, caller }: { readonly armId: string; readonly caller: Caller },
   work: () => Promise<Result>,
 ): Promise<Result> => {
   const ended = new AbortController();
+  // Without renewals another replica may begin the same work: its steps may be repeated.
+  const renewals = failureLog({ log, clock, failing: 'record is not renewed', back: 'record is renewed again' });
   const renew = async (): Promise<void> => {
     for (;;) {
       await clock.sleep(renewMs, ended.signal);
       if (ended.signal.aborted) return;
-      // If the store is unavailable, the work meets the same failure and reports it.
-      await records.renew(armId, caller).catch(() => undefined);
+      await records.renew(armId, caller).then(
+        () => renewals.succeeded(),
+        (error: unknown) => renewals.failed(error, { record: armId }),
+      );
     }
   };
   const renewing = renew();
