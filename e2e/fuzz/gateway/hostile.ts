@@ -22,7 +22,7 @@ const outputs = (count: number, expression: string): object =>
   Object.fromEntries(numbers(count).map((n) => [`o${n}`, { type: 'string', value: `[${expression}]` }]));
 
 /** Templates that need much more work or memory than their size suggests. */
-const templates: readonly (() => object)[] = [
+const hostileTemplates: readonly (() => object)[] = [
   () => ({ variables: { a: numbers(4_000) }, outputs: outputs(60, "length(union(variables('a'),variables('a')))") }),
   () => ({ variables: { a: numbers(100_000) }, outputs: outputs(60, "contains(variables('a'),-1)") }),
   () => ({
@@ -100,7 +100,14 @@ const queries = [
 ];
 
 const hostileAt = (random: SeededRandom): Hostile => {
-  const kind = random.int(4);
+  const kind = random.int(5);
+  // Templates are evaluated only for a group that exists, and other requests delete it.
+  if (kind === 4)
+    return {
+      method: 'PUT',
+      path: '/subscriptions/:subscription/resourceGroups/:group',
+      body: { location: 'westeurope' },
+    };
   if (kind === 0) return { method: 'GET', path: random.pick(filtered), query: `$filter=${random.pick(filters)}` };
   if (kind === 1) {
     const subscriptions = random.chance(0.3)
@@ -114,7 +121,7 @@ const hostileAt = (random: SeededRandom): Hostile => {
     ['POST', `${deployment}/whatIf`],
     ['PUT', deployment],
   ] as const);
-  const template = { resources: [], ...random.pick(templates)() };
+  const template = { resources: [], ...random.pick(hostileTemplates)() };
   return { method, path, body: { properties: { mode: 'Incremental', template } } };
 };
 

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import type { Work } from '../text/work.ts';
+import { isDeeperThan } from '../text/nesting.ts';
+import { nestedMax, type Work } from '../text/work.ts';
 import { canonical } from './canonical.ts';
-import { join, occurrences, replace, split } from './texts.ts';
+import { firstOccurrence, join, replace, split } from './texts.ts';
 
 /** What a function may use besides its arguments, whose size is counted before. Their result is counted after the call. */
 export interface FunctionCall {
@@ -57,7 +58,7 @@ const lengthOf = (value: unknown, { fail }: FunctionCall): number => {
 };
 
 const contains: TemplateFunction = ([whole, part], call) => {
-  if (typeof whole === 'string') return occurrences(whole, scalar(part, call)).next().done !== true;
+  if (typeof whole === 'string') return firstOccurrence(whole, scalar(part, call)) >= 0;
   if (Array.isArray(whole)) {
     const wanted = canonical(part);
     return whole.some((one) => canonical(one) === wanted);
@@ -152,8 +153,11 @@ const createObject: TemplateFunction = (given, call) => {
 };
 
 const json: TemplateFunction = ([value], call) => {
+  const source = text(value, call);
+  if (isDeeperThan(nestedMax, source, false))
+    throw call.fail(`the text must not be nested deeper than ${nestedMax} levels`);
   try {
-    return JSON.parse(text(value, call)) as unknown;
+    return JSON.parse(source) as unknown;
   } catch (error) {
     throw error instanceof SyntaxError ? call.fail('the text must be JSON') : error;
   }
@@ -203,8 +207,7 @@ export const templateFunctions: Readonly<Record<string, TemplateFunction>> = {
   greater: ([left, right], call) => number(left, call) > number(right, call),
   guid,
   if: ([condition, yes, no], call) => (bool(condition, call) ? yes : no) ?? null,
-  indexof: ([whole, part], call) =>
-    occurrences(text(whole, call).toLowerCase(), text(part, call).toLowerCase()).next().value ?? -1,
+  indexof: ([whole, part], call) => firstOccurrence(text(whole, call).toLowerCase(), text(part, call).toLowerCase()),
   int,
   join: ([parts, mark], call) =>
     join(

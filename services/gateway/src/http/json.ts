@@ -24,17 +24,37 @@ export const readJson = (text: string, isJson5 = false): unknown => {
   }
   if (/\\u0000/i.test(text))
     throw new RestError(400, 'InvalidRequestContent', 'the body must not contain the character U+0000');
-  const { parse: read } = isJson5 ? JSON5 : JSON;
   try {
-    return read(text, (_key, value: unknown) => (value === null ? undefined : value));
-  } catch (error) {
-    if (isJson5) throw notJson(placeIn(error));
+    return withoutNulls(JSON.parse(text));
+  } catch {
+    // JSON5 needs five times the time and memory, so it reads only what is no JSON.
+    if (isJson5) return readJson5(text);
     // Ends at the first error: a body of a megabyte may have a million.
     const onError = (code: ParseErrorCode, offset: number): never => {
       throw notJson(`${printParseErrorCode(code)} at offset ${offset}`);
     };
     visit(text, { onError }, { disallowComments: true });
     throw notJson('it cannot be read');
+  }
+};
+
+/** Removes the members that are null, in place: a reviver of the parser needs three times the time. */
+const withoutNulls = (value: unknown): unknown => {
+  if (typeof value !== 'object') return value;
+  if (value === null) return undefined;
+  const members = value as Record<string, unknown>;
+  for (const name of Object.keys(members)) {
+    if (members[name] === null) delete members[name];
+    else withoutNulls(members[name]);
+  }
+  return value;
+};
+
+const readJson5 = (text: string): unknown => {
+  try {
+    return withoutNulls(JSON5.parse(text));
+  } catch (error) {
+    throw notJson(placeIn(error));
   }
 };
 
