@@ -43,3 +43,29 @@ test('an unsupported query is refused with NotSupported', async () => {
   ])
     await assert.rejects(run(query), { status: 400, code: 'NotSupported' });
 });
+
+test('a tag with the name of a method is a tag like others', async () => {
+  const odd = [{ name: 'a', tags: { toString: 'x', valueOf: 'y' } }];
+  const of = (query: string) => graphQueryOf(query).run(odd, testWork());
+  assert.deepEqual(await of('resources | order by tags | project name'), [{ name: 'a' }]);
+  assert.deepEqual(await of("resources | where tags contains 'valueOf' | count"), [{ Count: 1 }]);
+  assert.deepEqual(await of('resources | project t = tolower(tags)'), [{ t: '{"tostring":"x","valueof":"y"}' }]);
+});
+
+test('a query over many rows gives other requests a turn', async () => {
+  let turns = 0;
+  const work = testWork({}, async () => {
+    turns += 1;
+  });
+  const many = Array.from({ length: 5_000 }, (_, n) => ({ name: `n${n}`, properties: { a: n } }));
+  const columns = Array.from({ length: 60 }, (_, n) => `c${n} = properties.a`).join(', ');
+  const found = await graphQueryOf(`resources | project ${columns} | count`).run(many, work);
+  assert.deepEqual(found, [{ Count: 5_000 }]);
+  assert.ok(turns >= 50, `${turns} turns`);
+});
+
+test('a quoted text may have marks, comments and doubled quotes', async () => {
+  const odd = [{ name: "a|b // it's" }];
+  const query = "resources | where name == 'a|b // it''s' // comment | where x\n| count";
+  assert.deepEqual(await graphQueryOf(query).run(odd, testWork()), [{ Count: 1 }]);
+});
