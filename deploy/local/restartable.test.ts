@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,7 +7,7 @@ import { after, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type GuardedProcess, startGuarded } from './guarded-process.ts';
 import { processStart } from './lock.mjs';
-import { type Crash, startRestartable } from './restartable.ts';
+import { type Crash, explainEnd, startRestartable } from './restartable.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'interlock-test-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -81,4 +82,28 @@ test('a failed restart throws, and can be repeated', async () => {
   await own.restart();
   assert.ok(isRunning(own.process));
   await own.stop();
+});
+
+/** A folder on a file system of 1 MiB: Postgres and NATS cannot store anything there. @returns undefined where mounting is not allowed */
+const smallFolder = (): string | undefined => {
+  const small = mkdtempSync(join(tmpdir(), 'interlock-small-'));
+  const { status } = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m,mode=700', 'interlock-test', small]);
+  if (status === 0) return small;
+  rmSync(small, { recursive: true });
+  return undefined;
+};
+
+test('the end of a process on a full disk is explained in one line that names the folder and the log, not by its log', (t) => {
+  const small = smallFolder();
+  if (small === undefined) return t.skip('mounting a small file system needs root');
+  t.after(() => {
+    spawnSync('umount', [small]);
+    rmSync(small, { recursive: true });
+  });
+  const log = join(small, 'Postgres.log');
+  writeFileSync(log, 'HINT: This probably means that some data is corrupted\n');
+  assert.match(
+    explainEnd('Postgres', log, 1, 0),
+    /^Postgres ended with status 1: there is no space left in \S+ \(0 MiB free\)\. Its log is \S+Postgres\.log\.$/,
+  );
 });

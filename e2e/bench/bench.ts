@@ -29,7 +29,7 @@ export interface BenchOptions {
 const postgresSettings = { max_wal_size: '4GB' };
 
 /** Space for the facts of a fleet, so that no consumer must read the feed instead. In bytes, for each stream. */
-const streamBytesMax = 2 ** 30;
+const streamBytesMax = 2 ** 29;
 
 /** Measures and returns one line per size. Registers everything it opens on the scope. */
 export type Bench = (options: BenchOptions, scope: Scope) => Promise<readonly Measurement[]>;
