@@ -188,6 +188,16 @@ test('a killed guest is reported; a guest whose parent process is gone ends', { 
   );
 });
 
+test('VM-42: a guest that is a process shuts down although its key is lost', { timeout: 180_000 }, async () => {
+  const own = driver();
+  await own.start(vm, { guest: 'PROCESS', machineId: 'machine-lost', disks: [diskNamed('lost')], workload });
+  await until(journal, (entries) => entries.filter(({ op }) => op === 'write').length > 5);
+  await own.stop(vm, { graceMs: 60_000, isKeyLost: true });
+  const writes = (await journal()).filter(({ op }) => op === 'write').length;
+  // A guest that is killed loses its newest counts.
+  assert.equal((await own.ioOf(vm, 'machine-lost'))?.writes, writes);
+});
+
 test('a journal belongs to one machine: a new machine of the same name does not check the writes of the old one', {
   timeout: 180_000,
 }, async () => {

@@ -6,7 +6,7 @@ import { diskKeyReplaced, keyAccessReturned } from './key-return.ts';
 import { attach, deallocate, powerOff, start } from './operations.ts';
 import { deallocated, disksClosed, disksOpened, guestStopped, startFailed } from './progress.ts';
 import type { Vm } from './state.ts';
-import { ask, at, disk, fold, openedAt, running, setOf, version1, version2, work } from './test-machine.ts';
+import { ask, at, disk, diskOf, fold, openedAt, running, setOf, version1, version2, work } from './test-machine.ts';
 
 const os = disk('os', 0, 'PREMIUM_SSD');
 const data = disk('data', 1, 'PREMIUM_SSD', 'des');
@@ -63,6 +63,18 @@ test('CMK-120: restored access ends losses up to its number; the end of an outag
   );
   const back = keyAccessReturned(at, { ...key, ends: 'outages' }, restart)(fold(stopped));
   assert.deepEqual(typesOf(back), ['KeyAccessReturned', 'VmStarting']);
+});
+
+test('CMK-120, CMK-126: restored access ends the losses of that version of that set, and of no other', () => {
+  const loss = { reason: 'KEY_DISABLED', since: at, traceId: '', accessEpoch: 6 } as const;
+  const losses = [
+    { ...loss, disk: diskOf('a'), set: setOf('des'), keyVersion: version1 },
+    { ...loss, disk: diskOf('b'), set: setOf('des'), keyVersion: version2 },
+    { ...loss, disk: diskOf('c'), set: setOf('other'), keyVersion: version1 },
+  ] as const;
+  const blocked = [...running([os, data]), { type: 'NextStartBlocked', id: 'n', blocked: losses, at } as const];
+  const machine = fold(then(blocked, keyAccessReturned(at, losses[0])));
+  assert.deepEqual(machine.status === 'active' && machine.blocked, losses.slice(1));
 });
 
 test('VM-46: a machine that is stopping when access is restored finishes stopping', () => {

@@ -81,6 +81,15 @@ test("CMK-124: the DEK moves from an expired or not yet valid key without the ow
   await isWhole(await rewrap());
 });
 
+test("CMK-121, CMK-124: an expired key that is deleted too is left only with its owner's authorization", async () => {
+  const { old, rewrap, authorize, isWhole, remove } = await setUp();
+  await vault().setKeyVersionDates({ name: old.name, expireTime: new Date(1_000) });
+  await remove();
+  await assert.rejects(rewrap(), { reason: 'KEY_DELETED' });
+  await authorize();
+  await isWhole(await rewrap());
+});
+
 for (const [how, reason] of [
   ['disabled', 'KEY_DISABLED'],
   ['deleted', 'KEY_DELETED'],
