@@ -5,10 +5,12 @@ import { PrometheusExporter } from '@opentelemetry/exporter-prometheus';
 import type { Resource } from '@opentelemetry/resources';
 import {
   AggregationTemporality,
+  type CollectionResult,
   ConsoleMetricExporter,
   type IMetricReader,
   InstrumentType,
   MeterProvider,
+  type MetricData,
   PeriodicExportingMetricReader,
   type PushMetricExporter,
 } from '@opentelemetry/sdk-metrics';
@@ -97,7 +99,31 @@ class ProtobufExporter extends MetricsAsProtobuf {
   }
 }
 
+/** The suffix of a name for its unit, in Prometheus (OpenTelemetry: Prometheus and OpenMetrics compatibility). */
+const suffixOf: Readonly<Record<string, string>> = { s: '_seconds', By: '_bytes' };
+
+/** Values as they reach Prometheus through a collector: names end with their unit, and each value has the name of its service. */
 class Scraped extends PrometheusExporter {
+  override async collect(options?: Parameters<PrometheusExporter['collect']>[0]): Promise<CollectionResult> {
+    const { resourceMetrics, errors } = await super.collect(options);
+    const { resource } = resourceMetrics;
+    const own = { 'service.name': resource.attributes['service.name'] };
+    const named = ({ descriptor, dataPoints, ...metric }: MetricData): MetricData => {
+      const { name, unit } = descriptor;
+      const suffix = suffixOf[unit] ?? '';
+      return {
+        ...metric,
+        descriptor: { ...descriptor, name: name.endsWith(suffix) ? name : `${name}${suffix}` },
+        dataPoints: dataPoints.map((point) => ({ ...point, attributes: { ...own, ...point.attributes } })),
+      } as MetricData;
+    };
+    const scopeMetrics = resourceMetrics.scopeMetrics.map(({ metrics, ...scope }) => ({
+      ...scope,
+      metrics: metrics.map(named),
+    }));
+    return { errors, resourceMetrics: { resource, scopeMetrics } };
+  }
+
   constructor(
     address: { readonly host: string; readonly port: number },
     onNotScraped: (error: unknown) => void = () => {},

@@ -119,7 +119,7 @@ test('the resource has service name, version, configured attributes, and those o
   });
 });
 
-test('Prometheus scrapes the metrics, without values of a gauge that are no longer observed', async () => {
+test('Prometheus scrapes the metrics under the names of alerts, without values of a gauge that are no longer observed', async () => {
   const port = await freePort();
   const telemetry = startTelemetry({ service: 'disk', random: systemRandom, prometheus: { host: '127.0.0.1', port } });
   let leases = ['a', 'b'];
@@ -128,12 +128,12 @@ test('Prometheus scrapes the metrics, without values of a gauge that are no long
   });
   telemetry.meter.createCounter('interlock.test.count').add(2);
   const scrape = async () => (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
-  assert.match(await scrape(), /^interlock_lease_age\{.*lease="a".*\} 1$/m);
+  assert.match(await scrape(), /^interlock_lease_age_seconds\{service_name="disk",lease="a".*\} 1$/m);
   leases = ['b'];
   const second = await scrape();
   assert.doesNotMatch(second, /lease="a"/);
   assert.match(second, /lease="b"/);
-  assert.match(second, /^interlock_test_count_total\{.*\} 2$/m);
+  assert.match(second, /^interlock_test_count_total\{service_name="disk".*\} 2$/m);
   await telemetry.shutdown();
 });
 
