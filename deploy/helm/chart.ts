@@ -110,6 +110,7 @@ const workloadValues = ({ kind, name, text }: RenderedObject, objects: readonly 
     'secrets:',
     ...[...secrets].map(([key, secret]) => `  ${key}: ${secret}`).sort(),
     ...(size === undefined ? [] : storage),
+    'priorityClassName: ""',
     'podSpec: {}',
     'volumes: []',
     'volumeMounts: []',
@@ -143,7 +144,7 @@ const templateOf = ({ kind, name, text }: RenderedObject): string => {
 const configTemplate = (name: string, text: string): string => {
   const data = /^data:\n(?: .*\n)+/m;
   if (name === 'interlock-settings')
-    return replaced(name, text, data, 'data: {{- toYaml .Values.settings | nindent 2 }}\n');
+    return replaced(name, text, data, 'data: {{- include "interlock.settings" . | nindent 2 }}\n');
   const added = '  {{- with .Values.nats.conf }}\n  nats.conf: {{- toYaml . | nindent 4 }}\n  {{- end }}\n';
   return replaced(name, text, data, `$&${added}`);
 };
@@ -198,7 +199,7 @@ const workloadTemplate = (name: string, text: string): string => {
   replace(/^ {8}volumeMounts:\n(?: {8}[- ].*\n)+/m, `$&${listTemplate('$service.volumeMounts', 8)}`);
   replace(
     /^(?= {6}enableServiceLinks: )/m,
-    `${listTemplate('$service.podSpec', 6)}      {{- with .Values.image.pullSecrets }}\n      imagePullSecrets: {{- toYaml . | nindent 8 }}\n      {{- end }}\n`,
+    `${listTemplate('$service.podSpec', 6)}      {{- with $service.priorityClassName }}\n      priorityClassName: {{ . }}\n      {{- end }}\n      {{- with .Values.image.pullSecrets }}\n      imagePullSecrets: {{- toYaml . | nindent 8 }}\n      {{- end }}\n`,
   );
   replace(/^ {6}volumes:\n(?: {6}[- ].*\n)+/m, `$&${listTemplate('$service.volumes', 6)}`);
   result = result.replaceAll(secretPattern, (_secret, key: string) => `{{ $service.secrets.${key} }}`);

@@ -1,5 +1,5 @@
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { runProgram } from '../images/builder.ts';
 import { runCommand } from '../local/command.ts';
 import { repository } from '../local/data-folder.ts';
@@ -9,8 +9,17 @@ import { chartFiles } from './chart.ts';
 runCommand(async () => {
   const base = await runProgram('kubectl', ['kustomize', join(repository, 'deploy/kubernetes/base')], process.env);
   const template = readFileSync(join(import.meta.dirname, 'values-template.yaml'), 'utf8');
-  for (const [path, text] of chartFiles(base, template)) {
-    writeFileSync(join(import.meta.dirname, 'interlock', path), text);
+  // Prometheus and Grafana have placeholders of their own, so these are files that templates read, and no templates.
+  const files = new Map([
+    ...chartFiles(base, template),
+    ...['overlays/production/alerts.yaml', 'dashboards/interlock.json'].map(
+      (file) => [`files/${basename(file)}`, readFileSync(join(repository, 'deploy/kubernetes', file), 'utf8')] as const,
+    ),
+  ]);
+  for (const [path, text] of files) {
+    const file = join(import.meta.dirname, 'interlock', path);
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, text);
     console.log(`deploy/helm/interlock/${path}`);
   }
   return { exitCode: 0 };

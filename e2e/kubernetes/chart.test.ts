@@ -10,8 +10,8 @@ import { makeSecrets } from '../../deploy/kubernetes/setup/secrets.ts';
 import { textOf } from '../docs/sources.ts';
 import { type Helm, openHelm } from './helm.ts';
 import { podProblems } from './pod-rules.ts';
-import { containersOf, danglingIn, missingKeysIn, workloadsIn } from './references.ts';
-import { type KubernetesObject, objectsIn, plainName, render } from './render.ts';
+import { containersOf, danglingIn, missingKeysIn, selects, workloadsIn } from './references.ts';
+import { type KubernetesObject, objectsIn, type PodSelector, plainName, render } from './render.ts';
 import { problemsOf } from './schemas.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'interlock-helm-'));
@@ -211,7 +211,8 @@ test('the Job of the streams has another name when values change it, and only th
     { image: { pullSecrets: [{ name: 'own' }] } },
     { nats: { streams: { digest } } },
     { nats: { streams: { resources: { limits: { memory: '1Gi' } } } } },
-    { nats: { streams: { podSpec: { priorityClassName: 'own' } } } },
+    { nats: { streams: { podSpec: { nodeSelector: { a: 'b' } } } } },
+    { nats: { streams: { priorityClassName: 'own' } } },
   ])
     assert.notEqual(await nameWith(values), name, JSON.stringify(values));
 });
@@ -240,6 +241,70 @@ test('every service has a TLSRoute with its name and port, and an API server acc
   assert.deepEqual(problems.flat(), []);
 });
 
+test('without switches the chart has no budgets, autoscalers or objects of Prometheus and Grafana', async () => {
+  const kinds = new Set((await helm.template()).map(({ kind }) => kind));
+  for (const kind of ['PodDisruptionBudget', 'HorizontalPodAutoscaler', 'PodMonitor', 'PrometheusRule'])
+    assert.equal(kinds.has(kind), false, kind);
+});
+
+test('budgets, autoscaling, alerts and the dashboard are those of the overlays', async () => {
+  const runbooks = 'https://runbooks.test/operations.md';
+  const rendered = await helm.template({
+    budgets: { enabled: true },
+    autoscaling: { enabled: true },
+    monitoring: { rules: { enabled: true, runbooks, labels: { release: 'own' } }, dashboard: { enabled: true } },
+  });
+  const [production, local] = await Promise.all([render('production'), render('local')]);
+  for (const name of storeOwners)
+    assert.deepEqual(
+      find(rendered, `PodDisruptionBudget ${name}`).spec,
+      find(production, `PodDisruptionBudget ${name}`).spec,
+    );
+  const scalers = local.filter(({ kind }) => kind === 'HorizontalPodAutoscaler');
+  assert.equal(scalers.length, 3);
+  for (const scaler of scalers) assert.deepEqual(find(rendered, keyOf(scaler)).spec, scaler.spec);
+  const rule = find(rendered, 'PrometheusRule interlock');
+  const text = JSON.stringify(find(production, 'PrometheusRule interlock').spec);
+  assert.equal(
+    JSON.stringify(rule.spec.groups),
+    JSON.stringify(
+      JSON.parse(text.replaceAll('https://runbooks.example.com/interlock/operations.md', runbooks)).groups,
+    ),
+  );
+  assert.equal(rule.metadata.labels?.release, 'own');
+  const dashboard = find(rendered, 'ConfigMap interlock-dashboards');
+  assert.deepEqual(dashboard.data, find(production, 'ConfigMap interlock-dashboards').data);
+  assert.equal(dashboard.metadata.labels?.grafana_dashboard, '1');
+  assert.deepEqual((await Promise.all(rendered.map(problemsOf))).flat(), []);
+});
+
+test('a PodMonitor reads the metrics of each service at the port where they are, which a policy opens', async () => {
+  const from = [{ namespaceSelector: { matchLabels: { team: 'observers' } } }];
+  const rendered = await helm.template({ monitoring: { podMonitor: { enabled: true, from } } });
+  const { data = {} } = find(rendered, 'ConfigMap interlock-settings');
+  assert.equal(data.OTEL_METRICS_EXPORTER, 'prometheus');
+  assert.equal(data.OTEL_EXPORTER_PROMETHEUS_HOST, '0.0.0.0');
+  const monitor = find(rendered, 'PodMonitor interlock').spec;
+  const [endpoint] = monitor.podMetricsEndpoints ?? [];
+  const [, port] = /`OTEL_EXPORTER_PROMETHEUS_PORT` .* ([0-9,]+) \|/.exec(textOf('docs/settings.md')) ?? [];
+  assert.equal(endpoint?.portNumber, Number(port?.replace(',', '')));
+  const policy = find(rendered, 'NetworkPolicy metrics').spec;
+  assert.deepEqual(policy.ingress, [{ from, ports: [{ port: endpoint?.portNumber, protocol: 'TCP' }] }]);
+  for (const { spec } of workloadsIn(rendered).filter(({ kind }) => kind !== 'Job')) {
+    assert.ok(selects(monitor.selector as PodSelector, spec.template.metadata.labels));
+    assert.ok(selects(policy.podSelector, spec.template.metadata.labels));
+  }
+  assert.deepEqual((await Promise.all(rendered.map(problemsOf))).flat(), []);
+});
+
+test('each service and the Job take a priority class', async () => {
+  const priorityClassName = 'critical';
+  const services = Object.fromEntries(storeOwners.map((name) => [name, { priorityClassName }]));
+  const rendered = await helm.template({ services, nats: { streams: { priorityClassName } } });
+  for (const { metadata, spec } of workloadsIn(rendered))
+    assert.equal(spec.template.spec.priorityClassName, priorityClassName, metadata.name);
+});
+
 const refused: readonly (readonly [string, object, RegExp])[] = [
   ['a value that the chart does not have', { replicas: 3 }, /replicas/],
   ['a service that does not exist', { services: { vault: {} } }, /vault/],
@@ -247,6 +312,17 @@ const refused: readonly (readonly [string, object, RegExp])[] = [
   ['a setting that is not a string', { settings: { LEASE_TTL_MS: 30_000 } }, /LEASE_TTL_MS/],
   ['a value that the streams Job does not have', { nats: { streams: { replicas: 2 } } }, /replicas/],
   ['an invalid digest', { services: { identity: { digest: 'sha256:1' } } }, /digest/],
+  ['an autoscaler for a host', { autoscaling: { enabled: true, services: ['disk'] } }, /autoscaling/],
+  [
+    'an autoscaler and a number of replicas',
+    { autoscaling: { enabled: true }, services: { identity: { replicas: 3 } } },
+    /services\.identity\.replicas is 3, and autoscaling sets the number/,
+  ],
+  [
+    'an autoscaler for key-vault with a claim of one node',
+    { autoscaling: { enabled: true, services: ['key-vault'] } },
+    /seal keys that several nodes can mount/,
+  ],
   ['routes without a domain', { tlsRoutes: { enabled: true } }, /tlsRoutes\.domain is required/],
 ];
 for (const [what, values, words] of refused)

@@ -369,8 +369,14 @@ describe('example', () => {
     const text = JSON.stringify(objectsOf('example'));
     for (const placeholder of ['example.com', 'interlock-shared', 's3://interlock-backups', '.observability.svc'])
       assert.ok(!text.includes(placeholder), placeholder);
-    for (const workload of own('example'))
-      for (const { image } of containersOf(workload)) assert.match(image, /^registry\.platform\.example\/.*@sha256:/);
+    const images = [
+      ...workloadsIn(objectsOf('example')).flatMap((workload) => containersOf(workload).map(({ image }) => image)),
+      find('example', 'Cluster', 'interlock-postgres').spec.imageName ?? '',
+    ];
+    assert.ok(images.length >= 11);
+    for (const image of images) assert.match(image, /^registry\.platform\.example\/.*@sha256:[0-9a-f]{64}$/);
+    for (const { kind, metadata, spec } of workloadsIn(objectsOf('example')))
+      if (kind !== 'Job') assert.match(spec.template.spec.priorityClassName ?? '', /^platform-/, metadata.name);
     const volumes = workloadsIn(objectsOf('example')).flatMap(({ spec }) => spec.volumeClaimTemplates ?? []);
     assert.equal(volumes.length, 3);
     for (const claim of [...volumes, find('example', 'PersistentVolumeClaim', 'key-vault-seal-keys')])

@@ -46,7 +46,7 @@ const containerProblems = (container: Container, isJob: boolean): readonly strin
     | { drop?: readonly string[]; add?: readonly string[] }
     | undefined;
   const tag = /:([^:/@]+)(?:@sha256:[0-9a-f]{64})?$/.exec(image)?.[1];
-  const missing = (['cpu', 'memory'] as const).flatMap((what) => [
+  const missing = (['cpu', 'memory', 'ephemeral-storage'] as const).flatMap((what) => [
     ...problem(resources.requests?.[what] === undefined, `requests no ${what}`),
     ...problem(resources.limits?.[what] === undefined, `has no limit of ${what}`),
   ]);

@@ -29,7 +29,7 @@ export interface Spec {
   readonly selector?: Labels & { readonly matchLabels?: Labels };
   readonly serviceName?: string;
   readonly publishNotReadyAddresses?: boolean;
-  readonly podMetricsEndpoints?: readonly { readonly port: string }[];
+  readonly podMetricsEndpoints?: readonly { readonly port?: string; readonly portNumber?: number }[];
   readonly volumeClaimTemplates?: readonly KubernetesObject[];
   readonly ports?: readonly ServicePort[];
   readonly podSelector?: PodSelector;
@@ -48,6 +48,7 @@ export interface Spec {
   readonly dnsNames?: readonly string[];
   readonly usages?: readonly string[];
   readonly instances?: number;
+  readonly imageName?: string;
   readonly postgresql?: {
     readonly synchronous?: { readonly number: number; readonly dataDurability?: string };
     readonly parameters?: Labels;
@@ -137,6 +138,7 @@ export interface PodSpec {
     readonly runAsGroup?: number;
     readonly fsGroup?: number;
   };
+  readonly priorityClassName?: string;
   readonly hostname?: string;
   readonly subdomain?: string;
   readonly affinity?: {

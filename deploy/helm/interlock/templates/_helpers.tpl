@@ -7,6 +7,15 @@
 {{- if $digest -}}@{{ $digest }}{{- else -}}:{{ $root.Values.image.tag | default $root.Chart.AppVersion }}{{- end -}}
 {{- end }}
 
+{{- /* The settings. A PodMonitor needs metrics at a port. */ -}}
+{{- define "interlock.settings" -}}
+{{- $settings := .Values.settings -}}
+{{- if .Values.monitoring.podMonitor.enabled -}}
+{{- $settings = merge (dict "OTEL_METRICS_EXPORTER" "prometheus" "OTEL_EXPORTER_PROMETHEUS_HOST" "0.0.0.0") $settings -}}
+{{- end -}}
+{{- toYaml $settings -}}
+{{- end }}
+
 {{- /* Labels that every object has. */ -}}
 {{- define "interlock.labels" -}}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
