@@ -10,18 +10,24 @@ import { Rejection } from '@interlock/event-store';
 import { serveInProcess, service } from '@interlock/rpc';
 import { logger, systemClock, systemRandom } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
-import type { Metadata } from 'nice-grpc-common';
+import { type Metadata, ServerError, Status } from 'nice-grpc-common';
 import { openTerminal } from '../output/terminal.ts';
 import { OutputProblem, UsageError } from '../problems.ts';
 import type { Session } from '../session/session.ts';
-import { testProgram } from '../session/test-session.ts';
+import { sleepingClock, testProgram } from '../session/test-session.ts';
 import { writeDisk } from './disk-data.ts';
 
 const MIB = 1024 * 1024;
 
 /** A disk whose access token is `secret`. */
-function dataServer(content: Buffer) {
+function dataServer(content: Buffer, { cutOffEach = Number.POSITIVE_INFINITY } = {}) {
   const flushed: string[] = [];
+  let messages = 0;
+  /** Ends the call as a host does that is killed. */
+  const step = () => {
+    messages += 1;
+    if (messages % cutOffEach === 0) throw new ServerError(Status.UNAVAILABLE, 'Connection dropped');
+  };
   const check = (metadata: Metadata) => {
     if (metadata.get('x-interlock-disk-access') === 'secret') return;
     throw new Rejection('UNAUTHENTICATED', 'DISK_ACCESS_TOKEN_INVALID', 'no');
@@ -32,13 +38,17 @@ function dataServer(content: Buffer) {
       async *read({ offsetBytes, lengthBytes }, { metadata }) {
         check(metadata);
         const range = content.subarray(offsetBytes, offsetBytes + lengthBytes);
-        for (let at = 0; at < range.length; at += 7) yield { data: range.subarray(at, at + 7) };
+        for (let at = 0; at < range.length; at += 7) {
+          step();
+          yield { data: range.subarray(at, at + 7) };
+        }
       },
       write: async (pieces, { metadata }) => {
         check(metadata);
         let at = 0;
         let writtenBytes = 0;
         for await (const { header, data: piece } of pieces) {
+          step();
           if (header !== undefined) at = header.offsetBytes;
           if (at + piece.length > content.length)
             throw new Rejection('OUT_OF_RANGE', 'BEYOND_END_OF_DISK', 'the disk ends before');
@@ -49,6 +59,7 @@ function dataServer(content: Buffer) {
       },
       flush: async ({ name }, { metadata }) => {
         check(metadata);
+        step();
         flushed.push(name);
         return {};
       },
@@ -124,16 +135,49 @@ test('a write that fails midway says how much of it is acknowledged', async () =
   assert.equal(failure.metadata.acknowledged_bytes, String(32 * MIB));
   assert.match(
     failure.message,
-    /^the disk ends before\. 33554432 bytes from offset 0 are written and acknowledged, not flushed; each sector in bytes 33554432 to 41943039 holds/,
+    /^the disk ends before\. 33554432 bytes from offset 0 are written and flushed; each sector in bytes 33554432 to 41943039 holds/,
   );
   assert.ok(content.subarray(0, 32 * MIB).every((byte) => byte === 120));
-  assert.deepEqual(flushed, []);
+  assert.equal(flushed.length, 2, 'each portion is flushed: one that is not can be sent again');
   await assert.rejects(written(2, '--offset', String(40 * MIB - 1)), {
     metadata: { acknowledged_bytes: '0' },
-    message: /; each sector in bytes 41943039 to 41943039 holds/,
+    message: /acknowledged, not flushed; each sector in bytes 41943039 to 41943039 holds/,
   });
   await assert.rejects(written(2, '--offset', String(40 * MIB)), UsageError);
   assert.equal(await written(40 * MIB, '--flush'), `${40 * MIB} bytes written and flushed`);
+});
+
+test('a write and a read that the disk host cuts off are continued once it is back', async () => {
+  const content = Buffer.alloc(40 * MIB);
+  const { channel } = dataServer(content, { cutOffEach: 25 });
+  const input = Buffer.alloc(36 * MIB, 'interlock');
+  const { run, asides, bytes } = testProgram(
+    { BeginAccess: { ...access, sizeBytes: String(content.length) } },
+    { channel, files: { '-': input.toString('latin1') } },
+  );
+  await run('disk', 'write', 'd1', '--flush');
+  assert.equal(asides.join(), `${36 * MIB} bytes written and flushed`);
+  assert.ok(content.subarray(0, input.length).equals(input));
+  assert.ok(content.subarray(input.length).every((byte) => byte === 0));
+  await run('disk', 'read', 'd1', '--length', '60');
+  assert.ok(Buffer.concat(bytes).equals(input.subarray(0, 60)));
+  await run('disk', 'flush', 'd1');
+});
+
+test('a command gives up a disk host that stays away, after a minute or --timeout', async () => {
+  const { channel } = dataServer(Buffer.alloc(64), { cutOffEach: 1 });
+  for (const [flags, limitMs] of [
+    [[], 61_000],
+    [['--timeout', '5s'], 6_000],
+  ] as const) {
+    const clock = sleepingClock();
+    const { run } = testProgram({ BeginAccess: access }, { channel, clock, files: { '-': 'x' } });
+    for (const verb of ['read', 'write', 'flush']) {
+      const startMs = clock.monotonicMs();
+      await assert.rejects(run('disk', verb, 'd1', ...flags), { code: 'UNAVAILABLE' });
+      assert.ok(clock.monotonicMs() - startMs <= limitMs, `${verb} ${flags.join(' ')}`);
+    }
+  }
 });
 
 test('a write and a flush print their trace; a read does not', async () => {

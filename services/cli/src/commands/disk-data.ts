@@ -1,7 +1,8 @@
 import type { JsonObject } from '@bufbuild/protobuf';
+import type { WriteRequest } from '@interlock/contracts/interlock/disk/v1/data.ts';
 import { DiskDataServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { Rejection } from '@interlock/event-store';
-import { type CallOptions, connect, type RpcClient } from '@interlock/rpc';
+import { type CallOptions, connect, type RetryPolicy, type RpcClient, RpcFailure } from '@interlock/rpc';
 import { Metadata } from 'nice-grpc-common';
 import { UsageError } from '../problems.ts';
 import { shortName } from '../request/names.ts';
@@ -32,7 +33,7 @@ export interface WriteOptions extends DataOptions {
   readonly offset: number;
   /** File in place of standard input. */
   readonly input: string | undefined;
-  /** Flushes to stable storage at the end. */
+  /** Flushes each portion to stable storage. */
   readonly isFlushed: boolean;
 }
 
@@ -40,6 +41,8 @@ export interface WriteOptions extends DataOptions {
 const PIECE_BYTES = 1024 * 1024;
 /** Bytes per Write call, and so per acknowledgement: the progress of a failed write is known to this precision. */
 const PORTION_BYTES = 16 * PIECE_BYTES;
+
+const ONCE: RetryPolicy = { attemptsMax: 1, backoffMs: 1, backoffMsMax: 1 };
 
 /** How long the end of an interrupted command waits for EndAccess, in milliseconds. */
 const END_ACCESS_MS = 2_000;
@@ -59,7 +62,21 @@ export async function readDisk({ offset, length, output, ...options }: ReadOptio
     refuseBeyond(offset, sizeBytes);
     const lengthBytes = length ?? sizeBytes - offset;
     const pieces = async function* () {
-      for await (const { data } of client.read({ name: disk, offsetBytes: offset, lengthBytes }, options)) yield data;
+      const patience = patienceOf(session, options);
+      for (let readBytes = 0; ; ) {
+        // After an interruption the rest is read.
+        const rest = { name: disk, offsetBytes: offset + readBytes, lengthBytes: lengthBytes - readBytes };
+        try {
+          for await (const { data } of client.read(rest, options())) {
+            readBytes += data.length;
+            patience.worked();
+            yield data;
+          }
+          return;
+        } catch (error) {
+          await patience.wait(error);
+        }
+      }
     };
     if (output !== undefined && output !== '-') await session.terminal.writeFile(output, pieces());
     else for await (const piece of pieces()) await session.terminal.outBytes(piece);
@@ -79,26 +96,24 @@ export async function writeDisk(
   const pieces = await notEmpty(terminal.in(input), input ?? 'standard input');
   await withAccess('WRITE', options, session, async ({ client, options, sizeBytes }) => {
     refuseBeyond(offset, sizeBytes);
-    const source = smallPieces(pieces);
-    let piece = await source.next();
+    const portions = portionsOf(pieces);
     let writtenBytes = 0;
-    let sentBytes = 0;
-    const portion = async function* (from: number) {
-      yield { header: { name: disk, offsetBytes: from }, data: new Uint8Array() };
-      for (const end = sentBytes + PORTION_BYTES; piece.done !== true && sentBytes + piece.value.length <= end; ) {
-        sentBytes += piece.value.length;
-        yield { header: undefined, data: piece.value };
-        piece = await source.next();
-      }
-    };
     try {
-      while (piece.done !== true) {
-        const answer = await client.write(portion(offset + writtenBytes), options);
-        writtenBytes += answer.writtenBytes;
+      for (; await portions.next(); writtenBytes += portions.bytes) {
+        const header = { name: disk, offsetBytes: offset + writtenBytes };
+        // With the flush: a host that was restarted knows nothing of writes that were not flushed.
+        await patiently(session, options, async () => {
+          await client.write(portions.sent(header), options());
+          if (isFlushed) await client.flush({ name: disk }, options());
+        });
       }
-      if (isFlushed) await client.flush({ name: disk }, options);
     } catch (error) {
-      const words = progressIn(writtenBytes, Math.min(sentBytes, sizeBytes - offset), offset);
+      const words = progressIn(
+        writtenBytes,
+        Math.min(writtenBytes + portions.bytes, sizeBytes - offset),
+        offset,
+        isFlushed,
+      );
       if (!(error instanceof Rejection)) {
         if (!output.isDocument) terminal.err(words);
         throw error;
@@ -126,8 +141,8 @@ function refuseBeyond(offset: number, sizeBytes: number): void {
 }
 
 /** Progress of a failed write. @param sentBytes within the size of the disk */
-function progressIn(writtenBytes: number, sentBytes: number, offset: number): string {
-  const done = `${writtenBytes} bytes from offset ${offset} are written and acknowledged, not flushed`;
+function progressIn(writtenBytes: number, sentBytes: number, offset: number, isFlushed: boolean): string {
+  const done = `${writtenBytes} bytes from offset ${offset} are written and ${isFlushed ? 'flushed' : 'acknowledged, not flushed'}`;
   if (sentBytes === writtenBytes) return done;
   const [from, to] = [offset + writtenBytes, offset + sentBytes - 1];
   return `${done}; each sector in bytes ${from} to ${to} holds its old or its new content`;
@@ -157,7 +172,7 @@ export async function flushDisk(options: DataOptions, session: Session): Promise
   const { disk } = options;
   const { terminal, output, trace } = session;
   await withAccess('WRITE', options, session, async ({ client, options }) => {
-    await client.flush({ name: disk }, options);
+    await patiently(session, options, () => client.flush({ name: disk }, options()));
     if (output.isDocument) output.write({ flushed: true, ...(trace === undefined ? {} : { trace }) });
     else {
       terminal.err('flushed');
@@ -166,10 +181,56 @@ export async function flushDisk(options: DataOptions, session: Session): Promise
   });
 }
 
+type DataCallOptions = CallOptions & { readonly metadata: Metadata; readonly deadlineMs: number };
+
+/** Whether the disk host ended, or cannot be reached. It may have done the work. */
+const isHostGone = (error: unknown): boolean => error instanceof RpcFailure && error.code === 'UNAVAILABLE';
+
+/** Wait before work is repeated, in milliseconds. */
+const REPEAT_MS = 200;
+
+/** How long a command waits for its disk host, in milliseconds: a pod is replaced in 7 to 13 s. */
+const HOST_AWAY_MS_MAX = 60_000;
+
+/** Waits for a disk host that ended. */
+interface Patience {
+  /** Waits until work may be repeated whose repetition has the same result. @throws the error if the host answered, or stays away */
+  wait(error: unknown): Promise<void>;
+  /** The host works: it may be away again for as long. */
+  worked(): void;
+}
+
+function patienceOf({ clock }: Pick<Session, 'clock'>, options: Access['options']): Patience {
+  let endMs: number | undefined;
+  return {
+    async wait(error) {
+      endMs ??= clock.monotonicMs() + HOST_AWAY_MS_MAX;
+      if (!isHostGone(error) || clock.monotonicMs() >= endMs || options().deadlineMs <= REPEAT_MS) throw error;
+      await clock.sleep(REPEAT_MS);
+    },
+    worked: () => {
+      endMs = undefined;
+    },
+  };
+}
+
+/** Does work whose repetition has the same result, and repeats it while the disk host is away. */
+async function patiently(session: Session, options: Access['options'], work: () => Promise<unknown>): Promise<void> {
+  for (const patience = patienceOf(session, options); ; ) {
+    try {
+      await work();
+      return;
+    } catch (error) {
+      await patience.wait(error);
+    }
+  }
+}
+
 /** A direct access that the command has begun. */
 export interface Access {
   readonly client: RpcClient<typeof DiskDataServiceDefinition>;
-  readonly options: CallOptions & { readonly metadata: Metadata };
+  /** Options of the next call, whose deadline is that of the command. */
+  readonly options: () => DataCallOptions;
   readonly sizeBytes: number;
   /** Where the disk is a network block device; empty if its host serves none. */
   readonly nbdAddress: string;
@@ -220,11 +281,14 @@ export async function withAccess(
       clock,
       random,
       tracer,
+      // Repeated here: a flush only with the writes before it, which a host that was restarted may not have.
+      retry: ONCE,
     });
     const metadata = Metadata({ 'x-interlock-disk-access': accessToken });
+    const endMs = clock.monotonicMs() + timeoutMs;
     await work({
       client,
-      options: { metadata, deadlineMs: timeoutMs },
+      options: () => ({ metadata, deadlineMs: Math.max(1, endMs - clock.monotonicMs()) }),
       sizeBytes: Number(textOf(access, 'sizeBytes')),
       nbdAddress: textOf(access, 'nbdAddress'),
       exportName: `${disk}@${accessToken}`,
@@ -234,6 +298,50 @@ export async function withAccess(
     channel.close();
     await endAccess();
   }
+}
+
+/** The input of a write, portion by portion. A portion is kept until the next one, because it may have to be sent again. */
+interface Portions {
+  /** Begins the next portion. @returns false at the end of the input */
+  next(): Promise<boolean>;
+  /** The portion as messages: as far as it was read, then more of the input. An earlier stream of it ends. */
+  sent(header: { readonly name: string; readonly offsetBytes: number }): AsyncIterable<WriteRequest>;
+  /** Bytes of the portion so far. */
+  readonly bytes: number;
+}
+
+function portionsOf(pieces: AsyncIterable<Uint8Array>): Portions {
+  const source = smallPieces(pieces);
+  let kept: Uint8Array[] = [];
+  let bytes = 0;
+  let stream = 0;
+  /** The next piece of the input. Two streams may wait for it, of which one has ended. */
+  let upcoming: Promise<IteratorResult<Uint8Array>> | undefined;
+  const peek = () => (upcoming ??= source.next());
+  return {
+    async next() {
+      kept = [];
+      bytes = 0;
+      return (await peek()).done !== true;
+    },
+    async *sent(header) {
+      stream += 1;
+      const own = stream;
+      yield { header, data: new Uint8Array() };
+      for (const data of [...kept]) yield { header: undefined, data };
+      for (;;) {
+        const piece = await peek();
+        if (own !== stream || piece.done === true || bytes + piece.value.length > PORTION_BYTES) return;
+        upcoming = undefined;
+        kept.push(piece.value);
+        bytes += piece.value.length;
+        yield { header: undefined, data: piece.value };
+      }
+    },
+    get bytes() {
+      return bytes;
+    },
+  };
 }
 
 async function* smallPieces(pieces: AsyncIterable<Uint8Array>) {

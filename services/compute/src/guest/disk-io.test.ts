@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { after, test } from 'node:test';
 import { Client, credentials, experimental } from '@grpc/grpc-js';
 import { DiskDataServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
@@ -28,22 +28,27 @@ const never = new AbortController().signal;
 /** Calls that reached the host. */
 let calls = 0;
 let refusal: string | undefined;
+/** While it is set, calls wait for it before they are answered. */
+let holding: Promise<void> | undefined;
 const data = service({
   definition: DiskDataServiceDefinition,
   implementation: {
     async *read() {
       calls += 1;
+      await holding;
       yield { data: new Uint8Array(8) };
     },
     async write(requests) {
       calls += 1;
       if (refusal !== undefined) throw new Rejection('UNAVAILABLE', refusal, 'refused');
+      await holding;
       let writtenBytes = 0;
       for await (const { data: piece } of requests) writtenBytes += piece.length;
       return { writtenBytes };
     },
     async flush() {
       calls += 1;
+      await holding;
       return {};
     },
   },
@@ -146,12 +151,43 @@ test('G5: the guest reconnects when its connection to the host no longer respond
   const proxy = await startMutingProxy('127.0.0.1', Number(running.address.split(':')[1]));
   const client = new Client(`127.0.0.1:${proxy.port}`, credentials.createInsecure(), connectionOptions(200));
   clients.push(client);
-  const io = diskIo(client, disk, clock, 3_000);
+  const io = diskIo(client, disk, clock, 60_000);
   await io.write(0, new Uint8Array(8), never);
   proxy.mute();
-  await assert.rejects(io.write(0, new Uint8Array(8), never), IoError);
   await io.write(0, new Uint8Array(8), never);
   proxy.close();
+  await running.stop();
+});
+
+test('G5: operations that the host has received when their connection ends are repeated', async () => {
+  const running = await host('127.0.0.1:0');
+  const sockets: Socket[] = [];
+  const between = createServer((near) => {
+    const far = connect(Number(running.address.split(':')[1]), '127.0.0.1');
+    near.pipe(far).pipe(near);
+    for (const socket of [near, far]) {
+      socket.on('error', () => undefined);
+      sockets.push(socket);
+    }
+  });
+  between.listen(0, '127.0.0.1');
+  await once(between, 'listening');
+  const io = diskIo(clientOf(`127.0.0.1:${(between.address() as AddressInfo).port}`), disk, clock, 60_000);
+  calls = 0;
+  const { promise: held, resolve: release } = Promise.withResolvers<void>();
+  holding = held;
+  const waiting = [io.write(0, new Uint8Array(8), never), io.read(0, 8, never), io.flush(never)];
+  const all = Promise.all(waiting);
+  all.catch(() => undefined);
+  while (calls < waiting.length) await clock.sleep(5);
+  holding = undefined;
+  for (const socket of sockets) socket.destroy();
+  await all.finally(() => {
+    release();
+    between.close();
+    for (const socket of sockets) socket.destroy();
+  });
+  assert.equal(calls, 2 * waiting.length);
   await running.stop();
 });
 

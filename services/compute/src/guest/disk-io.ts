@@ -37,6 +37,13 @@ export class IoError extends Error {
   }
 }
 
+/** The connection ended before the host answered. */
+class ConnectionEnded extends IoError {
+  constructor(cause: unknown) {
+    super('UNAVAILABLE', { cause });
+  }
+}
+
 const service = '/interlock.disk.v1.DiskDataService';
 /** Default of the longest single read, write or flush, in milliseconds: an operation invoked before a key is lost has ended by then. */
 export const ioTimeoutDefaultMs = 5_000;
@@ -66,9 +73,18 @@ const lookUpMs = 500;
 interface OpenDisk {
   readonly client: Client;
   readonly disk: GuestDisk;
-  readonly clock: Pick<Clock, 'now' | 'alarm'>;
+  readonly clock: Pick<Clock, 'now' | 'alarm' | 'sleep'>;
   readonly timeoutMs: number;
 }
+
+/** One try of an operation. */
+interface Try extends OpenDisk {
+  /** When the operation fails, by the clock, whatever try it is. */
+  readonly deadline: number;
+}
+
+/** Wait before an operation is sent again whose connection ended, in milliseconds. */
+const resendMs = 50;
 
 /**
  * Reads and writes of one open disk with the methods of grpc-js and nothing above it: a guest should be up as soon as its
@@ -83,13 +99,35 @@ export const diskIo = (
 ): DiskIo => {
   const open: OpenDisk = { client, disk, clock, timeoutMs };
   return {
-    read: (offset, length, signal) => read(open, offset, length, signal),
-    write: (offset, data, signal) => write(open, offset, data, signal),
-    flush: (signal) => flush(open, signal),
+    read: (offset, length, signal) => persistent(open, signal, (one) => read(one, offset, length, signal)),
+    write: (offset, data, signal) => persistent(open, signal, (one) => write(one, offset, data, signal)),
+    flush: (signal) => persistent(open, signal, (one) => flush(one, signal)),
   };
 };
 
-const read = (open: OpenDisk, offsetBytes: number, lengthBytes: number, signal: AbortSignal): Promise<Uint8Array> => {
+/**
+ * Repeats an operation until the host answers it or its time is over. `waitForReady` lets a call wait for its connection; a
+ * call that was sent when the host was killed, fails with that connection. It may have been carried out: a repeated read,
+ * write of the same bytes, or flush has the same result. What the host answers is never repeated.
+ */
+const persistent = async <Value>(
+  open: OpenDisk,
+  signal: AbortSignal,
+  attempt: (one: Try) => Promise<Value>,
+): Promise<Value> => {
+  const one: Try = { ...open, deadline: open.clock.now() + open.timeoutMs };
+  for (;;) {
+    try {
+      return await attempt(one);
+    } catch (error) {
+      const isOver = signal.aborted || open.clock.now() + resendMs >= one.deadline;
+      if (!(error instanceof ConnectionEnded) || isOver) throw error;
+      await open.clock.sleep(resendMs, signal);
+    }
+  }
+};
+
+const read = (open: Try, offsetBytes: number, lengthBytes: number, signal: AbortSignal): Promise<Uint8Array> => {
   return new Promise((resolve, reject) => {
     const call: ClientReadableStream<ReadResponse> = open.client.makeServerStreamRequest(
       `${service}/Read`,
@@ -97,7 +135,7 @@ const read = (open: OpenDisk, offsetBytes: number, lengthBytes: number, signal: 
       (bytes: Buffer) => ReadResponse.decode(bytes),
       { name: open.disk.disk, offsetBytes, lengthBytes },
       metadataOf(open),
-      { deadline: open.clock.now() + open.timeoutMs },
+      { deadline: open.deadline },
     );
     const pieces: Uint8Array[] = [];
     const stop = watch(open, call, signal);
@@ -113,14 +151,14 @@ const read = (open: OpenDisk, offsetBytes: number, lengthBytes: number, signal: 
   });
 };
 
-const write = (open: OpenDisk, offsetBytes: number, data: Uint8Array, signal: AbortSignal): Promise<void> => {
+const write = (open: Try, offsetBytes: number, data: Uint8Array, signal: AbortSignal): Promise<void> => {
   return answered(open, signal, (done) => {
     const call = open.client.makeClientStreamRequest(
       `${service}/Write`,
       encode(WriteRequest),
       (bytes: Buffer) => WriteResponse.decode(bytes),
       metadataOf(open),
-      { deadline: open.clock.now() + open.timeoutMs },
+      { deadline: open.deadline },
       done,
     );
     // The callback has the failure already; the stream emits it again.
@@ -131,7 +169,7 @@ const write = (open: OpenDisk, offsetBytes: number, data: Uint8Array, signal: Ab
   });
 };
 
-const flush = (open: OpenDisk, signal: AbortSignal): Promise<void> => {
+const flush = (open: Try, signal: AbortSignal): Promise<void> => {
   return answered(open, signal, (done) =>
     open.client.makeUnaryRequest(
       `${service}/Flush`,
@@ -139,7 +177,7 @@ const flush = (open: OpenDisk, signal: AbortSignal): Promise<void> => {
       (bytes: Buffer) => FlushResponse.decode(bytes),
       { name: open.disk.disk },
       metadataOf(open),
-      { deadline: open.clock.now() + open.timeoutMs },
+      { deadline: open.deadline },
       done,
     ),
   );
@@ -161,12 +199,12 @@ const answered = (
   });
 };
 
-const metadataOf = (open: OpenDisk): Metadata => {
+const metadataOf = (open: Try): Metadata => {
   // A call waits for an unreachable host until its deadline, as a kernel waits for its disk: a restart of the host is a slow
-  // operation, not a failed one. What the host answers is never repeated.
+  // operation, not a failed one.
   const entries = new Metadata({ waitForReady: true });
   entries.set('x-interlock-disk-access', open.disk.accessToken);
-  entries.set('x-interlock-timeout-ms', String(open.timeoutMs));
+  entries.set('x-interlock-timeout-ms', String(Math.max(1, open.deadline - open.clock.now())));
   return entries;
 };
 
@@ -199,5 +237,6 @@ const encode =
 const ioError = (error: ServiceError): IoError => {
   const [details] = error.metadata?.get('grpc-status-details-bin') ?? [];
   const reason = details instanceof Uint8Array ? reasonIn(details) : undefined;
+  if (reason === undefined && error.code === status.UNAVAILABLE) return new ConnectionEnded(error);
   return new IoError(reason ?? status[error.code] ?? 'UNKNOWN', { cause: error });
 };
