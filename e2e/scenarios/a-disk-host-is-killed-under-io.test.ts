@@ -97,7 +97,7 @@ test('commands about disks, snapshots and machines wait for a disk service that 
   for (const round of [0, 1, 2]) {
     const commands = [
       createDisk(`during-${round}`),
-      play(['snapshot', 'create', `s${round}`, '--location', location, '--source-disk', 'direct', '--wait']),
+      play(['snapshot', 'create', `s${round}`, '--disk', 'direct', '--wait']),
       play(['vm', round % 2 === 0 ? 'deallocate' : 'start', machine, '--wait']),
     ];
     // Each round kills at another point of the work.

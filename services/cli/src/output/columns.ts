@@ -106,7 +106,7 @@ export const arrangements: Readonly<
 > = { 'interlock.disk_encryption_set.v1.Impact': impactRows };
 
 /** To this width names in other lists are shortened before columns are omitted. */
-export const anyNarrowest: NonNullable<NarrowColumn['narrowest']> = { width: 32, cut: cutMiddle };
+export const anyNarrowest: NonNullable<NarrowColumn['narrowest']> = { width: 48, cut: cutMiddle };
 
 /**
  * Columns of lists by type: state, reason and time come first. A column is a path into the JSON of the resource, optionally with
