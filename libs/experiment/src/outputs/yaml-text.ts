@@ -1,5 +1,5 @@
 import { visible, visibleInLine } from '@interlock/runtime';
-import { type Document, isScalar, visit, Document as YamlDocument } from 'yaml';
+import { type Document, isScalar, Scalar, visit, Document as YamlDocument } from 'yaml';
 
 /**
  * A value as YAML. Texts with control characters, or with marks of direction, are in double quotes and have escapes for them: they
@@ -12,7 +12,7 @@ export const yamlText = (value: unknown, options: { readonly flowCollectionPaddi
 export const yamlTextOf = (document: Document, options: { readonly flowCollectionPadding?: boolean } = {}): string => {
   visit(document, (_, node) => {
     if (isScalar(node) && typeof node.value === 'string' && visible(node.value) !== node.value)
-      node.type = 'QUOTE_DOUBLE';
+      node.type = Scalar.QUOTE_DOUBLE;
   });
   // Only texts in double quotes have any left, and there these escapes are YAML.
   return visible(document.toString({ lineWidth: 0, ...options }));
