@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { after, test } from 'node:test';
-import { dataRoot, holdDataFolder, openDataFolder, removeWhole, repository } from './data-folder.ts';
+import { dataRoot, experimentMount, holdDataFolder, openDataFolder, removeWhole, repository } from './data-folder.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'interlock-test-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -70,4 +70,14 @@ test('refuses a second launcher on the folder and names the process of the first
   assert.throws(() => holdDataFolder(data), new RegExp(`Process ${process.pid} is already running a cloud`));
   release();
   holdDataFolder(data)();
+});
+
+test('a folder that an experiment mounted, and left because it was killed, is removed', (t) => {
+  const left = join(folder, 'left');
+  mkdirSync(join(left, 'mounted'), { recursive: true });
+  const { status } = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', experimentMount, join(left, 'mounted')]);
+  if (status !== 0) return t.skip('mounting a file system needs root');
+  writeFileSync(join(left, 'mounted', 'file'), 'content');
+  removeWhole(left);
+  assert.equal(existsSync(left), false);
 });

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -75,6 +76,21 @@ export const foldersAt = (root: string): DataFolder => {
 /** How long processes that use a folder may take to end, and how often that is checked, in milliseconds. */
 const [goneWithinMs, lookMs] = [30_000, 50];
 
+/** Name of the file systems that experiments mount in their folders, in the list of the system. */
+export const experimentMount = 'interlock-experiment';
+
+/** Unmounts what experiments mounted at a folder or below it, and did not unmount because they were killed. */
+export const unmountBelow = (path: string): void => {
+  const list = '/proc/mounts';
+  if (!existsSync(list)) return;
+  for (const line of readFileSync(list, 'utf8').split('\n').toReversed()) {
+    const [source, folder = ''] = line.split(' ');
+    const isBelow = folder === path || folder.startsWith(`${path}/`);
+    // Lazily: a process that still has a file open keeps it until the process ends.
+    if (source === experimentMount && isBelow) execFileSync('umount', ['--lazy', folder]);
+  }
+};
+
 /**
  * Removes a file or folder, if it exists. Servers and services whose launcher was killed end a moment later, and until
  * then write and remove files. `rmSync` stops at such a file without naming what is left.
@@ -82,6 +98,7 @@ const [goneWithinMs, lookMs] = [30_000, 50];
  */
 export function removeWhole(path: string): void {
   const endMs = performance.now() + goneWithinMs;
+  unmountBelow(path);
   const pause = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
   for (;;) {
     rmSync(path, { recursive: true, force: true });

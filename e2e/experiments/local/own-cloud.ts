@@ -3,7 +3,7 @@ import { RUN_ATTRIBUTE } from '@interlock/dataset';
 import type { Experiment, Lab, PlannedGroup, Problem, Target } from '@interlock/experiment';
 import { clockShift } from '@interlock/local/clocks/clock-shift.ts';
 import { controlOf } from '@interlock/local/control/cloud-control.ts';
-import { type DataFolder, openDataFolder } from '@interlock/local/data-folder.ts';
+import { type DataFolder, openDataFolder, unmountBelow } from '@interlock/local/data-folder.ts';
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
 import type { Crash } from '@interlock/local/restartable.ts';
 import { openRestarts } from '@interlock/local/restarts.ts';
@@ -20,7 +20,7 @@ import { makePlannedEstate } from '../cloud/planned-estate.ts';
 import { workload } from '../cloud/running-cloud.ts';
 import { type Links, openLinks } from './links.ts';
 import { PartFaults, refusedFaults } from './part-faults.ts';
-import { cloudMib, type LimitedStorage, mountStorage, smallCloud, unmountStorage, volumesMib } from './storage.ts';
+import { cloudMib, type LimitedStorage, mountStorage, smallCloud, volumesMib } from './storage.ts';
 import { termsOf } from './terms.ts';
 import { throttleSettings } from './throttle.ts';
 
@@ -105,8 +105,7 @@ export const ownCloudTarget = (folder: string, parts: LocalParts): Target => ({
 
 /** Removes what the cloud of an experiment left in its folder. */
 export const removeCloud = (data: DataFolder): void => {
-  unmountStorage(data.path('services', 'disk'));
-  unmountStorage(data.root);
+  unmountBelow(data.root);
   removeServer(data);
   rmSync(data.root, { recursive: true, force: true });
 };

@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process';
-import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { experimentMount, unmountBelow } from '@interlock/local/data-folder.ts';
 
 /** A file system of limited size that can be filled. */
 export interface LimitedStorage {
@@ -25,8 +26,6 @@ export const smallCloud = {
 
 const pieceBytes = 1024 ** 2;
 const fillerName = 'experiment-filler';
-/** Names the mount in the list of the system. */
-const source = 'interlock-experiment';
 
 /** Why no folder of limited size can be mounted here; undefined if one can. */
 export const mountRefusal = (): string | undefined => {
@@ -49,7 +48,7 @@ export const mountRefusal = (): string | undefined => {
 export const mountStorage = (folder: string, roomMib: number): LimitedStorage => {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${roomMib}m,mode=700`, source, folder], {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${roomMib}m,mode=700`, experimentMount, folder], {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
   } catch (error) {
@@ -68,15 +67,8 @@ export const mountStorage = (folder: string, roomMib: number): LimitedStorage =>
       }
     },
     free: () => rmSync(filler, { force: true }),
-    close: () => unmountStorage(folder),
+    close: () => unmountBelow(folder),
   };
-};
-
-/** Unmounts what a run mounted there, also after its runner was killed; does nothing if nothing is mounted. */
-export const unmountStorage = (folder: string): void => {
-  const isMounted = readFileSync('/proc/mounts', 'utf8').includes(`${source} ${folder} `);
-  // Lazily: a process that still has a file open keeps it until the process ends.
-  if (isMounted) execFileSync('umount', ['--lazy', folder]);
 };
 
 const fillUp = (file: number): void => {
