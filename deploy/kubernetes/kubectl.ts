@@ -37,8 +37,11 @@ export interface Kubectl {
 const FORWARD_MS = 15_000;
 const FORWARD_AGAIN_MS = 500;
 
-/** @param env with PATH and KUBECONFIG */
-export const openKubectl = (place: ClusterPlace, env: NodeJS.ProcessEnv): Kubectl => {
+/**
+ * @param env with PATH and KUBECONFIG
+ * @param limitMs longest time of a command that runs to its end, and of the start of a port-forward; by default none, and 15 s
+ */
+export const openKubectl = (place: ClusterPlace, env: NodeJS.ProcessEnv, limitMs?: number): Kubectl => {
   const { context, namespace } = place;
   const common = [...(context === undefined ? [] : ['--context', context]), '--namespace', namespace];
   const running = new Set<ChildProcess>();
@@ -59,7 +62,22 @@ export const openKubectl = (place: ClusterPlace, env: NodeJS.ProcessEnv): Kubect
     child.stdin?.end(input);
     return { child, ended };
   };
-  const run: Kubectl['run'] = (args, input) => start(args, input).ended;
+  const run: Kubectl['run'] = async (args, input) => {
+    const { child, ended } = start(args, input);
+    if (limitMs === undefined) return ended;
+    const over = Promise.withResolvers<never>();
+    const limit = setTimeout(() => {
+      child.kill();
+      over.reject(
+        new LauncherError(
+          `kubectl ${args.slice(0, 3).join(' ')} did not end within ${limitMs} ms: the cluster is slow`,
+        ),
+      );
+    }, limitMs);
+    // It ends with an error once it is killed.
+    ended.catch(() => undefined);
+    return Promise.race([ended, over.promise]).finally(() => clearTimeout(limit));
+  };
   const lines: Kubectl['lines'] = async (args, line) => {
     const { child, ended } = start(args);
     if (child.stdout !== null) createInterface({ input: child.stdout }).on('line', line);
@@ -72,9 +90,10 @@ export const openKubectl = (place: ClusterPlace, env: NodeJS.ProcessEnv): Kubect
       if (found !== undefined) opened.resolve(`127.0.0.1:${found}`);
     });
     ended.then(() => opened.reject(failureOf('', place)), opened.reject);
+    const forwardMs = limitMs ?? FORWARD_MS;
     const patience = setTimeout(
-      () => opened.reject(new LauncherError(`port-forward to ${target} did not start within ${FORWARD_MS} ms`)),
-      FORWARD_MS,
+      () => opened.reject(new LauncherError(`port-forward to ${target} did not start within ${forwardMs} ms`)),
+      forwardMs,
     );
     return opened.promise.finally(() => clearTimeout(patience));
   };

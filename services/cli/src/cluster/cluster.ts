@@ -17,10 +17,15 @@ const GRPC_PORT = 7400;
  * Opens port-forwards to the services of a cloud in a cluster, and copies the administrator and the client certificate from its
  * Secrets into a private folder. A service that cannot be reached does not prevent calls to the others.
  * @param actsAsOther whether `--as` names the caller: then an unreadable administrator's Secret is no error
+ * @param limitMs longest time of each of the two steps: reading, and the start of port-forwards; by default that of kubectl
  * @throws ClusterProblem naming what is missing, also when no service can be reached
  */
-export const openClusterCloud = (place: ClusterPlace, env: Environment, actsAsOther = false): Promise<ClusterCloud> =>
-  asClusterProblem(() => openCloud(openKubectl(place, env), actsAsOther));
+export const openClusterCloud = (
+  place: ClusterPlace,
+  env: Environment,
+  actsAsOther = false,
+  limitMs?: number,
+): Promise<ClusterCloud> => asClusterProblem(() => openCloud(openKubectl(place, env, limitMs), actsAsOther));
 
 /** Runs a rehearsal as a Job of the cluster. @returns whether every rule held. @throws ClusterProblem when it cannot run */
 export const rehearseOnCluster = (
@@ -39,12 +44,13 @@ async function asClusterProblem<Result>(work: () => Promise<Result>): Promise<Re
 }
 
 async function openCloud(kubectl: Kubectl, actsAsOther: boolean): Promise<ClusterCloud> {
-  const [administrator, tls] = await Promise.all([
+  const [administrator, tls, pods] = await Promise.all([
     secret(kubectl, 'interlock-administrator', ['administrator.json']).catch((error: unknown) => {
       if (actsAsOther && error instanceof LauncherError) return undefined;
       throw error;
     }),
     secret(kubectl, 'interlock-tls-client', ['tls.crt', 'tls.key', 'ca.crt']),
+    runningPods(kubectl),
   ]);
   const folder = mkdtempSync(join(tmpdir(), 'interlock-cluster-'));
   const remove = (): void => {
@@ -58,7 +64,7 @@ async function openCloud(kubectl: Kubectl, actsAsOther: boolean): Promise<Cluste
     remove();
   };
   try {
-    const forwards = await openForwards(kubectl);
+    const forwards = await openForwards(kubectl, pods);
     const write = (name: string, content: Uint8Array): string => {
       const file = join(folder, name);
       writeFileSync(file, content, { mode: 0o600 });
@@ -84,8 +90,7 @@ async function openCloud(kubectl: Kubectl, actsAsOther: boolean): Promise<Cluste
 }
 
 /** Opens a port-forward to each service, and to each disk host. @throws LauncherError when no service can be reached */
-async function openForwards(kubectl: Kubectl) {
-  const pods = await runningPods(kubectl);
+async function openForwards(kubectl: Kubectl, pods: (service: Workload) => readonly string[]) {
   const open = (target: string): Promise<string | LauncherError> =>
     kubectl.forward(target, GRPC_PORT).catch((error: unknown) => {
       if (error instanceof LauncherError) return error;

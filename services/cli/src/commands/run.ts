@@ -63,6 +63,13 @@ export async function run(
   }
 }
 
+/**
+ * `interlock status` shows what there is after 10 s, whatever is slow: two steps of kubectl, or the gateway of a local cloud (2 s), then
+ * one round of calls. `--timeout` sets another time for the calls.
+ */
+const STATUS_TIMEOUT = '4s';
+const STATUS_CLUSTER_MS = 2_500;
+
 /** Runs the commands. Modules that few commands need are imported by those. */
 function runnerOf(running: Running): Runner {
   const { env, terminal } = running;
@@ -83,7 +90,7 @@ function runnerOf(running: Running): Runner {
       return stopCloud(launcherFolder(flags, env), systemClock, terminal);
     },
     status: (flags) =>
-      withSession('status', flags, async (session) => {
+      withSession('status', { ...flags, timeout: flags.timeout ?? STATUS_TIMEOUT }, async (session) => {
         const { showStatus } = await import('./status.ts');
         const { localProcesses } = await import('./fault.ts');
         const { data, cluster } = placeOf(flags, env);
@@ -136,7 +143,7 @@ const sessionsOf =
     const timeoutMs = flags.timeout === undefined ? undefined : timeoutIn(flags.timeout);
     const output = await outputOf(flags, terminal);
     const place = placeOf(flags, env);
-    const cluster = await clusterAt(place, flags);
+    const cluster = await clusterAt(place, flags, name === 'status' ? STATUS_CLUSTER_MS : undefined);
     try {
       const settings = readSettings(flags, env, cluster === undefined ? place : { ...place, data: cluster.folder });
       running.names = settings.namesWithoutFlags;
@@ -177,11 +184,15 @@ function rehearsalPlace({ data: _, ...flags }: GlobalFlags, env: Environment): C
 }
 
 /** The cloud in a cluster, where the place is in one. */
-async function clusterAt({ cluster, env, context }: Place, flags: GlobalFlags): Promise<ClusterCloud | undefined> {
+async function clusterAt(
+  { cluster, env, context }: Place,
+  flags: GlobalFlags,
+  limitMs: number | undefined,
+): Promise<ClusterCloud | undefined> {
   if (cluster === undefined) return undefined;
   const actsAsOther = (flags.as ?? env.INTERLOCK_AS ?? context.as) !== undefined;
   const { openClusterCloud } = await import('../cluster/cluster.ts');
-  return openClusterCloud(cluster, env, actsAsOther);
+  return openClusterCloud(cluster, env, actsAsOther, limitMs);
 }
 
 /** The data folder of a launcher command. @throws UsageError without a name or a clone */

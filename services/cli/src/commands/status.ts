@@ -45,7 +45,11 @@ interface ReplicaStatus {
   readonly since: string;
 }
 
-type StatusSession = Pick<Session, 'clock'> & { readonly caller: Pick<Caller, 'call'> };
+type StatusSession = Pick<Session, 'clock'> & {
+  readonly caller: Pick<Caller, 'call'>;
+  /** The deadline of its calls, in milliseconds, if it is not the default. */
+  readonly timeoutMs?: number | undefined;
+};
 
 /** States of all services, and of the servers they need. */
 export interface CloudStatus {
@@ -108,7 +112,7 @@ function serviceRows(status: ServiceStatus): readonly (readonly string[])[] {
 
 async function statusOf(
   service: Workload,
-  { caller, clock }: StatusSession,
+  { caller, clock, timeoutMs }: StatusSession,
 ): Promise<{ readonly status: ServiceStatus; readonly refusal?: Rejection }> {
   const startedMs = clock.monotonicMs();
   const empty = { service, gap: 0, lagMs: 0, parked: 0, unpublished: 0, replicas: [] };
@@ -118,7 +122,10 @@ async function statusOf(
   } catch (error) {
     if (!(error instanceof Rejection || error instanceof RpcFailure)) throw error;
     const answerMs = Math.round(clock.monotonicMs() - startedMs);
-    const status = { ...empty, ...unreadState(service, error), ...serverReport(service, error), answerMs };
+    const unread = unreadState(service, error);
+    const isLate = error instanceof RpcFailure && error.code === 'DEADLINE_EXCEEDED' && timeoutMs !== undefined;
+    const problem = isLate ? `${unread.problem}, within ${timeoutMs} ms` : unread.problem;
+    const status = { ...empty, ...unread, problem, ...serverReport(service, error), answerMs };
     return error instanceof Rejection && error.code === 'PERMISSION_DENIED' ? { status, refusal: error } : { status };
   }
 }
@@ -129,10 +136,11 @@ async function reportedStatus(
   caller: Pick<Caller, 'call'>,
 ): Promise<Omit<ServiceStatus, 'answerMs'>> {
   const read = (method: string) => caller.call(service, methodOf(Service.messaging, method), {});
-  const [{ consumers } = {}, relay = {}, listed = {}] = await Promise.all(
-    ['ListConsumers', 'GetRelay', 'ListReplicas'].map(read),
-  );
-  const hold = service === 'key-vault' ? await holdOf(caller) : '';
+  // All at once: the slowest of them decides how long it takes.
+  const [[{ consumers } = {}, relay = {}, listed = {}], hold] = await Promise.all([
+    Promise.all(['ListConsumers', 'GetRelay', 'ListReplicas'].map(read)),
+    service === 'key-vault' ? holdOf(caller) : '',
+  ]);
   const rows = objectsIn(consumers);
   const replicas = objectsIn(listed.replicas).map(replicaOf);
   const silent =

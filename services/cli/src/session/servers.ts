@@ -68,10 +68,15 @@ const lacksStore = (service: Workload, error: Error): boolean =>
   attempts(error).some((one) => one instanceof Rejection && one.reason === 'STORE_UNAVAILABLE') &&
   !lacksToken(service, error);
 
+/** The call waited for identity until its own deadline (libs/rpc/src/client-pipeline.ts). */
+const noToken = 'no token before the deadline';
+
 const lacksToken = (service: Workload, error: Error): boolean =>
   service !== 'identity' &&
   attempts(error).some((one) =>
-    one instanceof RpcFailure ? one.method.endsWith('/IssueToken') : one.metadata.token_issuer !== undefined,
+    one instanceof RpcFailure
+      ? one.method.endsWith('/IssueToken') || one.message.includes(noToken)
+      : one.metadata.token_issuer !== undefined,
   );
 
 /** A failure, and the failures of the attempts before it. */
