@@ -5,7 +5,7 @@ import { type Experiment, endMsOf, type Problem, type Target } from '@interlock/
 import { LauncherError } from '@interlock/local/data-folder.ts';
 import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
 import { createScope, type Scope } from '@interlock/runtime';
-import { clusterControl } from '../../../deploy/kubernetes/cluster-control.ts';
+import { clusterControl, requirePausable } from '../../../deploy/kubernetes/cluster-control.ts';
 import { type ClusterPlace, isObject, itemsOf, type Kubectl, openKubectl } from '../../../deploy/kubernetes/kubectl.ts';
 import { networkCuts } from '../../../deploy/kubernetes/network-cuts.ts';
 import { openOutside } from '../../cloud/clients.ts';
@@ -34,6 +34,8 @@ export const clusterTarget = (
     try {
       const cloud = await connectTo(kubectl, scope, parts);
       refuseSettings(experiment, cloud.settings, 'set them in the ConfigMap interlock-settings and restart the pods');
+      const paused = experiment.timeline.flatMap(({ action, targets }) => (action === 'pause' ? targets : []));
+      await requirePausable(kubectl, [...new Set(paused)]);
       if (signal.aborted) throw new Error('the run was interrupted');
       return await openRunningLab(experiment, cloud, { scope, id: parts.id });
     } catch (error) {
