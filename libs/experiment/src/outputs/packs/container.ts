@@ -26,7 +26,10 @@ export const commandContainer = (name: string, command: Command, { image, group 
     KEY_FILE: '/secrets/tls/tls.key',
     ...Object.fromEntries(services.map((service) => [addressOf(service), `${service}:7400`])),
   }).map(([variable, value]) => ({ name: `INTERLOCK_${variable}`, value })),
-  resources: { requests: { cpu: '50m', memory: '128Mi' }, limits: { cpu: '1', memory: '256Mi' } },
+  resources: {
+    requests: { cpu: '50m', memory: '128Mi', 'ephemeral-storage': '16Mi' },
+    limits: { cpu: '1', memory: '256Mi', 'ephemeral-storage': '128Mi' },
+  },
   securityContext: {
     runAsNonRoot: true,
     runAsUser: 10001,
