@@ -63,6 +63,18 @@ test('G7: the origin of a refusal is in the state that the refusal read, not in 
   assert.equal(seenAfter?.position, positionOf('PermissionModelSet'));
 });
 
+test('CMK-27, G10: the change to access policies is the origin of the loss of what a role had granted', async () => {
+  const store = await switchedVault();
+  const data = { permissionModel: 'access_policy', at: 4 };
+  const events = [{ type: 'PermissionModelSet', schema: 1, data }];
+  await store.commit({ appends: [{ stream: 'vault-v', expected: 3, events }] }, cause);
+  const origin = await findOrigin(store, {
+    ...{ reason: 'ACCESS_DENIED', vault: 'v', key: 'vaults/v/keys/k', state: absent, principal },
+    ...{ permissions: ['get'], operations: [], seen: { vaultVersion: 4, keyVersion: 1 } },
+  });
+  assert.equal(origin?.position, (await store.read('vault-v')).at(-1)?.position);
+});
+
 test('G10: a new role that does not suffice does not hide the removal of the role that did', async () => {
   const store = await switchedVault();
   const key = 'vaults/v/keys/k';
