@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { test } from 'node:test';
+import { afterEach, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { StoreUnavailable } from '@interlock/event-store';
 import { virtualClock } from '@interlock/runtime';
@@ -14,8 +14,15 @@ const under = (diskEncryptionSet: string) =>
 /** More calls than one rewrap makes. */
 const callsMax = 40;
 
+const hosts: DiskHost[] = [];
+/** A test that fails does not stop its host, which would keep the file from ending. */
+afterEach(async () => {
+  for (const host of hosts.splice(0)) await host.stop();
+});
+
 const hostWithDisk = async (options: Parameters<typeof startDiskHost>[0] = {}): Promise<DiskHost> => {
   const host = await startDiskHost(options);
+  hosts.push(host);
   const parent = 'subscriptions/s/resourceGroups/g';
   await host.disks.createDisk({
     parent,
