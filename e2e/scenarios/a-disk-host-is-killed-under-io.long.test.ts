@@ -9,6 +9,7 @@ import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 import { location, makeWorld, type World } from '../cloud/world.ts';
 import { type History, openHistory } from '../oracle/journal/history.ts';
 
+// Some two minutes on real processes. services/compute/src/guest/disk-io.test.ts proves the repetition of reads and writes without them.
 const MIB = 1024 ** 2;
 /** Kills until one meets reads and writes that are under way; mostly the first does. */
 const killsMax = 20;
