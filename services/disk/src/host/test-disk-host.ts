@@ -316,6 +316,8 @@ export const startDiskHost = async (
       // A socket copies what it writes. The pair would pass on memory that is reused.
       const { _write: write } = server;
       server._write = (chunk, encoding, done) => write.call(server, Buffer.from(chunk), encoding, done);
+      // The other side of a socket notices that this one is closed.
+      client.once('close', () => server.destroy());
       running.acceptNbd(server);
       return client;
     },

@@ -1,24 +1,32 @@
 import type { Duplex } from 'node:stream';
 import type { Clock, Logger } from '@interlock/runtime';
 import type { SessionIo } from '../data/session-io.ts';
+import { Admission } from './admission.ts';
 import { Budget } from './budget.ts';
+import { ended } from './ending.ts';
 import type { LogError } from './errors.ts';
 import type { Exports, SessionExports } from './export.ts';
-import { blockSizes, negotiate } from './negotiation.ts';
+import { negotiate } from './negotiation.ts';
 import { ReplyMemory } from './reply-memory.ts';
 import { Transmission } from './transmission.ts';
 
-/** Memory of requests of all connections, in bytes: three of the largest. */
-const BUDGET_BYTES = 3 * blockSizes.max;
-/** Most connections of a host. Each costs some 20 KiB while it is idle. */
-const CONNECTIONS_MAX = 4_096;
+/** Memory that requests of all connections share, in bytes. Beside it each connection has a little of its own. */
+const POOL_BYTES = 16 * 1024 * 1024;
 /** How long a negotiation may take, in milliseconds. */
 const NEGOTIATION_MS = 10_000;
 
+/** How a connection arrived. Nothing is known about one on a Unix socket. */
+export interface Arrival {
+  /** Wraps the connection in TLS. @throws Error if that fails; the connection is destroyed then */
+  readonly startTls?: (() => Promise<Duplex>) | undefined;
+  /** Address of the client. */
+  readonly address?: string | undefined;
+}
+
 /** A place where clients connect. */
 export interface NbdListener {
-  /** Calls `accept` with each connection. @param startTls undefined on a Unix socket */
-  listen(accept: (stream: Duplex, startTls: ((stream: Duplex) => Promise<Duplex>) | undefined) => void): Promise<void>;
+  /** Calls `accept` with each connection. */
+  listen(accept: (stream: Duplex, arrival: Arrival) => void): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -49,48 +57,54 @@ export interface NbdDoorParts {
 /** Open disks as network block devices, on the sessions, leases and fencing that gRPC uses. */
 export class NbdDoor {
   readonly #parts: NbdDoorParts;
-  readonly #budget = new Budget(BUDGET_BYTES);
+  readonly #budget = new Budget(POOL_BYTES);
   readonly #memory = new ReplyMemory();
-  readonly #streams = new Set<Duplex>();
+  readonly #admission = new Admission();
 
   constructor(parts: NbdDoorParts) {
     this.#parts = parts;
   }
 
-  /** Serves one connection. Never rejects. */
-  async serve(stream: Duplex, startTls?: (stream: Duplex) => Promise<Duplex>): Promise<void> {
-    if (this.#streams.size >= CONNECTIONS_MAX) {
+  /** Serves one connection. Resolves when it is closed. Never rejects. */
+  async serve(stream: Duplex, arrival: Arrival = {}): Promise<void> {
+    // A client that resets its connection ends it; nothing else follows from it.
+    stream.on('error', () => undefined);
+    if (!this.#admission.enter(stream, arrival.address)) {
       stream.destroy();
       return;
     }
-    this.#streams.add(stream);
-    // A client that resets its connection ends it; nothing else follows from it.
-    stream.on('error', () => undefined);
     try {
-      await this.#converse(stream, startTls);
+      await this.#converse(stream, arrival);
     } catch (error) {
       this.#parts.logError('an NBD connection failed', { error: String(error) });
-      stream.destroy();
     } finally {
-      this.#streams.delete(stream);
+      stream.destroy();
+      this.#admission.leave(stream);
     }
   }
 
   /** Ends every connection. */
   close(): void {
-    for (const stream of this.#streams) stream.destroy();
+    this.#admission.close();
   }
 
-  async #converse(stream: Duplex, startTls: ((stream: Duplex) => Promise<Duplex>) | undefined): Promise<void> {
+  async #converse(stream: Duplex, { startTls }: Arrival): Promise<void> {
     const { exports, clock, logError } = this.#parts;
     const late = clock.alarm(NEGOTIATION_MS, () => stream.destroy());
-    const agreed = await negotiate(stream, { exports, startTls });
+    const admission = this.#admission;
+    const { agreed, stream: last, reader } = await negotiate(stream, { exports, admission, startTls });
     late.cancel();
-    if (agreed === undefined) {
-      stream.end();
-      return;
+    if (agreed !== undefined) {
+      admission.settle(stream);
+      const share = this.#budget.share();
+      try {
+        await new Transmission(agreed, { share, memory: this.#memory, clock, logError }).run();
+      } finally {
+        agreed.opened.release();
+        admission.closeDisk(agreed.opened.name);
+      }
     }
-    if (agreed.stream !== stream) agreed.stream.on('error', () => undefined);
-    await new Transmission(agreed, { budget: this.#budget, memory: this.#memory, clock, logError }).run();
+    reader.release();
+    await ended(last, clock);
   }
 }

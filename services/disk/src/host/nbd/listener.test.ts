@@ -7,11 +7,11 @@ import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { test } from 'node:test';
 import { connect as connectTls } from 'node:tls';
-import { renewable } from '@interlock/runtime';
+import { renewable, systemClock } from '@interlock/runtime';
 import { makeAuthority, makeServer, type Pair, pemOf } from '../../../../../deploy/local/certificates.ts';
 import { parseNbdAddress } from './address.ts';
+import { type Arrival, NbdDoor } from './door.ts';
 import { nbdListener } from './listener.ts';
-import { negotiate } from './negotiation.ts';
 import { TestNbdClient } from './test-nbd-client.ts';
 import { option, optionReply } from './wire.ts';
 
@@ -33,16 +33,17 @@ test('an address is an absolute path of a socket, or a host with a port', () => 
 });
 
 /** Serves a negotiation and nothing else, to show which clients get that far. */
-const greetOnly = (seen: Duplex[]) => (stream: Duplex, startTls?: (stream: Duplex) => Promise<Duplex>) => {
+const greetOnly = (seen: Duplex[]) => (stream: Duplex, arrival: Arrival) => {
   seen.push(stream);
-  stream.on('error', () => undefined);
-  void negotiate(stream, {
+  const door = new NbdDoor({
     exports: {
       open: () => Promise.reject(new Error('no disk here')),
       names: async () => ['subscriptions/s/resourceGroups/g/disks/d'],
     },
-    startTls,
-  }).then(() => stream.end());
+    clock: systemClock,
+    logError: assert.fail,
+  });
+  void door.serve(stream, arrival);
 };
 
 test('a Unix socket admits only its user, replaces an old file, and serves without TLS', async (t) => {

@@ -1,10 +1,12 @@
 import { chmod, chown, unlink } from 'node:fs/promises';
-import { createServer } from 'node:net';
-import type { Duplex } from 'node:stream';
-import { createServer as createTlsServer } from 'node:tls';
+import { createServer, type Socket } from 'node:net';
 import type { Certificates } from '@interlock/rpc';
 import type { NbdAddress } from './address.ts';
 import type { NbdListener } from './door.ts';
+import { TlsHandshakes } from './tls-handshakes.ts';
+
+/** Most bytes of a connection that are received or sent ahead. */
+const aheadBytes = 64 * 1024;
 
 /**
  * A listener for an address. A Unix socket is for the user of this process alone (mode 0600), or for a group as well (0660).
@@ -18,12 +20,17 @@ export const nbdListener = (
   socketGroup?: number,
 ): NbdListener => {
   if (address.kind === 'tls' && certificates === 'plaintext') throw new Error('NBD over TCP needs TRANSPORT=tls');
-  const server = createServer({ noDelay: true, highWaterMark: 256 * 1024 });
+  const server = createServer({ noDelay: true, highWaterMark: aheadBytes });
+  const handshakes = new TlsHandshakes();
   const startTls =
-    certificates === 'plaintext' ? undefined : async (stream: Duplex) => secured(stream, await certificates());
+    certificates === 'plaintext' || address.kind !== 'tls'
+      ? undefined
+      : (socket: Socket) => async () => handshakes.start(socket, await certificates());
   return {
     async listen(accept) {
-      server.on('connection', (socket) => accept(socket, address.kind === 'tls' ? startTls : undefined));
+      server.on('connection', (socket) =>
+        accept(socket, { startTls: startTls?.(socket), address: socket.remoteAddress }),
+      );
       if (address.kind === 'unix') await unlink(address.path).catch(ignoreMissing);
       const { promise, resolve, reject } = Promise.withResolvers<void>();
       server.once('error', reject);
@@ -36,23 +43,6 @@ export const nbdListener = (
     },
     close: () => new Promise((resolve) => server.close(() => resolve())),
   };
-};
-
-/** TLS over a connection that has begun. @throws Error if the client shows no certificate of a trusted authority */
-const secured = (socket: Duplex, { certificate, key, ca, clientCa }: Certificates): Promise<Duplex> => {
-  const server = createTlsServer({
-    cert: certificate,
-    key,
-    ca: clientCa ?? ca,
-    requestCert: true,
-    rejectUnauthorized: true,
-    minVersion: 'TLSv1.2',
-  });
-  return new Promise((resolve, reject) => {
-    server.once('secureConnection', resolve).once('tlsClientError', reject);
-    socket.once('close', () => reject(new Error('the client left during the TLS handshake')));
-    server.emit('connection', socket);
-  });
 };
 
 const ignoreMissing = (error: unknown): void => {

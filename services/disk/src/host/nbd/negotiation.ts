@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { Rejection } from '@interlock/event-store/rejection';
 import { names } from '@interlock/rpc/resource-name';
+import { type Admission, connectionsPerDiskMax } from './admission.ts';
 import type { Export, Exports } from './export.ts';
 import { Reader } from './reader.ts';
 import {
@@ -29,33 +30,42 @@ export const blockSizes = { min: 512, preferred: 4_096, max: 32 * 1024 * 1024 } 
 export interface Agreed {
   readonly stream: Duplex;
   readonly reader: Reader;
+  /** Counted by `admission`; to be released. */
   readonly opened: Export;
   readonly isStructured: boolean;
   /** Whether block status of `base:allocation` may be requested. */
   readonly hasAllocation: boolean;
 }
 
+/** How a negotiation ended. */
+export interface Negotiated {
+  /** Undefined if the client left or sent what is no option. */
+  readonly agreed: Agreed | undefined;
+  /** The connection, which may be in TLS now, and its reader. */
+  readonly stream: Duplex;
+  readonly reader: Reader;
+}
+
 export interface NegotiationParts {
   readonly exports: Exports;
+  readonly admission: Pick<Admission, 'openDisk' | 'closeDisk'>;
   /** Wraps the stream in TLS. Undefined on a Unix socket; on TCP every option but STARTTLS is refused before it. */
-  readonly startTls: ((stream: Duplex) => Promise<Duplex>) | undefined;
+  readonly startTls: (() => Promise<Duplex>) | undefined;
 }
 
 /** `<disk>@<access token>`, as an export name. */
 export const exportNameOf = (disk: string, token: string): string => `${disk}@${token}`;
 
-/**
- * Fixed newstyle negotiation up to the transmission phase. The export name is a disk with its access token.
- * @returns undefined if the client left or sent what is no option
- */
-export const negotiate = async (stream: Duplex, parts: NegotiationParts): Promise<Agreed | undefined> => {
+/** Fixed newstyle negotiation up to the transmission phase. The export name is a disk with its access token. */
+export const negotiate = async (stream: Duplex, parts: NegotiationParts): Promise<Negotiated> => {
   stream.write(greeting());
   const reader = new Reader(stream);
   const flags = await reader.take(4);
-  if (flags === undefined) return undefined;
   const known = handshakeFlag.fixedNewstyle | handshakeFlag.noZeroes;
-  const asked = flags.readUInt32BE(0);
-  if ((asked & ~known) !== 0 || (asked & handshakeFlag.fixedNewstyle) === 0) return undefined;
+  const asked = flags?.readUInt32BE(0) ?? 0;
+  if ((asked & ~known) !== 0 || (asked & handshakeFlag.fixedNewstyle) === 0) {
+    return { agreed: undefined, stream, reader };
+  }
   return new Negotiation(stream, reader, parts, (asked & handshakeFlag.noZeroes) !== 0).run();
 };
 
@@ -82,7 +92,12 @@ class Negotiation {
     this.#hasNoZeroes = hasNoZeroes;
   }
 
-  async run(): Promise<Agreed | undefined> {
+  async run(): Promise<Negotiated> {
+    const agreed = await this.#haggle();
+    return { agreed, stream: this.#stream, reader: this.#reader };
+  }
+
+  async #haggle(): Promise<Agreed | undefined> {
     for (let count = 0; count < optionsMax; count += 1) {
       const next = await this.#next();
       if (next === undefined) return undefined;
@@ -95,12 +110,13 @@ class Negotiation {
 
   /** The next option. One that is too big is refused, and its data dropped. */
   async #next(): Promise<Option | 'too big' | undefined> {
+    await this.#taken();
     const head = await this.#reader.take(optionHeadLength);
     if (head === undefined || head.readBigUInt64BE(0) !== optionMagic) return undefined;
     const [code, length] = [head.readUInt32BE(8), head.readUInt32BE(12)];
     if (length > optionDataMax) {
       if (length > 16 * optionDataMax) return undefined;
-      if ((await this.#reader.take(length)) === undefined) return undefined;
+      if (!(await this.#reader.pass(length, () => undefined))) return undefined;
       this.#refuse(code, optionReply.tooBig, `an option has at most ${optionDataMax} bytes (got ${length})`);
       return 'too big';
     }
@@ -157,7 +173,7 @@ class Negotiation {
     this.#reply(code, optionReply.ack);
     this.#reader.release();
     try {
-      this.#stream = await startTls(this.#stream);
+      this.#stream = await startTls();
     } catch {
       // The client showed no certificate of a trusted authority, or left.
       return 'over';
@@ -193,6 +209,7 @@ class Negotiation {
     this.#reply(code, optionReply.ack);
     if (code === option.go) return this.#agreed(opened, name);
     opened.release();
+    this.#parts.admission.closeDisk(opened.name);
     return undefined;
   }
 
@@ -205,6 +222,7 @@ class Negotiation {
     for (const disk of await this.#parts.exports.names()) {
       const name = Buffer.from(disk);
       this.#reply(code, optionReply.server, Buffer.concat([u32(name.length), name]));
+      await this.#taken();
     }
     this.#reply(code, optionReply.ack);
   }
@@ -248,11 +266,24 @@ class Negotiation {
     const [name, token] = [exportName.slice(0, at), exportName.slice(at + 1)];
     try {
       names.disk.parse(name, 'export name');
-      return await this.#parts.exports.open(name, token);
+      const opened = await this.#parts.exports.open(name, token);
+      if (this.#parts.admission.openDisk(opened.name)) return opened;
+      opened.release();
+      return new ExportRefused(`the disk has ${connectionsPerDiskMax} connections, which is the most: end one`, true);
     } catch (error) {
       if (!(error instanceof Rejection)) return new ExportRefused('the disk cannot be opened now', true);
       return new ExportRefused(`${error.reason}: ${error.message}`, error.code !== 'INVALID_ARGUMENT');
     }
+  }
+
+  /** Waits until the client has taken the replies so far: it may call for any number of them. */
+  async #taken(): Promise<void> {
+    const stream = this.#stream;
+    if (!stream.writableNeedDrain || stream.destroyed) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    stream.once('drain', resolve).once('close', resolve);
+    await promise;
+    stream.off('drain', resolve).off('close', resolve);
   }
 
   #reply(code: number, kind: (typeof optionReply)[keyof typeof optionReply], data?: Uint8Array): void {

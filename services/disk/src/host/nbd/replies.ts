@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { Alarm, Clock } from '@interlock/runtime';
+import { stallMs } from './ending.ts';
 import type { Extent } from './export.ts';
 import type { ReplyMemory } from './reply-memory.ts';
 import {
@@ -16,8 +17,8 @@ import {
   writeSimpleReply,
 } from './wire.ts';
 
-/** How long a client may take for the payload of a write, or for taking replies, before its connection ends, in milliseconds. */
-export const stallMs = 30_000;
+/** Most replies that a client has not taken, however short: each costs some memory of its own. */
+const untakenMax = 128;
 
 /** A reply with data, to be filled. */
 export interface ReplyData {
@@ -44,17 +45,26 @@ export class Replies {
   readonly #stream: Duplex;
   readonly #isStructured: boolean;
   readonly #parts: RepliesParts;
+  /** Called when the client has taken a reply, after `isFull`. */
+  readonly #onTaken: () => void;
   #isCorked = false;
+  #untakenCount = 0;
   /** Payloads and replies with data that the client has not sent or taken yet; how many it has. */
   #awaited = 0;
   #arrivedCount = 0;
   /** One for all of them. */
   #stallAlarm: Alarm | undefined;
 
-  constructor(stream: Duplex, isStructured: boolean, parts: RepliesParts) {
+  constructor(stream: Duplex, isStructured: boolean, parts: RepliesParts, onTaken: () => void) {
     this.#stream = stream;
+    this.#onTaken = onTaken;
     this.#isStructured = isStructured;
     this.#parts = parts;
+  }
+
+  /** Whether the client has to take some before it may receive more. */
+  get isFull(): boolean {
+    return this.#untakenCount >= untakenMax || this.#stream.writableNeedDrain;
   }
 
   /** Memory for a reply with so many bytes of data. */
@@ -76,6 +86,23 @@ export class Replies {
       giveBack();
       onTaken();
     });
+  }
+
+  /** Begins a reply with data in one part, however long; `dataPart` sends it. Nothing else may be sent in between. */
+  begin({ cookie, offset, length }: Request): void {
+    const bytes = Buffer.alloc(this.#isStructured ? chunkHeadLength + 8 : simpleReplyLength);
+    if (this.#isStructured) {
+      writeChunkHead(bytes, cookie, { type: chunkType.offsetData, isDone: true, length: 8 + length });
+      writeOffset(bytes, offset);
+    } else writeSimpleReply(bytes, cookie, 0);
+    this.#send(bytes);
+  }
+
+  /** Sends bytes. Resolves when the client took them. */
+  async dataPart(bytes: Uint8Array): Promise<void> {
+    this.await();
+    await new Promise<void>((resolve) => this.#send(bytes, resolve));
+    this.arrived();
   }
 
   /** As `data`. Resolves when the client took it. */
@@ -102,8 +129,8 @@ export class Replies {
     this.#send(bytes);
   }
 
-  /** The reply to a block status. */
-  extents({ cookie }: Request, extents: readonly Extent[]): void {
+  /** The reply to a block status. Resolves when the client took it. */
+  extents({ cookie }: Request, extents: readonly Extent[]): Promise<void> {
     const bytes = Buffer.alloc(chunkHeadLength + 4 + extents.length * 8);
     const length = bytes.length - chunkHeadLength;
     writeChunkHead(bytes, cookie, { type: chunkType.blockStatus, isDone: true, length });
@@ -112,7 +139,7 @@ export class Replies {
       bytes.writeUInt32BE(extent.length, chunkHeadLength + 4 + index * 8);
       bytes.writeUInt32BE(extent.isHole ? holeState : 0, chunkHeadLength + 8 + index * 8);
     }
-    this.#send(bytes);
+    return this.dataPart(bytes);
   }
 
   /** The client has to send or to take something. */
@@ -159,6 +186,11 @@ export class Replies {
       this.#stream.cork();
       setImmediate(() => this.flush());
     }
-    this.#stream.write(bytes, onTaken);
+    this.#untakenCount += 1;
+    this.#stream.write(bytes, () => {
+      this.#untakenCount -= 1;
+      onTaken?.();
+      if (this.#untakenCount === untakenMax - 1) this.#onTaken();
+    });
   }
 }

@@ -1,13 +1,14 @@
 import { pieceSize } from '../storage/sector.ts';
+import { ownBytes } from './budget.ts';
 
-/** Memory of many short replies, and of one long reply with its head, in bytes. */
-const sizes = { shared: 256 * 1024, whole: pieceSize + 4_096 } as const;
-/** Longest reply that shares its memory, in bytes. */
+/** Memory of many short messages, and of one longer or long message with its head, in bytes. */
+const sizes = { shared: 256 * 1024, step: ownBytes + 4_096, whole: pieceSize + 4_096 } as const;
+/** Longest message that shares its memory, in bytes. */
 const sharedMax = 32 * 1024;
-/** Most memory of each kind that is kept for later. */
-const keptMax = { shared: 16, whole: 8 } as const;
+/** How many buffers of each kind are kept for later. */
+const keptMax = { shared: 16, step: 32, whole: 16 } as const;
 
-/** Part of a buffer, for one reply. */
+/** Part of a buffer, for one message. */
 export interface ReplyRoom {
   readonly bytes: Buffer;
   /** The client took it. */
@@ -22,20 +23,22 @@ interface Shared {
 }
 
 /**
- * Memory for replies that is used again once their clients took them. Fresh memory for each reply costs page faults and the garbage
+ * Memory for replies and for payloads, used again once it is given back. Fresh memory for each reply costs page faults and the garbage
  * collector a third of the time of a short read.
  */
 export class ReplyMemory {
   #current: Shared | undefined;
   readonly #shared: Buffer[] = [];
-  readonly #whole: Buffer[] = [];
+  readonly #kept = { step: [] as Buffer[], whole: [] as Buffer[] };
 
   take(length: number): ReplyRoom {
     if (length <= sharedMax) return this.#part(length);
     if (length > sizes.whole) return { bytes: Buffer.allocUnsafeSlow(length), giveBack: () => undefined };
-    const whole = this.#whole.pop() ?? Buffer.allocUnsafeSlow(sizes.whole);
-    const giveBack = (): void => void (this.#whole.length < keptMax.whole && this.#whole.push(whole));
-    return { bytes: whole.subarray(0, length), giveBack };
+    const kind = length <= sizes.step ? 'step' : 'whole';
+    const kept = this.#kept[kind];
+    const bytes = kept.pop() ?? Buffer.allocUnsafeSlow(sizes[kind]);
+    const giveBack = (): void => void (kept.length < keptMax[kind] && kept.push(bytes));
+    return { bytes: bytes.subarray(0, length), giveBack };
   }
 
   #part(length: number): ReplyRoom {

@@ -152,7 +152,9 @@ export class TestNbdClient {
 
   /** @throws AssertionError if the connection ended */
   async take(length: number): Promise<Buffer> {
-    return (await this.#reader.take(length)) ?? assert.fail('the connection ended');
+    const bytes = Buffer.alloc(length);
+    const isWhole = await this.#reader.pass(length, (part, at) => bytes.set(part, at));
+    return isWhole ? bytes : assert.fail('the connection ended');
   }
 
   /** Leaves the stream to another reader. */

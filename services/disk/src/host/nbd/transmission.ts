@@ -1,19 +1,18 @@
 import type { Duplex } from 'node:stream';
 import { Rejection } from '@interlock/event-store/rejection';
-import type { Parts } from '../cipher/encrypted-disk.ts';
-import { pieceSize, sectorSize } from '../storage/sector.ts';
-import type { Budget } from './budget.ts';
+import { pieceSize } from '../storage/sector.ts';
+import type { Share } from './budget.ts';
+import { ended, stallMs } from './ending.ts';
 import { endsConnection, errnoOf, type LogError } from './errors.ts';
 import type { Export, ImmediateIo } from './export.ts';
 import { type Agreed, blockSizes } from './negotiation.ts';
 import type { Reader } from './reader.ts';
-import { Replies, type RepliesParts, type ReplyData, stallMs } from './replies.ts';
+import { Replies, type RepliesParts, type ReplyData } from './replies.ts';
+import { Requests } from './requests.ts';
 import { command, commandFlag, decodeRequest, errno, type Request, requestLength } from './wire.ts';
 
 /** Most requests of a connection in progress. */
 const requestsMax = 128;
-/** Most bytes that one block status looks through. A client calls again for the rest. */
-const statusBytesMax = 32 * pieceSize;
 
 /** Most requests, and about how many bytes, that are performed together: what a cipher transforms at once. */
 const batchMax = { requests: 16, bytes: 64 * 1024 } as const;
@@ -27,7 +26,7 @@ interface Arrived extends ImmediateIo {
 }
 
 export interface TransmissionParts extends RepliesParts {
-  readonly budget: Budget;
+  readonly share: Share;
   readonly logError: LogError;
 }
 
@@ -37,7 +36,7 @@ export class Transmission {
   readonly #stream: Duplex;
   readonly #reader: Reader;
   readonly #export: Export;
-  readonly #agreed: Agreed;
+  readonly #requests: Requests;
   readonly #replies: Replies;
   readonly #running = new Set<Promise<void>>();
   /** Head of a request that has to wait. */
@@ -46,12 +45,12 @@ export class Transmission {
   #onProgress: (() => void) | undefined;
 
   constructor(agreed: Agreed, parts: TransmissionParts) {
-    this.#agreed = agreed;
     this.#stream = agreed.stream;
     this.#reader = agreed.reader;
     this.#export = agreed.opened;
     this.#parts = parts;
-    this.#replies = new Replies(agreed.stream, agreed.isStructured, parts);
+    this.#replies = new Replies(agreed.stream, agreed.isStructured, parts, () => this.#onProgress?.());
+    this.#requests = new Requests({ agreed, replies: this.#replies, share: parts.share, memory: parts.memory });
   }
 
   /** Serves until the client leaves or the access ends. Resolves when no request is in progress. */
@@ -66,7 +65,6 @@ export class Transmission {
       signal.removeEventListener('abort', end);
       this.#finish();
       this.#replies.close();
-      this.#export.release();
     }
   }
 
@@ -89,12 +87,7 @@ export class Transmission {
     }
     if (batch.length === 0) return false;
     if (this.#export.performNow(batch)) for (const one of batch) this.#answer(one);
-    else {
-      for (const { request, reply, bytes } of batch) {
-        reply?.giveBack();
-        this.#start(request, reply ? undefined : bytes);
-      }
-    }
+    else for (const one of batch) this.#startArrived(one);
     return true;
   }
 
@@ -104,19 +97,19 @@ export class Transmission {
     if (request === undefined || request.length === 0 || request.length > pieceSize) return undefined;
     const { command: kind, offset, length, flags } = request;
     const isWrite = kind === command.write && (flags & commandFlag.fua) === 0;
-    if (!(isWrite || kind === command.read) || !this.#parts.budget.tryTake(length)) return undefined;
+    if (!(isWrite || kind === command.read) || !this.#parts.share.tryTake(length)) return undefined;
     if (!isWrite) {
       const reply = this.#replies.room(length);
       return { request, kind: 'read', offset, length, bytes: reply.data, reply };
     }
     const bytes = this.#reader.takeNow(length);
     if (bytes !== undefined) return { request, kind: 'write', offset, length, bytes };
-    this.#parts.budget.release(length);
+    this.#parts.share.release(length);
     return undefined;
   }
 
   #answer({ request, length, offset, reply }: Arrived): void {
-    const release = (): void => this.#parts.budget.release(length);
+    const release = (): void => this.#parts.share.release(length);
     if (reply) this.#replies.data(request, reply, { offset, isDone: true }, release);
     else {
       release();
@@ -125,7 +118,7 @@ export class Transmission {
   }
 
   #mustWait(): boolean {
-    return this.#running.size >= requestsMax || this.#stream.writableNeedDrain;
+    return this.#running.size >= requestsMax || this.#replies.isFull;
   }
 
   /** @returns false at the end of the connection */
@@ -135,26 +128,48 @@ export class Transmission {
     this.#head = undefined;
     const request = head && decodeRequest(head);
     if (request === undefined || request.command === command.disconnect) return false;
-    const bytes = heldBytes(request);
-    if (bytes > blockSizes.max) {
+    const { command: kind, length } = request;
+    if ((kind === command.read || kind === command.write) && length > blockSizes.max) {
       this.#replies.error(request, errno.EINVAL);
       // The payload of a longer write is not read, so nothing behind it can be.
-      return request.command !== command.write;
+      return kind !== command.write;
     }
-    await this.#parts.budget.take(bytes);
-    const payload = request.command === command.write ? await this.#payload(bytes) : undefined;
-    if (request.command === command.write && payload === undefined) {
-      this.#parts.budget.release(bytes);
-      return false;
+    if (kind === command.write) {
+      const writes = await this.#requests.receive(request);
+      if (writes !== undefined) this.#start(request, () => this.#requests.finish(request, writes));
+      return writes !== undefined;
     }
-    this.#start(request, payload);
+    if (this.#requests.isInOnePart(request)) return this.#readInOnePart(request);
+    this.#start(request, () => this.#requests.carryOut(request));
     return true;
   }
 
-  /** Performs a request that may have to wait. Its bytes of the budget are taken. */
-  #start(request: Request, payload: Uint8Array | undefined): void {
-    const running = this.#perform(request, payload).finally(() => {
-      this.#parts.budget.release(heldBytes(request));
+  /** Performs a read or write of a batch that has to wait. Its memory is taken. */
+  #startArrived({ request, reply, length, offset, bytes }: Arrived): void {
+    reply?.giveBack();
+    const requests = this.#requests;
+    const work = (): Promise<void> =>
+      reply
+        ? requests.readPart(request, { at: offset, length })
+        : requests.change(request, () => this.#export.write(offset, bytes));
+    this.#start(request, () => work().finally(() => this.#parts.share.release(length)));
+  }
+
+  /** Nothing may be sent in between, so it waits for the requests before it. @returns false at the end of the connection */
+  async #readInOnePart(request: Request): Promise<boolean> {
+    await Promise.all(this.#running);
+    let outcome: string | undefined;
+    await this.#perform(request, async () => {
+      outcome = await this.#requests.readInOnePart(request);
+    });
+    // The client waits for the rest of the data: the end of the connection is the only error that it can receive now.
+    if (outcome === 'broken off') this.#stream.destroy();
+    return outcome !== 'broken off';
+  }
+
+  /** Performs a request that may have to wait. */
+  #start(request: Request, work: () => Promise<void>): void {
+    const running = this.#perform(request, work).finally(() => {
       this.#running.delete(running);
       this.#onProgress?.();
     });
@@ -171,7 +186,10 @@ export class Transmission {
     const { promise, resolve } = Promise.withResolvers<boolean>();
     const wake = (): void => resolve(!this.#stream.destroyed);
     this.#onProgress = wake;
-    const stalled = this.#parts.clock.alarm(stallMs, () => resolve(this.#running.size > 0));
+    const stalled = this.#parts.clock.alarm(stallMs, () => {
+      if (this.#running.size === 0) this.#stream.destroy();
+      wake();
+    });
     this.#stream.once('drain', wake).once('close', wake);
     try {
       return await promise;
@@ -182,16 +200,9 @@ export class Transmission {
     }
   }
 
-  async #payload(length: number): Promise<Buffer | undefined> {
-    this.#replies.await();
-    const payload = await this.#reader.take(length);
-    this.#replies.arrived();
-    return payload;
-  }
-
-  async #perform(request: Request, payload: Uint8Array | undefined): Promise<void> {
+  async #perform(request: Request, work: () => Promise<void>): Promise<void> {
     try {
-      await this.#carryOut(request, payload);
+      await work();
     } catch (error) {
       if (!(error instanceof Rejection)) {
         const fields = { disk: this.#export.name, command: String(request.command), error: String(error) };
@@ -202,105 +213,12 @@ export class Transmission {
     }
   }
 
-  async #carryOut(request: Request, payload: Uint8Array | undefined): Promise<void> {
-    const { offset, length } = request;
-    switch (request.command) {
-      case command.read:
-        return this.#read(request);
-      case command.write:
-        return this.#change(request, () => this.#export.write(offset, payload ?? Buffer.alloc(0)));
-      case command.flush:
-        await this.#export.flush();
-        return this.#replies.done(request);
-      case command.trim:
-        return this.#change(request, () => this.#export.discard(offset, length));
-      case command.writeZeroes:
-        return this.#writeZeroes(request);
-      case command.blockStatus:
-        return this.#blockStatus(request);
-      default:
-        return this.#replies.error(request, errno.EINVAL);
-    }
-  }
-
-  /** Whole pieces, each as a chunk of its own if replies are structured. */
-  async #read(request: Request): Promise<void> {
-    const { offset, length, flags } = request;
-    const inChunks = this.#agreed.isStructured && (flags & commandFlag.df) === 0 && length > pieceSize;
-    let reply: ReplyData | undefined;
-    let at = offset;
-    const parts: Parts = {
-      bytesMax: pieceSize,
-      allocate: (bytes) => {
-        reply ??= this.#replies.room(inChunks ? bytes : length);
-        const from = inChunks ? 0 : at - offset;
-        return reply.data.subarray(from, from + bytes);
-      },
-    };
-    try {
-      for await (const part of this.#export.read(offset, length, parts)) {
-        if (inChunks && reply)
-          await this.#replies.dataTaken(request, reply, { offset: at, isDone: at + part.length === offset + length });
-        if (inChunks) reply = undefined;
-        at += part.length;
-      }
-      reply ??= inChunks ? undefined : this.#replies.room(length);
-    } catch (error) {
-      reply?.giveBack();
-      throw error;
-    }
-    if (reply) await this.#replies.dataTaken(request, reply, { offset, isDone: true });
-  }
-
-  /** A request that changes the disk. Access is checked again before the reply. */
-  async #change(request: Request, work: () => Promise<void>): Promise<void> {
-    await work();
-    if ((request.flags & commandFlag.fua) !== 0) await this.#export.flush();
-    await this.#export.confirm();
-    this.#replies.done(request);
-  }
-
-  /** Zeros cost as much as data, so a request that must be fast is refused. */
-  async #writeZeroes(request: Request): Promise<void> {
-    const { flags, offset, length } = request;
-    if ((flags & commandFlag.fastZero) !== 0) return this.#replies.error(request, errno.ENOTSUP);
-    await this.#change(request, async () => {
-      const end = offset + length;
-      const [first, last] = [Math.min(end, ceilSector(offset)), Math.max(offset, floorSector(end))];
-      if ((flags & commandFlag.noHole) !== 0 || first >= last) return this.#writeZeros(offset, end);
-      await this.#writeZeros(offset, first);
-      await this.#export.discard(first, last - first);
-      await this.#writeZeros(last, end);
-    });
-  }
-
-  async #writeZeros(from: number, to: number): Promise<void> {
-    for (let at = from; at < to; at += zeros.length) {
-      await this.#export.write(at, zeros.subarray(0, Math.min(zeros.length, to - at)));
-    }
-  }
-
-  async #blockStatus(request: Request): Promise<void> {
-    const { offset, length, flags } = request;
-    if (!this.#agreed.hasAllocation || length === 0) return this.#replies.error(request, errno.EINVAL);
-    const found = await this.#export.extents(offset, Math.min(length, statusBytesMax));
-    const extents = (flags & commandFlag.reqOne) === 0 ? found : found.slice(0, 1);
-    this.#replies.extents(request, extents);
-  }
-
   /** Ends the connection once all sent bytes have left. */
   #finish(): void {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#onProgress?.();
-    setImmediate(() => this.#stream.end());
+    // Replies to requests that end now are still sent.
+    setImmediate(() => void ended(this.#stream, this.#parts.clock));
   }
 }
-
-const zeros = new Uint8Array(pieceSize);
-const floorSector = (offset: number): number => Math.floor(offset / sectorSize) * sectorSize;
-const ceilSector = (offset: number): number => Math.ceil(offset / sectorSize) * sectorSize;
-
-/** Memory that a request holds: its payload, or its reply. */
-const heldBytes = ({ command: kind, length }: Request): number =>
-  kind === command.read || kind === command.write ? length : 0;

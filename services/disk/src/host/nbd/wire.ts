@@ -85,12 +85,19 @@ export type Errno = (typeof errno)[keyof typeof errno];
 const requestMagic = 0x2560_9513;
 export const requestLength = 28;
 
+/**
+ * 8 bytes, returned in the reply. Held as two numbers: a part of the bytes that arrived would keep all that arrived with it in memory.
+ */
+export interface Cookie {
+  readonly high: number;
+  readonly low: number;
+}
+
 /** A request without its payload. */
 export interface Request {
   readonly flags: number;
   readonly command: number;
-  /** 8 bytes, returned in the reply. */
-  readonly cookie: Buffer;
+  readonly cookie: Cookie;
   /** May be above every disk's size; exact up to 2^53. */
   readonly offset: number;
   readonly length: number;
@@ -102,20 +109,25 @@ export const decodeRequest = (bytes: Buffer): Request | undefined => {
   return {
     flags: bytes.readUInt16BE(4),
     command: bytes.readUInt16BE(6),
-    cookie: bytes.subarray(8, 16),
+    cookie: { high: bytes.readUInt32BE(8), low: bytes.readUInt32BE(12) },
     offset: bytes.readUInt32BE(16) * 2 ** 32 + bytes.readUInt32BE(20),
     length: bytes.readUInt32BE(24),
   };
+};
+
+const writeCookie = (into: Buffer, { high, low }: Cookie): void => {
+  into.writeUInt32BE(high, 8);
+  into.writeUInt32BE(low, 12);
 };
 
 const simpleReplyMagic = 0x6744_6698;
 export const simpleReplyLength = 16;
 
 /** Writes the head of a simple reply into `into`. */
-export const writeSimpleReply = (into: Buffer, cookie: Buffer, code: Errno | 0): void => {
+export const writeSimpleReply = (into: Buffer, cookie: Cookie, code: Errno | 0): void => {
   into.writeUInt32BE(simpleReplyMagic, 0);
   into.writeUInt32BE(code, 4);
-  into.set(cookie, 8);
+  writeCookie(into, cookie);
 };
 
 const chunkMagic = 0x668e_33ef;
@@ -126,13 +138,13 @@ export const chunkType = { none: 0, offsetData: 1, blockStatus: 5, error: 32_769
 /** Writes the head of a structured reply chunk into `into`. @param length of what follows the head */
 export const writeChunkHead = (
   into: Buffer,
-  cookie: Buffer,
+  cookie: Cookie,
   { type, isDone, length }: { readonly type: number; readonly isDone: boolean; readonly length: number },
 ): void => {
   into.writeUInt32BE(chunkMagic, 0);
   into.writeUInt16BE(isDone ? chunkFlagDone : 0, 4);
   into.writeUInt16BE(type, 6);
-  into.set(cookie, 8);
+  writeCookie(into, cookie);
   into.writeUInt32BE(length, 16);
 };
 

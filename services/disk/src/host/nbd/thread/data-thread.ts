@@ -20,7 +20,7 @@ const serve = (port: NonNullable<typeof parentPort>, { listen, isPlaintext, sock
   const scratch = Buffer.allocUnsafeSlow(windowBytes);
 
   const calls: ThreadCalls = {
-    start: () => listener.listen((stream, startTls) => void door.serve(stream, startTls)),
+    start: () => listener.listen((stream, arrival) => void door.serve(stream, arrival)),
     permit: (id, memory) => open.get(id)?.permit(memory),
     drop: (id) => open.get(id)?.drop(),
     end: (id) => open.get(id)?.end(),

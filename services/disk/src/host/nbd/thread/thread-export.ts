@@ -7,7 +7,7 @@ import { writtenRuns } from '../../storage/block-store.ts';
 import { pieceSize, sectorSize } from '../../storage/sector.ts';
 import { ThreadPass } from '../../storage/thread-gate.ts';
 import type { Export, Extent, ImmediateIo } from '../export.ts';
-import type { HostCalls, OpenedExport } from './calls.ts';
+import { free, type HostCalls, type OpenedExport } from './calls.ts';
 import type { Remote } from './link.ts';
 
 /**
@@ -162,7 +162,11 @@ export class ThreadExport implements Export {
     for (const [at, bytes] of pieces(offset, length, Math.min(bytesMax, pieceSize))) {
       const part = allocate(bytes);
       const isDone = this.performNow([{ kind: 'read', offset: at, bytes: part }]);
-      if (!isDone) part.set(await this.#host.read(this.#opened.id, at, bytes));
+      if (!isDone) {
+        const read = await this.#host.read(this.#opened.id, at, bytes);
+        part.set(read);
+        free(read);
+      }
       yield part;
     }
   }

@@ -7,7 +7,7 @@ import type { ThreadGate } from '../../storage/thread-gate.ts';
 import { type NbdAddress, nbdAddressText } from '../address.ts';
 import type { NbdServer, NbdServerParts } from '../door.ts';
 import { exportOver, type SessionExport } from '../export.ts';
-import type { ExportId, HostCalls, ThreadCalls, ThreadSettings } from './calls.ts';
+import { type ExportId, free, type HostCalls, type ThreadCalls, type ThreadSettings } from './calls.ts';
 import { link, type Port, type Remote } from './link.ts';
 
 /** How long a permission of a `ThreadGate` lasts at most, and how often it is renewed while the disk is used, in milliseconds. */
@@ -98,7 +98,8 @@ class ThreadHost {
       open: (name, token) => this.#open(name, token),
       names: () => this.#exports.names(),
       read: (id, offset, length) => this.#perform(id, (opened) => readWhole(opened, offset, length)),
-      write: (id, offset, bytes) => this.#perform(id, (opened) => opened.write(offset, bytes)),
+      write: (id, offset, bytes) =>
+        this.#perform(id, (opened) => opened.write(offset, bytes)).finally(() => free(bytes)),
       discard: (id, offset, length) => this.#perform(id, (opened) => opened.discard(offset, length)),
       extents: (id, offset, length) => this.#perform(id, (opened) => opened.extents(offset, length)),
       flush: (id) => this.#perform(id, (opened) => opened.flush()),
