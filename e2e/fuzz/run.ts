@@ -11,8 +11,9 @@ import { removeServer } from '@interlock/local/unprivileged.ts';
 import { fuzz } from './fuzz.ts';
 import { runGatewayFuzz } from './gateway/run.ts';
 import { type MemorySample, memoryProblems } from './memory.ts';
+import { runNbdFuzz } from './nbd/run.ts';
 
-const usage = 'npm run fuzz -- [--seconds N] [--seed N] [--only TEXT] [--gateway [--requests N]]';
+const usage = 'npm run fuzz -- [--seconds N] [--seed N] [--only TEXT] [--gateway [--requests N]] [--nbd]';
 
 const help = `${usage}
 
@@ -23,11 +24,13 @@ administrator, as a principal without a role, as the services, and without a tok
   --only TEXT   only the RPCs that have this in their path, for example DiskService/CreateDisk
   --gateway     sends HTTPS requests to the gateway instead, of the shapes of its route table; --only takes routes by their path
   --requests N  with --gateway: so many at most (100000 by default)
+  --nbd         attacks the block devices of the disk service instead, half of the time over TLS and half on a Unix socket
 
 It fails if a service crashes, if a well-formed message is answered with INTERNAL or UNKNOWN, or if the resident memory of a
 service is above its limit or keeps growing. With --gateway it fails for a status 500, an error without its body, an answer that does
-not come, another client that waits more than two seconds, a crash, too much memory, and descriptors that stay open. The last line
-is JSON.`;
+not come, another client that waits more than two seconds, a crash, too much memory, and descriptors that stay open. With --nbd it
+fails if a client of another disk waits more than two seconds or reads wrong bytes, for a crash, too much memory, and descriptors
+that stay open. The last line is JSON.`;
 
 /** Samples of memory in the last line. */
 const SHOWN_SAMPLES = 20;
@@ -54,8 +57,17 @@ runCommand(async (scope) => {
     console.error(message);
     restart().catch((error: unknown) => console.error(error));
   };
-  const cloud = await startLocalCloud({ data, env, within: scope, onCrash });
   console.log(`seed ${seed}, ${seconds} s`);
+  if (values.nbd) {
+    const run = await runNbdFuzz({ data, env, scope, seconds, seed, only: values.only, onCrash });
+    const problems = Object.entries(run).flatMap(([over, found]) =>
+      found.problems.map((problem) => `${over}: ${problem}`),
+    );
+    for (const problem of problems) console.log(problem);
+    const exitCode = problems.length + crashes.length === 0 ? 0 : 1;
+    return { exitCode, lastLine: JSON.stringify({ seed, seconds, ...run, servicesCrashed: crashes }) };
+  }
+  const cloud = await startLocalCloud({ data, env, within: scope, onCrash });
   if (values.gateway) {
     const requests = wholeNumber('--requests', values.requests, 1e9);
     const run = await runGatewayFuzz({ cloud, data, scope, requests, seconds, seed, only: values.only });
@@ -99,7 +111,7 @@ function readArguments() {
     const gateway = { type: 'boolean', default: false } as const;
     const requests = { ...text, default: '100000' } as const;
     return parseArgs({
-      options: { seconds: { ...text, default: '60' }, seed: text, only: text, gateway, requests, help },
+      options: { seconds: { ...text, default: '60' }, seed: text, only: text, gateway, nbd: gateway, requests, help },
     });
   } catch (error) {
     throw new LauncherError(`${error instanceof Error ? error.message : error}\n${usage}`, { cause: error });
