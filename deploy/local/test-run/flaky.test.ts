@@ -1,14 +1,14 @@
 import { deepEqual } from 'node:assert/strict';
 import { test } from 'node:test';
 import { rerunFailed } from './flaky.ts';
-import type { Failure, Summary } from './summary-reporter.ts';
+import type { Failure, Results } from './summary-reporter.ts';
 
 const failure = (name: string, file?: string): Failure => ({ name, file, reason: 'no key' });
-const passes: Summary = { passed: 3, failed: 0, failures: [] };
-const again = (file: string): Summary => ({ passed: 2, failed: 1, failures: [failure('again', file)] });
+const passes: Results = { passed: 3, failed: 0, failures: [] };
+const again = (file: string): Results => ({ passed: 2, failed: 1, failures: [failure('again', file)] });
 
 /** Reruns the failed files; `second` gives the result of each. @returns the outcome and the files that ran, in order */
-const rerun = async (first: Summary, second: Readonly<Record<string, Summary>>) => {
+const rerun = async (first: Results, second: Readonly<Record<string, Results>>) => {
   const ran: string[] = [];
   const outcome = await rerunFailed(first, async (file) => {
     ran.push(file);
@@ -47,7 +47,7 @@ test('a failure without a file cannot run again and stays failed', async () => {
 
 test('a file that runs no test the second time has not passed', async () => {
   const failures = [failure('one', 'a.test.ts')];
-  const nothing: Summary = { passed: 0, failed: 0, failures: [] };
+  const nothing: Results = { passed: 0, failed: 0, failures: [] };
   const { failed, flaky } = await rerun({ passed: 7, failed: 1, failures }, { 'a.test.ts': nothing });
   deepEqual([failed, flaky], [1, []]);
 });

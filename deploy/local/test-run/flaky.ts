@@ -1,4 +1,4 @@
-import type { Failure, Summary } from './summary-reporter.ts';
+import type { Failure, Results } from './summary-reporter.ts';
 
 /** The result of a test run, after each failed file ran once more. */
 export interface Outcome {
@@ -15,7 +15,7 @@ export interface Outcome {
  * If it fails again, or runs no test at all, its failures stay. Failures without a file stay too.
  * @param runAlone runs one test file while nothing else runs
  */
-export const rerunFailed = async (first: Summary, runAlone: (file: string) => Promise<Summary>): Promise<Outcome> => {
+export const rerunFailed = async (first: Results, runAlone: (file: string) => Promise<Results>): Promise<Outcome> => {
   const flaky = new Map<string, readonly Failure[]>();
   for (const [file, failures] of Map.groupBy(first.failures, ({ file }) => file)) {
     if (file === undefined) continue;

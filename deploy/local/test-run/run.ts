@@ -48,11 +48,13 @@ runCommand(async (scope) => {
     options: request.nodeOptions,
     env: { ...env, ...(await servers), TMPDIR: temporary },
   });
-  const outcome = await rerunFailed(files.length === 0 ? noTests : await run(files), (file) => {
+  const first = files.length === 0 ? noTests : await run(files);
+  const outcome = await rerunFailed(first, (file) => {
     console.log(`Running again, alone: ${file}`);
     return run([file]);
   });
   results.push(outcome);
+  if (request.globs.length === 0) console.log(slowestOf(first));
   // Repeated at the end, because the output before it may be from an hour.
   for (const flaky of outcome.flaky) console.log(`FLAKY: ${flaky}`);
   for (const failure of outcome.failures) console.log(`FAILED: ${failure}`);
@@ -62,8 +64,14 @@ runCommand(async (scope) => {
   return { exitCode: failed === 0 ? 0 : 1, lastLine: `${passed} passed, ${failed} failed` };
 });
 
+/** The files that most of the time went to, so that a slow one is noticed when it is added. */
+const slowestOf = ({ files }: Summary): string => {
+  const slowest = files.toSorted((a, b) => b.ms - a.ms).slice(0, 10);
+  return ['Slowest files:', ...slowest.map(({ file, ms }) => `  ${(ms / 1_000).toFixed(1)} s  ${file}`)].join('\n');
+};
+
 /** The result where no test file was selected: nothing changed that a test loads. */
-const noTests: Summary = { passed: 0, failed: 0, failures: [] };
+const noTests: Summary = { passed: 0, failed: 0, failures: [], files: [] };
 
 /** Makes a function that runs test files with the servers of this run, one run after the other. */
 function testRunner(parts: {
@@ -158,7 +166,7 @@ async function runChecks(env: NodeJS.ProcessEnv, data: DataFolder): Promise<Resu
  */
 function readSummary(file: string, status: number): Summary {
   const text = readFileSync(file, 'utf8');
-  const read = text === '' ? { passed: 0, failed: 0, failures: [] } : (JSON.parse(text) as Summary);
+  const read = text === '' ? noTests : (JSON.parse(text) as Summary);
   if (status !== 0 && read.failed === 0) {
     const reason = `ended with ${status}`;
     return { ...read, failed: 1, failures: [{ name: 'the run of the tests', file: undefined, reason }] };
@@ -167,5 +175,6 @@ function readSummary(file: string, status: number): Summary {
     ...failure,
     file: failure.file === undefined ? undefined : relative(repository, failure.file),
   }));
-  return { ...read, failures };
+  const files = read.files.map(({ file, ms }) => ({ file: relative(repository, file), ms }));
+  return { ...read, failures, files };
 }

@@ -1,4 +1,4 @@
-import { deepEqual } from 'node:assert/strict';
+import { deepEqual, ok } from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -35,9 +35,11 @@ test('counts passed and failed tests, and lists each failed test with file and r
      process.on('exit', () => { console.error('RangeError: after the tests'); process.exitCode = 7; });`,
   );
 
-  const { passed, failed, failures } = JSON.parse(await runTests([file, importing, broken, late])) as Summary;
+  const { passed, failed, failures, files } = JSON.parse(await runTests([file, importing, broken, late])) as Summary;
 
   deepEqual({ passed, failed }, { passed: 2, failed: 5 });
+  deepEqual(files.map((one) => one.file).toSorted(), [file, importing, late].toSorted());
+  ok(files.every(({ ms }) => ms > 0));
   deepEqual(
     failures.toSorted((a, b) => a.name.localeCompare(b.name)),
     [

@@ -9,11 +9,23 @@ export interface Failure {
   readonly reason: string;
 }
 
-/** The result of a test run. */
-export interface Summary {
+/** What passed and failed in a test run. */
+export interface Results {
   readonly passed: number;
   readonly failed: number;
   readonly failures: readonly Failure[];
+}
+
+/** The result of a test run. */
+export interface Summary extends Results {
+  /** How long each file took, in milliseconds. */
+  readonly files: readonly FileTime[];
+}
+
+/** A test file and how long it took. */
+export interface FileTime {
+  readonly file: string;
+  readonly ms: number;
 }
 
 /**
@@ -22,15 +34,21 @@ export interface Summary {
  */
 export default async function* summary(events: AsyncIterable<TestEvent>): AsyncGenerator<string> {
   const failures: Failure[] = [];
+  const files: FileTime[] = [];
   /** By file. */
   const lastErrors = new Map<string | undefined, string>();
   for await (const event of events) {
     if (event.type === 'test:stderr') noteError(lastErrors, event.data);
     if (event.type === 'test:fail') failures.push(...failureOf(event.data, lastErrors));
+    if (event.type !== 'test:summary') continue;
     // There is one such event for each file, and one without a file for all of them.
-    if (event.type !== 'test:summary' || event.data.file !== undefined) continue;
+    const { file, duration_ms: ms } = event.data;
+    if (file !== undefined) {
+      files.push({ file, ms: Math.round(ms) });
+      continue;
+    }
     const { passed, tests, skipped, todo } = event.data.counts;
-    yield `${JSON.stringify({ passed, failed: tests - passed - skipped - todo, failures } satisfies Summary)}\n`;
+    yield `${JSON.stringify({ passed, failed: tests - passed - skipped - todo, failures, files } satisfies Summary)}\n`;
   }
 }
 
