@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import type { Hunt } from './hunting.ts';
 import { mutants } from './mutants.ts';
 import { occurrences, root } from './patching.ts';
+import { play } from './test-play.ts';
 
 test('there are at least twenty planted bugs with unique names', () => {
   assert.ok(mutants.length >= 20);
@@ -17,20 +16,6 @@ for (const { name, file, find, replace } of mutants) {
     const source = readFileSync(join(root, file), 'utf8');
     assert.equal(occurrences(source, find), 1, `${file} must hold the text to be replaced exactly once`);
     assert.notEqual(find, replace);
-  });
-}
-
-/** Plays a planted bug from seed 1 on. @throws when the bug ends the process, for example because its code no longer fits */
-const play = (number: number, limitHistories: number): Hunt => {
-  const script = join(root, 'e2e/simulation/mutants/play-mutant.ts');
-  const options = [script, String(number), '1', 'Infinity', String(limitHistories)];
-  const lines = execFileSync(process.execPath, options, { encoding: 'utf8' }).trim().split('\n');
-  return JSON.parse(lines.at(-1) ?? '');
-};
-
-for (const [number, { name }] of mutants.entries()) {
-  test(`a history runs with a planted bug: ${name}`, () => {
-    assert.equal(play(number, 1).histories, 1);
   });
 }
 
