@@ -4,13 +4,16 @@ import { gatewayPage, gatewayText } from './gateway-page.ts';
 import { reasonsInApi, reasonsInCode } from './reasons.ts';
 import { rulePage, rulesOn, withProofs } from './rule-page.ts';
 import { ruleProofs } from './rule-proofs.ts';
+import { pageOf, pages, withTables } from './service-page.ts';
 import { settingsPage, withSettings } from './settings-page.ts';
 import { pathOf, textOf } from './sources.ts';
 
-/** `npm run rules`: updates the parts of the pages of rules, errors and settings that come from tests and code. */
+/** `npm run rules`: updates the parts of the pages that come from tests and code. */
 writeFileSync(pathOf(settingsPage), withSettings(textOf(settingsPage)));
 
 writeFileSync(pathOf(gatewayPage), gatewayText());
+
+for (const name of pages) writeFileSync(pathOf(pageOf(name)), withTables(textOf(pageOf(name)), name));
 
 const proofs = ruleProofs();
 const rules = withProofs(textOf(rulePage), proofs);
