@@ -6,6 +6,7 @@ import { rulePage, rulesOn, withProofs } from './rule-page.ts';
 import { ruleProofs } from './rule-proofs.ts';
 import { pageOf, pages, withTables } from './service-page.ts';
 import { settingsPage, withSettings } from './settings-page.ts';
+import { sizePage, withSizes } from './size-page.ts';
 import { pathOf, textOf } from './sources.ts';
 
 /** `npm run rules`: updates the parts of the pages that come from tests and code. */
@@ -14,6 +15,8 @@ writeFileSync(pathOf(settingsPage), withSettings(textOf(settingsPage)));
 writeFileSync(pathOf(gatewayPage), gatewayText());
 
 for (const name of pages) writeFileSync(pathOf(pageOf(name)), withTables(textOf(pageOf(name)), name));
+
+writeFileSync(pathOf(sizePage), withSizes(textOf(sizePage)));
 
 const proofs = ruleProofs();
 const rules = withProofs(textOf(rulePage), proofs);
