@@ -3,7 +3,7 @@ import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { after, before, beforeEach, test } from 'node:test';
 import { systemClock } from '@interlock/runtime';
 import { openConnections, type Sql } from './connection.ts';
-import { migrate, SCHEMA_VERSION } from './migration.ts';
+import { migrate, OLDEST_READABLE_SCHEMA, SCHEMA_VERSION } from './migration.ts';
 import { openPostgresStore } from './postgres-store.ts';
 import { createTestDatabase, type TestDatabase } from './test-database.ts';
 
@@ -40,7 +40,7 @@ test('replicas that start at once on an empty database all open the store', asyn
 });
 
 test('after replicas of two releases start at once, the database has the schema of the newer release', async () => {
-  const [older, newer] = [1, 2];
+  const [older, newer] = [SCHEMA_VERSION, SCHEMA_VERSION + 1];
   await Promise.all(
     Array.from({ length: 8 }, (_, n) =>
       n % 2 === 0
@@ -53,15 +53,32 @@ test('after replicas of two releases start at once, the database has the schema 
 });
 
 test('a replica of an older release that restarts during an update keeps the newer schema', async () => {
-  await migrate(replica(), 2, withProbe('of this release'));
-  await migrate(replica(), 1, withProbe('of the release before'));
+  await migrate(replica(), SCHEMA_VERSION + 1, withProbe('of this release'));
+  await migrate(replica(), SCHEMA_VERSION, withProbe('of the release before'));
   assert.equal(await probeOf(), 'of this release');
 });
 
+test('a store of a release whose events cannot be read is refused and stays unchanged', async () => {
+  const former = OLDEST_READABLE_SCHEMA - 1;
+  await migrate(replica(), former, withProbe('of the release before'));
+  await assert.rejects(
+    openPostgresStore({ url: database.url, clock: systemClock, maxConnections: 1 }),
+    new RegExp(
+      `older release wrote database .* \\(schema ${former}\\).* from ${OLDEST_READABLE_SCHEMA} on\\. Nothing was changed`,
+    ),
+  );
+  assert.equal(await versionNow(), former);
+  assert.equal(await probeOf(), 'of the release before');
+  const [events] = await database.sql<{ events: string | null }[]>`select to_regclass('events') as events`;
+  assert.equal(events?.events, null);
+});
+
 test('a failed migration changes neither the version nor the tables', async () => {
-  await migrate(replica(), 1, withProbe('good'));
-  await assert.rejects(migrate(replica(), 2, Promise.resolve('create table half (a integer); select nonsense()')));
-  assert.equal(await versionNow(), 1);
+  await migrate(replica(), SCHEMA_VERSION, withProbe('good'));
+  await assert.rejects(
+    migrate(replica(), SCHEMA_VERSION + 1, Promise.resolve('create table half (a integer); select nonsense()')),
+  );
+  assert.equal(await versionNow(), SCHEMA_VERSION);
   const [half] = await database.sql<{ half: string | null }[]>`select to_regclass('half') as half`;
   assert.equal(half?.half, null);
 });
