@@ -96,6 +96,28 @@ test('CMK-13, G1: a DEK that an attacker with the master key plants under the st
   assert.deepEqual(findings(host), ['HEADER_FORGED restored']);
 });
 
+/** A slot of format 1, which had a checksum and no MAC: any writer to the storage could make one. */
+const slotOfFormat1 = (header: DiskHeader): Uint8Array => {
+  const sector = Buffer.from(encodeSlot(header, unkeyed));
+  sector.writeUInt32BE(1, 8);
+  sector.fill(0, 4_096 - 64);
+  hash('sha256', sector.subarray(0, 4_096 - 32), 'buffer').copy(sector, 4_096 - 32);
+  return sector;
+};
+
+test('CMK-13, G1: a header in the unauthenticated format of older releases is never used, with the right DEK or a planted one', async (context) => {
+  const host = await hostWithDisk(context);
+  const genuine = saidBy(await host.headerOf(diskName));
+  const planted = await withPlantedDek(host);
+  const ahead = await withPlantedDek(host, { sequence: genuine.sequence + 1 });
+  for (const [n, header] of [genuine, planted, ahead].entries()) {
+    await host.putHeader(diskName, [slotOfFormat1(header), undefined]);
+    assert.deepEqual(await host.content(content.length), content);
+    assert.deepEqual(findings(host), Array(n + 1).fill('HEADER_CORRUPT restored'));
+    assert.deepEqual(saidBy(await host.headerOf(diskName)).wrap, genuine.wrap, 'it is that of the store again');
+  }
+});
+
 test('CMK-13, G1: a DEK that an attacker with the master key plants ahead of the store opens nothing, also after a rewrap', async (context) => {
   const host = await hostWithDisk(context);
   const mac = host.slotMac(await volumeOf(host));
