@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync, rmSync } from 'node:fs';
 import { test } from 'node:test';
-import { clusterControl, requirePausable } from './cluster-control.ts';
+import { clusterControl } from './cluster-control.ts';
 import { openKubectl } from './kubectl.ts';
 import { type Answer, testKubectl } from './test-kubectl.ts';
 
@@ -68,32 +68,6 @@ test('pause stops the process of each pod and marks the pod; it fails if that pr
     callsOf([pods, first, done], (control) => control.pause('disk')),
     /pod disk-0 cannot be stopped: its pod must share its process namespace/,
   );
-});
-
-test('a pause is refused before anything starts if pods do not share their process namespace', async () => {
-  const workloads = (isShared: boolean): Answer => {
-    const named = (name: string, spec: object) => ({ metadata: { name }, spec: { template: { spec } } });
-    const items = [
-      named('disk', { shareProcessNamespace: true }),
-      named('identity', isShared ? { shareProcessNamespace: true } : {}),
-    ];
-    return {
-      when: 'get deployments,statefulsets --selector app.kubernetes.io/name in \\(disk,identity\\)',
-      out: JSON.stringify({ items }),
-    };
-  };
-  const check = async (isShared: boolean): Promise<void> => {
-    const { folder } = testKubectl([workloads(isShared)]);
-    const kubectl = openKubectl({ context: undefined, namespace: 'n' }, { ...process.env, PATH: folder });
-    try {
-      await requirePausable(kubectl, ['disk', 'identity']);
-    } finally {
-      kubectl.end();
-      rmSync(folder, { recursive: true });
-    }
-  };
-  await check(true);
-  await assert.rejects(check(false), /^LauncherError: identity cannot be paused: .*overlays\/chaos/);
 });
 
 test('a part has the state of its pods, and is down without replicas', async () => {

@@ -38,25 +38,6 @@ interface PartPod {
 
 const selectorOf = (part: CloudPart): readonly string[] => ['--selector', `app.kubernetes.io/name=${part}`];
 
-/**
- * Checks that the processes of parts can be paused there, before anything starts: no process can stop process 1 of its own namespace.
- * @throws LauncherError naming each part whose pods do not share their process namespace, and what to do
- */
-export const requirePausable = async (kubectl: Kubectl, parts: readonly string[]): Promise<void> => {
-  if (parts.length === 0) return;
-  const selector = `app.kubernetes.io/name in (${parts.join(',')})`;
-  const found = itemsOf(await kubectl.json(['get', 'deployments,statefulsets', '--selector', selector]));
-  const alone = found.flatMap(({ metadata, spec }) => {
-    const template = isObject(spec) && isObject(spec.template) ? spec.template : {};
-    const isShared = isObject(template.spec) && template.spec.shareProcessNamespace === true;
-    return isShared || !isObject(metadata) ? [] : [String(metadata.name)];
-  });
-  if (alone.length === 0) return;
-  throw new LauncherError(
-    `${alone.join(', ')} cannot be paused: the pods do not share their process namespace. Apply deploy/kubernetes/overlays/chaos, or set shareProcessNamespace: true in your overlay; or kill or cut the part instead`,
-  );
-};
-
 /** Ends, pauses and restarts the pods of a cloud in a cluster. Its errors are LauncherErrors of kubectl. */
 export const clusterControl = (kubectl: Kubectl): CloudControl => new ClusterControl(kubectl);
 

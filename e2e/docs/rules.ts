@@ -1,4 +1,6 @@
 import { writeFileSync } from 'node:fs';
+import { defaultFacts, filesPage, shippedFiles, withFiles } from '../experiments/kubernetes/files-page.ts';
+import { hasKubectl } from '../kubernetes/render.ts';
 import { completed, errorPage, isWordless, reasonRows } from './error-page.ts';
 import { gatewayPage, gatewayText } from './gateway-page.ts';
 import { reasonsInApi, reasonsInCode } from './reasons.ts';
@@ -31,3 +33,6 @@ writeFileSync(pathOf(errorPage), errors);
 for (const [reason, row] of reasonRows(errors)) {
   if (isWordless(row)) console.log(`${errorPage} has no words for ${reason} yet.`);
 }
+
+if (hasKubectl()) writeFileSync(pathOf(filesPage), withFiles(textOf(filesPage), shippedFiles(await defaultFacts())));
+else console.log(`${filesPage} is as it was: its table needs kubectl, which renders the overlay.`);

@@ -248,6 +248,8 @@ async function runOnce(one: OneRun, scope: Scope): Promise<Verdict | { readonly 
   const problems = target.refuse(experiment);
   if (problems.length > 0) return refused(problemLines(path, problems));
   if (one.target === 'kubernetes') await requireCluster(one.cluster);
+  const there = (await target.refuseThere?.(experiment)) ?? [];
+  if (there.length > 0) return refused(problemLines(path, there));
   const unfit = await unfitMachines(text, experiment, target);
   if (unfit.length > 0) return refused(problemLines(path, unfit));
   console.log(`${visibleInLine(experiment.title)}\n`);

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { problemLines, readExperiment } from '@interlock/experiment';
+import { testKubectl } from '../../deploy/kubernetes/test-kubectl.ts';
 import { ownCloudTarget, settingsFor } from './local/own-cloud.ts';
 import { simulatedTarget } from './simulated/target.ts';
 
@@ -63,6 +64,30 @@ test('a wrong option or file exits with 2, names the problem and starts nothing'
     assert.match(said, words);
     assert.equal(status, 2, said);
   }
+});
+
+test('a file whose settings a cluster has otherwise exits with 2, names the line and changes nothing there', (t) => {
+  const { folder, calls } = testKubectl([
+    { when: 'get secret interlock-administrator', out: '' },
+    { when: 'get configmap interlock-settings', out: '{"data":{"LEASE_TTL_MS":"60000"}}' },
+    { when: 'get deployments,statefulsets', out: '{"items":[]}' },
+  ]);
+  t.after(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, 'a.experiment.yaml');
+  writeFileSync(file, `${text(1)}settings: {leaseTtl: 2s, authzTtl: 1s}\n`);
+  const script = fileURLToPath(new URL('./main.ts', import.meta.url));
+  const env = { ...process.env, INTERLOCK_DATA: join(folder, 'data'), PATH: folder };
+  const { status, stderr } = spawnSync(process.execPath, [script, 'run', file, '--target=kubernetes'], {
+    encoding: 'utf8',
+    env,
+  });
+  assert.match(stderr, /a\.experiment\.yaml:6: the file needs LEASE_TTL_MS=2000, and the cluster has 60000\. Set it/);
+  assert.equal(status, 2, stderr);
+  const verbs = readFileSync(calls, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line).args.split(' ')[2]);
+  assert.deepEqual(new Set(verbs), new Set(['get']));
 });
 
 test("the run's own cloud accepts keys without purge protection if the timeline purges a key", () => {

@@ -16,7 +16,7 @@ const folder = new URL('files/', import.meta.url);
 const ending = '.experiment.yaml';
 /** Files that take most of a minute, with their own settings: they run in the simulation or in QEMU. */
 export const isWithOwnSettings = (name: string): boolean =>
-  /^(friday|linux-in-qemu|no-events|every-cause|two-keys)/.test(name);
+  /^(friday|linux-in-qemu|no-events|every-cause|two-keys|cluster-)/.test(name);
 
 /** A part is killed, paused, gone for longer than a lease, suspended with its clock; the disk is full; and a host loses the pin of an ultra disk. */
 const oneOfEachKind: ReadonlySet<string> = new Set([

@@ -6,6 +6,7 @@ import { type CloudAccess, CloudLab } from './cloud-lab.ts';
 import { existingEstate, existingMachines } from './existing-estate.ts';
 import { type MadeEstate, makePlannedEstate } from './planned-estate.ts';
 import { removeEstate } from './remove-estate.ts';
+import { otherSettings } from './setting-defaults.ts';
 
 /** A cloud that runs before the experiment and continues after it. */
 export interface RunningCloud {
@@ -20,9 +21,9 @@ export const workload = { kind: 'WRITE_AND_VERIFY', ioPerSecond: 40, ioSizeBytes
 
 /** A running cloud cannot change its settings. @throws Error that names those that the file wants otherwise, and how to change them */
 export const refuseSettings = ({ settings }: Experiment, has: RunningCloud['settings'], cure: string): void => {
-  const other = Object.entries(settings).filter(([name, value]) => has[name] !== value);
+  const other = otherSettings({ settings }, has);
   if (other.length === 0) return;
-  const wanted = other.map(([name, value]) => `${name}=${value}`).join(' ');
+  const wanted = other.map(({ name, value }) => `${name}=${value}`).join(' ');
   throw new Error(`the cloud runs with other settings than ${wanted}: ${cure}, or remove them from the file`);
 };
 

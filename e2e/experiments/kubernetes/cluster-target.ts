@@ -1,21 +1,22 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Experiment, endMsOf, type Problem, type Target } from '@interlock/experiment';
+import { problemLines, type Target } from '@interlock/experiment';
 import { LauncherError } from '@interlock/local/data-folder.ts';
 import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
 import { createScope, type Scope } from '@interlock/runtime';
-import { clusterControl, requirePausable } from '../../../deploy/kubernetes/cluster-control.ts';
+import { clusterControl } from '../../../deploy/kubernetes/cluster-control.ts';
 import { type ClusterPlace, isObject, itemsOf, type Kubectl, openKubectl } from '../../../deploy/kubernetes/kubectl.ts';
 import { networkCuts } from '../../../deploy/kubernetes/network-cuts.ts';
 import { openOutside } from '../../cloud/clients.ts';
 import type { CloudLab } from '../cloud/cloud-lab.ts';
 import { eventFeeds } from '../cloud/event-feed.ts';
 import { remoteJournals } from '../cloud/guest-journals.ts';
-import { labToUndo, machinesIn, openRunningLab, type RunningCloud, refuseSettings } from '../cloud/running-cloud.ts';
+import { labToUndo, machinesIn, openRunningLab, type RunningCloud } from '../cloud/running-cloud.ts';
 import type { LocalParts } from '../local/own-cloud.ts';
 import { type Connections, PartFaults } from '../local/part-faults.ts';
 import { termsOf } from '../local/terms.ts';
+import { type ClusterFacts, factsOf, refusedInCluster, refusedThere } from './cluster-refusals.ts';
 
 /** Port of every service (deploy/kubernetes/base). */
 const grpcPort = 7_400;
@@ -28,14 +29,14 @@ export const clusterTarget = (
 ): Target => ({
   name: 'kubernetes',
   refuse: refusedInCluster,
+  refuseThere: async (experiment) => refusedThere(experiment, await factsIn(kubectl)),
   existing: (group) => machinesIn((scope) => connectTo(openKubectl(place, process.env), scope, parts), group),
   async open(experiment, signal) {
     const scope = createScope();
     try {
+      const problems = refusedThere(experiment, await factsIn(kubectl));
+      if (problems.length > 0) throw new LauncherError(problemLines('the file', problems).join('\n'));
       const cloud = await connectTo(kubectl, scope, parts);
-      refuseSettings(experiment, cloud.settings, 'set them in the ConfigMap interlock-settings and restart the pods');
-      const paused = experiment.timeline.flatMap(({ action, targets }) => (action === 'pause' ? targets : []));
-      await requirePausable(kubectl, [...new Set(paused)]);
       if (signal.aborted) throw new Error('the run was interrupted');
       return await openRunningLab(experiment, cloud, { scope, id: parts.id });
     } catch (error) {
@@ -57,58 +58,14 @@ export const clusterLabToRecover = async (place: ClusterPlace): Promise<CloudLab
   return labToUndo(access, scope);
 };
 
-/** The parts of an experiment that a cluster cannot do. */
-const refusedInCluster = (experiment: Experiment): readonly Problem[] => {
-  const { timeline, proof } = experiment;
-  const cuts = timeline.filter(({ action }) => action === 'cut');
-  const isServer = (part: string | undefined): boolean => part === 'nats' || part === 'postgres';
-  const ofSteps = timeline.flatMap(({ action, targets, line, name, atMs }): readonly Problem[] => {
-    if (['slow', 'shift-clock', 'fill-storage', 'fail-storage', 'throttle'].includes(action))
-      return [
-        {
-          line,
-          message: `${name}: a cluster cannot do ${action} by kubectl`,
-          cure: 'Use --target local or simulated, or export the experiment to Chaos Mesh.',
-        },
-      ];
-    const earlier = cuts.find((one) => one.name !== name && one.atMs <= atMs && endMsOf(experiment, one) > atMs);
-    if (action === 'cut' && earlier !== undefined)
-      return [
-        {
-          line,
-          message: `${name}: a cluster has one cut at a time, and "${earlier.name}" (line ${earlier.line}) is not healed yet`,
-          cure: 'Begin it when the other has ended, or use --target local.',
-        },
-      ];
-    if (action === 'pause' && targets.some(isServer))
-      return [
-        { line, message: `${name}: ${targets[0]} cannot be paused from inside`, cure: 'Kill it, or cut it off.' },
-      ];
-    return [];
-  });
-  const ofProofs = proof.flatMap(({ see, of, line }): readonly Problem[] => {
-    const step = timeline.find(({ name }) => name === of);
-    const isSeen = see !== 'calls-fail' || (step?.action !== 'cut' && !isServer(step?.targets[0]));
-    if (isSeen) return [];
-    return [
-      {
-        line,
-        message: `calls-fail of ${of} cannot be seen from outside of a cluster`,
-        cure: 'Prove it by process-gone, or by what it does to machines.',
-      },
-    ];
-  });
-  return [...ofSteps, ...ofProofs];
-};
-
 const connectTo = async (kubectl: Kubectl, scope: Scope, { keepEvents }: LocalParts): Promise<RunningCloud> => {
   scope.defer('kubectl', () => kubectl.end());
   const folder = mkdtempSync(join(tmpdir(), 'interlock-cluster-'));
   scope.defer('folder', () => rmSync(folder, { recursive: true, force: true }));
-  const [secret, tls, settings, addresses] = await Promise.all([
+  const [secret, tls, { settings }, addresses] = await Promise.all([
     secretIn(kubectl, 'interlock-administrator'),
     secretIn(kubectl, 'interlock-tls-client'),
-    settingsIn(kubectl),
+    factsIn(kubectl),
     addressesOf(kubectl),
   ]);
   const fileOf = (name: string): string => {
@@ -172,20 +129,12 @@ const secretIn = async (kubectl: Kubectl, name: string): Promise<Readonly<Record
   return Object.fromEntries(Object.entries(data).map(([key, text]) => [key, Buffer.from(String(text), 'base64')]));
 };
 
-/** Settings of the services: the shared ones, and the variables of their containers. */
-const settingsIn = async (kubectl: Kubectl): Promise<Readonly<Record<string, string>>> => {
+/** Facts of the cloud that runs there, read from its objects. */
+const factsIn = async (kubectl: Kubectl): Promise<ClusterFacts> => {
   const selector = `app.kubernetes.io/name in (${serviceNames.join(',')})`;
   const [shared, workloads] = await Promise.all([
     kubectl.json(['get', 'configmap', 'interlock-settings']),
     kubectl.json(['get', 'deployments,statefulsets', '--selector', selector]),
   ]);
-  const own = itemsOf(workloads).flatMap(({ spec }) => {
-    const containers = Object(Object(Object(spec).template).spec).containers ?? [];
-    const variables: readonly unknown[] = Object(containers[0]).env ?? [];
-    return variables.flatMap((one) =>
-      isObject(one) && typeof one.value === 'string' ? [[String(one.name), one.value]] : [],
-    );
-  });
-  const data: Readonly<Record<string, string>> = isObject(shared) && isObject(shared.data) ? Object(shared.data) : {};
-  return { ...data, ...Object.fromEntries(own) };
+  return factsOf(shared, itemsOf(workloads));
 };

@@ -7,6 +7,8 @@ export interface Target {
   readonly name: 'local' | 'existing' | 'kubernetes' | 'simulated';
   /** Problems: parts of the experiment that this target cannot do. Starts nothing. */
   refuse(experiment: Experiment): readonly Problem[];
+  /** Problems that only the running cloud shows, such as its settings. Changes nothing. @throws Error if it cannot be read */
+  refuseThere?(experiment: Experiment): Promise<readonly Problem[]>;
   /** The machines of a resource group, for a target with existing machines. @throws Error if the group has none */
   existing?(resourceGroup: string): Promise<ExistingMachines>;
   /**
