@@ -63,7 +63,7 @@ export class Requests {
       return 'done';
     }
     for (let at = request.offset; at < end; ) {
-      await this.#turn();
+      if (!(await this.#turn())) return 'broken off';
       const length = await this.#step(at, end);
       const { bytes, giveBack } = memory.take(length);
       try {
@@ -157,7 +157,7 @@ export class Requests {
     if (request.length === 0) return replies.done(request);
     const isCut = agreed.isStructured && (flags & commandFlag.df) === 0;
     for (let at = offset; at < end; ) {
-      if (request.length > ownBytes) await this.#turn();
+      if (request.length > ownBytes && !(await this.#turn())) return;
       if (!isCut) await share.take(request.length);
       const length = isCut ? await this.#step(at, end) : request.length;
       await this.readPart(request, { at, length }).finally(() => share.release(length));
@@ -167,11 +167,12 @@ export class Requests {
 
   /**
    * Long requests of a connection take turns, one step at a time, and all other connections are served in between. Otherwise a client
-   * with many long requests would occupy the thread for seconds.
+   * with many long requests would occupy the thread for seconds. @returns false if the client has left: nothing is left to do
    */
-  #turn(): Promise<void> {
+  async #turn(): Promise<boolean> {
     this.#lastTurn = this.#lastTurn.then(() => others());
-    return this.#lastTurn;
+    await this.#lastTurn;
+    return !this.#parts.agreed.stream.destroyed;
   }
 
   async #fill(offset: number, bytes: Buffer): Promise<void> {
@@ -179,6 +180,8 @@ export class Requests {
     const allocate = (length: number): Uint8Array => bytes.subarray(done, done + length);
     const parts = this.#export.read(offset, bytes.length, { bytesMax: pieceSize, allocate });
     for await (const part of parts) done += part.length;
+    // The rest of the memory holds what others read.
+    if (done !== bytes.length) throw new Error(`a read at ${offset} returned ${done} of ${bytes.length} bytes`);
   }
 
   /** Takes memory for the next bytes of a long request: a piece if the host has so much, otherwise what the connection has for itself. */
@@ -207,11 +210,12 @@ export class Requests {
     });
   }
 
-  /** Other connections are served between the pieces: 28 bytes may call for 4 GiB of zeros. */
+  /** Other connections are served between the steps: 28 bytes may call for 4 GiB of zeros. Those that wait hold memory as data does. */
   async #writeZeros(from: number, to: number): Promise<void> {
-    for (let at = from; at < to; at += zeros.length) {
-      await this.#turn();
-      await this.#export.write(at, zeros.subarray(0, Math.min(zeros.length, to - at)));
+    for (let at = from; at < to && (await this.#turn()); ) {
+      const length = await this.#step(at, to);
+      await this.#export.write(at, zeros.subarray(0, length)).finally(() => this.#parts.share.release(length));
+      at += length;
     }
   }
 

@@ -3,8 +3,9 @@ import type { Socket } from 'node:net';
 import { createServer, type Server } from 'node:tls';
 import type { Certificates } from '@interlock/rpc';
 
-/** Where a connection comes from: the TLS server passes on its own object for it. */
-const originOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress} ${remotePort}`;
+/** Identifies a connection: the TLS server passes on its own object for it. A client may use one port for several addresses of this host. */
+const originOf = ({ remoteAddress, remotePort, localAddress, localPort }: Socket): string =>
+  `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
 
 /** TLS over connections that have begun. One server, and so one set of parsed certificates, serves all of them until the certificates change. */
 export class TlsHandshakes {

@@ -95,6 +95,7 @@ export class Transmission {
   #arrived(head: Buffer): Arrived | undefined {
     const request = decodeRequest(head);
     if (request === undefined || request.length === 0 || request.length > pieceSize) return undefined;
+    if (this.#requests.isBeyondEnd(request)) return undefined;
     const { command: kind, offset, length, flags } = request;
     const isWrite = kind === command.write && (flags & commandFlag.fua) === 0;
     if (!(isWrite || kind === command.read) || !this.#parts.share.tryTake(length)) return undefined;

@@ -101,3 +101,25 @@ test(
     await Promise.all([client.ended(), other.ended()]);
   },
 );
+
+test('requests far beyond the end are refused, and read no memory of others', limit, async (t) => {
+  const { connected } = await start(t);
+  const client = await connected();
+  // Sums of such an offset and a short length are the offset again.
+  for (const offset of [2 ** 53, 2 ** 63]) {
+    for (const length of [1, 512, 4_096]) {
+      // Requests behind another one that arrive with it are served together.
+      client.stream.cork();
+      client.send(command.read, 0, 4_096);
+      client.send(command.read, offset, length);
+      client.send(command.write, offset, length, { payload: randomBytes(length) });
+      client.stream.uncork();
+      // They may be answered in any order.
+      const replies = [await client.reply(0), await client.reply(0), await client.reply(0)];
+      assert.deepEqual(
+        replies.map(({ code, data }) => `${code}: ${data.length} bytes`).toSorted(),
+        ['0: 4096 bytes', `${errno.EINVAL}: 0 bytes`, `${errno.EINVAL}: 0 bytes`],
+      );
+    }
+  }
+});
