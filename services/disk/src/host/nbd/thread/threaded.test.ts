@@ -116,10 +116,11 @@ test('requests far beyond the end are refused, and read no memory of others', li
       client.stream.uncork();
       // They may be answered in any order.
       const replies = [await client.reply(0), await client.reply(0), await client.reply(0)];
-      assert.deepEqual(
-        replies.map(({ code, data }) => `${code}: ${data.length} bytes`).toSorted(),
-        ['0: 4096 bytes', `${errno.EINVAL}: 0 bytes`, `${errno.EINVAL}: 0 bytes`],
-      );
+      assert.deepEqual(replies.map(({ code, data }) => `${code}: ${data.length} bytes`).toSorted(), [
+        '0: 4096 bytes',
+        `${errno.EINVAL}: 0 bytes`,
+        `${errno.EINVAL}: 0 bytes`,
+      ]);
     }
   }
 });
