@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ClientSecretCredential } from '@azure/identity';
 import type { DataFolder } from '@interlock/local/data-folder.ts';
@@ -6,6 +6,7 @@ import { startGateway } from '@interlock/local/gateway.ts';
 import type { LocalCloud } from '@interlock/local/local-cloud.ts';
 import type { Crash } from '@interlock/local/restartable.ts';
 import type { Scope } from '@interlock/runtime';
+import { descriptorCount } from '../../cloud/descriptors.ts';
 import { residentMib } from '../../cloud/resident.ts';
 import { RESIDENT_MAX_MIB } from '../memory.ts';
 import { fuzzGateway, type GatewayFindings } from './fuzz.ts';
@@ -63,17 +64,17 @@ export const runGatewayFuzz = async (options: {
   });
   const vaultSuffix = access.vaultUrlTemplate.replace('https://{vault}.', '');
   const target = await fuzzTarget({ ...access, vaultSuffix }, credential);
-  const before = descriptorsOf(pid);
+  const before = descriptorCount(pid) ?? 0;
   let mostMib = 0;
   const looking = setInterval(() => {
     mostMib = Math.max(mostMib, residentMib(pid) ?? 0);
   }, lookMs);
   const findings = await fuzzGateway({ ...rest, ca, target, neighbourMsMax });
   clearInterval(looking);
-  let after = descriptorsOf(pid);
+  let after = descriptorCount(pid) ?? 0;
   for (let waitedMs = 0; after > before + descriptorGrowthMax && waitedMs < closeMs; waitedMs += lookMs) {
     await sleep(lookMs);
-    after = descriptorsOf(pid);
+    after = descriptorCount(pid) ?? 0;
   }
   const problems = [
     ...findings.problems,
@@ -83,14 +84,4 @@ export const runGatewayFuzz = async (options: {
     ...(after > before + descriptorGrowthMax ? [`the gateway has ${after} descriptors; it had ${before}`] : []),
   ];
   return { ...findings, problems, crashes, residentMib: mostMib, descriptors: { before, after } };
-};
-
-/** How many descriptors a process has open; 0 if it has ended, which is a crash. */
-const descriptorsOf = (pid: number): number => {
-  try {
-    return readdirSync(`/proc/${pid}/fd`).length;
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return 0;
-    throw error;
-  }
 };

@@ -65,7 +65,8 @@ const sendAll = async (
       await sleep(below(random, 50));
       socket.write(bytes.subarray(at));
     } else socket.write(bytes);
-    if (socket.writableNeedDrain) await Promise.race([once(socket, 'drain'), sleep(500)]).catch(() => undefined);
+    const signal = AbortSignal.timeout(500);
+    if (socket.writableNeedDrain) await once(socket, 'drain', { signal }).catch(() => undefined);
   }
   return sent;
 };

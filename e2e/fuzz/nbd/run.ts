@@ -79,8 +79,10 @@ export const fuzzNbd = async (options: {
     return new Neighbour(other, { random, hangMs, isStructured, from: isStructured ? 0 : gib / 2, size: gib / 2 });
   });
   // Everything that the service opens once is open after this.
-  let count = 0;
-  for (const neighbour of neighbours) await neighbour.run(() => count++ > 20);
+  for (const neighbour of neighbours) {
+    let count = 0;
+    await neighbour.run(() => count++ > 20);
+  }
   const before = { resident: resident(), descriptors: descriptors() };
   const most = { ...before };
   const sampling = setInterval(() => {
