@@ -54,7 +54,9 @@ export function inlineEstate(
   try {
     named = read(path);
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
+    // The reader's own message names the path again.
+    const { message, cause } = error instanceof Error ? error : { message: String(error), cause: undefined };
+    const why = cause instanceof Error ? cause.message : message;
     return refuse(`the estate file ${path} cannot be read: ${why}`, 'Write its path from the folder of this file.');
   }
   const found = readEstate(named.text);

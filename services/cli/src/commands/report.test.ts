@@ -29,7 +29,7 @@ test('report writes a page of what happened to machines and keys, without an exp
   assert.match(text, /vm1 des1 STOPPED KEY_DISABLED, KEY_DELETED 2 stops – 1\.20 s 6\.00 s 40 30 3 0/);
   assert.match(text, /KEY_DISABLED KeyCheckAccess kv1\/k1 Olga \(00000000…\) 2 12:00:00 12:00:05/);
   assert.match(text, /the rows show power states alone/);
-  assert.deepEqual(lines, ['report.html: 1 machines, 3 changes of their keys, 0 reads and writes']);
+  assert.deepEqual(lines, ['report.html: machines 1, changes of their keys 3, reads and writes 0']);
   const audit = sent.find(({ method }) => method === 'ListAuditEntries');
   assert.deepEqual([audit?.request.parent, audit?.request.startTime], ['vaults/kv1', '2026-01-01T11:56:00.000Z']);
 });
@@ -72,11 +72,20 @@ test('report reads the journals of guests from compute, page by page', async () 
   });
   const ReadGuestJournal = [
     { operations: [operation(-400_000, true), operation(-100, true)], readTo: '1:2', atEnd: false },
-    { operations: [operation(300, true), operation(900, false), { kind: 'ADOPT' }], readTo: '1:3', atEnd: true },
+    {
+      operations: [
+        operation(300, true),
+        operation(900, false),
+        { ...operation(950, true), kind: 'FLUSH' },
+        { kind: 'ADOPT' },
+      ],
+      readTo: '1:3',
+      atEnd: true,
+    },
   ];
   const { run, written, lines, sent } = testProgram({ ...answers, ReadGuestJournal }, { clock });
   await run('report', '--since', '5m', '--output', 'page.html');
-  assert.match(lines[0] ?? '', /3 reads and writes$/);
+  assert.match(lines[0] ?? '', /reads and writes 3$/);
   assert.match(
     textOf(pageOf(written, 'page.html')),
     /vm1 des1 STOPPED KEY_DISABLED, KEY_DELETED 2 stops 300 ms 1\.20 s/,
