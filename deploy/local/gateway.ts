@@ -130,6 +130,12 @@ const testSettings = ({ settings }: TestControls, data: DataFolder): Readonly<Re
   GATEWAY_CONTROL_SOCKET: JSON.parse(readFileSync(data.path('cloud.json'), 'utf8')).control,
 });
 
+/**
+ * The heap that it has in its container: half of 512 MiB (deploy/kubernetes/base/gateway.yaml). With more, V8 collects the garbage of
+ * large requests late, and a fuzz measures that instead of what requests hold.
+ */
+const heapOfContainer = ['--max-old-space-size=256'];
+
 const startReplica = async (
   { data, within, say = () => undefined, onCrash = sayCrash, onStart }: GatewayOptions,
   { url }: GatewayAccess,
@@ -140,6 +146,7 @@ const startReplica = async (
   const process = await startService({
     name,
     entry: join(repository, 'services/gateway/src/main.ts'),
+    nodeOptions: heapOfContainer,
     env,
     logFile: data.path('logs', `${name}.log`),
     onCrash: (crash) =>

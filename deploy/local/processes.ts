@@ -9,6 +9,8 @@ export interface ServiceCommand {
   readonly name: string;
   /** The TypeScript file, run by this Node. */
   readonly entry: string;
+  /** Options of Node in addition to `nodeOptions`; each replaces one of the same name. */
+  readonly nodeOptions?: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly logFile: string;
   /** Called when the process crashes. */
@@ -96,7 +98,7 @@ async function launch(
   const from = logEnd(command.logFile);
   const child = await startGuarded({
     command: process.execPath,
-    args: [...nodeOptions, command.entry],
+    args: [...nodeOptions, ...(command.nodeOptions ?? []), command.entry],
     env: { ...memoryEnv, ...command.env },
     cwd: '/',
     output: command.logFile,
