@@ -5,7 +5,7 @@ import type { KubernetesObject } from './render.ts';
 type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 type Fields = { readonly [key: string]: Json };
 
-/** The fields of one object that an API server lets nobody change. */
+/** The fields of one object that an API server does not let a client change. */
 export interface Frozen {
   /** With their values; a field with its default is left out, as if it were not set. */
   readonly fields: Fields;

@@ -67,7 +67,7 @@ export function inlineEstate(
   return { text: `${text.slice(0, start)}${flowOf(groups)}${text.slice(end)}` };
 }
 
-/** Problems of the estate file, at the line of the experiment that names it. Without its content, only the first: their number tells of it. */
+/** Problems of the estate file, at the line of the experiment that names it. Without its content, only the first: their number would reveal something of it. */
 const problemsIn = (path: string, problems: readonly Problem[], isShown: boolean, line: number): readonly Problem[] =>
   problems.slice(0, isShown ? problems.length : 1).map((problem) => {
     const place = `${path}:${problem.line}:${problem.column ?? 1}`;

@@ -32,7 +32,7 @@ const bool = (value: unknown, { fail }: FunctionCall): boolean => {
   throw fail(`true or false is needed (got ${typeof value})`);
 };
 
-/** A text, or what is written as one: an object may have a member `toString`, so it is none. */
+/** A text, or what is written as one: an object may have a member `toString`, so it is no text. */
 const scalar = (value: unknown, { fail }: FunctionCall): string => {
   if (['string', 'number', 'boolean'].includes(typeof value)) return String(value);
   throw fail(`a text, a number, true or false is needed (got ${typeof value})`);

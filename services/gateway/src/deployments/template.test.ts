@@ -178,7 +178,7 @@ test('800 resources that depend on each other in the worst order are ordered', a
   );
 });
 
-test('a member that looks like a reference, and is none, is a value', async () => {
+test('a member that only looks like a reference is a value', async () => {
   const properties = { $reference: { resource: 1 } };
   const { resources } = await resolve({ resources: [disk('a', { properties })] });
   assert.deepEqual(resources[0]?.body, { properties });

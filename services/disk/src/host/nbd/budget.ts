@@ -1,4 +1,4 @@
-/** Bytes that a connection always has for itself: with them it goes on, whatever others hold. */
+/** Bytes that a connection always has for itself: with them it continues, whatever others hold. */
 export const ownBytes = 64 * 1024;
 
 /**

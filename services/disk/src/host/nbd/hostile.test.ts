@@ -181,7 +181,7 @@ test('a connection always has memory of its own, and leaves some of the common m
   assert.ok(waits instanceof Promise);
   last?.release(ownBytes);
   assert.equal(last?.take(ownBytes), undefined);
-  // It waits for its own requests only: once they are done, it goes on.
+  // It waits for its own requests only: once they are done, it continues.
   for (let count = 1; count < 9; count += 1) first?.release(ownBytes);
   await waits;
 });
