@@ -23,7 +23,7 @@ administrator, as a principal without a role, as the services, and without a tok
   --seed N      a whole number that decides the messages; the one of a run is in its last line
   --only TEXT   only the RPCs that have this in their path, for example DiskService/CreateDisk
   --gateway     sends HTTPS requests to the gateway instead, of the shapes of its route table; --only takes routes by their path
-  --requests N  with --gateway: so many at most (100000 by default)
+  --requests N  with --gateway: so many at most (1000000 by default)
   --nbd         attacks the block devices of the disk service instead, half of the time over TLS and half on a Unix socket
 
 It fails if a service crashes, if a well-formed message is answered with INTERNAL or UNKNOWN, or if the resident memory of a
@@ -109,7 +109,7 @@ function readArguments() {
     const text = { type: 'string' } as const;
     const help = { type: 'boolean', short: 'h', default: false } as const;
     const gateway = { type: 'boolean', default: false } as const;
-    const requests = { ...text, default: '100000' } as const;
+    const requests = { ...text, default: '1000000' } as const;
     return parseArgs({
       options: { seconds: { ...text, default: '60' }, seed: text, only: text, gateway, nbd: gateway, requests, help },
     });

@@ -5,6 +5,7 @@ import { seededRandom } from '@interlock/runtime';
 import { routeTable } from '../../../services/gateway/src/assemble.ts';
 import type { Route } from '../../../services/gateway/src/http/route.ts';
 import { hostileRequest, neighbourRequest } from './hostile.ts';
+import { type Ask, estateNames, makeEstate } from './owner.ts';
 import { type FuzzRequest, type FuzzTarget, requestFor } from './requests.ts';
 
 /** Requests in flight. */
@@ -26,6 +27,8 @@ export interface GatewayFindings {
   readonly neighbourMs: number;
   /** Responses that no request may get: a 500, no error body, or none in time. */
   readonly problems: readonly string[];
+  /** How often the owner of the estates made each kind of resource. */
+  readonly made: Readonly<Record<string, number>>;
   /** Routes that no request succeeded with. */
   readonly neverOk: readonly string[];
 }
@@ -80,13 +83,14 @@ export const fuzzGateway = async (options: {
       }
     }
   };
-  const [neighbourMs] = await Promise.all([
+  const [neighbourMs, made] = await Promise.all([
     neighbour({ ...options, mayContinue, hostile, report }),
+    owner({ ...options, mayContinue }),
     ...Array.from({ length: inFlight }, worker),
   ]);
   agent.destroy();
   const neverOk = routes.filter((route) => route.refusedBecause === undefined && !ok.has(route)).map(nameOf);
-  return { requests: next, statuses, neighbourMs, problems, neverOk };
+  return { requests: next, statuses, neighbourMs, made, problems, neverOk };
 };
 
 /** Another client: it reads its subscription again and again. @returns its longest wait in milliseconds */
@@ -118,37 +122,61 @@ const neighbour = async (parts: {
   return longestMs;
 };
 
+/** The owner of the estates that requests are about. @returns how often it made each kind of resource */
+const owner = async (parts: {
+  readonly target: FuzzTarget;
+  readonly ca: string;
+  readonly mayContinue: () => boolean;
+}): Promise<Readonly<Record<string, number>>> => {
+  const { target, ca, mayContinue } = parts;
+  const agent = new Agent({ keepAlive: true, maxSockets: 1, ca });
+  const ask: Ask = async ({ method, host, path, token, body }) => {
+    const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+    const { status, text } = await exchange(
+      { method, host, path, headers, body: JSON.stringify(body) },
+      agent,
+      target.host,
+    );
+    return status >= 200 && status < 300 ? JSON.parse(text || '{}') : undefined;
+  };
+  const made: Record<string, number> = {};
+  for (let next = 0; mayContinue(); next += 1) {
+    const estate = estateNames[next % estateNames.length] as string;
+    for (const kind of await makeEstate(estate, target, ask)) made[kind] = (made[kind] ?? 0) + 1;
+  }
+  agent.destroy();
+  return made;
+};
+
 interface Outcome {
   /** 0: no response. */
   readonly status: number;
   readonly problem: string | undefined;
 }
 
-const send = (sent: FuzzRequest, agent: Agent, address: string): Promise<Outcome> =>
+const send = async (sent: FuzzRequest, agent: Agent, address: string): Promise<Outcome> => {
+  const { status, text, error } = await exchange(sent, agent, address);
+  return { status, problem: error ?? problemOf(status, text, sent) };
+};
+
+/** Never rejects. @returns with status 0 the reason why there is no response */
+const exchange = (
+  sent: Pick<FuzzRequest, 'method' | 'host' | 'path' | 'headers' | 'body'>,
+  agent: Agent,
+  address: string,
+): Promise<{ readonly status: number; readonly text: string; readonly error?: string }> =>
   new Promise((resolve) => {
     const [, port] = address.split(':');
-    const failed = (problem: string): void => resolve({ status: 0, problem });
-    const out = request(
-      {
-        agent,
-        host: 'localhost',
-        port,
-        servername: 'localhost',
-        method: sent.method,
-        path: sent.path,
-        headers: { ...sent.headers, host: sent.host },
-        timeout: hangMs,
-      },
-      (reply) => {
-        const parts: Buffer[] = [];
-        reply.on('data', (part: Buffer) => parts.push(part));
-        reply.on('end', () => {
-          const status = reply.statusCode ?? 0;
-          resolve({ status, problem: problemOf(status, Buffer.concat(parts).toString(), sent) });
-        });
-        reply.on('error', (error) => failed(`the answer broke off (${error.message})`));
-      },
-    );
+    const failed = (error: string): void => resolve({ status: 0, text: '', error });
+    const { method, path } = sent;
+    const headers = { ...sent.headers, host: sent.host };
+    const options = { agent, host: 'localhost', port, servername: 'localhost', method, path, headers, timeout: hangMs };
+    const out = request(options, (reply) => {
+      const parts: Buffer[] = [];
+      reply.on('data', (part: Buffer) => parts.push(part));
+      reply.on('end', () => resolve({ status: reply.statusCode ?? 0, text: Buffer.concat(parts).toString() }));
+      reply.on('error', (error) => failed(`the answer broke off (${error.message})`));
+    });
     out.on('timeout', () => out.destroy(new Error(`no answer within ${hangMs} ms`)));
     out.on('error', (error) => failed(error.message));
     out.end(sent.body);

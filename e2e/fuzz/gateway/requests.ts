@@ -42,12 +42,14 @@ const queries = [
 export const requestFor = (route: Route, target: FuzzTarget, random: SeededRandom): FuzzRequest => {
   const { vocabulary } = target;
   const params = new Map<string, string>();
+  // Without its group nothing of the owner is left: only another group is deleted.
+  const isGroupDeletion = route.method === 'DELETE' && route.path.toLowerCase().endsWith('/resourcegroups/:group');
   const segments = route.path.split('/').map((segment) => {
     if (segment === '') return '';
     if (!segment.startsWith(':'))
       return random.chance(0.02) ? textFor('segment', vocabulary, random) : cased(segment, random);
     const name = segment.slice(1);
-    const value = textFor(name, vocabulary, random);
+    const value = isGroupDeletion && name === 'group' ? 'g2' : textFor(name, vocabulary, random);
     params.set(name, value);
     return random.chance(0.02) ? value : encodeURIComponent(value);
   });

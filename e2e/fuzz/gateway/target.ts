@@ -1,4 +1,5 @@
 import type { TokenCredential } from '@azure/identity';
+import { estateNames, ownerGroup, ownerKey, vaultOf } from './owner.ts';
 import type { FuzzTarget } from './requests.ts';
 import type { Vocabulary } from './schema-values.ts';
 
@@ -31,22 +32,23 @@ export const fuzzTarget = async (access: FuzzAccess, credential: TokenCredential
 /** Names that match one another, so that some requests succeed and later ones find what they created. */
 const vocabularyOf = (access: FuzzAccess): Vocabulary => {
   const { subscription, tenant, clientId } = access;
-  const group = `/subscriptions/${subscription}/resourceGroups/g1/providers`;
+  const group = `/subscriptions/${subscription}/resourceGroups/${ownerGroup}/providers`;
   const compute = `${group}/Microsoft.Compute`;
+  const idsOf = (type: string): readonly string[] => estateNames.map((name) => `${compute}/${type}/${name}`);
   const template = { type: 'Microsoft.Network/virtualNetworks', apiVersion: '2023-11-01', name: 'v1' };
   return {
-    known: ['a', 'g1', 'd1', 'k1', 'westeurope', '1', 'true', `${compute}/disks/d1`, "[parameters('a')]"],
+    known: ['a', 'g2', ...estateNames, ownerKey, 'westeurope', '1', 'true', `${compute}/disks/e1`, "[parameters('a')]"],
     byName: {
       subscription: [subscription],
       tenant: [tenant, 'adfs', 'common'],
       tenantId: [tenant],
-      group: ['g1', 'g2'],
-      vault: ['kv1', 'kv2', 'kv3'],
-      key: ['k1', 'k2', 'k3'],
+      group: [ownerGroup, ownerGroup, ownerGroup, 'g2'],
+      vault: estateNames.map(vaultOf),
+      key: [ownerKey, ownerKey, 'k2'],
       location: ['westeurope'],
       objectId: [clientId],
       principalId: [clientId],
-      id: [`${compute}/disks/d1`, `${compute}/diskEncryptionSets/s1`, '11111111-1111-4111-8111-111111111111'],
+      id: [...idsOf('disks'), ...idsOf('diskEncryptionSets'), '11111111-1111-4111-8111-111111111111'],
       roleDefinitionId: ['acdd72a7-3385-48ef-bd42-f606fba81ae7'],
       kty: ['RSA'],
       alg: ['RSA-OAEP-256', 'RS256', 'RSA-OAEP', 'PS256'],
@@ -54,7 +56,7 @@ const vocabularyOf = (access: FuzzAccess): Vocabulary => {
       digest: ['A'.repeat(43)],
       keys: ['all', 'get', 'wrapKey', 'purge'],
       key_ops: ['wrapKey', 'unwrapKey', 'sign'],
-      name: ['a', 'standard', 'Premium_LRS', template.name],
+      name: [...estateNames, 'a', 'standard', 'Premium_LRS', template.name],
       namespace: ['Microsoft.KeyVault', 'Microsoft.Compute'],
       type: ['vaults', 'disks', template.type, 'string', 'SystemAssigned'],
       apiVersion: [template.apiVersion],
@@ -62,9 +64,9 @@ const vocabularyOf = (access: FuzzAccess): Vocabulary => {
       kind: ['add', 'remove', 'replace'],
       createMode: ['default', 'recover'],
       createOption: ['Empty', 'Copy', 'Attach'],
-      diskEncryptionSetId: [`${compute}/diskEncryptionSets/s1`],
-      sourceResourceId: [`${compute}/disks/d1`],
-      keyUrl: ['https://kv1.vault.interlock.localhost/keys/k1'],
+      diskEncryptionSetId: idsOf('diskEncryptionSets'),
+      sourceResourceId: idsOf('disks'),
+      keyUrl: estateNames.map((name) => `https://${vaultOf(name)}.${access.vaultSuffix}/keys/${ownerKey}`),
       grant_type: ['client_credentials'],
       client_id: [clientId],
       scope: ['https://management.azure.com/.default'],

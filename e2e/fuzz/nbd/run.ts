@@ -158,9 +158,11 @@ export const runNbdFuzz = async (options: {
     const { authorityFile, certificateFile, keyFile } = certificates;
     const tls =
       transport === 'tls' ? { ca: pem(authorityFile), cert: pem(certificateFile), key: pem(keyFile) } : undefined;
+    // The server may refuse new connections of an address that holds too many: the other client has an address of its own.
+    const otherAddress = 'path' in address ? address : { ...address, localAddress: '127.0.0.2' };
     const [attacked, other] = [
       await makeTarget(outside.administrator, { address, tls }),
-      await makeTarget(outside.administrator, { address, tls }),
+      await makeTarget(outside.administrator, { address: otherAddress, tls }),
     ];
     const pid = (): number => cloud.pid('disk');
     const found = await fuzzNbd({ attacked, other, pid, seconds: seconds / 2, seed, only, hangMs });

@@ -8,7 +8,9 @@ import { clientFlags, counted, optionFrame } from './frames.ts';
 
 /** Where a disk host serves NBD, and a disk there. It crosses threads. */
 export interface NbdTarget {
-  readonly address: { readonly path: string } | { readonly host: string; readonly port: number };
+  readonly address:
+    | { readonly path: string }
+    | { readonly host: string; readonly port: number; readonly localAddress?: string };
   /** PEM texts, over TCP. */
   readonly tls: { readonly ca: string; readonly cert: string; readonly key: string } | undefined;
   readonly disk: string;
