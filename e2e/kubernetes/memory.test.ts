@@ -24,7 +24,7 @@ const mebibytesOf = (quantity: string | undefined): number => {
   return Number(number) * (unit === 'Gi' ? 1_024 : 1);
 };
 /** Settings of the heap that a manifest could set in addition to the image. None does. */
-const heapVariable = /^(NODE_OPTIONS|MALLOC_ARENA_MAX)$/;
+const heapVariable = /^(NODE_OPTIONS|MALLOC_[A-Z_]+)$/;
 
 let workloads: readonly KubernetesObject[] = [];
 before(async () => {
