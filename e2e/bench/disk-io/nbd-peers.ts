@@ -67,21 +67,20 @@ export const startPeers = async (folder: DataFolder, regionBytes: number, scope:
 
 /** A running server. Its region is written once as a whole, so that no sample reads holes. @param uri of its export */
 export const openPeer = async (name: string, uri: string, regionBytes: number): Promise<Peer> => {
-  const fio = (operation: Operation, limit: readonly string[]) => measureByFio(uri, operation, regionBytes, limit);
-  await fio({ pattern: 'sequential', direction: 'write', bytes: 1_048_576, depth: 8 }, []);
-  return {
-    name,
-    measure: (operation, seconds) =>
-      fio(operation, ['--time_based', `--runtime=${seconds}`, `--ramp_time=${seconds / 4}`]),
-  };
+  const fio = (operation: Operation, ms?: number) => measureByFio(uri, operation, regionBytes, ms);
+  await fio({ pattern: 'sequential', direction: 'write', bytes: 1_048_576, depth: 8 });
+  return { name, measure: (operation, seconds) => fio(operation, Math.round(seconds * 1_000)) };
 };
 
+/** @param ms how long; absent: once through the region @throws Error if fio measured for less than that */
 const measureByFio = async (
   uri: string,
   { pattern, direction, bytes, depth }: Operation,
   regionBytes: number,
-  limit: readonly string[],
+  ms: number | undefined,
 ): Promise<number> => {
+  // fio takes a fraction of a second, such as 0.5, for none, and measures one pass.
+  const limit = ms === undefined ? [] : ['--time_based', `--runtime=${ms}ms`, `--ramp_time=${Math.round(ms / 4)}ms`];
   const { stdout } = await run('fio', [
     ...['--name=peer', '--ioengine=nbd', `--uri=${uri}`, '--output-format=json'],
     ...[`--rw=${pattern === 'random' ? 'rand' : ''}${direction}`, `--bs=${bytes}`, `--iodepth=${depth}`],
@@ -89,6 +88,7 @@ const measureByFio = async (
   ]);
   // A line of text comes before the JSON.
   const [job] = JSON.parse(stdout.slice(stdout.indexOf('{'))).jobs;
-  const { bw_bytes: bytesPerSecond, iops } = job[direction];
+  const { bw_bytes: bytesPerSecond, iops, runtime: ranMs } = job[direction];
+  if (ms !== undefined && ranMs < ms * 0.9) throw new Error(`fio measured for ${ranMs} ms in place of ${ms} ms`);
   return pattern === 'sequential' ? bytesPerSecond / 1e6 : iops;
 };
