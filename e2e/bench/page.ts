@@ -1,4 +1,4 @@
-import { type Html, html, px } from '../report/html.ts';
+import { type Html, html, px } from '@interlock/lab/report/html';
 import type { Kept } from './history.ts';
 import { verdictsOf } from './targets.ts';
 

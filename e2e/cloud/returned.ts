@@ -1,5 +1,5 @@
-import type { History } from '../oracle/journal/history.ts';
-import { expectedPlaces } from '../oracle/journal/records.ts';
+import type { History } from '@interlock/lab/judge/journal/history';
+import { expectedPlaces } from '@interlock/lab/judge/journal/records';
 import { until } from './until.ts';
 
 /** Good reads and writes on each disk before it counts as at work. */

@@ -7,7 +7,7 @@ const metrics = textOf('docs/metrics.md');
 
 // A library that is published separately has its own page.
 const sources = filesLike(/^(libs|services)\/.*\.ts$/)
-  .filter((file) => !/(^|\/)(test-[^/]*|[^/]*\.test)\.ts$|^libs\/(otel-jetstream|dataset|experiment)\//.test(file))
+  .filter((file) => !/(^|\/)(test-[^/]*|[^/]*\.test)\.ts$|^libs\/(otel-jetstream|lab)\//.test(file))
   .map(textOf);
 const inCode = (pattern: RegExp): ReadonlySet<string> =>
   new Set(sources.flatMap((text) => [...text.matchAll(pattern)].map(([, name = '']) => name)));

@@ -11,7 +11,7 @@ import {
   settingNames,
   shortestMs,
   variableOfSetting,
-} from '@interlock/experiment';
+} from '@interlock/lab';
 import { variableOf } from '@interlock/runtime';
 import { specs } from '../docs/settings-page.ts';
 

@@ -10,7 +10,7 @@ import {
   runExperiment,
   type Target,
   type Verdict,
-} from '@interlock/experiment';
+} from '@interlock/lab';
 import { simulatedTarget } from './simulated/target.ts';
 
 const text = readFileSync(new URL('files/friday-17-00.experiment.yaml', import.meta.url), 'utf8');

@@ -14,14 +14,14 @@ import {
   type Verdict,
   verdictLines,
   withChanges,
-} from '@interlock/experiment';
+} from '@interlock/lab';
+import { cellsOf, type MatrixRun } from '@interlock/lab/report/matrix/cells-of';
+import { matrixPage } from '@interlock/lab/report/matrix/matrix-page';
 import { runCommand } from '@interlock/local/command.ts';
 import { dataRoot } from '@interlock/local/data-folder.ts';
 import type { SpanStore } from '@interlock/local/spans.ts';
 import { type Scope, systemClock, systemRandom, UserFileError, visible, visibleInLine } from '@interlock/runtime';
 import type { ClusterPlace } from '../../deploy/kubernetes/kubectl.ts';
-import { cellsOf, type MatrixRun } from '../report/matrix/cells-of.ts';
-import { matrixPage } from '../report/matrix/matrix-page.ts';
 import { clusterTarget, requireCloudIn } from './kubernetes/cluster-target.ts';
 import { existingCloudTarget } from './local/existing-cloud.ts';
 import { ownCloudTarget } from './local/own-cloud.ts';

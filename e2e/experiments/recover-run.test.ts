@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { beginEvidence } from '@interlock/experiment';
+import { beginEvidence } from '@interlock/lab';
 import { recoverRun } from './recover-run.ts';
 import { type RunPlace, thisRunner } from './run-file.ts';
 

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { journalIn, outstandingIn, readJournal, readPlace, recoverSteps } from '@interlock/experiment';
+import { journalIn, outstandingIn, readJournal, readPlace, recoverSteps } from '@interlock/lab';
 import { foldersAt, LauncherError } from '@interlock/local/data-folder.ts';
 import { processStart } from '@interlock/local/lock.mjs';
 import { clusterLabToRecover } from './kubernetes/cluster-target.ts';

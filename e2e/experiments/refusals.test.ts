@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { problemLines, readExperiment } from '@interlock/experiment';
+import { problemLines, readExperiment } from '@interlock/lab';
 import { testKubectl } from '../../deploy/kubernetes/test-kubectl.ts';
 import { ownCloudTarget, settingsFor } from './local/own-cloud.ts';
 import { simulatedTarget } from './simulated/target.ts';

@@ -15,12 +15,12 @@ import {
   type Target,
   type Verdict,
   writeEvidence,
-} from '@interlock/experiment';
+} from '@interlock/lab';
+import { keptSpans } from '@interlock/lab/report/experiment/kept-spans';
+import { reportPage } from '@interlock/lab/report/experiment/report-page';
 import { processStart } from '@interlock/local/lock.mjs';
 import type { SpanStore } from '@interlock/local/spans.ts';
 import type { ClusterPlace } from '../../deploy/kubernetes/kubectl.ts';
-import { keptSpans } from '../report/experiment/kept-spans.ts';
-import { reportPage } from '../report/experiment/report-page.ts';
 import type { CloudAccess } from './cloud/cloud-lab.ts';
 
 /** Where a run can be recovered: what `recover` needs, in `place.json`. */

@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, type TestContext } from 'node:test';
-import { type Experiment, type MachineRecord, readExperiment, shortName, verdictLines } from '@interlock/experiment';
+import { type Experiment, type MachineRecord, readExperiment, shortName, verdictLines } from '@interlock/lab';
 import { momentMs } from '../chaos/chance.ts';
 import { settled } from '../cloud/settled.ts';
 import { type OwnCloud, ownCloud } from '../cloud/test-cloud.ts';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { setPermissionsOnWire } from '@interlock/access/permissions';
-import { outstandingIn, readJournal } from '@interlock/experiment';
+import { outstandingIn, readJournal } from '@interlock/lab';
 import { controlAt } from '@interlock/local/control/control-client.ts';
 import { seededRandom } from '@interlock/runtime';
 import type { Clients } from '../cloud/clients.ts';

@@ -8,7 +8,7 @@ import {
   readEstate,
   readExperiment,
   takesAccess,
-} from '@interlock/experiment';
+} from '@interlock/lab';
 import { parse } from 'yaml';
 import { testProgram } from '../../services/cli/src/session/test-session.ts';
 import { filesLike, textOf } from '../docs/sources.ts';

@@ -36,7 +36,7 @@ const scaling = objectsIn(textOf('deploy/kubernetes/overlays/production/autoscal
 const dashboard: { panels: { title: string; targets?: { expr: string }[] }[] } = JSON.parse(
   textOf('deploy/kubernetes/dashboards/interlock.json'),
 );
-const litmus = [...textOf('libs/experiment/src/outputs/packs/litmus.ts').matchAll(/query: '(.*)'/g)].map(
+const litmus = [...textOf('libs/lab/src/outputs/packs/litmus.ts').matchAll(/query: '(.*)'/g)].map(
   ([, query = '']) => query,
 );
 const queries = [

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { problemLines, readExperiment, verdictLines } from '@interlock/experiment';
+import { problemLines, readExperiment, verdictLines } from '@interlock/lab';
 import { runCommand } from '@interlock/local/command.ts';
 import { dataRoot, openDataFolder, repository } from '@interlock/local/data-folder.ts';
 import { reportReader } from '../../deploy/kubernetes/jobs/report-lines.ts';

@@ -1,9 +1,9 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { type Io, journalReader, lastSegment } from '@interlock/lab/judge/journal/journal';
 import { guestImageFolder } from '../../deploy/guest-image/folder.ts';
 import { guestFiles } from '../../services/compute/src/guest/plan.ts';
 import { imageFiles, qemuProgram } from '../../services/compute/src/qemu/command-line.ts';
-import { type Io, journalReader, lastSegment } from '../oracle/journal/journal.ts';
 
 /** Why machines in QEMU cannot run here; undefined if they can. */
 export const whyNoQemu = (env: NodeJS.ProcessEnv): string | undefined => {

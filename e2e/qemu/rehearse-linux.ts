@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Experiment, readExperiment, type Verdict, verdictLines } from '@interlock/experiment';
+import { type Experiment, readExperiment, type Verdict, verdictLines } from '@interlock/lab';
 import { removeWhole } from '@interlock/local/data-folder.ts';
 import type { SpanStore } from '@interlock/local/spans.ts';
 import { ownCloudTarget } from '../experiments/local/own-cloud.ts';

@@ -1,9 +1,9 @@
 import type { KeyObject } from 'node:crypto';
 import type { DiskSku } from '@interlock/contracts/interlock/access/v1/access.ts';
+import type { Journals } from '@interlock/lab/judge/journal/journal';
 import type { SpanStore } from '@interlock/local/spans.ts';
 import type { Clock, Random } from '@interlock/runtime';
 import type { Clients, Outside, OutsideOf } from '../cloud/clients.ts';
-import type { Journals } from '../oracle/journal/journal.ts';
 import type { DataPath } from './data-path.ts';
 import type { Gathered } from './evidence/evidence.ts';
 import type { FilesTls } from './evidence/file-server.ts';

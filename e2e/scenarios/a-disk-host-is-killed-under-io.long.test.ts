@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { type History, openHistory } from '@interlock/lab/judge/journal/history';
 import { run } from '../../services/cli/src/commands/run.ts';
 import { openTerminal } from '../../services/cli/src/output/terminal.ts';
 import { livelyOn } from '../cloud/returned.ts';
 import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 import { location, makeWorld, type World } from '../cloud/world.ts';
-import { type History, openHistory } from '../oracle/journal/history.ts';
 
 // Some two minutes on real processes. services/compute/src/guest/disk-io.test.ts proves the repetition of reads and writes without them.
 const MIB = 1024 ** 2;

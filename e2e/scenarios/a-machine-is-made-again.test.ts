@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { readHistory } from '@interlock/lab/judge/journal/history';
 import { livelyOn } from '../cloud/returned.ts';
 import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
 import { makeMachine, makeWorld, untilPower, type World } from '../cloud/world.ts';
-import { readHistory } from '../oracle/journal/history.ts';
 
 let cloud: TestCloud;
 let world: World;

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { readHistory } from '@interlock/lab/judge/journal/history';
 import { freePort } from '@interlock/local/free-port.ts';
 import { type ServiceProcess, startService } from '@interlock/local/processes.ts';
 import { entryOf } from '@interlock/local/services.ts';
@@ -12,7 +13,6 @@ import { livelyOn } from '../cloud/returned.ts';
 import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
 import { makeWorld, untilPower, type World } from '../cloud/world.ts';
-import { readHistory } from '../oracle/journal/history.ts';
 
 /** A second pod of a StatefulSet: the same settings and store, its own volume. */
 interface SecondPod {

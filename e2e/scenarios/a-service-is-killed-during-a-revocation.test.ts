@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { readHistory } from '@interlock/lab/judge/journal/history';
 import { serviceNames } from '@interlock/local/services.ts';
 import { livelyOn, notFound } from '../cloud/returned.ts';
 import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
 import { makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';
-import { readHistory } from '../oracle/journal/history.ts';
 
 let cloud: TestCloud;
 let world: World;

@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { journalReader } from '@interlock/lab/judge/journal/journal';
 import { type DataFolder, openDataFolder } from '@interlock/local/data-folder.ts';
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
 import { outsideHome, removeServer } from '@interlock/local/unprivileged.ts';
@@ -11,7 +12,6 @@ import { type Clients, type Outside, openOutside } from '../cloud/clients.ts';
 import { archiving, baseBackup, clockOf, putBack, recoveringTo } from '../cloud/database-archive.ts';
 import { until } from '../cloud/until.ts';
 import { makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';
-import { journalReader } from '../oracle/journal/journal.ts';
 
 /**
  * The disaster drill of docs/how-to/deploy-on-kubernetes.md on real processes. A base backup of the running server and its

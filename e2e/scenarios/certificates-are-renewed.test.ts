@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { type Io, journalReader } from '@interlock/lab/judge/journal/journal';
 import { makeAuthority, makeServer, type Pair, pemOf } from '@interlock/local/certificates.ts';
 import { openDataFolder } from '@interlock/local/data-folder.ts';
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
@@ -11,7 +12,6 @@ import { serviceNames } from '@interlock/local/services.ts';
 import { openOutside } from '../cloud/clients.ts';
 import { until } from '../cloud/until.ts';
 import { makeWorld, untilPower } from '../cloud/world.ts';
-import { type Io, journalReader } from '../oracle/journal/journal.ts';
 
 const names = { dns: ['localhost'], ip: ['127.0.0.1'] };
 const folder = mkdtempSync(join(tmpdir(), 'interlock-'));

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { judgeCauses } from '@interlock/lab/judge/causes/judge-causes';
+import { deviationsIn } from '@interlock/lab/judge/conventions/span-conventions';
 import { serviceNames } from '@interlock/local/services.ts';
 import { renderTrace, type TraceNode, traceTree } from '@interlock/local/trace-tree.ts';
 import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
 import { allowSet, makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';
 import { eventFeeds } from '../experiments/cloud/event-feed.ts';
-import { judgeCauses } from '../oracle/causes/judge.ts';
-import { deviationsIn } from '../oracle/conventions/span-conventions.ts';
 
 let cloud: TestCloud;
 let world: World;

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { readHistory } from '@interlock/lab/judge/journal/history';
 import { livelyOn } from '../cloud/returned.ts';
 import { type OwnCloud, ownCloud } from '../cloud/test-cloud.ts';
 import { makeWorld, type World } from '../cloud/world.ts';
-import { readHistory } from '../oracle/journal/history.ts';
 
 /** How long Postgres is down, in milliseconds: longer than every lease, shorter than reads and writes may wait. */
 const awayMs = 15_000;

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before } from 'node:test';
 import type { ActivityLogEntry } from '@interlock/contracts/interlock/compute/v1/activity_log.ts';
+import { readHistory } from '@interlock/lab/judge/journal/history';
 import type { ServiceName } from '@interlock/local/services.ts';
 import { livelyOn, notFound } from '../cloud/returned.ts';
 import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
 import { makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';
-import { readHistory } from '../oracle/journal/history.ts';
 
 /** A cloud with two processes of each service, and machines under a key; the last under the platform's. */
 interface ReplicatedWorld {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Step } from '@interlock/experiment';
+import type { Step } from '@interlock/lab';
 import {
   type CallableKeyAction,
   carryOutKeyAction,

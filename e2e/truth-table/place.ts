@@ -10,6 +10,7 @@ import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_va
 import { type EventStore, openPostgresStore } from '@interlock/event-store';
 import { createTestDatabase } from '@interlock/event-store/test-database';
 import { type CloudService, type Credentials, type InProcessCloud, inProcessCloud, workloads } from '@interlock/host';
+import type { Recording } from '@interlock/lab/judge/recording/replay';
 import type { Bus } from '@interlock/messaging';
 import { openTestBus } from '@interlock/messaging/test-bus';
 import type { Definition, RpcClient, Workload } from '@interlock/rpc';
@@ -25,7 +26,6 @@ import { assemble as assembleIdentity } from '../../services/identity/src/assemb
 import { assemble as assembleKeyVault } from '../../services/key-vault/src/assemble.ts';
 import { createRsaPool } from '../../services/key-vault/src/rsa/pool.ts';
 import { openFileSealKeyStore } from '../../services/key-vault/src/sealing/file-seal-key-store.ts';
-import type { Recording } from '../oracle/recording/replay.ts';
 import { type Founding, foundCloud } from '../simulation/cloud/deployment.ts';
 import { closedGate, type Gate, type GatedDriver, gatedDriver } from './gated-driver.ts';
 

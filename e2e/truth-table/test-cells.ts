@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { judgeRecording } from '../oracle/recording/verdicts.ts';
+import { judgeRecording } from '@interlock/lab/judge/recording/judge-recording';
 import type { Cause, CauseName } from './causes.ts';
 import { openPlace, type Place, type PlaceTerms } from './place.ts';
 import { cellsOf } from './table.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { readExperiment } from '@interlock/experiment';
+import { readExperiment } from '@interlock/lab';
 import { RpcFailure } from '@interlock/rpc';
 import { createSimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
 import { clientsOf, group, location } from '../../simulation/workload/estate.ts';

@@ -10,15 +10,15 @@ import type {
   SteadyCheck,
   Step,
   Undo,
-} from '@interlock/experiment';
-import { isFaultAction, keyOfTarget } from '@interlock/experiment';
+} from '@interlock/lab';
+import { isFaultAction, keyOfTarget } from '@interlock/lab';
+import type { Terms } from '@interlock/lab/judge/invariants/bounds';
+import type { History } from '@interlock/lab/judge/journal/history';
+import type { Disturbance } from '@interlock/lab/judge/recording/replay';
 import { serviceNames } from '@interlock/local/services.ts';
 import type { ClientTls, Workload } from '@interlock/rpc';
 import { type Clock, systemClock, systemRandom } from '@interlock/runtime';
 import type { Clients } from '../../cloud/clients.ts';
-import type { History } from '../../oracle/journal/history.ts';
-import type { Terms } from '../../oracle/judges/bounds.ts';
-import type { Disturbance } from '../../oracle/recording/replay.ts';
 import { compareDisks } from './content.ts';
 import type { EventFeeds } from './event-feed.ts';
 import { guaranteesOf } from './guarantees.ts';

@@ -1,12 +1,12 @@
 import { DiskDataServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
-import type { ContentRecord } from '@interlock/experiment';
+import type { ContentRecord } from '@interlock/lab';
+import type { History } from '@interlock/lab/judge/journal/history';
+import { expectedPlaces, mismatches, type Place } from '@interlock/lab/judge/journal/records';
 import { type Channel, type ClientTls, connect, openChannel } from '@interlock/rpc';
 import { systemClock, systemRandom } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { Metadata } from 'nice-grpc-common';
 import type { Clients } from '../../cloud/clients.ts';
-import type { History } from '../../oracle/journal/history.ts';
-import { expectedPlaces, mismatches, type Place } from '../../oracle/journal/records.ts';
 
 /** Longest read of a call, in bytes. */
 const pieceBytes = 1024 ** 2;

@@ -1,4 +1,4 @@
-import type { DiskClass, ExistingMachines } from '@interlock/experiment';
+import type { DiskClass, ExistingMachines } from '@interlock/lab';
 import type { Clients } from '../../cloud/clients.ts';
 import type { KeyPlace } from './key-state.ts';
 import type { MadeEstate, MadeMachine } from './planned-estate.ts';

@@ -1,13 +1,13 @@
 import type { RecordedEvent } from '@interlock/event-store';
-import type { GuaranteeRecord } from '@interlock/experiment';
+import type { GuaranteeRecord } from '@interlock/lab';
+import { judgeCauses } from '@interlock/lab/judge/causes/judge-causes';
+import type { Terms } from '@interlock/lab/judge/invariants/bounds';
+import { type IoViolation, judgeIo, type KeyLossWindow } from '@interlock/lab/judge/journal/guest-io';
+import type { History } from '@interlock/lab/judge/journal/history';
+import { judgeRecording } from '@interlock/lab/judge/recording/judge-recording';
+import type { ObservedLoss } from '@interlock/lab/judge/recording/observed-losses';
+import { type Disturbance, replay } from '@interlock/lab/judge/recording/replay';
 import type { Workload } from '@interlock/rpc';
-import { judgeCauses } from '../../oracle/causes/judge.ts';
-import { type IoViolation, judgeIo, type KeyLossWindow } from '../../oracle/journal/guest-io.ts';
-import type { History } from '../../oracle/journal/history.ts';
-import type { Terms } from '../../oracle/judges/bounds.ts';
-import type { ObservedLoss } from '../../oracle/recording/observed-losses.ts';
-import { type Disturbance, replay } from '../../oracle/recording/replay.ts';
-import { judgeRecording } from '../../oracle/recording/verdicts.ts';
 
 /** What a busy machine may add to a promised time, in milliseconds. Never added to the bound of I/O. */
 const slackDefaultMs = 15_000;

@@ -2,11 +2,11 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import type { GuestOperation, GuestOperation_Kind } from '@interlock/contracts/interlock/compute/v1/guest_journal.ts';
-import type { IoRecord } from '@interlock/experiment';
+import type { IoRecord } from '@interlock/lab';
+import { type History, openHistory, type Recorded } from '@interlock/lab/judge/journal/history';
+import type { Io } from '@interlock/lab/judge/journal/journal';
 import { guestFiles } from '../../../services/compute/src/guest/plan.ts';
 import type { Clients } from '../../cloud/clients.ts';
-import { type History, openHistory, type Recorded } from '../../oracle/journal/history.ts';
-import type { Io } from '../../oracle/journal/journal.ts';
 
 /** The records of an estate's guests about their own reads and writes. */
 export interface GuestJournals {

@@ -1,5 +1,5 @@
-import type { ContentRecord } from '@interlock/experiment';
-import type { History } from '../../oracle/journal/history.ts';
+import type { ContentRecord } from '@interlock/lab';
+import type { History } from '@interlock/lab/judge/journal/history';
 
 /**
  * What guests themselves read and compared since a moment. A guest that starts first verifies all that the machine wrote before; one

@@ -1,4 +1,4 @@
-import type { KeyAction, Step } from '@interlock/experiment';
+import type { KeyAction, Step } from '@interlock/lab';
 import { allowSet } from '../../cloud/world.ts';
 import { type EffectEvent, encryptionRole, type HeldRole, type KeyClients, type KeyState } from './key-state.ts';
 

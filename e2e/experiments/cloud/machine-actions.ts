@@ -1,4 +1,4 @@
-import type { DiskClass, MachineAction, Step } from '@interlock/experiment';
+import type { DiskClass, MachineAction, Step } from '@interlock/lab';
 import type { Clock } from '@interlock/runtime';
 import type { Clients } from '../../cloud/clients.ts';
 import { location } from '../../cloud/world.ts';

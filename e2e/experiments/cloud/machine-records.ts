@@ -1,5 +1,5 @@
 import type { RecordedEvent } from '@interlock/event-store';
-import type { DiskRecord, MachineRecord, PowerRecord, StartRecord } from '@interlock/experiment';
+import type { DiskRecord, MachineRecord, PowerRecord, StartRecord } from '@interlock/lab';
 import { traceIdOf } from '@interlock/runtime';
 import type { VmEvent } from '../../../services/compute/src/vm/events.ts';
 import type { MadeMachine } from './planned-estate.ts';

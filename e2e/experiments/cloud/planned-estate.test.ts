@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
-import type { Plan, Step } from '@interlock/experiment';
+import type { Plan, Step } from '@interlock/lab';
 import { createSimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
 import { clientsOf, group, location } from '../../simulation/workload/estate.ts';
 import { existingMachines } from './existing-estate.ts';

@@ -9,7 +9,7 @@ import {
   keysOf,
   type Plan,
   type PlannedGroup,
-} from '@interlock/experiment';
+} from '@interlock/lab';
 import type { Clock } from '@interlock/runtime';
 import type { Clients } from '../../cloud/clients.ts';
 import { allowSet } from '../../cloud/world.ts';

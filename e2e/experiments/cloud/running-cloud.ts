@@ -1,4 +1,4 @@
-import type { ExistingMachines, Experiment, Lab } from '@interlock/experiment';
+import type { ExistingMachines, Experiment, Lab } from '@interlock/lab';
 import type { Administrator } from '@interlock/local/bootstrap-identities.ts';
 import { createScope, type Scope, systemClock, systemRandom } from '@interlock/runtime';
 import { location } from '../../cloud/world.ts';

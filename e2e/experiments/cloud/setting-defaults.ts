@@ -1,5 +1,5 @@
-import type { Experiment } from '@interlock/experiment';
 import { hostSpec } from '@interlock/host';
+import type { Experiment } from '@interlock/lab';
 import { variableOf } from '@interlock/runtime';
 import { computeSpec } from '../../../services/compute/src/settings.ts';
 import { diskSpec } from '../../../services/disk/src/settings.ts';

@@ -1,5 +1,5 @@
 import type { RecordedEvent } from '@interlock/event-store';
-import type { SightingRecord } from '@interlock/experiment';
+import type { SightingRecord } from '@interlock/lab';
 import type { Clients } from '../../cloud/clients.ts';
 import type { MadeEstate } from './planned-estate.ts';
 

@@ -1,7 +1,7 @@
-import type { SteadyCheck } from '@interlock/experiment';
+import type { SteadyCheck } from '@interlock/lab';
+import type { History } from '@interlock/lab/judge/journal/history';
 import { serviceNames } from '@interlock/local/services.ts';
 import type { Clients } from '../../cloud/clients.ts';
-import type { History } from '../../oracle/journal/history.ts';
 import type { MadeEstate } from './planned-estate.ts';
 
 /** How far back the I/O of a group is checked, in milliseconds. */

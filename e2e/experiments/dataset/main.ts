@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { assertEmpty, checkDataset, DatasetError, writeCollection, writeRun } from '@interlock/dataset';
-import { type Experiment, experimentTextOf, problemLines, readExperiment, withChanges } from '@interlock/experiment';
+import { type Experiment, experimentTextOf, problemLines, readExperiment, withChanges } from '@interlock/lab';
+import { assertEmpty, checkDataset, DatasetError, writeCollection, writeRun } from '@interlock/lab/dataset';
 import { runCommand } from '@interlock/local/command.ts';
 import { LauncherError } from '@interlock/local/data-folder.ts';
 import { type Scope, systemClock, UserFileError, visible } from '@interlock/runtime';

@@ -5,7 +5,7 @@ import {
   nanosOf,
   RUN_ATTRIBUTE,
   type TracesRequest,
-} from '@interlock/dataset';
+} from '@interlock/lab/dataset';
 import type { Attributes, AttributeValue } from '@opentelemetry/api';
 import type { SimulatedSpan } from '../../simulation/cloud/recorded-span.ts';
 

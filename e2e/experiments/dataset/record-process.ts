@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { writeRun } from '@interlock/dataset';
-import type { Experiment } from '@interlock/experiment';
+import type { Experiment } from '@interlock/lab';
+import { writeRun } from '@interlock/lab/dataset';
 import { takeOrders } from '../../simulation/runs/take-orders.ts';
 import { recordRun } from './record-run.ts';
 

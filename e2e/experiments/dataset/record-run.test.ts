@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { readExperiment } from '@interlock/lab';
 import {
   baselineNames,
   checkDataset,
@@ -12,9 +13,8 @@ import {
   scoredEdges,
   traceMeasures,
   writeRun,
-} from '@interlock/dataset';
-import { readExperiment } from '@interlock/experiment';
-import { assertOtlp } from '../../../libs/dataset/src/format/test-otlp-protobuf.ts';
+} from '@interlock/lab/dataset';
+import { assertOtlp } from '../../../libs/lab/src/dataset/format/test-otlp-protobuf.ts';
 import { recordRun } from './record-run.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'interlock-record-'));

@@ -1,6 +1,8 @@
 import { mkdtempSync } from 'node:fs';
 import { cpus, type as osType, release, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
+import type { RecordedEvent } from '@interlock/event-store';
+import { type Experiment, judge, runExperiment, type Target } from '@interlock/lab';
 import {
   edgesOf,
   faultsOf,
@@ -9,9 +11,7 @@ import {
   type RunData,
   type TracesRequest,
   type TruthEvent,
-} from '@interlock/dataset';
-import type { RecordedEvent } from '@interlock/event-store';
-import { type Experiment, judge, runExperiment, type Target } from '@interlock/experiment';
+} from '@interlock/lab/dataset';
 import type { Workload } from '@interlock/rpc';
 import type { SimulatedSpan } from '../../simulation/cloud/recorded-span.ts';
 import { type LocalParts, ownCloudTarget } from '../local/own-cloud.ts';

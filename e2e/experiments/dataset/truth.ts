@@ -1,6 +1,6 @@
-import { nanosOf, type TruthEvent, type TruthIo } from '@interlock/dataset';
 import type { RecordedEvent } from '@interlock/event-store';
-import type { IoRecord } from '@interlock/experiment';
+import type { IoRecord } from '@interlock/lab';
+import { nanosOf, type TruthEvent, type TruthIo } from '@interlock/lab/dataset';
 
 /**
  * A stored event as truth: without its data, which may hold sealed secrets.

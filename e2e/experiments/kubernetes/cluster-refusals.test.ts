@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync, rmSync } from 'node:fs';
 import { test } from 'node:test';
-import { type Experiment, problemLines, readExperiment } from '@interlock/experiment';
+import { type Experiment, problemLines, readExperiment } from '@interlock/lab';
 import { openKubectl } from '../../../deploy/kubernetes/kubectl.ts';
 import { testKubectl } from '../../../deploy/kubernetes/test-kubectl.ts';
 import { otherSettings } from '../cloud/setting-defaults.ts';

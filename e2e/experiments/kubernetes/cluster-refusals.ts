@@ -1,4 +1,4 @@
-import { type Experiment, endMsOf, type Problem } from '@interlock/experiment';
+import { type Experiment, endMsOf, type Problem } from '@interlock/lab';
 import { serviceNames } from '@interlock/local/services.ts';
 import { isObject } from '../../../deploy/kubernetes/kubectl.ts';
 import { otherSettings } from '../cloud/setting-defaults.ts';

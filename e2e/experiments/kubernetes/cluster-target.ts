@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { problemLines, type Target } from '@interlock/experiment';
+import { problemLines, type Target } from '@interlock/lab';
 import { LauncherError } from '@interlock/local/data-folder.ts';
 import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
 import { createScope, type Scope } from '@interlock/runtime';

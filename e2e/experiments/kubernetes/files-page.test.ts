@@ -8,7 +8,7 @@ import {
   takesAccess,
   verdictLines,
   withChanges,
-} from '@interlock/experiment';
+} from '@interlock/lab';
 import { textOf } from '../../docs/sources.ts';
 import { simulatedVariables } from '../simulated/settings.ts';
 import { runSimulated } from '../simulated/test-runs.ts';

@@ -1,5 +1,5 @@
 import { basename } from 'node:path';
-import { type Experiment, type Problem, problemLines, readExperiment, readMatrix } from '@interlock/experiment';
+import { type Experiment, type Problem, problemLines, readExperiment, readMatrix } from '@interlock/lab';
 import { filesLike, textOf } from '../../docs/sources.ts';
 import { lineOf } from '../../docs/table.ts';
 import { render } from '../../kubernetes/render.ts';

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Target } from '@interlock/experiment';
+import type { Target } from '@interlock/lab';
 import type { Administrator } from '@interlock/local/bootstrap-identities.ts';
 import { callControl, controlAt } from '@interlock/local/control/control-client.ts';
 import { copiedFrom, LauncherError } from '@interlock/local/data-folder.ts';

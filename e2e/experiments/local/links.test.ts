@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createServer, connect as dial, type Socket } from 'node:net';
 import { test } from 'node:test';
-import type { Step } from '@interlock/experiment';
+import type { Step } from '@interlock/lab';
 import { openLinks } from './links.ts';
 
 const step = (action: Step['action'], targets: readonly string[]): Step => ({

@@ -1,5 +1,5 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
-import type { Experiment } from '@interlock/experiment';
+import type { Experiment } from '@interlock/lab';
 import { type CloudPart, cloudParts } from '@interlock/local/control/cloud-control.ts';
 import type { Route } from '@interlock/local/control/routes.ts';
 import { type ServiceName, serviceNames } from '@interlock/local/services.ts';

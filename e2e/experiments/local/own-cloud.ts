@@ -1,6 +1,6 @@
 import { rmSync } from 'node:fs';
-import { RUN_ATTRIBUTE } from '@interlock/dataset';
-import type { Experiment, Lab, PlannedGroup, Problem, Target } from '@interlock/experiment';
+import type { Experiment, Lab, PlannedGroup, Problem, Target } from '@interlock/lab';
+import { RUN_ATTRIBUTE } from '@interlock/lab/dataset';
 import { clockShift } from '@interlock/local/clocks/clock-shift.ts';
 import { controlOf } from '@interlock/local/control/cloud-control.ts';
 import { type DataFolder, openDataFolder, unmountBelow } from '@interlock/local/data-folder.ts';

@@ -1,10 +1,10 @@
-import type { Effect, Problem, SightingRecord, Step } from '@interlock/experiment';
+import type { Effect, Problem, SightingRecord, Step } from '@interlock/lab';
+import type { Disturbed } from '@interlock/lab/judge/model/disturbances';
+import type { Disturbance } from '@interlock/lab/judge/recording/replay';
 import type { clockShift } from '@interlock/local/clocks/clock-shift.ts';
 import { type CloudControl, type CloudPart, cloudParts } from '@interlock/local/control/cloud-control.ts';
 import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
 import { type Clock, systemClock } from '@interlock/runtime';
-import type { Disturbed } from '../../oracle/model/disturbances.ts';
-import type { Disturbance } from '../../oracle/recording/replay.ts';
 import type { Faults } from '../cloud/cloud-lab.ts';
 import type { ClockShift } from '../cloud/shifted-times.ts';
 import { type Callable, failingCall } from './failing-calls.ts';

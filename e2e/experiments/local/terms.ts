@@ -1,8 +1,8 @@
 import { hostSpec } from '@interlock/host';
+import type { Terms } from '@interlock/lab/judge/invariants/bounds';
 import { readConfig } from '@interlock/runtime';
 import { computeSpec } from '../../../services/compute/src/settings.ts';
 import { diskSpec } from '../../../services/disk/src/settings.ts';
-import type { Terms } from '../../oracle/judges/bounds.ts';
 
 const spec = {
   authzTtlMs: hostSpec.authzTtlMs,

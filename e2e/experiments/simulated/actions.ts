@@ -1,5 +1,5 @@
 import type { RecordedEvent } from '@interlock/event-store';
-import { type Effect, groupsOf, keyOfTarget, type Plan, type Step, type Undo } from '@interlock/experiment';
+import { type Effect, groupsOf, keyOfTarget, type Plan, type Step, type Undo } from '@interlock/lab';
 import { traceIdOf } from '@interlock/runtime';
 import type { Committed, SimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
 import { type Clients, ownerToken } from '../../simulation/workload/estate.ts';

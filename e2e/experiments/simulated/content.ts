@@ -1,5 +1,5 @@
-import type { ContentRecord } from '@interlock/experiment';
-import { cellBytes, sectorCells } from '../../oracle/model/content.ts';
+import type { ContentRecord } from '@interlock/lab';
+import { cellBytes, sectorCells } from '@interlock/lab/judge/model/content';
 import { readRange } from '../../simulation/workload/io.ts';
 import { sectorsInUse } from '../../simulation/workload/sectors.ts';
 import { attempt, type Stage } from '../../simulation/workload/stage.ts';

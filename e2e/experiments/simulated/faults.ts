@@ -1,8 +1,8 @@
-import type { CloudPart, Experiment, FaultAction, Problem, Step } from '@interlock/experiment';
 import { workloads } from '@interlock/host';
+import type { CloudPart, Experiment, FaultAction, Problem, Step } from '@interlock/lab';
+import type { Disturbed } from '@interlock/lab/judge/model/disturbances';
+import type { Disturbance } from '@interlock/lab/judge/recording/replay';
 import type { Workload } from '@interlock/rpc';
-import type { Disturbed } from '../../oracle/model/disturbances.ts';
-import type { Disturbance } from '../../oracle/recording/replay.ts';
 import type { Part, SimulatedCloud } from '../../simulation/index.ts';
 import type { Stage } from '../../simulation/workload/stage.ts';
 

@@ -1,9 +1,9 @@
 import type { RecordedEvent } from '@interlock/event-store';
-import type { GuaranteeRecord, IoRecord } from '@interlock/experiment';
 import { workloads } from '@interlock/host';
+import type { GuaranteeRecord, IoRecord } from '@interlock/lab';
+import type { Guarantee } from '@interlock/lab/judge/findings';
+import type { Disturbance } from '@interlock/lab/judge/recording/replay';
 import type { Workload } from '@interlock/rpc';
-import type { Disturbance } from '../../oracle/recording/replay.ts';
-import type { Guarantee } from '../../oracle/verdict.ts';
 import type { SimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
 import { type HistoryLog, openHistoryLog } from '../../simulation/runs/history-log.ts';
 import { guaranteesOf } from '../cloud/guarantees.ts';

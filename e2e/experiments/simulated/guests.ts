@@ -1,6 +1,6 @@
-import type { IoRecord } from '@interlock/experiment';
+import type { IoRecord } from '@interlock/lab';
+import type { DiskIo } from '@interlock/lab/judge/invariants/io';
 import type { GuestDisk } from '../../../services/compute/src/guests/vm-host.ts';
-import type { DiskIo } from '../../oracle/judges/io.ts';
 import type { Committed, SimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
 import { type DataAccess, flush, type IoStage, readSomething, writeSomething } from '../../simulation/workload/io.ts';
 import type { Stage } from '../../simulation/workload/stage.ts';

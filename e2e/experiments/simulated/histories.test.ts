@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Experiment } from '@interlock/experiment';
+import type { Experiment } from '@interlock/lab';
 import { type Histories, historiesExitCode, historiesLines, playHistories } from './histories.ts';
 import { experimentOf } from './test-runs.ts';
 

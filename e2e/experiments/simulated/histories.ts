@@ -6,7 +6,7 @@ import {
   measureNames,
   type Outcome,
   quantilesIn,
-} from '@interlock/experiment';
+} from '@interlock/lab';
 import { playInProcesses } from '../../simulation/runs/play-pool.ts';
 import type { PlayedExperiment } from './play-experiment.ts';
 

@@ -1,4 +1,4 @@
-import type { Experiment } from '@interlock/experiment';
+import type { Experiment } from '@interlock/lab';
 import { takeOrders } from '../../simulation/runs/take-orders.ts';
 import { playExperiment } from './play-experiment.ts';
 

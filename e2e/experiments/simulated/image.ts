@@ -1,4 +1,4 @@
-import type { Plan } from '@interlock/experiment';
+import type { Plan } from '@interlock/lab';
 import { type EstateImage, makeImage } from '../../simulation/runs/estate-image.ts';
 import { clientsOf, group, location } from '../../simulation/workload/estate.ts';
 import { type MadeEstate, makePlannedEstate } from '../cloud/planned-estate.ts';

@@ -1,5 +1,6 @@
 import { MessagingServiceDefinition } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import type { RecordedEvent } from '@interlock/event-store';
+import { workloads } from '@interlock/host';
 import {
   type ContentRecord,
   type Effect,
@@ -15,11 +16,10 @@ import {
   type Step,
   takesAccess,
   type Undo,
-} from '@interlock/experiment';
-import { workloads } from '@interlock/host';
+} from '@interlock/lab';
+import { Disturbances } from '@interlock/lab/judge/model/disturbances';
 import type { Workload } from '@interlock/rpc';
 import type { VirtualClock } from '@interlock/runtime';
-import { Disturbances } from '../../oracle/model/disturbances.ts';
 import type { SimulatedSpan } from '../../simulation/cloud/recorded-span.ts';
 import { type Committed, createSimulatedCloud, type SimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
 import { Judge } from '../../simulation/invariants/judge.ts';

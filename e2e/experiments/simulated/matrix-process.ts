@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { judge, readExperiment, runExperiment, withChanges } from '@interlock/experiment';
+import { judge, readExperiment, runExperiment, withChanges } from '@interlock/lab';
 import { takeOrders } from '../../simulation/runs/take-orders.ts';
 import { eventKeeper, runFile } from '../run-file.ts';
 import type { MatrixTask, PlayedRun } from './matrix.ts';

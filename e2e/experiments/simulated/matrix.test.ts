@@ -3,8 +3,8 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
-import { evidenceFiles, judge, readEvidence, readExperiment, readMatrix } from '@interlock/experiment';
-import { cellsOf } from '../../report/matrix/cells-of.ts';
+import { evidenceFiles, judge, readEvidence, readExperiment, readMatrix } from '@interlock/lab';
+import { cellsOf } from '@interlock/lab/report/matrix/cells-of';
 import { playMatrix } from './matrix.ts';
 
 const file = readFileSync(new URL('../files/every-cause.experiment.yaml', import.meta.url), 'utf8');

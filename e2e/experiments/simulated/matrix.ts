@@ -1,5 +1,5 @@
-import { exitCodes, type MatrixCase, type Outcome, readExperiment, type Verdict } from '@interlock/experiment';
-import type { MatrixRun } from '../../report/matrix/cells-of.ts';
+import { exitCodes, type MatrixCase, type Outcome, readExperiment, type Verdict } from '@interlock/lab';
+import type { MatrixRun } from '@interlock/lab/report/matrix/cells-of';
 import { playInProcesses } from '../../simulation/runs/play-pool.ts';
 
 /** A matrix to be played in virtual time. */

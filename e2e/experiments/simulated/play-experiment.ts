@@ -7,7 +7,7 @@ import {
   type Outcome,
   type RuleVerdict,
   runExperiment,
-} from '@interlock/experiment';
+} from '@interlock/lab';
 import { simulatedTarget } from './target.ts';
 
 /** The result of one history of an experiment. */

@@ -1,4 +1,4 @@
-import type { CloudPart, SightingRecord } from '@interlock/experiment';
+import type { CloudPart, SightingRecord } from '@interlock/lab';
 import { Status } from 'nice-grpc-common';
 import { type AuditRow, entriesOf } from '../../../services/key-vault/src/audit/entry.ts';
 import type { SimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';

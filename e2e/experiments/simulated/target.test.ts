@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import type { Experiment } from '@interlock/experiment';
+import type { Experiment } from '@interlock/lab';
 import { eventKeeper, runFile } from '../run-file.ts';
 import { simulatedTarget } from './target.ts';
 import { brokenIn, experimentOf, machineOf, runSimulated } from './test-runs.ts';

@@ -1,4 +1,4 @@
-import type { Experiment, Problem, Target } from '@interlock/experiment';
+import type { Experiment, Problem, Target } from '@interlock/lab';
 import { faultProblems } from './faults.ts';
 import { experimentImage } from './image.ts';
 import { type Keep, SimulatedLab } from './lab.ts';

@@ -6,7 +6,7 @@ import {
   readExperiment,
   runExperiment,
   type Target,
-} from '@interlock/experiment';
+} from '@interlock/lab';
 import { simulatedTarget } from './target.ts';
 
 /** An experiment on three machines: under k1, with an ultra disk under k1, and under another key. @param timeline YAML, one step each */

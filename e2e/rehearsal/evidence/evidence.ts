@@ -1,5 +1,5 @@
 import type { AccessPolicy_KeyPermission } from '@interlock/contracts/interlock/key_vault/v1/vault.ts';
-import type { IoSummary } from '../../oracle/journal/journal.ts';
+import type { IoSummary } from '@interlock/lab/judge/journal/journal';
 import type { Attempt } from '../attempt.ts';
 import type { Search } from './search.ts';
 import type { DiskProof, ImpactSeen, TimedLoss } from './timed.ts';

@@ -1,5 +1,5 @@
+import { type Journals, journalReader } from '@interlock/lab/judge/journal/journal';
 import type { DataFolder } from '@interlock/local/data-folder.ts';
-import { type Journals, journalReader } from '../../oracle/journal/journal.ts';
 import { type Search, searchFiles } from './search.ts';
 import { findVolumes, type Volume } from './volume.ts';
 

@@ -1,7 +1,7 @@
 import type { VirtualMachine } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
+import { type IoSummary, lastSegment, summarize } from '@interlock/lab/judge/journal/journal';
 import { context, ROOT_CONTEXT } from '@opentelemetry/api';
 import { until } from '../../cloud/until.ts';
-import { type IoSummary, lastSegment, summarize } from '../../oracle/journal/journal.ts';
 import { patienceMs } from '../settings.ts';
 import { groupsOf, type Person, type PlannedMachine, type World } from '../world.ts';
 

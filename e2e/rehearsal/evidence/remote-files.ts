@@ -1,8 +1,8 @@
 import { request } from 'node:https';
+import { type Io, type Journals, lastSegment } from '@interlock/lab/judge/journal/journal';
 import { systemClock } from '@interlock/runtime';
 import type { Clients } from '../../cloud/clients.ts';
 import { remoteJournals as readJournals } from '../../experiments/cloud/guest-journals.ts';
-import { type Io, type Journals, lastSegment } from '../../oracle/journal/journal.ts';
 import { type FilesReply, type FilesRequest, type FilesTls, filesName, type SentVolume } from './file-server.ts';
 import type { HostFiles, WantedVolume } from './host-files.ts';
 import type { Search } from './search.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Io } from '../../oracle/journal/journal.ts';
+import type { Io } from '@interlock/lab/judge/journal/journal';
 import type { Gathered } from '../evidence/evidence.ts';
 import { goodEvidence } from '../rules/test-evidence.ts';
 import type { Step } from '../timeline.ts';

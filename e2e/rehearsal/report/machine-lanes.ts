@@ -1,10 +1,10 @@
-import type { Io, Journals } from '../../oracle/journal/journal.ts';
-import { className } from '../../report/class-names.ts';
-import { type Html, html } from '../../report/html.ts';
-import type { Lane, Stretch } from '../../report/picture/lane.ts';
-import { laneLegend } from '../../report/picture/legend.ts';
-import { sharedPauses } from '../../report/picture/pauses.ts';
-import { picture } from '../../report/picture/picture.ts';
+import type { Io, Journals } from '@interlock/lab/judge/journal/journal';
+import { className } from '@interlock/lab/report/class-names';
+import { type Html, html } from '@interlock/lab/report/html';
+import type { Lane, Stretch } from '@interlock/lab/report/picture/lane';
+import { laneLegend } from '@interlock/lab/report/picture/legend';
+import { sharedPauses } from '@interlock/lab/report/picture/pauses';
+import { picture } from '@interlock/lab/report/picture/picture';
 import type { Evidence, Gathered, LossSeen } from '../evidence/evidence.ts';
 import type { Step } from '../timeline.ts';
 import { lossesOf } from './report.ts';

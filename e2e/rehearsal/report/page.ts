@@ -1,8 +1,8 @@
+import type { Journals } from '@interlock/lab/judge/journal/journal';
+import { duration, type Html, html } from '@interlock/lab/report/html';
+import { document } from '@interlock/lab/report/page';
+import { waterfall } from '@interlock/lab/report/waterfall';
 import type { Span } from '@interlock/local/spans.ts';
-import type { Journals } from '../../oracle/journal/journal.ts';
-import { duration, type Html, html } from '../../report/html.ts';
-import { document } from '../../report/page.ts';
-import { waterfall } from '../../report/waterfall.ts';
 import type { Gathered } from '../evidence/evidence.ts';
 import { callsInWords } from '../terminal.ts';
 import type { Step } from '../timeline.ts';

@@ -1,4 +1,4 @@
-import { type Html, html } from '../../report/html.ts';
+import { type Html, html } from '@interlock/lab/report/html';
 
 /** For readers who do not know what a customer-managed key is: the idea in one picture and a few words. */
 export const primer = (): Html => html`<section>

@@ -1,4 +1,4 @@
-import { type Html, html } from '../../report/html.ts';
+import { type Html, html } from '@interlock/lab/report/html';
 import { short } from '../rules/rule.ts';
 import type { Report } from './report.ts';
 

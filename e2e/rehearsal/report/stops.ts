@@ -1,4 +1,4 @@
-import { duration, type Html, html, px } from '../../report/html.ts';
+import { duration, type Html, html, px } from '@interlock/lab/report/html';
 import type { Report, Revocation } from './report.ts';
 
 const causes: Readonly<Record<string, string>> = {

@@ -1,5 +1,5 @@
-import { duration, type Html, html } from '../../report/html.ts';
-import type { Quantiles } from '../../report/quantiles.ts';
+import { duration, type Html, html } from '@interlock/lab/report/html';
+import type { Quantiles } from '@interlock/lab/report/quantiles';
 import { untimed } from '../steps/stopwatch.ts';
 import type { Report } from './report.ts';
 

@@ -1,4 +1,4 @@
-import { type Html, html } from '../../report/html.ts';
+import { type Html, html } from '@interlock/lab/report/html';
 import { type Cause, type CauseName, causes } from '../../truth-table/causes.ts';
 import { type Cell, cellsOf, type DiskClass, diskClasses, machineStates } from '../../truth-table/table.ts';
 import type { Gathered } from '../evidence/evidence.ts';

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { IoSummary } from '../../oracle/journal/journal.ts';
+import type { IoSummary } from '@interlock/lab/judge/journal/journal';
 import type { Evidence, LossSeen, ReturnSeen } from '../evidence/evidence.ts';
 import type { Breakable } from './test-evidence.ts';
 

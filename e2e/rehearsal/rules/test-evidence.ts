@@ -1,4 +1,4 @@
-import type { IoSummary } from '../../oracle/journal/journal.ts';
+import type { IoSummary } from '@interlock/lab/judge/journal/journal';
 import { causes } from '../../truth-table/causes.ts';
 import type { Attempt } from '../attempt.ts';
 import type { Evidence, LossSeen, MachineAfterLoss, QuietSeen, ReturnSeen } from '../evidence/evidence.ts';

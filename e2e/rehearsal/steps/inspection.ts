@@ -1,5 +1,5 @@
 import { createHash, type KeyObject } from 'node:crypto';
-import { acknowledged, expectedPlaces, mismatches, recordBytes } from '../../oracle/journal/records.ts';
+import { acknowledged, expectedPlaces, mismatches, recordBytes } from '@interlock/lab/judge/journal/records';
 import type { AuditSeen, FileSeen } from '../evidence/evidence.ts';
 import { millisOf } from '../evidence/observe.ts';
 import { decryptSectors, readAsOwner, unwrapDek } from '../evidence/owner-key.ts';

@@ -1,5 +1,5 @@
+import { lastGoodIo, summarize } from '@interlock/lab/judge/journal/journal';
 import { trace } from '@opentelemetry/api';
-import { lastGoodIo, summarize } from '../../oracle/journal/journal.ts';
 import type { LossSeen, MachineAfterLoss } from '../evidence/evidence.ts';
 import { millisOf, readFleet, untilAtWork, untilFleet } from '../evidence/observe.ts';
 import type { StepPlan } from '../timeline.ts';

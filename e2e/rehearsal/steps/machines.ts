@@ -1,6 +1,6 @@
 import type { VirtualMachine } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import { Rejection } from '@interlock/event-store';
-import { summarize } from '../../oracle/journal/journal.ts';
+import { summarize } from '@interlock/lab/judge/journal/journal';
 import type { QuietSeen, StartSeen } from '../evidence/evidence.ts';
 import { millisOf, readFleet, untilAtWork, untilFleet } from '../evidence/observe.ts';
 import {

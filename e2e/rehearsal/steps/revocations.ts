@@ -1,5 +1,5 @@
 import type { Impact_Kind } from '@interlock/contracts/interlock/disk_encryption_set/v1/impact.ts';
-import { lastSegment } from '../../oracle/journal/journal.ts';
+import { lastSegment } from '@interlock/lab/judge/journal/journal';
 import { attempt } from '../attempt.ts';
 import { millisOf, untilSeen } from '../evidence/observe.ts';
 import type { ImpactSeen } from '../evidence/timed.ts';

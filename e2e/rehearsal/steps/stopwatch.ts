@@ -1,8 +1,8 @@
 import type { PowerState, VirtualMachine } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
+import { type Io, type Journals, lastGoodIo, lastSegment } from '@interlock/lab/judge/journal/journal';
+import { expectedPlaces } from '@interlock/lab/judge/journal/records';
 import { until } from '../../cloud/until.ts';
 import { makeMachine } from '../../cloud/world.ts';
-import { type Io, type Journals, lastGoodIo, lastSegment } from '../../oracle/journal/journal.ts';
-import { expectedPlaces } from '../../oracle/journal/records.ts';
 import { type Cause, type CauseName, causes } from '../../truth-table/causes.ts';
 import { deeds, type Keyed, type Owner } from '../../truth-table/inflict.ts';
 import { makeKeyed, untilAvailable } from '../../truth-table/stage.ts';

@@ -1,4 +1,4 @@
-import type { KnownDisk } from '../../oracle/model/disks.ts';
+import type { KnownDisk } from '@interlock/lab/judge/model/disks';
 import { encryptionOf, group, isPlanted, location, plannedSets } from '../workload/estate.ts';
 import { readSomething, writeSomething } from '../workload/io.ts';
 import { attempt, type Stage } from '../workload/stage.ts';

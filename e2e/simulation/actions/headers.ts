@@ -1,7 +1,7 @@
+import type { KnownDisk } from '@interlock/lab/judge/model/disks';
 import { encodeDekPayload } from '../../../services/disk/src/host/cipher/dek-payload.ts';
 import { type DiskHeader, encodeSlot } from '../../../services/disk/src/host/header/disk-header-format.ts';
 import { makeSimulatedWrap } from '../../../services/key-vault/src/rsa/simulated-rsa.ts';
-import type { KnownDisk } from '../../oracle/model/disks.ts';
 import { crashDisk, type Fault } from '../faults/fault.ts';
 import { group, keyOf, plannedSets, plantedDiskId, setName } from '../workload/estate.ts';
 import { attempt, type Stage } from '../workload/stage.ts';

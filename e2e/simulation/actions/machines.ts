@@ -1,5 +1,5 @@
+import type { KnownMachine } from '@interlock/lab/judge/model/machines';
 import { itemError } from '@interlock/rpc';
-import type { KnownMachine } from '../../oracle/model/machines.ts';
 import {
   encryptionOf,
   group,

@@ -1,6 +1,6 @@
 import type { RecordedEvent } from '@interlock/event-store';
+import { beginningOf, isEndOfCopy } from '@interlock/lab/judge/model/copies';
 import type { SeededRandom, VirtualClock } from '@interlock/runtime';
-import { beginningOf, isEndOfCopy } from '../../oracle/model/copies.ts';
 
 /**
  * How long the storage takes for copies. Volumes are small here, so a copy would end before anything could happen to it; a real

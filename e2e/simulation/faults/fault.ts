@@ -1,4 +1,4 @@
-import type { Disturbed } from '../../oracle/model/disturbances.ts';
+import type { Disturbed } from '@interlock/lab/judge/model/disturbances';
 import type { Stage } from '../workload/stage.ts';
 
 /** A fault that lasts for a time. */

@@ -1,8 +1,8 @@
 import type { UnwrapKeyItem, UnwrapKeysResponse } from '@interlock/contracts/interlock/key_vault/v1/cryptography.ts';
 import type { RewrapItem, RewrapKeysResponse } from '@interlock/contracts/interlock/key_vault/v1/disk_access.ts';
+import type { Findings } from '@interlock/lab/judge/findings';
 import { Status } from 'nice-grpc-common';
 import { type AuditRow, entriesOf } from '../../../services/key-vault/src/audit/entry.ts';
-import type { Findings } from '../../oracle/verdict.ts';
 import type { SimulatedCloud } from '../cloud/simulated-cloud.ts';
 import type { Responded } from '../truth/responses.ts';
 

@@ -1,7 +1,7 @@
 import type { RecordedEvent } from '@interlock/event-store';
+import { judgeCauses } from '@interlock/lab/judge/causes/judge-causes';
+import type { Findings } from '@interlock/lab/judge/findings';
 import type { Workload } from '@interlock/rpc';
-import { judgeCauses } from '../../oracle/causes/judge.ts';
-import type { Findings } from '../../oracle/verdict.ts';
 import type { SimulatedCloud } from '../cloud/simulated-cloud.ts';
 
 const services: readonly Workload[] = ['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'];

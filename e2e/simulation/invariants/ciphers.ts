@@ -1,8 +1,8 @@
-import type { Bounds } from '../../oracle/judges/bounds.ts';
-import { reasonsOf } from '../../oracle/judges/io.ts';
-import type { KnownDisk } from '../../oracle/model/disks.ts';
-import type { Disturbances } from '../../oracle/model/disturbances.ts';
-import type { Findings } from '../../oracle/verdict.ts';
+import type { Findings } from '@interlock/lab/judge/findings';
+import type { Bounds } from '@interlock/lab/judge/invariants/bounds';
+import { reasonsOf } from '@interlock/lab/judge/invariants/io';
+import type { KnownDisk } from '@interlock/lab/judge/model/disks';
+import type { Disturbances } from '@interlock/lab/judge/model/disturbances';
 import type { SimulatedCloud } from '../cloud/simulated-cloud.ts';
 import type { SimulatedTruth } from '../truth/truth.ts';
 

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { DiskContent } from '../../oracle/model/content.ts';
-import type { CopyUnderWay } from '../../oracle/model/copies.ts';
-import type { KnownDisk } from '../../oracle/model/disks.ts';
-import type { Blocker } from '../../oracle/model/losses.ts';
-import { openFindings } from '../../oracle/verdict.ts';
+import { openFindings } from '@interlock/lab/judge/findings';
+import { DiskContent } from '@interlock/lab/judge/model/content';
+import type { CopyUnderWay } from '@interlock/lab/judge/model/copies';
+import type { KnownDisk } from '@interlock/lab/judge/model/disks';
+import type { Blocker } from '@interlock/lab/judge/model/losses';
 import { simulatedSettings } from '../cloud/deployment.ts';
 import { createSimulatedCloud } from '../cloud/simulated-cloud.ts';
 import { estateImage } from '../runs/estate-image.ts';

@@ -1,13 +1,13 @@
+import { type Findings, seconds } from '@interlock/lab/judge/findings';
+import type { AccessTruth } from '@interlock/lab/judge/model/access';
+import { sectorCells } from '@interlock/lab/judge/model/content';
+import type { CopyTruth, MadeCopy } from '@interlock/lab/judge/model/copies';
+import type { KnownDisk } from '@interlock/lab/judge/model/disks';
+import type { Truth } from '@interlock/lab/judge/model/truth';
 import { openDiskCipher } from '../../../services/disk/src/host/cipher/dek.ts';
 import { sectorSize } from '../../../services/disk/src/host/storage/sector.ts';
 import type { MemoryVolumeFiles } from '../../../services/disk/src/host/volume/volume-files.ts';
 import { openSimulatedWrap } from '../../../services/key-vault/src/rsa/simulated-rsa.ts';
-import type { AccessTruth } from '../../oracle/model/access.ts';
-import { sectorCells } from '../../oracle/model/content.ts';
-import type { CopyTruth, MadeCopy } from '../../oracle/model/copies.ts';
-import type { KnownDisk } from '../../oracle/model/disks.ts';
-import type { Truth } from '../../oracle/model/truth.ts';
-import { type Findings, seconds } from '../../oracle/verdict.ts';
 import type { StoredDisks } from '../truth/stored-disks.ts';
 import { sectorsInUse } from '../workload/sectors.ts';
 

@@ -1,4 +1,4 @@
-import type { Findings } from '../../oracle/verdict.ts';
+import type { Findings } from '@interlock/lab/judge/findings';
 import type { SimulatedCloud } from '../cloud/simulated-cloud.ts';
 import type { SimulatedTruth } from '../truth/truth.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { RecordedEvent } from '@interlock/event-store';
-import { openFindings } from '../../oracle/verdict.ts';
+import { openFindings } from '@interlock/lab/judge/findings';
 import type { SimulatedTruth } from '../truth/truth.ts';
 import { RotationJudge } from './rotation.ts';
 

@@ -1,9 +1,9 @@
 import type { RecordedEvent, RowChange } from '@interlock/event-store';
+import type { Findings } from '@interlock/lab/judge/findings';
+import type { KnownDisk } from '@interlock/lab/judge/model/disks';
 import type { DekWrap } from '../../../services/disk/src/host/header/disk-header-format.ts';
 import type { DiskEncryptionSet } from '../../../services/disk-encryption-set/src/set/state.ts';
 import { openSimulatedWrap } from '../../../services/key-vault/src/rsa/simulated-rsa.ts';
-import type { KnownDisk } from '../../oracle/model/disks.ts';
-import type { Findings } from '../../oracle/verdict.ts';
 import type { SimulatedTruth } from '../truth/truth.ts';
 
 /** The result for a wrap. It is checked repeatedly, and stays the same object while its sector does not change. */

@@ -1,7 +1,7 @@
 import { workloads } from '@interlock/host';
+import type { Findings } from '@interlock/lab/judge/findings';
 import type { DiskHeader } from '../../../services/disk/src/host/header/disk-header-format.ts';
 import { openSimulatedWrap, simulatedPrivateKey } from '../../../services/key-vault/src/rsa/simulated-rsa.ts';
-import type { Findings } from '../../oracle/verdict.ts';
 import type { CloudImage, SimulatedCloud } from '../cloud/simulated-cloud.ts';
 import type { SimulatedTruth } from '../truth/truth.ts';
 

@@ -6,6 +6,7 @@ import {
   type RecordedEvent,
   type StoredRow,
 } from '@interlock/event-store';
+import type { Findings } from '@interlock/lab/judge/findings';
 import type { Workload } from '@interlock/rpc';
 import { virtualMachines } from '../../../services/compute/src/vm/decider.ts';
 import { disks } from '../../../services/disk/src/disk/state.ts';
@@ -17,7 +18,6 @@ import { roleAssignments } from '../../../services/identity/src/role-assignment/
 import { grantHolders } from '../../../services/identity/src/role-assignment/grant-holder.ts';
 import { keys } from '../../../services/key-vault/src/key/key.ts';
 import { vaults } from '../../../services/key-vault/src/vault/vault.ts';
-import type { Findings } from '../../oracle/verdict.ts';
 import type { CloudImage, SimulatedCloud } from '../cloud/simulated-cloud.ts';
 
 /** A stream's state and version. */

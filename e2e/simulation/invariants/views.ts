@@ -1,8 +1,8 @@
 import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import type { DiskEncryptionSet } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
+import type { Findings } from '@interlock/lab/judge/findings';
+import type { KnownDisk } from '@interlock/lab/judge/model/disks';
 import type { Vm } from '../../../services/compute/src/vm/state.ts';
-import type { KnownDisk } from '../../oracle/model/disks.ts';
-import type { Findings } from '../../oracle/verdict.ts';
 import type { SimulatedCloud } from '../cloud/simulated-cloud.ts';
 import type { SimulatedTruth } from '../truth/truth.ts';
 import { type Clients, group } from '../workload/estate.ts';

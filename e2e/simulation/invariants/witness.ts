@@ -1,11 +1,11 @@
 import { type EventStore, memoryStore, StoreUnavailable, type StreamName } from '@interlock/event-store';
 import { publishedStreams } from '@interlock/host';
+import type { Findings } from '@interlock/lab/judge/findings';
 import { type Consumer, type Handler, type Handlers, startConsumer, type ToFact } from '@interlock/messaging';
 import type { Workload } from '@interlock/rpc';
 import { logger, type SeededRandom } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { type FeedOptions, readFeed } from '../../../libs/messaging/src/feed.ts';
-import type { Findings } from '../../oracle/verdict.ts';
 import type { SimulatedCloud } from '../cloud/simulated-cloud.ts';
 
 /** Chance that a commit of the witness is refused, or stored without an acknowledgement. */

@@ -1,4 +1,4 @@
-import type { Guarantee } from '../../oracle/verdict.ts';
+import type { Guarantee } from '@interlock/lab/judge/findings';
 
 /** A bug planted in a source file while it is loaded. */
 export interface Mutant {

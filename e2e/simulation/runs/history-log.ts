@@ -1,4 +1,4 @@
-import type { Findings, OpenFindings, Outcome } from '../../oracle/verdict.ts';
+import type { Findings, OpenFindings, Outcome } from '@interlock/lab/judge/findings';
 
 /** An action of a user, an operator or a guest. */
 export interface ActionRecord {

@@ -1,5 +1,5 @@
-import { Disturbances } from '../../oracle/model/disturbances.ts';
-import type { Violation } from '../../oracle/verdict.ts';
+import type { Violation } from '@interlock/lab/judge/findings';
+import { Disturbances } from '@interlock/lab/judge/model/disturbances';
 import type { SimulatedSettings } from '../cloud/deployment.ts';
 import { type Committed, createSimulatedCloud, type SimulatedCloud } from '../cloud/simulated-cloud.ts';
 import { Judge } from '../invariants/judge.ts';

@@ -2,8 +2,8 @@ import type {
   UnwrapKeysRequest,
   UnwrapKeysResponse,
 } from '@interlock/contracts/interlock/key_vault/v1/cryptography.ts';
-import { boundsOf } from '../../oracle/judges/bounds.ts';
-import { Truth } from '../../oracle/model/truth.ts';
+import { boundsOf } from '@interlock/lab/judge/invariants/bounds';
+import { Truth } from '@interlock/lab/judge/model/truth';
 import type { SimulatedCloud } from '../cloud/simulated-cloud.ts';
 import { StoredDisks } from './stored-disks.ts';
 

@@ -1,6 +1,6 @@
+import type { DiskIo } from '@interlock/lab/judge/invariants/io';
+import { type CellRange, cellBytes, rangeContent, sectorCells } from '@interlock/lab/judge/model/content';
 import { Metadata } from 'nice-grpc-common';
-import type { DiskIo } from '../../oracle/judges/io.ts';
-import { type CellRange, cellBytes, rangeContent, sectorCells } from '../../oracle/model/content.ts';
 import { refusalOf } from './outcomes.ts';
 import { sectorsInUse } from './sectors.ts';
 import { attempt, type Stage } from './stage.ts';

@@ -1,7 +1,7 @@
 import { Rejection } from '@interlock/event-store';
+import type { Outcome } from '@interlock/lab/judge/findings';
+import type { Refusal } from '@interlock/lab/judge/invariants/io';
 import { RpcFailure } from '@interlock/rpc';
-import type { Refusal } from '../../oracle/judges/io.ts';
-import type { Outcome } from '../../oracle/verdict.ts';
 
 /** The refusal in an error; undefined if a service did not decide it. */
 export const refusalOf = (error: unknown): Refusal | undefined => {

@@ -1,6 +1,6 @@
+import type { Outcome } from '@interlock/lab/judge/findings';
+import type { Disturbances } from '@interlock/lab/judge/model/disturbances';
 import type { SeededRandom } from '@interlock/runtime';
-import type { Disturbances } from '../../oracle/model/disturbances.ts';
-import type { Outcome } from '../../oracle/verdict.ts';
 import type { SimulatedCloud } from '../cloud/simulated-cloud.ts';
 import type { Judge } from '../invariants/judge.ts';
 import type { HistoryLog } from '../runs/history-log.ts';

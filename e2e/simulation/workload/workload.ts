@@ -1,4 +1,4 @@
-import { sectorCells } from '../../oracle/model/content.ts';
+import { sectorCells } from '@interlock/lab/judge/model/content';
 import { pickByWeight } from '../actions/action.ts';
 import { actions } from '../actions/actions.ts';
 import { faults } from '../actions/faults.ts';

@@ -13,7 +13,7 @@ import {
   scoredEdges,
   spansIn,
   type TruthEdge,
-} from '@interlock/dataset';
+} from '@interlock/lab/dataset';
 
 /** A point of a curve. */
 export interface Point {

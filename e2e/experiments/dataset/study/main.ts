@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { DatasetError, readManifest, readRun, runFolders } from '@interlock/dataset';
+import { DatasetError, readManifest, readRun, runFolders } from '@interlock/lab/dataset';
 import { runCommand } from '@interlock/local/command.ts';
 import { LauncherError } from '@interlock/local/data-folder.ts';
 import { studyFigures } from './figures.ts';

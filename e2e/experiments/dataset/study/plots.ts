@@ -1,5 +1,5 @@
-import { type Html, html, px } from '../../../report/html.ts';
-import { document } from '../../../report/page.ts';
+import { type Html, html, px } from '@interlock/lab/report/html';
+import { document } from '@interlock/lab/report/page';
 import type { Curve, StudyFigures } from './figures.ts';
 
 const [width, height, left, bottom, top, right] = [560, 260, 44, 34, 12, 150] as const;

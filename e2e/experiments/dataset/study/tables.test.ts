@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { testRun } from '../../../../libs/dataset/src/test-run.ts';
+import { testRun } from '../../../../libs/lab/src/dataset/test-run.ts';
 import { studyFigures } from './figures.ts';
 import { studyPage } from './plots.ts';
 import { studyTables, withTables } from './tables.ts';

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { readExperiment } from '@interlock/experiment';
+import { readExperiment } from '@interlock/lab';
 import type { Hunt } from '../../../simulation/mutants/hunting.ts';
 import { mutants } from '../../../simulation/mutants/mutants.ts';
 import { playExperiment } from '../play-experiment.ts';

@@ -14,7 +14,7 @@ const shown = visibility.find((one) => one.mutant === mutant?.name);
 if (mutant === undefined || shown === undefined || !('file' in shown)) throw new Error(`no experiment shows ${number}`);
 const planted = plant(mutant);
 const { playExperiment } = await import('../play-experiment.ts');
-const { readExperiment } = await import('@interlock/experiment');
+const { readExperiment } = await import('@interlock/lab');
 if (!planted.isLoaded()) throw new Error(`${mutant.file} is no part of what the simulation runs`);
 
 // Stacks of refusals are not read.

@@ -113,7 +113,7 @@ function addReadings(dataset: Command, runner: Pick<Runner, 'offline'>): void {
     .command('score')
     .description('scores predictions of causes beside four baselines: parents, parents and links, timestamps, causes')
     .argument('<folder>', 'the data set')
-    .argument('[predictions...]', 'files with predictions: libs/dataset/README.md has their form');
+    .argument('[predictions...]', 'files with predictions: libs/lab/src/dataset/README.md has their form');
   score.action((folder: string, predictions: readonly string[]) =>
     runner.offline(score.optsWithGlobals(), async (parts) => {
       const { scoreFolder } = await import('./dataset.ts');

@@ -13,8 +13,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { writeCollection, writeRun } from '@interlock/dataset';
-import { testRun } from '../../../../libs/dataset/src/test-run.ts';
+import { writeCollection, writeRun } from '@interlock/lab/dataset';
+import { testRun } from '../../../../libs/lab/src/dataset/test-run.ts';
 import type { Terminal } from '../output/terminal.ts';
 import { run } from './run.ts';
 

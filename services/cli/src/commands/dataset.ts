@@ -26,7 +26,7 @@ import {
   scoreTable,
   writeCollection,
   writeRun,
-} from '@interlock/dataset';
+} from '@interlock/lab/dataset';
 import { pathInFolder } from '@interlock/runtime';
 import { ExitCode, UsageError } from '../problems.ts';
 import type { OfflineParts } from './runner.ts';
@@ -180,7 +180,7 @@ const notes = ([first]: readonly Score[], runs: number): readonly string[] => {
 
 const predictionsIn = (file: string, text: string): readonly PredictionFile[] => {
   const refuse = (why: string): never => {
-    throw new UsageError(`${file} ${why}: libs/dataset/README.md has the form of a prediction`);
+    throw new UsageError(`${file} ${why}: libs/lab/src/dataset/README.md has the form of a prediction`);
   };
   const parsed = ((): unknown => {
     try {

@@ -1,5 +1,5 @@
 import { basename, dirname, join } from 'node:path';
-import { exportExperiment, exportTools, problemLines } from '@interlock/experiment';
+import { exportExperiment, exportTools, problemLines } from '@interlock/lab';
 import { ExitCode, UsageError } from '../problems.ts';
 import { choiceOf } from '../request/similar.ts';
 import { readFrom } from './experiment.ts';

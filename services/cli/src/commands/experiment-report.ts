@@ -1,10 +1,10 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
-import { EvidenceError, evidenceFiles, judge, problemLines, readEvidence, readExperiment } from '@interlock/experiment';
-import { keptSpans } from '../../../../e2e/report/experiment/kept-spans.ts';
-import { reportPage } from '../../../../e2e/report/experiment/report-page.ts';
-import { cellsOf } from '../../../../e2e/report/matrix/cells-of.ts';
-import { matrixPage } from '../../../../e2e/report/matrix/matrix-page.ts';
+import { EvidenceError, evidenceFiles, judge, problemLines, readEvidence, readExperiment } from '@interlock/lab';
+import { keptSpans } from '@interlock/lab/report/experiment/kept-spans';
+import { reportPage } from '@interlock/lab/report/experiment/report-page';
+import { cellsOf } from '@interlock/lab/report/matrix/cells-of';
+import { matrixPage } from '@interlock/lab/report/matrix/matrix-page';
 import { UsageError } from '../problems.ts';
 import type { OfflineParts } from './runner.ts';
 

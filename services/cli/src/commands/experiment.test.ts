@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { after, test } from 'node:test';
-import { beginEvidence, put, type RunRecord, writeEvidence } from '@interlock/experiment';
+import { beginEvidence, put, type RunRecord, writeEvidence } from '@interlock/lab';
 import { outputOf } from '../output/output.ts';
 import { openTerminal } from '../output/terminal.ts';
 import { UsageError } from '../problems.ts';

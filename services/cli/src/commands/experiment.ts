@@ -14,7 +14,7 @@ import {
   readExperimentText,
   readMatrix,
   verdictLines,
-} from '@interlock/experiment';
+} from '@interlock/lab';
 import { readUserFile, visibleInLine } from '@interlock/runtime';
 import { aligned } from '../output/align.ts';
 import { ExitCode, UsageError } from '../problems.ts';

@@ -66,7 +66,7 @@ async function writeReport(
     short: (name) => shortName(name, names),
   });
   if (output.isDocument) return output.write(JSON.parse(JSON.stringify(activity)));
-  const { activityPage } = await import('../../../../e2e/report/activity/activity-page.ts');
+  const { activityPage } = await import('@interlock/lab/report/activity/activity-page');
   const page = Buffer.from(activityPage(activity));
   await terminal.writeFile(
     file,

@@ -1,5 +1,5 @@
 import type { JsonObject } from '@bufbuild/protobuf';
-import { disksOfMachine, type EstateFile, skuOfClass } from '@interlock/experiment';
+import { disksOfMachine, type EstateFile, skuOfClass } from '@interlock/lab';
 import { isObject } from '../request/schema.ts';
 import { objectsIn } from '../verbs/before.ts';
 

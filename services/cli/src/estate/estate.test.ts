@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { JsonObject } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
-import { readEstate } from '@interlock/experiment';
+import { readEstate } from '@interlock/lab';
 import { UsageError } from '../problems.ts';
 import { ADMINISTRATOR, type Answers, testProgram } from '../session/test-session.ts';
 

@@ -8,7 +8,7 @@ import {
   type EstateSet,
   type EstateVault,
   printEstate,
-} from '@interlock/experiment';
+} from '@interlock/lab';
 import { UsageError } from '../problems.ts';
 import { fullName } from '../request/names.ts';
 import { readList } from '../request/pages.ts';

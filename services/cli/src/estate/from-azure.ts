@@ -1,4 +1,4 @@
-import { estateFromAzure, printEstate } from '@interlock/experiment';
+import { estateFromAzure, printEstate } from '@interlock/lab';
 import { systemClock, visibleInLine } from '@interlock/runtime';
 import type { OfflineParts } from '../commands/runner.ts';
 import { TwinIncomplete } from '../problems.ts';

@@ -1,5 +1,5 @@
 import type { JsonObject } from '@bufbuild/protobuf';
-import type { EstateFile } from '@interlock/experiment';
+import type { EstateFile } from '@interlock/lab';
 import type { Session } from '../session/session.ts';
 
 export interface ImportOptions {

@@ -1,6 +1,6 @@
 import type { JsonObject } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
-import type { EstateFile } from '@interlock/experiment';
+import type { EstateFile } from '@interlock/lab';
 import { UsageError } from '../problems.ts';
 import { fullName } from '../request/names.ts';
 import { methodOf, Service } from '../request/schema.ts';

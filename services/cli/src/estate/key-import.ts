@@ -1,6 +1,6 @@
 import type { JsonObject } from '@bufbuild/protobuf';
 import { setPermissionsOnWire } from '@interlock/access/permissions';
-import type { EstateKey, EstateVault } from '@interlock/experiment';
+import type { EstateKey, EstateVault } from '@interlock/lab';
 import { readList } from '../request/pages.ts';
 import { methodOf, Service } from '../request/schema.ts';
 import { type ImportParts, WAIT_MS } from './import-parts.ts';

@@ -1,5 +1,5 @@
 import type { JsonObject } from '@bufbuild/protobuf';
-import { type EstateFile, type EstateLoss, impactOnEstate } from '@interlock/experiment';
+import { type EstateFile, type EstateLoss, impactOnEstate } from '@interlock/lab';
 import { nearest } from '@interlock/runtime/nearest';
 import type { OfflineParts } from '../commands/runner.ts';
 import { render } from '../output/render.ts';

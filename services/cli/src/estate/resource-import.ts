@@ -1,5 +1,5 @@
 import type { JsonObject } from '@bufbuild/protobuf';
-import { disksOfMachine, type EstateDisk, type EstateMachine, type EstateSet, skuOfClass } from '@interlock/experiment';
+import { disksOfMachine, type EstateDisk, type EstateMachine, type EstateSet, skuOfClass } from '@interlock/lab';
 import { settle } from '../commands/settle.ts';
 import { isObject, methodOf, Service, type ServiceName } from '../request/schema.ts';
 import { type ImportParts, WAIT_MS } from './import-parts.ts';

@@ -1,4 +1,4 @@
-import { type EstateFile, problemLines, readEstate } from '@interlock/experiment';
+import { type EstateFile, problemLines, readEstate } from '@interlock/lab';
 import type { Terminal } from '../output/terminal.ts';
 import { UsageError } from '../problems.ts';
 

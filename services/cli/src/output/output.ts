@@ -70,7 +70,7 @@ async function formOf(format: Format): Promise<Form> {
   if (format === 'json')
     return { whole: (json) => JSON.stringify(json, undefined, 2), next: (json) => JSON.stringify(json) };
   if (format !== 'yaml') return { whole: plainTable, next: plainTable };
-  const { yamlText } = await import('@interlock/experiment/yaml-text');
+  const { yamlText } = await import('@interlock/lab/yaml-text');
   const whole = (json: JsonValue): string => yamlText(json).trimEnd();
   return { whole, next: (json) => `---\n${whole(json)}` };
 }

@@ -1,7 +1,7 @@
 import type { JsonObject } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
+import type { ActiveMachine, Activity } from '@interlock/lab/report/activity/activity';
 import { RpcFailure } from '@interlock/rpc';
-import type { ActiveMachine, Activity } from '../../../../e2e/report/activity/activity.ts';
 import type { Caller } from '../request/calls.ts';
 import { readList } from '../request/pages.ts';
 import { isObject, methodOf, Service } from '../request/schema.ts';

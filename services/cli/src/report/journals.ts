@@ -1,5 +1,5 @@
 import type { JsonObject } from '@bufbuild/protobuf';
-import type { IoRecord } from '@interlock/experiment';
+import type { IoRecord } from '@interlock/lab';
 import type { Caller } from '../request/calls.ts';
 import { elementsIn, PAGE_SIZE_MAX } from '../request/pages.ts';
 import { methodOf, Service } from '../request/schema.ts';

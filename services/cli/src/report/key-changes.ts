@@ -1,5 +1,5 @@
 import type { JsonObject } from '@bufbuild/protobuf';
-import type { KeyChange, Refusal } from '../../../../e2e/report/activity/activity.ts';
+import type { KeyChange, Refusal } from '@interlock/lab/report/activity/activity';
 import { timeOf } from './power.ts';
 
 /** What an entry did to keys, as experiments name it. `undoes`: the action that it undoes. */

@@ -1,6 +1,6 @@
 import type { JsonObject } from '@bufbuild/protobuf';
-import type { PowerRecord } from '@interlock/experiment';
-import type { ActivePower } from '../../../../e2e/report/activity/activity.ts';
+import type { PowerRecord } from '@interlock/lab';
+import type { ActivePower } from '@interlock/lab/report/activity/activity';
 import { isObject } from '../request/schema.ts';
 
 /** States of a machine in which it is off. */

@@ -2,7 +2,7 @@ import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } fr
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { writeRun } from '@interlock/dataset';
+import { writeRun } from '@interlock/lab/dataset';
 import { runCommand } from '@interlock/local/command.ts';
 import { LauncherError } from '@interlock/local/data-folder.ts';
 import { IncompleteRun } from '../../record-run.ts';

@@ -1,11 +1,11 @@
-import { type RunData, type TraceMeasures, traceMeasures } from '@interlock/dataset';
 import type { RecordedEvent } from '@interlock/event-store';
-import { readExperiment } from '@interlock/experiment';
+import { readExperiment } from '@interlock/lab';
+import { type RunData, type TraceMeasures, traceMeasures } from '@interlock/lab/dataset';
+import { judgeCauses } from '@interlock/lab/judge/causes/judge-causes';
+import { deviationsIn } from '@interlock/lab/judge/conventions/span-conventions';
 import { spansOf } from '@interlock/local/otlp.ts';
 import { serviceNames } from '@interlock/local/services.ts';
 import type { Workload } from '@interlock/rpc';
-import { judgeCauses } from '../../../../oracle/causes/judge.ts';
-import { deviationsIn } from '../../../../oracle/conventions/span-conventions.ts';
 import { IncompleteRun, recordRun } from '../../record-run.ts';
 import { experimentOf } from './experiment-of.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { readExperiment } from '@interlock/experiment';
+import { readExperiment } from '@interlock/lab';
 import { experimentOf } from './experiment-of.ts';
 import type { SeedRow } from './measure-seed.ts';
 import { seedTable, shortfalls } from './table.ts';

@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { simulatedSettings } from '../../../../../e2e/simulation/cloud/deployment.ts';
+import { openFindings } from '../findings.ts';
+import type { KnownDisk, OpenAccess } from '../model/disks.ts';
+import type { Truth } from '../model/truth.ts';
+import { boundsOf } from './bounds.ts';
+import { IoJudge } from './io.ts';
+
+const lostMs = 10_000;
+const boundMs = 20_000;
+
+/** The judge's verdict on a write long after the bound, on a disk of that class that its machine opened at that time. */
+const judged = (sku: KnownDisk['sku'], open: Pick<OpenAccess, 'requestedMs' | 'atMs'>, hostStartedMs: number) => {
+  const disk = { name: 'd', sku, open: { ...open, by: 'machine', attachEpoch: 1 }, closed: undefined };
+  const log = openFindings(() => 30_000);
+  const truth = {
+    nowMs: () => 30_000,
+    boundMs: () => boundMs,
+    blockers: () => [{ reason: 'ACCESS_DENIED', sinceMs: lostMs, owner: 'key-vault' }],
+    disks: { disks: new Map([['d', disk]]), keyVersionOf: () => 'a version' },
+  };
+  const disturbances = { startedMs: () => hostStartedMs, lastMs: () => undefined, lastAnyMs: () => undefined };
+  new IoJudge({
+    log,
+    truth: truth as unknown as Truth,
+    disturbances,
+    storage: { happenedSince: () => false },
+    bounds: boundsOf(simulatedSettings),
+  }).onIo({
+    kind: 'write',
+    disk: 'd',
+    by: 'machine',
+    attachEpoch: 1,
+    invokedMs: 30_000,
+    outcome: { kind: 'ok', text: '' },
+  });
+  return log.violation?.guarantee;
+};
+
+test('judge of reads and writes, CMK-102, G1: an open pins an ultra disk, unless it was requested after the loss', () => {
+  assert.equal(judged('ultra', { requestedMs: 9_000, atMs: 9_500 }, 0), undefined);
+  assert.equal(judged('ultra', { requestedMs: 9_900, atMs: 10_100 }, 0), undefined);
+  assert.equal(judged('ultra', { requestedMs: 10_050, atMs: 10_100 }, 0), 'G1', 'requested after the loss');
+  assert.equal(
+    judged('ultra', { requestedMs: 9_000, atMs: 9_500 }, 10_050),
+    'G1',
+    'by a host that began after the loss',
+  );
+  assert.equal(judged('premium_ssd', { requestedMs: 9_000, atMs: 9_500 }, 0), 'G1', 'of another class');
+});

@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { RecordedEvent } from '@interlock/event-store';
+import { simulatedSettings } from '../../../../../e2e/simulation/cloud/deployment.ts';
+import type { KeyLoss } from '../../../../../services/compute/src/vm/machine.ts';
+import { openFindings } from '../findings.ts';
+import type { KnownDisk } from '../model/disks.ts';
+import type { KnownMachine } from '../model/machines.ts';
+import { boundsOf } from './bounds.ts';
+import { StopForecast } from './forecast.ts';
+import { MachineJudge } from './machines.ts';
+
+const keyVersion = 'vaults/kv/keys/k/versions/1';
+const traceId = '0af7651916cd43dd8448eb211c80319c';
+
+const recorded = (stream: RecordedEvent['stream'], type: string, data: object = {}): RecordedEvent => ({
+  position: 1,
+  stream,
+  version: 1,
+  id: 'e',
+  type,
+  schema: 1,
+  data: { ...data },
+  cause: {
+    correlationId: 'c',
+    causes: [],
+    caller: 'principals/p',
+    traceparent: `00-${traceId}-b7ad6b7169203331-01`,
+  },
+  time: 1,
+});
+
+const blocker = { reason: 'ACCESS_DENIED', sinceMs: 99_000, owner: 'key-vault' } as const;
+
+/** A judge of one machine `vm` with one disk of the set `s`. The set has just lost the version, because its grant is missing. */
+const judging = () => {
+  const disk: KnownDisk = {
+    name: 'd',
+    isSnapshot: false,
+    sku: 'premium_ssd',
+    set: 's',
+    keyVersion,
+    volumeId: 'v',
+    attachedTo: 'vm',
+    open: undefined,
+    closed: undefined,
+    movedAtMs: 0,
+    isDeleting: false,
+    isChanging: false,
+  };
+  const machine: KnownMachine = {
+    name: 'vm',
+    power: 'running',
+    requestedMs: 0,
+    isStoppedByKey: false,
+    disks: new Map([
+      ['d', { disk: 'd', sku: 'PREMIUM_SSD', isOs: true, lun: 0, phase: 'attached', accessEpoch: 1, requestedMs: 0 }],
+    ]),
+  };
+  const log = openFindings(() => 100_000);
+  const truth = {
+    nowMs: () => 100_000,
+    machines: { machines: new Map([['vm', machine]]) },
+    disks: { disks: new Map([['d', disk]]), keyVersionOf: () => keyVersion },
+    losses: {
+      losses: () => [
+        { fromMs: 99_000, untilMs: undefined, reasons: new Set(['ACCESS_DENIED'] as const), first: blocker },
+      ],
+    },
+    blockers: () => [],
+    boundMs: () => undefined,
+  };
+  const disturbances = { lastMs: () => undefined, lastAnyMs: () => undefined, startedMs: () => 0 };
+  const bounds = boundsOf(simulatedSettings);
+  const judge = new MachineJudge({ log, bounds, guests: () => [], disturbances, truth });
+  return { judge, log, machine, forecast: new StopForecast({ truth, disturbances, bounds }) };
+};
+
+const stop: KeyLoss = {
+  reason: 'ACCESS_DENIED',
+  disk: 'd',
+  set: 's',
+  keyVersion,
+  since: 99_000,
+  traceId,
+  accessEpoch: 2,
+};
+
+test('judge of machines, G10: a stop must name the trace that took access away', () => {
+  const { judge, log } = judging();
+  judge.onEvent('compute', recorded('vm-vm', 'VmStopping', { reason: stop }));
+  assert.equal(log.violation?.guarantee, 'G10');
+  const known = judging();
+  known.judge.onEvent('key-vault', recorded('vault-kv', 'AccessPolicySet'));
+  known.judge.onEvent('compute', recorded('vm-vm', 'VmStopping', { reason: stop }));
+  assert.equal(known.log.violation, undefined);
+});
+
+test('judge of machines: a refusal of a recreated vault has no cause to name, because nothing was granted there', () => {
+  const { judge, log } = judging();
+  judge.onEvent('compute', recorded('vault-kv', 'VaultCreated'));
+  judge.onEvent('compute', recorded('vm-vm', 'VmStopping', { reason: stop }));
+  assert.equal(log.violation, undefined);
+  // That does not apply to another vault, and another loss of the key still has a cause.
+  const other = judging();
+  other.judge.onEvent('compute', recorded('vault-kv2', 'VaultCreated'));
+  other.judge.onEvent('compute', recorded('vm-vm', 'VmStopping', { reason: stop }));
+  assert.equal(other.log.violation?.guarantee, 'G10');
+  const disabled = judging();
+  disabled.judge.onEvent('compute', recorded('vault-kv', 'VaultCreated'));
+  disabled.judge.onEvent('compute', recorded('vm-vm', 'VmStopping', { reason: { ...stop, reason: 'KEY_DISABLED' } }));
+  assert.equal(disabled.log.violation?.guarantee, 'G10');
+});
+
+test('forecast: a loss stops machines that run or start with a non-ultra disk under the version', () => {
+  const { forecast, machine } = judging();
+  assert.deepEqual(forecast.of(keyVersion)?.stops, new Set(['vm']));
+  assert.deepEqual(forecast.of('vaults/kv/keys/k/versions/2')?.stops, new Set());
+  machine.power = 'deallocated';
+  assert.deepEqual(forecast.of(keyVersion)?.stops, new Set());
+  for (const power of ['stopping', 'deallocating', 'creating'] as const) {
+    machine.power = power;
+    assert.equal(forecast.of(keyVersion), undefined, `a machine that is ${power} may end either way`);
+  }
+});
+
+test('forecast: a machine with any event since the forecast counts as moved', () => {
+  const { forecast } = judging();
+  forecast.noteMove('vm-early');
+  const before = forecast.of(keyVersion);
+  assert.ok(before);
+  assert.deepEqual(forecast.movedSince(before), new Set());
+  forecast.noteMove('vm-vm');
+  forecast.noteMove('vm-vm');
+  assert.deepEqual(forecast.movedSince(before), new Set(['vm']));
+});

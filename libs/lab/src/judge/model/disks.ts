@@ -1,0 +1,143 @@
+import type { RecordedEvent } from '@interlock/event-store';
+import { type Sku, setOf } from '../../../../../services/disk/src/disk/encryption.ts';
+import type { DiskEvent } from '../../../../../services/disk/src/disk/events.ts';
+import type { SnapshotEvent } from '../../../../../services/disk/src/snapshot/events.ts';
+
+/** Who may read and write a disk. */
+export interface OpenAccess {
+  readonly by: 'machine' | 'user';
+  readonly attachEpoch: number;
+  /** True time of the commit. */
+  readonly atMs: number;
+  /** When the unwrap that decided it was sent. A later loss may be newer than the open; an earlier one is not. */
+  readonly requestedMs: number;
+}
+
+/** A disk or snapshot that exists. */
+export interface KnownDisk {
+  readonly name: string;
+  readonly isSnapshot: boolean;
+  readonly sku: Sku | undefined;
+  /** Empty under a platform key. */
+  set: string;
+  /** The key version of its data key, as events record it; empty under a platform key. */
+  keyVersion: string;
+  volumeId: string;
+  attachedTo: string;
+  open: OpenAccess | undefined;
+  /** The last open that ended: an operation requested under it may complete just after. */
+  closed: (OpenAccess & { readonly closedMs: number }) | undefined;
+  /** When its data key was last moved to another version or set. */
+  movedAtMs: number;
+  isDeleting: boolean;
+  /** Between two sets: its header may be under a key of either. */
+  isChanging: boolean;
+}
+
+/** Name of the resource of a stream. */
+export const nameIn = (stream: string): string => stream.slice(stream.indexOf('-') + 1);
+
+/** The existing disks and snapshots, their opens and their key versions, from the events of the disk service. */
+export class DiskTruth {
+  readonly #disks = new Map<string, KnownDisk>();
+  /** When the last unwrap of each disk's data key was sent. */
+  readonly #unwraps = new Map<string, number>();
+  readonly #nowMs: () => number;
+
+  constructor(nowMs: () => number) {
+    this.#nowMs = nowMs;
+  }
+
+  get disks(): ReadonlyMap<string, KnownDisk> {
+    return this.#disks;
+  }
+
+  /** The version that wraps a disk's data key; empty under a platform key. */
+  keyVersionOf(disk: KnownDisk): string {
+    return disk.set === '' ? '' : disk.keyVersion;
+  }
+
+  /** A second version under which the data key may be; none here, because events record one. */
+  otherVersionOf(_disk: KnownDisk): string | undefined {
+    return undefined;
+  }
+
+  /** Notes that the vault unwrapped a disk's data key; `sentMs`: when the request was sent. */
+  noteUnwrap(name: string, sentMs: number): void {
+    this.#unwraps.set(name, sentMs);
+  }
+
+  apply({ stream, type, data }: RecordedEvent): void {
+    const event = { type, ...data } as unknown as DiskEvent | SnapshotEvent;
+    const name = nameIn(stream);
+    if (event.type === 'DiskCreated' || event.type === 'SnapshotCreated') {
+      this.#disks.set(name, {
+        name,
+        isSnapshot: event.type === 'SnapshotCreated',
+        sku: event.type === 'DiskCreated' ? event.sku : undefined,
+        set: setOf(event.encryption),
+        keyVersion: event.keyVersion,
+        volumeId: event.volume.volumeId,
+        attachedTo: '',
+        open: undefined,
+        closed: undefined,
+        movedAtMs: this.#nowMs(),
+        isDeleting: false,
+        isChanging: false,
+      });
+      return;
+    }
+    const disk = this.#disks.get(name);
+    if (!disk) return;
+    this.#applyAccess(disk, event);
+    this.#applyKey(disk, event);
+    if (event.type === 'DiskDeleting' || event.type === 'SnapshotDeleting') disk.isDeleting = true;
+    else if (event.type === 'DiskDeleted' || event.type === 'SnapshotDeleted') this.#disks.delete(name);
+  }
+
+  #applyAccess(disk: KnownDisk, event: DiskEvent | SnapshotEvent): void {
+    const atMs = this.#nowMs();
+    const requestedMs = this.#unwraps.get(disk.name) ?? atMs;
+    switch (event.type) {
+      case 'DiskAttached':
+        disk.attachedTo = event.virtualMachine;
+        return;
+      case 'DiskOpened':
+        disk.open = { by: 'machine', attachEpoch: event.attachEpoch, atMs, requestedMs };
+        return;
+      case 'AccessBegun':
+        disk.open = { by: 'user', attachEpoch: event.attachEpoch, atMs, requestedMs };
+        return;
+      case 'DiskClosed':
+      case 'AccessEnded':
+      case 'DiskDetached':
+        if (disk.open) disk.closed = { ...disk.open, closedMs: atMs };
+        disk.open = undefined;
+        if (event.type === 'DiskDetached') disk.attachedTo = '';
+        return;
+    }
+  }
+
+  #applyKey(disk: KnownDisk, event: DiskEvent | SnapshotEvent): void {
+    switch (event.type) {
+      case 'EncryptionChanging':
+        disk.isChanging = true;
+        return;
+      case 'EncryptionChangeFailed':
+        disk.isChanging = false;
+        return;
+      case 'DiskEncryptionChanged':
+        disk.isChanging = false;
+        disk.set = setOf(event.encryption);
+        disk.volumeId = event.volume.volumeId;
+        disk.keyVersion = event.keyVersion;
+        disk.movedAtMs = this.#nowMs();
+        return;
+      case 'DekRewrapped':
+      case 'SnapshotDekRewrapped':
+        disk.keyVersion = event.keyVersion;
+        disk.movedAtMs = this.#nowMs();
+        return;
+    }
+  }
+}
