@@ -1,5 +1,6 @@
 import type { Attributes, AttributeValue, Span, SpanStore } from '@interlock/local/spans.ts';
-import { type Random, startTelemetry, type Telemetry, type TelemetryOptions } from '@interlock/runtime';
+import type { Random } from '@interlock/runtime';
+import { startTelemetry, type Telemetry, type TelemetryOptions } from '@interlock/runtime/telemetry';
 import { SpanKind, SpanStatusCode } from '@opentelemetry/api';
 
 type Processor = NonNullable<TelemetryOptions['processors']>[number];

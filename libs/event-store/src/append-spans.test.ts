@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
-import { inSpan, startTelemetry, systemClock, systemRandom, type Telemetry, traceIdOf } from '@interlock/runtime';
+import { inSpan, systemClock, systemRandom, traceIdOf } from '@interlock/runtime';
+import { startTelemetry, type Telemetry } from '@interlock/runtime/telemetry';
 import { InMemorySpanExporter, type ReadableSpan, SimpleSpanProcessor } from '@opentelemetry/sdk-trace';
 import { category } from './category.ts';
 import { type Cause, followed } from './cause.ts';

@@ -15,12 +15,9 @@ import {
   runService,
   type Scope,
   type Startup,
-  startTelemetry,
   systemRandom,
-  telemetryOptions,
   type telemetrySpec,
 } from '@interlock/runtime';
-import { measureRuntime } from '@interlock/runtime/runtime-metrics';
 import type { Meter, Tracer } from '@opentelemetry/api';
 import type { Assemble, Seams } from './assembly.ts';
 import { type Build, readBuild, versionLine } from './build.ts';
@@ -90,7 +87,7 @@ const startHost = async <const Spec extends ConfigSpec>(
   );
   log.info('settings', { ...describeConfig(hostSpec, config), ...describeConfig(spec, settings) });
   const base = { name, config, scope, log, clock, random: systemRandom };
-  const parts: HostParts = { ...base, ...openTelemetry(base, build) };
+  const parts: HostParts = { ...base, ...(await openTelemetry(base, build)) };
 
   const isStopping = () => scope.signal.aborted;
   const probes = config.probeAddress === undefined ? undefined : await startProbes(config.probeAddress, isStopping);
@@ -128,11 +125,15 @@ type ProcessParts<Setting extends keyof typeof hostSpec> = Pick<HostParts, 'scop
   readonly config: Pick<ConfigOf<typeof hostSpec>, Setting>;
 };
 
-/** Starts spans and metrics; they end with the scope. @param name of the process */
-export const openTelemetry = (
+/**
+ * Starts spans and metrics; they end with the scope. Only here is the SDK loaded: tests and commands import this module too.
+ * @param name of the process
+ */
+export const openTelemetry = async (
   { name, config, scope, log, clock, random }: ProcessParts<keyof typeof telemetrySpec> & { readonly name: string },
   { version }: Build,
-): Pick<HostParts, 'tracer' | 'meter'> => {
+): Promise<Pick<HostParts, 'tracer' | 'meter'>> => {
+  const { startTelemetry, telemetryOptions } = await import('@interlock/runtime/telemetry');
   const options = telemetryOptions(config);
   const telemetry = startTelemetry({
     service: name,
@@ -141,7 +142,10 @@ export const openTelemetry = (
     ...options,
     onNotScraped: (error) => log.warn('metrics cannot be scraped', { error, ...options.prometheus }),
   });
-  if (telemetry.meterProvider !== undefined) scope.defer('runtime metrics', measureRuntime(telemetry.meterProvider));
+  if (telemetry.meterProvider !== undefined) {
+    const { measureRuntime } = await import('@interlock/runtime/runtime-metrics');
+    scope.defer('runtime metrics', measureRuntime(telemetry.meterProvider));
+  }
   // An unreachable collector must not use up the time to stop.
   scope.defer('telemetry', () => atMost(LAST_EXPORT_MS, telemetry.shutdown(), clock));
   return telemetry;

@@ -5,12 +5,7 @@ import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
 import { OTLPTraceExporter as TracesAsProtobuf } from '@opentelemetry/exporter-trace-otlp-proto';
 import type { LogRecordExporter } from '@opentelemetry/sdk-logs';
 import type { SpanExporter } from '@opentelemetry/sdk-trace';
-
-/** Forms in which OTLP is sent over HTTP. */
-export const otlpProtocols = ['http/json', 'http/protobuf'] as const;
-
-/** One of `otlpProtocols`. */
-export type OtlpProtocol = (typeof otlpProtocols)[number];
+import type { OtlpProtocol } from './telemetry-settings.ts';
 
 /** Destination of telemetry over OTLP. */
 export interface OtlpTarget {

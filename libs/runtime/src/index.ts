@@ -26,6 +26,7 @@ export {
   url,
   urls,
 } from './config-readers.ts';
+export { DURATION_BUCKETS_S } from './duration-buckets.ts';
 export { type ErrorLink, errorChain } from './error-chain.ts';
 export { type FailureLog, failureLog, type Outage } from './failure-log.ts';
 export { SCHEMA_URL, SCOPE_VERSION, scopeTracer } from './instrumentation-scope.ts';
@@ -39,7 +40,6 @@ export {
   waitedOutMs,
 } from './lease-time.ts';
 export { type LogFields, type Logger, type LoggerOptions, logger } from './logger.ts';
-export { DURATION_BUCKETS_S } from './metrics.ts';
 export { type KeyedMutex, keyedMutex, type SerialQueue, serialQueue, withKeys } from './mutex.ts';
 export { oncePerTurn } from './once-per-turn.ts';
 export { type Random, systemRandom } from './random.ts';
@@ -49,8 +49,8 @@ export { ExitCode, type RunOptions, runService, runSpec, type Startup } from './
 export { createScope, type Scope, ScopeError } from './scope.ts';
 export { type SeededRandom, seededRandom } from './seeded-random.ts';
 export { isSpaceError } from './space-error.ts';
-export { startTelemetry, type Telemetry, type TelemetryOptions } from './telemetry.ts';
-export { telemetryOptions, telemetrySpec } from './telemetry-settings.ts';
+export type { Telemetry, TelemetryOptions } from './telemetry.ts';
+export { telemetrySpec } from './telemetry-settings.ts';
 export { type Rate, rateOf, tokenBuckets } from './token-buckets.ts';
 export {
   baggageOf,

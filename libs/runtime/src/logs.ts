@@ -7,7 +7,8 @@ import {
   type LogRecordProcessor,
   SimpleLogRecordProcessor,
 } from '@opentelemetry/sdk-logs';
-import { logExporter, type OtlpProtocol } from './exporters.ts';
+import { logExporter } from './exporters.ts';
+import type { OtlpProtocol } from './telemetry-settings.ts';
 
 /** Destinations of log records, in addition to the lines on standard error. */
 export interface LogsOptions {

@@ -14,8 +14,8 @@ import {
   PeriodicExportingMetricReader,
   type PushMetricExporter,
 } from '@opentelemetry/sdk-metrics';
-import type { OtlpProtocol } from './exporters.ts';
 import { SCHEMA_URL, SCOPE_VERSION } from './instrumentation-scope.ts';
+import type { OtlpProtocol } from './telemetry-settings.ts';
 
 /** Destinations of metrics. */
 export interface MetricsOptions {
@@ -141,12 +141,3 @@ class Scraped extends PrometheusExporter {
 const EXPORT_TIMEOUT_MS = 30_000;
 
 const nothing = async (): Promise<void> => undefined;
-
-/**
- * Bounds of a histogram of durations, in seconds. A revocation takes milliseconds if events are delivered, and `LEASE_TTL_MS` or
- * more if they are not. So the bounds range from 0.1 ms to longer than a lease.
- */
-export const DURATION_BUCKETS_S: readonly number[] = [
-  0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300,
-  600,
-];

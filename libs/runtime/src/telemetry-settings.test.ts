@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { type ConfigProblem, readConfig, telemetryOptions, telemetrySpec } from './index.ts';
+import { type ConfigProblem, readConfig, telemetrySpec } from './index.ts';
+import { telemetryOptions } from './telemetry.ts';
 
 type Env = Readonly<Record<string, string>>;
 

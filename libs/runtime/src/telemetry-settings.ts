@@ -1,30 +1,24 @@
-import {
-  AlwaysOffSampler,
-  AlwaysOnSampler,
-  ParentBasedSampler,
-  type Sampler,
-  TraceIdRatioBasedSampler,
-} from '@opentelemetry/sdk-trace';
-import type { ConfigOf } from './config.ts';
 import { int, oneOf, optional, secret, text, url } from './config-readers.ts';
-import { otlpProtocols } from './exporters.ts';
 import { lenient, otelAttributes, otelBool, otelEnum, otelExporters, otelRatio } from './otel-readers.ts';
-import type { TelemetryOptions } from './telemetry.ts';
 
 /** Spans of one export. Its JSON is built in one turn, at some 5 µs for each span: 1,000 spans would block for 5 ms. */
 const EXPORT_SPANS = 256;
 
-/** The samplers of the specification, by name. */
-const samplers = {
-  always_on: () => new AlwaysOnSampler(),
-  always_off: () => new AlwaysOffSampler(),
-  traceidratio: (ratio) => new TraceIdRatioBasedSampler(ratio),
-  parentbased_always_on: () => new ParentBasedSampler({ root: new AlwaysOnSampler() }),
-  parentbased_always_off: () => new ParentBasedSampler({ root: new AlwaysOffSampler() }),
-  parentbased_traceidratio: (ratio) => new ParentBasedSampler({ root: new TraceIdRatioBasedSampler(ratio) }),
-} as const satisfies Readonly<Record<string, (ratio: number) => Sampler>>;
+/** Forms in which OTLP is sent over HTTP. */
+export const otlpProtocols = ['http/json', 'http/protobuf'] as const;
 
-const samplerNames = Object.keys(samplers) as (keyof typeof samplers)[];
+/** One of `otlpProtocols`. */
+export type OtlpProtocol = (typeof otlpProtocols)[number];
+
+/** The samplers of the specification, by name. */
+export const samplerNames = [
+  'always_on',
+  'always_off',
+  'traceidratio',
+  'parentbased_always_on',
+  'parentbased_always_off',
+  'parentbased_traceidratio',
+] as const;
 
 const endpoint = (description: string) => lenient(optional(url(description)));
 const protocol = (of: string) => lenient(optional(otelProtocol(`Protocol of OTLP${of}`)));
@@ -81,41 +75,3 @@ export const telemetrySpec = {
   otelBspMaxQueueSize: limit('Most spans that wait for an export; more are dropped', 1, 16_384),
   otelBspMaxExportBatchSize: limit('Spans in one export', 1, EXPORT_SPANS),
 } as const;
-
-/** Turns the settings of `telemetrySpec` into options. */
-export function telemetryOptions(
-  config: ConfigOf<typeof telemetrySpec>,
-): Omit<TelemetryOptions, 'service' | 'version' | 'random'> {
-  const { otelTracesExporter: traces, otelMetricsExporter: metrics, otelLogsExporter: logs } = config;
-  const general = config.otelExporterOtlpEndpoint?.replace(/\/$/, '');
-  const below = (path: string): string | undefined => (general === undefined ? undefined : `${general}${path}`);
-  return {
-    serviceName: config.otelServiceName,
-    attributes: config.otelResourceAttributes,
-    tracesEndpoint: traces.includes('otlp')
-      ? (config.otelExporterOtlpTracesEndpoint ?? below('/v1/traces'))
-      : undefined,
-    metricsEndpoint: metrics.includes('otlp')
-      ? (config.otelExporterOtlpMetricsEndpoint ?? below('/v1/metrics'))
-      : undefined,
-    logsEndpoint: logs.includes('otlp') ? (config.otelExporterOtlpLogsEndpoint ?? below('/v1/logs')) : undefined,
-    tracesProtocol: config.otelExporterOtlpTracesProtocol ?? config.otelExporterOtlpProtocol,
-    metricsProtocol: config.otelExporterOtlpMetricsProtocol ?? config.otelExporterOtlpProtocol,
-    logsProtocol: config.otelExporterOtlpLogsProtocol ?? config.otelExporterOtlpProtocol,
-    exportTimeoutMs: config.otelExporterOtlpTimeout,
-    logsOnConsole: logs.includes('console'),
-    metricsIntervalMs: config.otelMetricExportInterval,
-    tracesOnConsole: traces.includes('console'),
-    metricsOnConsole: metrics.includes('console'),
-    prometheus: metrics.includes('prometheus')
-      ? { host: config.otelExporterPrometheusHost, port: config.otelExporterPrometheusPort }
-      : undefined,
-    disabled: config.otelSdkDisabled,
-    sampler: samplers[config.otelTracesSampler](config.otelTracesSamplerArg ?? 1),
-    batch: {
-      delayMs: config.otelBspScheduleDelay,
-      queueSizeMax: config.otelBspMaxQueueSize,
-      batchSizeMax: Math.min(config.otelBspMaxExportBatchSize, config.otelBspMaxQueueSize),
-    },
-  };
-}

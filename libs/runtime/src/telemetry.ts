@@ -32,12 +32,16 @@ import {
 } from '@opentelemetry/sdk-trace';
 import { ATTR_SERVICE_NAME, ATTR_SERVICE_VERSION } from '@opentelemetry/semantic-conventions';
 import { systemClock } from './clock.ts';
-import { type OtlpProtocol, spanExporter } from './exporters.ts';
+import { spanExporter } from './exporters.ts';
 import { SCHEMA_URL, SCOPE_VERSION } from './instrumentation-scope.ts';
 import { type LogsOptions, startLogs } from './logs.ts';
 import { type MetricsOptions, startMetrics } from './metrics.ts';
 import type { Random } from './random.ts';
 import { preciseStarts } from './span-start-times.ts';
+import type { OtlpProtocol } from './telemetry-settings.ts';
+
+// The entry `@interlock/runtime/telemetry`: of the modules of the SDK, some 330, a test or a command needs none.
+export { telemetryOptions } from './telemetry-options.ts';
 
 export interface TelemetryOptions
   extends Omit<MetricsOptions, 'resource'>,

@@ -38,7 +38,7 @@ const start = async ({ scope, log, clock, env }: Startup): Promise<{ readonly ad
   log.info('settings', { ...describeConfig(spec, config) });
   const random = systemRandom;
   const seams = { name, config, scope, log, clock, random };
-  const { tracer, meter } = openTelemetry(seams, build);
+  const { tracer, meter } = await openTelemetry(seams, build);
   const probes =
     config.probeAddress === undefined ? undefined : await startProbes(config.probeAddress, () => scope.signal.aborted);
   scope.defer('probes', () => probes?.close());

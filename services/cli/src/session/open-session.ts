@@ -80,7 +80,7 @@ async function tracerFor(
   beforeEnd: (flush: () => Promise<unknown>) => void,
 ): Promise<Tracer> {
   if (tracesEndpoint === undefined) return traces.getTracer('interlock-cli');
-  const { startTelemetry } = await import('./telemetry.ts');
+  const { startTelemetry } = await import('@interlock/runtime/telemetry');
   const telemetry = startTelemetry({ service: 'interlock-cli', random: systemRandom, tracesEndpoint });
   beforeEnd(() => telemetry.shutdown());
   return telemetry.tracer;

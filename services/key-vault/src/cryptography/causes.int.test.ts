@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
-import { inSpan, startTelemetry, systemRandom, type Telemetry, traceIdOf } from '@interlock/runtime';
+import { inSpan, systemRandom, traceIdOf } from '@interlock/runtime';
+import { startTelemetry, type Telemetry } from '@interlock/runtime/telemetry';
 import { newVault, startVaultCloud, until, type VaultCloud } from '../testing/test-vault-cloud.ts';
 
 let telemetry: Telemetry;

@@ -3,15 +3,8 @@ import { after, test } from 'node:test';
 import type { ReportAccessLostRequest } from '@interlock/contracts/interlock/compute/v1/access_loss.ts';
 import { Rejection } from '@interlock/event-store';
 import { type CallOptions, RpcFailure } from '@interlock/rpc';
-import {
-  currentTraceparent,
-  inSpan,
-  logger,
-  seededRandom,
-  startTelemetry,
-  traceIdOf,
-  virtualClock,
-} from '@interlock/runtime';
+import { currentTraceparent, inSpan, logger, seededRandom, traceIdOf, virtualClock } from '@interlock/runtime';
+import { startTelemetry } from '@interlock/runtime/telemetry';
 import { type ComputeClient, openLossReports, type ReportedLoss } from './loss-reports.ts';
 
 const telemetry = startTelemetry({ service: 'test', random: seededRandom(1) });
