@@ -1,6 +1,5 @@
-import { type ConfigOf, variableOf } from '@interlock/runtime';
+import { variableOf } from '@interlock/runtime';
 import { RestError } from '../errors/rest-error.ts';
-import type { gatewaySpec } from '../settings.ts';
 
 /** Ids that clients use for Interlock ids, by the Interlock id: tools such as Terraform accept only UUIDs. */
 export interface Aliases {
@@ -48,13 +47,18 @@ export interface CloudNames {
   readonly challengeTenant: string;
 }
 
+/** Settings that name the cloud. */
+interface NameSettings {
+  readonly gatewayUrl: string;
+  readonly gatewayVaultSuffix: string;
+  readonly vaultUriSuffix: string;
+  readonly gatewayTenants: string | undefined;
+  readonly gatewaySubscriptions: string | undefined;
+  readonly gatewayTenant: string;
+}
+
 /** Reads the names from the settings. @throws Error that names the malformed setting */
-export const cloudNamesOf = (
-  config: Pick<
-    ConfigOf<typeof gatewaySpec>,
-    'gatewayUrl' | 'gatewayVaultSuffix' | 'vaultUriSuffix' | 'gatewayTenants' | 'gatewaySubscriptions' | 'gatewayTenant'
-  >,
-): CloudNames => {
+export const cloudNamesOf = (config: NameSettings): CloudNames => {
   const tenants = aliasesOf(config.gatewayTenants, variableOf('gatewayTenants'));
   return {
     gateway: config.gatewayUrl.replace(/\/$/, '').toLowerCase(),

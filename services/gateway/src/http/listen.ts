@@ -1,23 +1,22 @@
-import type { Clock, ConfigOf, Scope } from '@interlock/runtime';
+import type { Clock, Scope } from '@interlock/runtime';
 import { renewedFiles, variableOf } from '@interlock/runtime';
 import type { FastifyInstance } from 'fastify';
-import type { gatewaySpec } from '../settings.ts';
 import { listenOnIpv6Loopback } from './connections.ts';
 import type { Dispatch } from './dispatch.ts';
 import { buildServer, type ServerLimits, type ServerParts } from './server.ts';
 
-type ListenSettings = Pick<
-  ConfigOf<typeof gatewaySpec>,
-  | 'gatewayAddress'
-  | 'gatewaySharesAddress'
-  | 'gatewayCertificateFile'
-  | 'gatewayKeyFile'
-  | 'tlsReloadIntervalMs'
-  | 'gatewayRequestMs'
-  | 'gatewayConnectionsMax'
-  | 'gatewayConnectionsOfAddressMax'
-  | 'gatewayBodiesBytesMax'
->;
+/** Settings of the server. */
+interface ListenSettings {
+  readonly gatewayAddress: string;
+  readonly gatewaySharesAddress: boolean;
+  readonly gatewayCertificateFile: string;
+  readonly gatewayKeyFile: string;
+  readonly tlsReloadIntervalMs: number;
+  readonly gatewayRequestMs: number;
+  readonly gatewayConnectionsMax: number;
+  readonly gatewayConnectionsOfAddressMax: number;
+  readonly gatewayBodiesBytesMax: number;
+}
 
 /** A connection without a request is closed after this time, in milliseconds: longer than load balancers keep theirs (60 s). */
 export const idleMs = 72_000;

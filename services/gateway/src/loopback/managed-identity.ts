@@ -1,10 +1,9 @@
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
-import type { Clock, ConfigOf } from '@interlock/runtime';
+import type { Clock } from '@interlock/runtime';
 import { type Static, Type } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
 import type { CloudNames } from '../cloud/names.ts';
-import type { gatewaySpec } from '../settings.ts';
 import { useOfAudience } from '../sign-in/audiences.ts';
 import type { openSignIn } from '../sign-in/sign-in.ts';
 
@@ -21,15 +20,21 @@ export interface ManagedIdentityParts {
   readonly header: string | undefined;
 }
 
+/** Settings of the endpoint. */
+interface IdentitySettings {
+  /** Content of the identity file: JSON. */
+  readonly gatewayIdentityFile: string | undefined;
+  readonly gatewayIdentityHeader: string | undefined;
+}
+
 /**
  * The endpoint that the settings describe; undefined if they name no identity.
  * @throws Error for an identity file of another form
  */
 export const managedIdentityOf = (
-  config: Pick<ConfigOf<typeof gatewaySpec>, 'gatewayIdentityFile' | 'gatewayIdentityHeader'>,
+  { gatewayIdentityFile: text, gatewayIdentityHeader: header }: IdentitySettings,
   parts: Omit<ManagedIdentityParts, 'identity' | 'header'>,
 ): ReturnType<typeof managedIdentity> | undefined => {
-  const { gatewayIdentityFile: text, gatewayIdentityHeader: header } = config;
   if (text === undefined) return undefined;
   const identity: unknown = JSON.parse(text);
   if (!Value.Check(LocalIdentity, identity)) {

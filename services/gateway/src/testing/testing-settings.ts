@@ -1,16 +1,18 @@
-import { type ConfigOf, variableOf } from '@interlock/runtime';
-import type { gatewaySpec } from '../settings.ts';
+import { variableOf } from '@interlock/runtime';
 import { launcherAt } from './control.ts';
 import { type TestControl, type TestParts, testControls } from './routes.ts';
+
+/** Settings of the test controls. */
+interface TestingSettings {
+  readonly gatewayTestRoutes: string | undefined;
+  readonly gatewayControlSocket: string | undefined;
+}
 
 /** Reads what clients may do in a test. @throws Error for a name that does not exist, or without the launcher that they need */
 export const testingOf = ({
   gatewayTestRoutes,
   gatewayControlSocket,
-}: Pick<ConfigOf<typeof gatewaySpec>, 'gatewayTestRoutes' | 'gatewayControlSocket'>): Pick<
-  TestParts,
-  'enabled' | 'launcher'
-> => {
+}: TestingSettings): Pick<TestParts, 'enabled' | 'launcher'> => {
   const names = (gatewayTestRoutes ?? '').split(',').filter((name) => name !== '');
   const setting = variableOf('gatewayTestRoutes');
   const enabled = names.map((name): TestControl => {
