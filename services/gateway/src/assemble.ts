@@ -3,6 +3,8 @@ import type { Clock, Logger, Random, Scope } from '@interlock/runtime';
 import type { MasterKey } from '@interlock/sealing';
 import { activityRoutes } from './activity/routes.ts';
 import type { Backends } from './cloud/backends.ts';
+import type { Caller } from './cloud/caller.ts';
+import { ifFound } from './cloud/if-found.ts';
 import type { CloudNames } from './cloud/names.ts';
 import { deploymentRoutes } from './deployments/routes.ts';
 import { type AccessUrls, openAccessUrls } from './disk-access/access-url.ts';
@@ -30,13 +32,15 @@ import { openSubscriptionsOf, subscriptionRoutes } from './management/subscripti
 import { tagRoutes } from './management/tag-routes.ts';
 import { networkRoutes } from './network/routes.ts';
 import { openOperations } from './operations/operations.ts';
-import { openOutcomes } from './operations/outcome.ts';
+import { machineState, openOutcomes } from './operations/outcome.ts';
 import { operationRoutes } from './operations/routes.ts';
 import { records } from './records/record.ts';
 import { openRecords, type Records } from './records/records.ts';
+import { ServiceResources } from './resource-types/service-resources.ts';
 import { resourceRoutes } from './resources/routes.ts';
 import { roleRoutes } from './roles/routes.ts';
 import { setRoutes } from './sets/routes.ts';
+import { setType } from './sets/set-type.ts';
 import { discoveryRoutes } from './sign-in/discovery.ts';
 import { openSignIn } from './sign-in/sign-in.ts';
 import { openSigningKey, type SigningKey, signingKeys } from './sign-in/signing-key.ts';
@@ -135,11 +139,22 @@ export const routeTable = (parts: RouteParts): readonly Route[] => {
 /** Sets, disks, snapshots, machines, and the operations on them. */
 const computeRoutes = (parts: RouteParts): readonly Route[] => {
   const resourceRecords = openResourceRecords(parts.records, parts.names);
-  const outcomeOf = openOutcomes(parts.backends, parts.clock);
-  const operations = openOperations({ ...parts, outcomeOf });
+  const { disks, compute } = parts.backends;
+  const sets = new ServiceResources(setType(parts), { ...parts, resourceRecords });
+  const states = {
+    diskEncryptionSets: (name: string, caller: Caller) => sets.readState(name, caller),
+    disks: (name: string, caller: Caller) => ifFound(disks.getDisk({ name }, caller.as('disk'))),
+    snapshots: (name: string, caller: Caller) => ifFound(disks.getSnapshot({ name }, caller.as('disk'))),
+    virtualMachines: async (name: string, caller: Caller) => {
+      const vm = await ifFound(compute.getVirtualMachine({ name }, caller.as('compute')));
+      return vm && machineState(vm);
+    },
+  };
+  const operations = openOperations({ ...parts, outcomeOf: openOutcomes(states, parts.clock) });
   const all = { ...parts, resourceRecords, operations };
   return [
-    ...setRoutes(all),
+    ...sets.routes(operations),
+    ...setRoutes({ ...all, sets }),
     ...diskRoutes(all),
     ...diskAccessRoutes(all),
     ...snapshotRoutes(all),

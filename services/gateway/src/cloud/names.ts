@@ -80,6 +80,15 @@ export const vaultInHost = ({ vaultSuffix }: Pick<CloudNames, 'vaultSuffix'>, ho
 export const groupName = (names: CloudNames, subscription: string, group: string): string =>
   `subscriptions/${names.subscriptions.inner(subscription)}/resourceGroups/${group.toLowerCase()}`;
 
+/** `subscriptions/<s>[/resourceGroups/<g>]` of a path that names a subscription, and perhaps a group. */
+export const scopeName = (
+  names: CloudNames,
+  { subscription, group }: { readonly subscription: string; readonly group?: string },
+): string =>
+  group === undefined
+    ? `subscriptions/${names.subscriptions.inner(subscription)}`
+    : groupName(names, subscription, group);
+
 /** ARM id of a group, or of a subscription, from an Interlock name. */
 export const armScope = (names: CloudNames, name: string): string => {
   const [, subscription = '', ...rest] = name.split('/');

@@ -1,13 +1,10 @@
 import type { VirtualMachine } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import type { JsonObject } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
-import type { Backends } from '../cloud/backends.ts';
 import type { Caller } from '../cloud/caller.ts';
-import { ifFound } from '../cloud/if-found.ts';
-import { collectionOf } from '../cloud/resource-names.ts';
+import { type Collection, collectionOf } from '../cloud/resource-names.ts';
 import { errorOfFailure, type ShownFailure } from '../errors/key-failure.ts';
 import { errorContent, RestError } from '../errors/rest-error.ts';
-import { isSettled } from '../sets/set-body.ts';
 import type { Finding, Operation } from './operation.ts';
 
 /** Reads the outcome of an operation whose process has ended, with the rights of the client that polls. */
@@ -21,40 +18,24 @@ export interface TargetState {
   readonly disks?: readonly string[];
 }
 
-/** Reads outcomes from the services. */
-export const openOutcomes =
-  (backends: Omit<Backends, 'identity' | 'keyVault'>, clock: Pick<Clock, 'now'>): ReadOutcome =>
-  async (operation, caller) =>
-    outcomeOf(operation, await readTarget(backends, operation.target, caller), clock.now());
-
-const readTarget = async (
-  { sets, disks, compute }: Omit<Backends, 'identity' | 'keyVault'>,
-  name: string,
-  caller: Caller,
-): Promise<TargetState | undefined> => {
-  switch (collectionOf(name)) {
-    case 'diskEncryptionSets': {
-      const set = await ifFound(sets.getDiskEncryptionSet({ name }, caller.as('disk-encryption-set')));
-      return set && { provisioningState: isSettled(set) ? 'SUCCEEDED' : set.provisioningState };
-    }
-    case 'disks':
-      return ifFound(disks.getDisk({ name }, caller.as('disk')));
-    case 'snapshots':
-      return ifFound(disks.getSnapshot({ name }, caller.as('disk')));
-    case 'virtualMachines': {
-      const vm = await ifFound(compute.getVirtualMachine({ name }, caller.as('compute')));
-      return vm && machineState(vm);
-    }
-    default:
-      throw new Error(`no service has ${name}`);
-  }
-};
-
-const machineState = ({ provisioningState, dataDisks, failure }: VirtualMachine): TargetState => ({
+/** State of a machine. */
+export const machineState = ({ provisioningState, dataDisks, failure }: VirtualMachine): TargetState => ({
   provisioningState,
   disks: dataDisks.map(({ disk }) => disk),
   failure: failure && { ...failure, diskEncryptionSet: failure.accessLoss?.diskEncryptionSet ?? '' },
 });
+
+/** Reads the state of a resource of one type by its Interlock name; undefined: it does not exist. */
+export type ReadState = (name: string, caller: Caller) => Promise<TargetState | undefined>;
+
+/** Reads outcomes from the services. */
+export const openOutcomes =
+  (states: Readonly<Record<Collection, ReadState>>, clock: Pick<Clock, 'now'>): ReadOutcome =>
+  async (operation, caller) => {
+    const collection = collectionOf(operation.target);
+    if (collection === undefined) throw new Error(`no service has ${operation.target}`);
+    return outcomeOf(operation, await states[collection](operation.target, caller), clock.now());
+  };
 
 const passing: readonly string[] = ['CREATING', 'UPDATING', 'DELETING'];
 

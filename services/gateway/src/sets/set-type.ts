@@ -5,19 +5,19 @@ import type { Clock } from '@interlock/runtime';
 import type { Backends } from '../cloud/backends.ts';
 import type { Caller } from '../cloud/caller.ts';
 import { encryptionTypeOf, encryptionTypeShown } from '../cloud/encryption-types.ts';
-import { ifFound } from '../cloud/if-found.ts';
 import { type CloudNames, groupName, innerKeyUrl } from '../cloud/names.ts';
-import { armTypes, innerName, type NamedPath } from '../cloud/resource-names.ts';
+import type { NamedPath } from '../cloud/resource-names.ts';
 import { RestError } from '../errors/rest-error.ts';
-import { refuseMove, requireLocation, resourceNotFound } from '../management/arm.ts';
-import { extrasFor, type ResourceRecords } from '../management/resource-records.ts';
+import { refuseMove, requireLocation } from '../management/arm.ts';
 import { readUntil } from '../operations/wait.ts';
 import type { Records } from '../records/records.ts';
+import type { PageQuery, ServiceCalls, ServicePage, ServiceType } from '../resource-types/service-type.ts';
 import {
   type IdentityGiven,
   identityOf,
   isSettled,
   refuseUnsupported,
+  SetBody,
   type SetGiven,
   setBody,
   sourceVaultOf,
@@ -27,34 +27,49 @@ import {
 export interface SetParts {
   readonly backends: Pick<Backends, 'sets'>;
   readonly names: CloudNames;
-  readonly resourceRecords: ResourceRecords;
   readonly records: Records;
   readonly clock: Clock;
 }
 
-/** Disk encryption sets found by their ARM path, and changed to what a body describes. */
-export class Sets {
+/** Disk encryption sets. */
+export const setType = (parts: SetParts): ServiceType<DiskEncryptionSet, SetGiven> => ({
+  collection: 'diskEncryptionSets',
+  service: 'disk-encryption-set',
+  family: 'DiskOperations',
+  does: {
+    put: 'Creates or updates a disk encryption set',
+    patch: 'Updates a disk encryption set',
+    get: 'Reads a disk encryption set',
+    delete: 'Deletes a disk encryption set and its identity',
+    list: 'disk encryption sets',
+  },
+  body: SetBody,
+  calls: new SetCalls(parts),
+  incarnationOf: ({ createTime }) => createTime?.toISOString() ?? '',
+  stateOf: (set) => ({ provisioningState: isSettled(set) ? 'SUCCEEDED' : set.provisioningState }),
+  namedBy: () => [],
+  kept: (before, body, set) => withIdentity(withSourceVault(before, body), set, identityOf(body)),
+  shown: (set, extras) => setBody(parts.names, set, extras),
+});
+
+class SetCalls implements ServiceCalls<DiskEncryptionSet, SetGiven> {
   readonly #parts: SetParts;
 
   constructor(parts: SetParts) {
     this.#parts = parts;
   }
 
-  /** Interlock name. */
-  nameOf(path: NamedPath): string {
-    return innerName(this.#parts.names, path, 'diskEncryptionSets');
+  get(name: string, options: CallOptions): Promise<DiskEncryptionSet> {
+    return this.#parts.backends.sets.getDiskEncryptionSet({ name }, options);
   }
 
-  /** @returns undefined for a set that does not exist */
-  async find(path: NamedPath, caller: Caller): Promise<DiskEncryptionSet | undefined> {
-    return this.#read(this.nameOf(path), caller.as('disk-encryption-set'));
+  delete(name: string, options: CallOptions): Promise<unknown> {
+    return this.#parts.backends.sets.deleteDiskEncryptionSet({ name }, options);
   }
 
-  /** @throws RestError 404 */
-  async get(path: NamedPath, caller: Caller): Promise<DiskEncryptionSet> {
-    const found = await this.find(path, caller);
-    if (found !== undefined) return found;
-    throw resourceNotFound(path, armTypes.diskEncryptionSets, path.name);
+  async list(page: PageQuery, options: CallOptions): Promise<ServicePage<DiskEncryptionSet>> {
+    const found = await this.#parts.backends.sets.listDiskEncryptionSets(page, options);
+    return { found: found.diskEncryptionSets, next: found.nextPageToken };
   }
 
   /** Creates the set, and waits for its identity. */
@@ -123,36 +138,6 @@ export class Sets {
     return this.#moveAsOwner(settled, caller);
   }
 
-  /** Deletes the set, and waits until it and its identity are gone. */
-  async delete({ name }: DiskEncryptionSet, caller: Caller): Promise<void> {
-    const { backends, resourceRecords, clock } = this.#parts;
-    const options = caller.as('disk-encryption-set');
-    await backends.sets.deleteDiskEncryptionSet({ name }, options);
-    await readUntil(
-      clock,
-      () => this.#read(name, options),
-      (found) => found === undefined,
-    );
-    await resourceRecords.forget(name, caller);
-  }
-
-  /** The set as clients read it. @param body keeps its tags, its case and the ids of its vaults */
-  async shown(set: DiskEncryptionSet, path: NamedPath, caller: Caller, body: SetGiven): Promise<unknown> {
-    const { names, resourceRecords } = this.#parts;
-    const incarnation = incarnationOf(set);
-    const before = await extrasFor(resourceRecords, incarnation);
-    const tags = body.tags ?? before.tags;
-    const content = withIdentity(withSourceVault(before.content, body), set, identityOf(body));
-    return setBody(names, set, await resourceRecords.put(incarnation, path, { tags, content }, caller));
-  }
-
-  /** Sets as clients read them. */
-  async allShown(sets: readonly DiskEncryptionSet[]): Promise<readonly unknown[]> {
-    const { names, resourceRecords } = this.#parts;
-    const extras = await resourceRecords.find(sets.map(incarnationOf));
-    return sets.map((set, n) => setBody(names, set, extras[n] as (typeof extras)[number]));
-  }
-
   /**
    * What cannot move because its old version is disabled or deleted moves with the right of the caller to enable that version
    * (CMK-121). A caller without this right leaves it waiting.
@@ -171,19 +156,9 @@ export class Sets {
   }
 
   async #settled(name: string, options: CallOptions): Promise<DiskEncryptionSet> {
-    const { backends, clock } = this.#parts;
-    return readUntil(clock, () => backends.sets.getDiskEncryptionSet({ name }, options), isSettled);
-  }
-
-  async #read(name: string, options: CallOptions): Promise<DiskEncryptionSet | undefined> {
-    return ifFound(this.#parts.backends.sets.getDiskEncryptionSet({ name }, options));
+    return readUntil(this.#parts.clock, () => this.get(name, options), isSettled);
   }
 }
-
-const incarnationOf = ({ name, createTime }: DiskEncryptionSet) => ({
-  name,
-  incarnation: createTime?.toISOString() ?? '',
-});
 
 /** The ARM ids of vaults, by their Interlock names: sets do not store the group of a vault. */
 const withSourceVault = (content: JsonObject, { properties }: SetGiven): JsonObject => {
