@@ -92,7 +92,7 @@ export interface SimulatedCloud {
   /** The MAC with which the disk service authenticates the headers of a volume, for a fault that has its master key. */
   slotMac(volumeId: string): SlotMac;
   /** What the storage of volumes failed to do. */
-  readonly storage: Pick<StorageRecord, 'happenedSince' | 'onFlushFailed'>;
+  readonly storage: StorageRecord;
   readonly guests: SimulatedDriver;
   /** Whether the data key of an open disk is in the disk service's memory. */
   hasCipher(disk: string): boolean;

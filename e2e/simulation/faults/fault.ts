@@ -28,14 +28,21 @@ export const during = (
 
 /** Ends the disk host and the power of its storage; it starts again later. @param isMachineLost on another machine */
 export const crashDisk = (stage: Stage, isMachineLost = false): void => {
-  const { world, random, truth, disturbances } = stage;
+  const { world, random, truth, disturbances, judge } = stage;
+  const lossy = isMachineLost ? judge.onMachineLost() : [];
+  // From now on each flush of these opens fails: the storage lost what they did not flush.
+  const noteLost = (): void => {
+    for (const volumeId of lossy) world.storage.note('flush', volumeId);
+  };
   if (isMachineLost) world.faults.loseMachine('disk');
   else world.faults.crash('disk');
+  noteLost();
   for (const content of truth.contents.values()) content.crash();
   const end = disturbances.begin('disk');
   stage.later(random.fraction() * 3_000, async () => {
     await world.faults.restart('disk');
     disturbances.noteStart('disk');
+    noteLost();
     end();
   });
 };

@@ -25,6 +25,7 @@ import { checkCauses } from './causes.ts';
 import { checkCiphers } from './ciphers.ts';
 import { CopyJudge } from './copies.ts';
 import { checkHeaders } from './headers.ts';
+import { LostWritesJudge } from './lost-writes.ts';
 import { RotationJudge } from './rotation.ts';
 import { checkSecrets } from './secrets.ts';
 import { checkRows } from './store.ts';
@@ -62,6 +63,7 @@ export class Judge {
   readonly onPreview: (keyVersion: string, impacts: readonly Impact[], before: Forecast | undefined) => void;
   readonly #parts: JudgeParts;
   readonly #io: IoJudge;
+  readonly #lostWrites: LostWritesJudge;
   readonly #machines: MachineJudge;
   readonly #forecast: StopForecast;
   readonly #rotations: RotationJudge;
@@ -75,6 +77,7 @@ export class Judge {
     this.#parts = parts;
     this.bounds = bounds;
     this.#io = new IoJudge({ ...parts, storage: world.storage, bounds });
+    this.#lostWrites = new LostWritesJudge(parts);
     this.#machines = new MachineJudge({ ...parts, guests: () => world.guests.guests, bounds });
     this.#forecast = new StopForecast({ ...parts, bounds });
     this.onPreview = previewJudge({ log, forecast: this.#forecast });
@@ -99,6 +102,12 @@ export class Judge {
 
   onIo(io: DiskIo): void {
     this.#io.onIo(io);
+    this.#lostWrites.onIo(io);
+  }
+
+  /** As `LostWritesJudge.onMachineLost`. */
+  onMachineLost(): readonly string[] {
+    return this.#lostWrites.onMachineLost();
   }
 
   onWrongContent(disk: string, wrong: string): void {

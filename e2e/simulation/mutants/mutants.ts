@@ -203,6 +203,13 @@ export const mutants: readonly Mutant[] = [
     seenIn: 'PostgreSQL until 2018: an fsync that failed was asked for again, and succeeded',
   },
   {
+    name: 'a flush succeeds after the machine of the disk host was lost',
+    guarantee: 'G5',
+    file: 'services/disk/src/host/data/session.ts',
+    find: "    return this.level === 'write' && hostEpoch < this.#parts.intactSince;",
+    replace: '    return hostEpoch < 0;',
+  },
+  {
     name: 'a header behind the store is accepted',
     guarantee: 'G6',
     file: 'services/disk/src/host/header/header-comparison.ts',

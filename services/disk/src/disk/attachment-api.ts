@@ -183,7 +183,7 @@ const openForMachine = async (
   cause: Cause,
   step: Step,
 ): Promise<Opened> => {
-  const { clock, random, dataAddress, nbdAddress } = parts;
+  const { clock, random, host, dataAddress, nbdAddress } = parts;
   const name = named(request.name);
   const virtualMachine = machine(request.virtualMachine);
   const secret = secretOf(request.accessSecret, random);
@@ -196,7 +196,8 @@ const openForMachine = async (
     allowed: openable(clock.now(), opening),
     decide: (attachEpoch: number, grant: { accessEpoch: number; principal: string | undefined } | undefined) => {
       const { accessEpoch = 0, principal } = grant ?? {};
-      const opened = { attachEpoch, accessEpoch, ...(principal === undefined ? {} : { principal }) };
+      const epochs = { attachEpoch, accessEpoch, hostEpoch: host.epoch };
+      const opened = { ...epochs, ...(principal === undefined ? {} : { principal }) };
       return open(clock.now(), opening, opened);
     },
   };
@@ -222,7 +223,7 @@ const beginDirectAccess = async (
   request: BeginAccessRequest,
   call: Call,
 ): Promise<BeginAccessResponse> => {
-  const { clock, random, dataAddress, nbdAddress } = parts;
+  const { clock, random, host, dataAddress, nbdAddress } = parts;
   const name = named(request.name);
   const { accessLevel, durationSeconds } = request;
   if (accessLevel !== 'READ' && accessLevel !== 'WRITE') {
@@ -249,6 +250,7 @@ const beginDirectAccess = async (
         tokenHash,
         expiresAt,
         accessEpoch,
+        hostEpoch: host.epoch,
       });
     },
   };

@@ -50,7 +50,7 @@ export const open =
   (
     at: Instant,
     request: OpenRequest,
-    opened: { readonly attachEpoch: number; readonly accessEpoch: number; readonly principal?: string },
+    opened: Pick<DiskEvent & { type: 'DiskOpened' }, 'attachEpoch' | 'accessEpoch' | 'principal' | 'hostEpoch'>,
   ): Decision =>
   (disk) => {
     const active = openable(at, request)(disk);
@@ -146,6 +146,7 @@ export const beginAccess =
       readonly tokenHash: string;
       readonly expiresAt: Instant;
       readonly accessEpoch: number;
+      readonly hostEpoch?: number;
     },
   ): Decision =>
   (disk) => {

@@ -52,6 +52,8 @@ export type DiskEvent =
       readonly accessEpoch: number;
       /** The identity that called the vault; absent under a key of the platform, and in old events. */
       readonly principal?: string;
+      /** Epoch of the host that opened it; absent in old events. */
+      readonly hostEpoch?: number;
       readonly at: Instant;
     }
   | {
@@ -78,6 +80,8 @@ export type DiskEvent =
       readonly tokenHash: string;
       readonly expiresAt: Instant;
       readonly accessEpoch: number;
+      /** Epoch of the host that opened it; absent in old events. */
+      readonly hostEpoch?: number;
       readonly at: Instant;
     }
   | { readonly type: 'AccessEnded'; readonly at: Instant }

@@ -14,16 +14,20 @@ export interface Holder {
 }
 
 /** Who may read and write now. Only the newest epoch is valid. */
-export type DiskAccess =
-  | { readonly by: 'machine'; readonly attachEpoch: number; readonly tokenHash: string }
+export type DiskAccess = {
+  readonly attachEpoch: number;
+  readonly tokenHash: string;
+  /** Epoch of the host that opened the disk; absent in old rows. */
+  readonly hostEpoch?: number;
+} & (
+  | { readonly by: 'machine' }
   | {
       readonly by: 'user';
       readonly principal: Principal;
-      readonly attachEpoch: number;
-      readonly tokenHash: string;
       readonly level: AccessLevel;
       readonly expiresAt: Instant;
-    };
+    }
+);
 
 /** A disk that exists. */
 export interface ActiveDisk extends DiskSpec, WrapRef, Stepping {
@@ -116,11 +120,12 @@ const evolveActive = (
       return { ...disk, holder: { virtualMachine, isOsDisk, isDeallocated: false }, access: null, attachRequests };
     }
     case 'DiskOpened': {
-      const { attachEpoch, tokenHash, accessEpoch, principal } = event;
+      const { attachEpoch, tokenHash, accessEpoch, principal, hostEpoch } = event;
       const { principal: _before, ...rest } = disk;
       const holder = disk.holder && { ...disk.holder, isDeallocated: false };
       const opened = { attachEpoch, accessEpoch, ...(principal === undefined ? {} : { principal }) };
-      return { ...rest, holder, access: { by: 'machine', attachEpoch, tokenHash }, ...opened };
+      const openedAt = hostEpoch === undefined ? {} : { hostEpoch };
+      return { ...rest, holder, access: { by: 'machine', attachEpoch, tokenHash, ...openedAt }, ...opened };
     }
     case 'DiskClosed': {
       const holder = disk.holder && { ...disk.holder, isDeallocated: event.isDeallocated };
@@ -133,13 +138,8 @@ const evolveActive = (
       return { ...disk, attachesGivenUp };
     }
     case 'AccessBegun': {
-      const { principal, attachEpoch, tokenHash, level, expiresAt, accessEpoch } = event;
-      return {
-        ...disk,
-        access: { by: 'user', principal, attachEpoch, tokenHash, level, expiresAt },
-        attachEpoch,
-        accessEpoch,
-      };
+      const { type: _type, at: _at, accessEpoch, ...access } = event;
+      return { ...disk, access: { by: 'user', ...access }, attachEpoch: access.attachEpoch, accessEpoch };
     }
     case 'AccessEnded':
       return { ...disk, access: disk.access?.by === 'machine' ? disk.access : null };
@@ -228,7 +228,7 @@ export const disks: CategoryDefinition<Disk, DiskEvent> = {
     ...(['uniqueId', 'location', 'sku', 'sizeGib', 'encryption', 'source', 'reason', 'requestId', 'at'] as const),
     ...(['volumeId', 'volume.volumeId', 'volume.headerSequence', 'headerSequence'] as const),
     ...(['virtualMachine', 'isOsDisk', 'isDeallocated', 'principal', 'level', 'expiresAt', 'attachEpoch'] as const),
-    ...(['set', 'previousSet', 'previousKeyVersion', 'keyVersion', 'generation', 'accessEpoch'] as const),
+    ...(['set', 'previousSet', 'previousKeyVersion', 'keyVersion', 'generation', 'accessEpoch', 'hostEpoch'] as const),
   ],
   stateVersion: 5,
   initial,

@@ -102,14 +102,18 @@ const takeVolumes = async (seams: Seams<DiskSettings>, { records, retries }: OfC
     },
     onReplaced: settings.onReplaced ?? (() => undefined),
   });
-  scope.defer('ownership', () => ownership.release());
+  let isFlushed = false;
+  const noteFlushed = (are: boolean): void => {
+    isFlushed = are;
+  };
+  scope.defer('ownership', () => ownership.release(isFlushed));
   const platformKey = openPlatformKey(settings.masterKey, random);
   const onPreviousLeft = (volumeId: string): void => eraseLater(volumes, retries, volumeId);
   const { epoch: hostEpoch } = ownership;
   const volumes: Volumes = new Volumes({ files: holding.files, platformKey, hostEpoch, random, onPreviousLeft });
   scope.defer('volumes', () => volumes.close());
   const headers = new Headers({ records, volumes, log, meter });
-  return { ownership, volumes, headers };
+  return { ownership, volumes, headers, noteFlushed };
 };
 
 /**
@@ -132,14 +136,14 @@ const assembleAccess = (
   seams: Seams<DiskSettings>,
   { records, setKeys, turns, retries }: OfControl,
   keys: ReturnType<typeof assembleKeys>,
-  { volumes, headers }: Awaited<ReturnType<typeof takeVolumes>>,
+  { ownership, volumes, headers, noteFlushed }: Awaited<ReturnType<typeof takeVolumes>>,
 ) => {
   const { clock, random, log, settings, authorize, cachedGrant, scope } = seams;
   const { leases: terms, watchCipher = (cipher) => cipher } = settings;
   const { keyAccess, leases, vault, deks } = keys;
   const mask = createXtsMask();
   const sessions: Sessions = new Sessions({
-    ...{ records, volumes, headers, deks, keyAccess, leases, turns, retries, clock, log },
+    ...{ records, volumes, ownership, headers, deks, keyAccess, leases, turns, retries, clock, log },
     openCipher: (dek, disk) => watchCipher(openDiskCipher(dek, mask), disk),
     openThreadGate: settings.nbd?.isThreaded ? (dek) => new ThreadGate(dek) : undefined,
     watchHolder: (session) => holders.watch(session),
@@ -149,7 +153,7 @@ const assembleAccess = (
     periodMs: terms.ttlMs,
     graceMs: terms.unreachableGraceMs,
   });
-  scope.defer('open disks', () => sessions.close());
+  scope.defer('open disks', async () => noteFlushed(await sessions.close()));
   const making = new VolumeMaking({
     ...{ records, volumes, headers, deks, keyAccess, leases, terms, mask, clock, random, setKeys },
     signal: scope.signal,

@@ -51,6 +51,8 @@ export interface Rewrapped {
  * prepared from (`replaceHeader`, `grow`). A `commit` runs between the new header and the erasure of the old one.
  */
 export interface DiskHost {
+  /** Epoch of this host (`Ownership.epoch`). The event of each open records it. */
+  readonly epoch: number;
   /** Makes a volume under a fresh DEK: empty, or a copy (`VolumeMaking.fresh`). */
   make<Result>(spec: VolumeSpec, cause: Cause, commit: CommitMade<Result>): Promise<Result>;
   /** Makes a volume with the ciphertext and the wrap of another (`VolumeMaking.shared`). */
@@ -135,6 +137,9 @@ export class LocalDiskHost implements DiskHost {
     this.#parts = parts;
   }
 
+  get epoch(): number {
+    return this.#parts.volumes.hostEpoch;
+  }
   make<Result>(spec: VolumeSpec, cause: Cause, commit: CommitMade<Result>): Promise<Result> {
     return this.#parts.making.fresh(spec, cause, commit);
   }

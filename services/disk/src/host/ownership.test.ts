@@ -75,7 +75,7 @@ test('an owner that renews keeps the folder, and a successor waits until the own
   });
   assert.ok((await pass(clock, 20 * ttlMs, () => owns(first) && !isTaken)).every(Boolean));
   assert.deepEqual([first.epoch, told], [1, []]);
-  await first.release();
+  await first.release(true);
   assert.ok(!owns(first));
   await pass(clock, ttlMs, () => undefined);
   assert.equal((await second.taking).epoch, 2, 'the successor does not wait for the end of a released lease');
@@ -125,7 +125,7 @@ for (const renewed of [0, 2]) {
     assert.equal(sentAt.length, renewed + 1);
     const ownedMs = (ownedAt.at(-1) ?? 0) - (sentAt.at(-1) ?? 0);
     assert.ok(ownedMs < ttlMs && ownedMs > 0.9 * ttlMs, `${ownedMs} ms`);
-    await clock.drive(ownership.release().catch(() => undefined));
+    await clock.drive(ownership.release(true).catch(() => undefined));
   });
 }
 
@@ -165,17 +165,59 @@ test('a process that restarts on the same machine takes over at once and keeps t
 test('after a restore of the store, no host gets an epoch below that of the last owner of the folder', async () => {
   const { clock, host } = world();
   const first = await clock.drive(host('a').taking);
-  await first.release();
+  await first.release(true);
   const second = await clock.drive(host('b').taking);
   assert.equal(second.epoch, 2);
-  await second.release();
+  await second.release(true);
   const restored = () => memoryStore({ clock });
   const again = await clock.drive(host('b', restored()).taking);
   assert.equal(again.epoch, 2, 'the machine that had it keeps its epoch');
-  await again.release();
+  await again.release(true);
   const other = await clock.drive(host('c', restored()).taking);
   assert.equal(other.epoch, 3, 'another one takes the next');
-  await other.release();
+  await other.release(true);
+});
+
+test('G5: opens of an epoch are intact until a machine ends without a flush, also if hosts stop cleanly after that', async () => {
+  const { clock, store, host } = world();
+  const seen: (readonly [machine: string, epoch: number, intactSince: number])[] = [];
+  const steps = [
+    ['a', 'killed'],
+    ['a', 'flushed'],
+    ['b', 'flushed'],
+    ['c', 'killed'],
+    ['d', 'flushed'],
+    ['e', 'not flushed'],
+    ['f', 'flushed'],
+  ] as const;
+  for (const [machine, end] of steps) {
+    const way = link(store);
+    const ownership = await clock.drive(host(machine, way.store).taking);
+    seen.push([machine, ownership.epoch, ownership.intactSince]);
+    if (end === 'killed') way.state.isCut = true;
+    else await ownership.release(end === 'flushed');
+  }
+  assert.deepEqual(seen, [
+    ['a', 1, 0],
+    ['a', 1, 0],
+    ['b', 2, 0],
+    ['c', 3, 0],
+    ['d', 4, 4],
+    ['e', 5, 4],
+    ['f', 6, 6],
+  ]);
+});
+
+test('G5: after a restore of the store, opens that it knows count as intact only on the last machine', async () => {
+  const { clock, store, host } = world();
+  const first = await clock.drive(host('a').taking);
+  await first.release(true);
+  const second = await clock.drive(host('b', memoryStore({ clock })).taking);
+  assert.deepEqual([second.epoch, second.intactSince], [2, 2]);
+  await second.release(true);
+  const third = await clock.drive(host('c', store).taking);
+  assert.deepEqual([third.epoch, third.intactSince], [3, 3]);
+  await third.release(true);
 });
 
 test('a successor that is stopped while it waits does not take ownership', async () => {

@@ -23,8 +23,10 @@ import {
  * folder, which it holds while it lives, and by the epoch in each header.
  */
 export interface Ownership {
-  /** Rises with each takeover by another machine. A process that restarts on the same machine keeps it. */
+  /** Rises with each takeover by another machine, or after a boot. A process that restarts on the same machine keeps it. */
   readonly epoch: number;
+  /** A disk that was opened under an earlier epoch may have lost writes that were not flushed: its machine crashed. */
+  readonly intactSince: number;
   /**
    * Called before each operation on a volume, and again before its response.
    * @throws Rejection UNAVAILABLE DISK_HOST_LEASE_OVER; FAILED_PRECONDITION DISK_HOST_REPLACED
@@ -40,8 +42,11 @@ export interface Ownership {
    * @throws Rejection as `check` does
    */
   regained(withinMs: number, signal: AbortSignal): Promise<void>;
-  /** Ends the renewals, and lets a successor begin without a wait. Call it when nothing touches a volume any more. */
-  release(): Promise<void>;
+  /**
+   * Ends the renewals, and lets a successor begin without a wait. Call it when nothing touches a volume any more.
+   * @param isFlushed whether every write to a disk that stays open is on stable storage
+   */
+  release(isFlushed: boolean): Promise<void>;
 }
 
 /** The identity of this host for the lease. */
@@ -49,8 +54,8 @@ export interface HostIdentity {
   /** Names the folder of the volumes: the same for every host that may serve them. */
   readonly folder: string;
   /**
-   * Id of the running kernel. A process that holds the lock of the folder on that machine knows that the one before it has
-   * ended, so it does not wait.
+   * Id of the running kernel, so another one after each boot. A process that holds the lock of the folder on that machine knows
+   * that the one before it has ended, so it does not wait; and what that one wrote is still in the memory of the kernel.
    */
   readonly machine: string;
   /** How long a renewal is valid, in milliseconds; ≥ 1,000. */
@@ -79,6 +84,10 @@ interface HostLease {
   readonly machine: string;
   readonly ttlMs: number;
   readonly isReleased: boolean;
+  /** Whether it was released after every write was flushed. */
+  readonly isFlushed?: boolean;
+  /** `Ownership.intactSince`; absent in old rows. */
+  readonly intactSince?: number;
 }
 
 /** What taking a folder needs. */
@@ -144,7 +153,8 @@ export const takeOwnership = async (parts: OwnershipParts): Promise<Ownership> =
     const { renewals, lease: before } = await waitedOut(parts, row);
     const epoch = Math.max(epochAfter(before, machine), epochAfter(lastOwner, machine));
     const sentAt = readingOf(clock);
-    const lease = { epoch, holder, machine, ttlMs, isReleased: false };
+    const intactSince = intactSinceOf(epoch, before, lastOwner);
+    const lease = { epoch, holder, machine, ttlMs, isReleased: false, intactSince };
     try {
       await row.write(renewals, lease);
     } catch (error) {
@@ -181,6 +191,7 @@ const waitedOut = async ({ host, clock, log, signal }: OwnershipParts, row: Leas
 /** A folder that this host has taken. */
 class HeldFolder implements Ownership {
   readonly epoch: number;
+  readonly intactSince: number;
   readonly #parts: OwnershipParts;
   readonly #row: LeaseRow;
   readonly #lease: HostLease;
@@ -197,10 +208,11 @@ class HeldFolder implements Ownership {
   constructor(
     parts: OwnershipParts,
     row: LeaseRow,
-    lease: HostLease,
+    lease: HostLease & { readonly intactSince: number },
     { renewals, end }: { readonly renewals: number; readonly end: ClockReading },
   ) {
     this.epoch = lease.epoch;
+    this.intactSince = lease.intactSince;
     this.#parts = parts;
     this.#row = row;
     this.#lease = lease;
@@ -234,14 +246,14 @@ class HeldFolder implements Ownership {
     this.check();
   }
 
-  async release(): Promise<void> {
+  async release(isFlushed: boolean): Promise<void> {
     if (this.#isReleased) return;
     this.#isReleased = true;
     this.#ending.abort();
     await this.#work;
     if (this.#isReplaced || this.#isOver()) return;
     const { log, host } = this.#parts;
-    await this.#row.write(this.#renewals, { ...this.#lease, isReleased: true }).catch((error: unknown) =>
+    await this.#row.write(this.#renewals, { ...this.#lease, isReleased: true, isFlushed }).catch((error: unknown) =>
       log.warn('the lease of this host was not released: its successor waits until it expires', {
         folder: host.folder,
         error,
@@ -320,6 +332,17 @@ class HeldFolder implements Ownership {
 const epochAfter = (before: Owner | undefined, machine: string): number => {
   if (before === undefined) return 1;
   return before.machine === machine ? before.epoch : before.epoch + 1;
+};
+
+/**
+ * The machine of the epoch before still has every write in its memory, or has flushed it. An owner that the store does not know,
+ * because it was restored, may have crashed.
+ */
+const intactSinceOf = (epoch: number, before: HostLease | undefined, lastOwner: Owner | undefined): number => {
+  const isFirst = before === undefined && lastOwner === undefined;
+  const isSameMachine = before?.epoch === epoch;
+  const isAfterFlush = before?.isFlushed === true && before.epoch === epoch - 1;
+  return isFirst || isSameMachine || isAfterFlush ? (before?.intactSince ?? 0) : epoch;
 };
 
 const leaseOver = (folder: string, epoch: number): Rejection =>

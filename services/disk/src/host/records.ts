@@ -6,16 +6,20 @@ import type { DiskHeader } from './header/disk-header-format.ts';
 import type { DekHolder } from './keys/deks.ts';
 
 /** The newest access to a disk: of its machine, or of a user for a time. Only the newest attach epoch may read and write. */
-export type GrantedAccess =
-  | { readonly by: 'machine'; readonly attachEpoch: number; readonly tokenHash: string }
+export type GrantedAccess = {
+  readonly attachEpoch: number;
+  readonly tokenHash: string;
+  /** Epoch of the host that opened the disk (`Ownership.epoch`); absent in old rows. */
+  readonly hostEpoch?: number;
+} & (
+  | { readonly by: 'machine' }
   | {
       readonly by: 'user';
-      readonly attachEpoch: number;
-      readonly tokenHash: string;
       readonly principal: Principal;
       readonly level: 'read' | 'write';
       readonly expiresAt: Instant;
-    };
+    }
+);
 
 /** A disk as the store records it, as far as a host needs it. */
 export interface DiskRecord {

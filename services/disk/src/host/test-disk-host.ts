@@ -89,8 +89,11 @@ export interface DiskHost extends TestVault {
    * host from then on. @returns I/O at the first host, with the access it had
    */
   takenOver(): Promise<{ write(content: Uint8Array): Promise<void>; flush(): Promise<void>; reconnect(): void }>;
-  /** Restarts the service as after a crash: unflushed data is lost at random. */
-  restart(): Promise<void>;
+  /**
+   * Restarts the service as after a crash: unflushed data is lost at random.
+   * @param how on which machine it starts, by default the same; with `isClean` the service stops first and nothing is lost
+   */
+  restart(how?: { readonly machine?: string; readonly isClean?: boolean }): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -360,11 +363,13 @@ export const startDiskHost = async (
         },
       };
     },
-    async restart() {
+    async restart({ machine = 'this', isClean = false } = {}) {
       running.server.stop();
+      // Before the end of the service, which would flush what is open, and after it.
+      if (!isClean) files.crash();
       await running.scope.close();
-      files.crash();
-      await start();
+      if (!isClean) files.crash();
+      await start(machine);
     },
     async stop() {
       for (const scope of [running.scope, ...replaced]) await scope.close();

@@ -208,11 +208,18 @@ export class EncryptedDisk {
     return this.#threadGate;
   }
 
-  /** Drops the key at once, and closes the volume after the writes in progress. A write that still waits at the gate is refused. */
-  async close(): Promise<void> {
+  /**
+   * Drops the key at once, and closes the volume after the writes in progress. A write that still waits at the gate is refused.
+   * @param last is done after these writes and before the close
+   */
+  async close(last?: () => Promise<unknown> | undefined): Promise<void> {
     this.dropKey();
     await Promise.allSettled([...(this.#writes ?? []), this.#threadIdle]);
-    await this.#volume.close();
+    try {
+      await last?.();
+    } finally {
+      await this.#volume.close();
+    }
   }
 
   async #noted(writing: Promise<void>): Promise<void> {

@@ -5,6 +5,7 @@ import type { Background } from '../background.ts';
 import type { AccessCheck } from '../cipher/encrypted-disk.ts';
 import type { LeaseTerms } from '../keys/lease.ts';
 import type { Ownership } from '../ownership.ts';
+import { flushFailed } from '../storage/flushes.ts';
 import type { Holders } from './holders.ts';
 import type { Regaining } from './regaining.ts';
 import { checkPiece, type Session } from './session.ts';
@@ -78,10 +79,14 @@ export class SessionIo {
     }
   }
 
-  /** Needs no key: what was acknowledged before an access loss must reach stable storage after it. */
+  /**
+   * Needs no key: what was acknowledged before an access loss must reach stable storage after it.
+   * @throws Rejection DATA_LOSS FLUSH_FAILED also if writes were lost since the disk was opened
+   */
   async flush(session: Session, caller: IoCaller): Promise<void> {
     const { clock } = this.#parts;
     session.refuseEnded(clock.now());
+    if (session.mayLackWrites) throw flushFailed(new Error('the machine of the disk host ended before it had flushed'));
     try {
       await this.#flushWhileOwned(session, caller);
     } catch (error) {

@@ -32,6 +32,7 @@ const sessionOf = ({ isPinned }: { readonly isPinned: boolean }): Session => {
     leases: { join: () => undefined, leave: () => undefined },
     clock: { sleep: async () => undefined },
     openCipher: () => destroyedCipher,
+    intactSince: 0,
     probe: async () => undefined,
   });
   session.moveTo(key);

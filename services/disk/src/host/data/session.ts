@@ -24,6 +24,8 @@ export interface SessionParts {
   readonly openCipher: (dek: Uint8Array, disk: string) => SectorCipher;
   /** Lets another thread use the DEK of a disk; undefined if no thread does. */
   readonly openThreadGate?: ((dek: Uint8Array) => ThreadGate) | undefined;
+  /** `Ownership.intactSince`. */
+  readonly intactSince: number;
   /** Checks with the vault whether the DEK of a disk could be unwrapped now. */
   readonly probe: (disk: string, ...args: Parameters<LeaseUser['probe']>) => Promise<unknown>;
 }
@@ -88,6 +90,11 @@ export class Session implements LeaseUser {
   }
   get expiresAt(): Instant | undefined {
     return this.access.by === 'user' ? this.access.expiresAt : undefined;
+  }
+  /** Whether acknowledged writes of this open that were not flushed may be lost: the machine of its host crashed since. */
+  get mayLackWrites(): boolean {
+    const { hostEpoch = 0 } = this.access;
+    return this.level === 'write' && hostEpoch < this.#parts.intactSince;
   }
   get hasDek(): boolean {
     return this.#held !== undefined;

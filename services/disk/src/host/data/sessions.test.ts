@@ -222,6 +222,7 @@ const openedDisk = async () => {
   const sessions = new Sessions({
     records,
     volumes,
+    ownership: { intactSince: 0 },
     headers: new Headers({ records, volumes, log, meter: createNoopMeter() }),
     deks: { unwrap: noAnswer, check: noAnswer },
     keyAccess,

@@ -8,6 +8,7 @@ import type { Headers } from '../header/genuine-headers.ts';
 import type { DekHolder, Deks, OpenDek } from '../keys/deks.ts';
 import type { KeyAccess, SetKeyVersion } from '../keys/key-access.ts';
 import type { Leases } from '../keys/leases.ts';
+import type { Ownership } from '../ownership.ts';
 import type { DiskRecord, DiskRecords, GrantedAccess } from '../records.ts';
 import { createScratch } from '../storage/scratch.ts';
 import type { Volumes } from '../volume/volumes.ts';
@@ -21,6 +22,7 @@ const idleFetchesMax = 64;
 export interface SessionsParts {
   readonly records: DiskRecords;
   readonly volumes: Volumes;
+  readonly ownership: Pick<Ownership, 'intactSince'>;
   readonly headers: Pick<Headers, 'inspect'>;
   readonly deks: Pick<Deks, 'unwrap' | 'check'>;
   readonly keyAccess: KeyAccess;
@@ -51,11 +53,12 @@ export class Sessions {
   constructor(parts: SessionsParts) {
     this.#parts = parts;
     const { keyAccess, leases, clock, openCipher, openThreadGate } = parts;
+    const { intactSince } = parts.ownership;
     const probe: SessionParts['probe'] = async (name, terms, cause) => {
       const { holder } = await parts.records.disk(name);
       return parts.deks.check(holder, await parts.headers.inspect(holder), cause, terms);
     };
-    this.#shared = { keyAccess, leases, clock, openCipher, openThreadGate, probe };
+    this.#shared = { keyAccess, leases, clock, openCipher, openThreadGate, intactSince, probe };
     // Outside of the check that was granted: its deadline may pass before the last DEK is unwrapped.
     keyAccess.listen({ held: (key) => outsideOfCalls(() => void (this.#unpinned.size > 0 && this.#pinUnder(key))) });
   }
@@ -104,15 +107,18 @@ export class Sessions {
     }
   }
 
-  /** Ends a disk's session. Its DEK is overwritten before this returns. Rule CMK-102. */
-  end(name: string): void {
+  /**
+   * Ends a disk's session. Its DEK is overwritten before this returns. Rule CMK-102.
+   * @param last what is done before the volume is closed, when nothing writes any more
+   */
+  end(name: string, last?: (session: Session) => Promise<unknown>): void {
     const session = this.#sessions.get(name);
     if (!session) return;
     this.#unpinned.delete(session);
     this.#sessions.delete(name);
     session.end();
     const closed = Promise.allSettled([this.#closing.get(name), ...(session.writes ?? [])])
-      .then(() => session.disk.close())
+      .then(() => session.disk.close(() => last?.(session)))
       .catch((error: unknown) => this.#parts.log.error('a volume could not be closed', { disk: name, error }))
       .finally(() => {
         if (this.#closing.get(name) === closed) this.#closing.delete(name);
@@ -136,10 +142,25 @@ export class Sessions {
     });
   }
 
-  /** Ends every session and waits until their volumes are closed. */
-  async close(): Promise<void> {
-    for (const name of [...this.#sessions.keys()]) this.end(name);
+  /**
+   * Ends every session, flushes its disk, and waits until the volumes are closed.
+   * @returns whether all acknowledged writes of all recorded accesses are on stable storage
+   */
+  async close(): Promise<boolean> {
+    const flushed = new Set<string>();
+    const flush = async (session: Session): Promise<void> => {
+      await session.disk.flush();
+      flushed.add(session.name);
+    };
+    for (const name of [...this.#sessions.keys()]) this.end(name, flush);
     await Promise.all(this.#closing.values());
+    try {
+      for await (const name of this.#parts.records.withAccess()) if (!flushed.has(name)) return false;
+      return true;
+    } catch (error) {
+      this.#parts.log.warn('whether every open disk was flushed is unknown: the store is unreachable', { error });
+      return false;
+    }
   }
 
   /** Names of the disks that are open here. */

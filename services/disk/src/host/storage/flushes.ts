@@ -48,11 +48,12 @@ export class Flushes {
   }
 }
 
-const flushFailed = (cause: unknown): Rejection =>
+/** A flush of an open disk that may have lost writes. @param cause why */
+export const flushFailed = (cause: unknown): Rejection =>
   new Rejection(
     'DATA_LOSS',
     'FLUSH_FAILED',
-    'the storage of this disk host could not keep all that was written to this disk: what was written since the last flush that succeeded may be gone; open the disk again and look at it',
+    'the disk host could not keep all that was written to this disk: what was written since the last flush that succeeded may be gone; open the disk again and look at it',
     {},
     { cause },
   );
