@@ -10,8 +10,11 @@ import { negotiate } from './negotiation.ts';
 import { ReplyMemory } from './reply-memory.ts';
 import { Transmission } from './transmission.ts';
 
-/** Memory that requests of all connections share, in bytes. Beside it each connection has a little of its own. */
-const POOL_BYTES = 16 * 1024 * 1024;
+/**
+ * Memory that requests of all connections share, in bytes. Beside it each connection has a little of its own. Over TLS there is half:
+ * a reply that the client has not taken is held twice, as it was and encrypted.
+ */
+const poolBytes = { plaintext: 16 * 1024 * 1024, tls: 8 * 1024 * 1024 } as const;
 /** How long a negotiation may take, in milliseconds. */
 const NEGOTIATION_MS = 10_000;
 
@@ -52,17 +55,20 @@ export interface NbdDoorParts {
   readonly exports: Exports;
   readonly clock: Pick<Clock, 'alarm'>;
   readonly logError: LogError;
+  /** Default: plaintext. */
+  readonly transport?: keyof typeof poolBytes;
 }
 
 /** Open disks as network block devices, on the sessions, leases and fencing that gRPC uses. */
 export class NbdDoor {
   readonly #parts: NbdDoorParts;
-  readonly #budget = new Budget(POOL_BYTES);
+  readonly #budget: Budget;
   readonly #memory = new ReplyMemory();
   readonly #admission = new Admission();
 
   constructor(parts: NbdDoorParts) {
     this.#parts = parts;
+    this.#budget = new Budget(poolBytes[parts.transport ?? 'plaintext']);
   }
 
   /** Serves one connection. Resolves when it is closed. Never rejects. */

@@ -43,6 +43,7 @@ const serve = (port: NonNullable<typeof parentPort>, { listen, isPlaintext, sock
       },
       names: () => host.names(),
     },
+    transport: address.kind === 'unix' ? 'plaintext' : 'tls',
     clock: systemClock,
     logError: (message, fields) => void host.logError(message, fields),
   });
