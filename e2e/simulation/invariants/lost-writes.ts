@@ -1,4 +1,4 @@
-import type { DiskIo } from '../../oracle/judges/io.ts';
+import type { DiskIo } from '@interlock/lab/judge/invariants/io';
 import type { HistoryLog } from '../runs/history-log.ts';
 import type { SimulatedTruth } from '../truth/truth.ts';
 
