@@ -1,3 +1,4 @@
+import type { SpanStore } from '@interlock/lab/spans/span-store';
 import type { Scope } from '@interlock/runtime';
 import type { Administrator } from './bootstrap-identities.ts';
 import type { TestControls } from './control/controls-for-tests.ts';
@@ -7,7 +8,6 @@ import type { Nats } from './nats.ts';
 import type { Postgres } from './postgres.ts';
 import type { Crash } from './restartable.ts';
 import type { ServiceName } from './services.ts';
-import type { SpanStore } from './spans.ts';
 
 /** What to start, and how. */
 export interface LocalCloudOptions {

@@ -1,4 +1,5 @@
 import { existsSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { spanStore } from '@interlock/lab/spans/span-store';
 import { createScope, type Scope, systemClock, systemRandom } from '@interlock/runtime';
 import { guestImageFolder } from '../guest-image/folder.ts';
 import { openBlockDevices } from './block-devices.ts';
@@ -30,7 +31,6 @@ import {
   serviceNames,
 } from './services.ts';
 import { type SpanReceiver, startSpanReceiver } from './span-receiver.ts';
-import { spanStore } from './spans.ts';
 import { exporterSettings } from './telemetry-exporters.ts';
 import { forwardTelemetry } from './telemetry-forward.ts';
 

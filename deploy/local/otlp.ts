@@ -1,4 +1,4 @@
-import type { Attributes, AttributeValue, Span, SpanLink } from './spans.ts';
+import type { Attributes, AttributeValue, Span, SpanLink } from '@interlock/lab/spans/span-store';
 
 /** The body is not a trace export in OTLP's JSON form. The message names the field. */
 export class OtlpError extends Error {

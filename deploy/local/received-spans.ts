@@ -1,5 +1,5 @@
+import type { SpanStore } from '@interlock/lab/spans/span-store';
 import { spansOf } from './otlp.ts';
-import type { SpanStore } from './spans.ts';
 
 /** Received exports, and the store that parses them at the first query. */
 export interface ReceivedSpans {

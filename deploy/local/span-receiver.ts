@@ -2,10 +2,10 @@ import { appendFileSync, renameSync, statSync, truncateSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createGunzip } from 'node:zlib';
+import type { Span, SpanStore } from '@interlock/lab/spans/span-store';
 import { isSpaceError, type Random } from '@interlock/runtime';
 import { OtlpError, spansOf } from './otlp.ts';
 import { receivedSpans } from './received-spans.ts';
-import type { Span, SpanStore } from './spans.ts';
 
 /** Receives spans over OTLP/HTTP, so that a trace can be shown without a collector. */
 export interface SpanReceiver {

@@ -4,12 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
+import { type Span, spanStore } from '@interlock/lab/spans/span-store';
+import { renderTrace, traceTree } from '@interlock/lab/spans/trace-tree';
 import { inSpan, systemRandom } from '@interlock/runtime';
 import { startTelemetry } from '@interlock/runtime/telemetry';
 import { receivedSpans } from './received-spans.ts';
 import { spansInLine, startSpanReceiver } from './span-receiver.ts';
-import { type Span, spanStore } from './spans.ts';
-import { renderTrace, traceTree } from './trace-tree.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'interlock-test-'));
 after(() => rmSync(folder, { recursive: true, force: true }));

@@ -17,9 +17,9 @@ import {
 } from '@interlock/lab';
 import { cellsOf, type MatrixRun } from '@interlock/lab/report/matrix/cells-of';
 import { matrixPage } from '@interlock/lab/report/matrix/matrix-page';
+import type { SpanStore } from '@interlock/lab/spans/span-store';
 import { runCommand } from '@interlock/local/command.ts';
 import { dataRoot } from '@interlock/local/data-folder.ts';
-import type { SpanStore } from '@interlock/local/spans.ts';
 import { type Scope, systemClock, systemRandom, UserFileError, visible, visibleInLine } from '@interlock/runtime';
 import type { ClusterPlace } from '../../deploy/kubernetes/kubectl.ts';
 import { clusterTarget, requireCloudIn } from './kubernetes/cluster-target.ts';

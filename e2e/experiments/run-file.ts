@@ -18,8 +18,8 @@ import {
 } from '@interlock/lab';
 import { keptSpans } from '@interlock/lab/report/experiment/kept-spans';
 import { reportPage } from '@interlock/lab/report/experiment/report-page';
+import type { SpanStore } from '@interlock/lab/spans/span-store';
 import { processStart } from '@interlock/local/lock.mjs';
-import type { SpanStore } from '@interlock/local/spans.ts';
 import type { ClusterPlace } from '../../deploy/kubernetes/kubectl.ts';
 import type { CloudAccess } from './cloud/cloud-lab.ts';
 

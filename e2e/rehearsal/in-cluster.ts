@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
+import { spanStore } from '@interlock/lab/spans/span-store';
 import { foldersAt } from '@interlock/local/data-folder.ts';
 import { addressVariableOf, type ServiceName } from '@interlock/local/services.ts';
 import { startSpanReceiver } from '@interlock/local/span-receiver.ts';
-import { spanStore } from '@interlock/local/spans.ts';
 import { ConfigError, type createScope, readConfig, systemRandom, text } from '@interlock/runtime';
 import { startFileServer } from './evidence/file-server.ts';
 import { type RehearsalOutcome, rehearse } from './run.ts';

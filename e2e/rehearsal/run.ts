@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { traceTree } from '@interlock/lab/spans/trace-tree';
 import type { DataFolder } from '@interlock/local/data-folder.ts';
-import { traceTree } from '@interlock/local/trace-tree.ts';
 import { createScope, systemClock, systemRandom } from '@interlock/runtime';
 import { openOutside } from '../cloud/clients.ts';
 import { openDataPath } from './data-path.ts';

@@ -1,4 +1,4 @@
-import { renderTrace, type TraceNode } from '@interlock/local/trace-tree.ts';
+import { renderTrace, type TraceNode } from '@interlock/lab/spans/trace-tree';
 import type { Report } from './report/report.ts';
 import type { Step, StepCall } from './timeline.ts';
 

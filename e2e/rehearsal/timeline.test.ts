@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { spanStore } from '@interlock/local/spans.ts';
+import { spanStore } from '@interlock/lab/spans/span-store';
 import { systemClock } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { callsInWords, stepLines } from './terminal.ts';

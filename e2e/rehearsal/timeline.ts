@@ -1,4 +1,4 @@
-import type { Span, SpanStore } from '@interlock/local/spans.ts';
+import type { Span, SpanStore } from '@interlock/lab/spans/span-store';
 import { type Clock, inSpan } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
 

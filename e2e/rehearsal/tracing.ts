@@ -1,4 +1,4 @@
-import type { Attributes, AttributeValue, Span, SpanStore } from '@interlock/local/spans.ts';
+import type { Attributes, AttributeValue, Span, SpanStore } from '@interlock/lab/spans/span-store';
 import type { Random } from '@interlock/runtime';
 import { startTelemetry, type Telemetry, type TelemetryOptions } from '@interlock/runtime/telemetry';
 import { SpanKind, SpanStatusCode } from '@opentelemetry/api';

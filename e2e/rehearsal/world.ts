@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import type { DiskSku } from '@interlock/contracts/interlock/access/v1/access.ts';
 import type { Journals } from '@interlock/lab/judge/journal/journal';
-import type { SpanStore } from '@interlock/local/spans.ts';
+import type { SpanStore } from '@interlock/lab/spans/span-store';
 import type { Clock, Random } from '@interlock/runtime';
 import type { Clients, Outside, OutsideOf } from '../cloud/clients.ts';
 import type { DataPath } from './data-path.ts';

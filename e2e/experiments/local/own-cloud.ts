@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs';
 import type { Experiment, Lab, PlannedGroup, Problem, Target } from '@interlock/lab';
 import { RUN_ATTRIBUTE } from '@interlock/lab/dataset';
+import type { SpanStore } from '@interlock/lab/spans/span-store';
 import { clockShift } from '@interlock/local/clocks/clock-shift.ts';
 import { controlOf } from '@interlock/local/control/cloud-control.ts';
 import { type DataFolder, openDataFolder, unmountBelow } from '@interlock/local/data-folder.ts';
@@ -8,7 +9,6 @@ import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.t
 import type { Crash } from '@interlock/local/restartable.ts';
 import { openRestarts } from '@interlock/local/restarts.ts';
 import { serviceNames } from '@interlock/local/services.ts';
-import type { SpanStore } from '@interlock/local/spans.ts';
 import { removeServer } from '@interlock/local/unprivileged.ts';
 import { createScope, type Scope, systemClock, systemRandom } from '@interlock/runtime';
 import { type Clients, openOutside, tlsInto } from '../../cloud/clients.ts';

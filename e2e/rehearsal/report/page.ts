@@ -2,7 +2,7 @@ import type { Journals } from '@interlock/lab/judge/journal/journal';
 import { duration, type Html, html } from '@interlock/lab/report/html';
 import { document } from '@interlock/lab/report/page';
 import { waterfall } from '@interlock/lab/report/waterfall';
-import type { Span } from '@interlock/local/spans.ts';
+import type { Span } from '@interlock/lab/spans/span-store';
 import type { Gathered } from '../evidence/evidence.ts';
 import { callsInWords } from '../terminal.ts';
 import type { Step } from '../timeline.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Span } from '@interlock/local/spans.ts';
+import type { Span } from '@interlock/lab/spans/span-store';
 import { goodEvidence } from '../rules/test-evidence.ts';
 import { judge } from '../rules/verdicts.ts';
 import { renderPage } from './page.ts';

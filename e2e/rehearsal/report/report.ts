@@ -1,5 +1,5 @@
 import { type Quantiles, quantilesOf } from '@interlock/lab/report/quantiles';
-import type { Span } from '@interlock/local/spans.ts';
+import type { Span } from '@interlock/lab/spans/span-store';
 import type { Gathered, LossSeen } from '../evidence/evidence.ts';
 import type { DiskProof, TimedLoss } from '../evidence/timed.ts';
 import type { Verdict } from '../rules/rule.ts';

@@ -1,6 +1,6 @@
-import type { Span } from '@interlock/local/spans.ts';
-import { spanStore } from '@interlock/local/spans.ts';
-import { type TraceNode, traceTree } from '@interlock/local/trace-tree.ts';
+import type { Span } from '../spans/span-store.ts';
+import { spanStore } from '../spans/span-store.ts';
+import { type TraceNode, traceTree } from '../spans/trace-tree.ts';
 import { duration, type Html, html } from './html.ts';
 
 /** More rows show nothing new, because the machines of one loss look alike. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Span } from '@interlock/local/spans.ts';
+import type { Span } from '../../spans/span-store.ts';
 import { conventions, deviationsOf } from './span-conventions.ts';
 
 const span = (attributes: Span['attributes'], more: Partial<Span> = {}): Span => ({

@@ -1,4 +1,4 @@
-import type { Span } from '@interlock/local/spans.ts';
+import type { Span } from '../../spans/span-store.ts';
 
 /**
  * What OpenTelemetry's semantic conventions 1.45 require of spans: each MUST, and each attribute that is Required or whose

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Span } from '@interlock/local/spans.ts';
 import { readUserFile } from '@interlock/runtime';
 import { evidenceFiles } from '../../evidence/evidence-folder.ts';
+import type { Span } from '../../spans/span-store.ts';
 
 /** Most bytes of the file: somewhat less than a text may have in V8. */
 const FILE_BYTES_MAX = 511 * 1_024 * 1_024;

@@ -1,7 +1,7 @@
-import type { Span } from '@interlock/local/spans.ts';
 import type { Experiment } from '../../experiment.ts';
 import { shortName } from '../../measures/fate.ts';
 import type { RunRecord } from '../../record.ts';
+import type { Span } from '../../spans/span-store.ts';
 import type { Verdict } from '../../verdict.ts';
 import { duration, type Html, html } from '../html.ts';
 import { document } from '../page.ts';

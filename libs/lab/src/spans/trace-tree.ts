@@ -1,4 +1,4 @@
-import type { Span, SpanStore } from './spans.ts';
+import type { Span, SpanStore } from './span-store.ts';
 
 /** A span with the spans that followed from it. */
 export interface TraceNode {
