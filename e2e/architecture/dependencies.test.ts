@@ -24,11 +24,17 @@ interface Import {
 }
 
 const importsOf = (file: string): readonly Import[] => {
-  const { module, errors } = parseSync(file, readFileSync(join(root, file), 'utf8'));
+  const text = readFileSync(join(root, file), 'utf8');
+  const { module, errors } = parseSync(file, text);
   assert.deepEqual(errors, [], `${file} does not parse`);
   const targets = [
     ...module.staticImports.map((i) => i.moduleRequest.value),
     ...module.staticExports.flatMap((e) => e.entries.flatMap((entry) => entry.moduleRequest?.value ?? [])),
+    // Of an `import(…)` the parser gives the place of its argument, which counts if it is a literal.
+    ...module.dynamicImports.flatMap(({ moduleRequest: { start, end } }) => {
+      const [, literal] = /^'([^']+)'$/.exec(text.slice(start, end)) ?? [];
+      return literal ?? [];
+    }),
   ];
   return targets.map((target) => ({
     from: file,
@@ -62,10 +68,28 @@ test('a service imports libraries and its own files only', () => {
 
 test('a library imports no service, no launcher and no end-to-end test', () => {
   const wrong = imports.filter(({ from, to }) => {
-    if (!from.startsWith('libs/') || isTest(from)) return false;
-    return /^(services|deploy|e2e)\//.test(to);
+    return from.startsWith('libs/') && !isTest(from) && isAboveLibraries(to);
   });
   assert.deepEqual(show(wrong), []);
+});
+
+/** Services, launchers and end-to-end tests, by path and by package. */
+const isAboveLibraries = (to: string): boolean =>
+  /^(services|deploy|e2e)\//.test(to) ||
+  /^@interlock\/(cli|compute|disk|disk-encryption-set|e2e|gateway|identity|key-vault|kubernetes|local|testing)(\/|$)/.test(
+    to,
+  );
+
+test('the lab knows no service and no process: its files and their tests import libraries only', () => {
+  const ofLab = imports.filter(({ from }) => from.startsWith('libs/lab/'));
+  assert.ok(ofLab.some(({ to }) => to === '@interlock/event-store'));
+  assert.deepEqual(show(ofLab.filter(({ to }) => isAboveLibraries(to))), []);
+});
+
+test('the command line and its tests import nothing of the end-to-end tests', () => {
+  const ofCli = imports.filter(({ from }) => from.startsWith('services/cli/'));
+  assert.ok(ofCli.some(({ to }) => to === '@interlock/lab/report/activity/activity-page'));
+  assert.deepEqual(show(ofCli.filter(({ to }) => /^e2e\/|^@interlock\/e2e(\/|$)/.test(to))), []);
 });
 
 test('deploy imports neither the command line nor end-to-end tests', () => {

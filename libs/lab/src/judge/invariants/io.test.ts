@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { simulatedSettings } from '../../../../../e2e/simulation/cloud/deployment.ts';
 import { openFindings } from '../findings.ts';
 import type { KnownDisk, OpenAccess } from '../model/disks.ts';
 import type { Truth } from '../model/truth.ts';
 import { boundsOf } from './bounds.ts';
 import { IoJudge } from './io.ts';
+import { testTerms } from './test-terms.ts';
 
 const lostMs = 10_000;
 const boundMs = 20_000;
@@ -26,7 +26,7 @@ const judged = (sku: KnownDisk['sku'], open: Pick<OpenAccess, 'requestedMs' | 'a
     truth: truth as unknown as Truth,
     disturbances,
     storage: { happenedSince: () => false },
-    bounds: boundsOf(simulatedSettings),
+    bounds: boundsOf(testTerms),
   }).onIo({
     kind: 'write',
     disk: 'd',

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { RecordedEvent } from '@interlock/event-store';
-import { simulatedSettings } from '../../../../../e2e/simulation/cloud/deployment.ts';
-import type { KeyLoss } from '../../../../../services/compute/src/vm/machine.ts';
+import type { KeyLoss } from '../events/compute.ts';
 import { openFindings } from '../findings.ts';
 import type { KnownDisk } from '../model/disks.ts';
 import type { KnownMachine } from '../model/machines.ts';
 import { boundsOf } from './bounds.ts';
 import { StopForecast } from './forecast.ts';
 import { MachineJudge } from './machines.ts';
+import { testTerms } from './test-terms.ts';
 
 const keyVersion = 'vaults/kv/keys/k/versions/1';
 const traceId = '0af7651916cd43dd8448eb211c80319c';
@@ -71,7 +71,7 @@ const judging = () => {
     boundMs: () => undefined,
   };
   const disturbances = { lastMs: () => undefined, lastAnyMs: () => undefined, startedMs: () => 0 };
-  const bounds = boundsOf(simulatedSettings);
+  const bounds = boundsOf(testTerms);
   const judge = new MachineJudge({ log, bounds, guests: () => [], disturbances, truth });
   return { judge, log, machine, forecast: new StopForecast({ truth, disturbances, bounds }) };
 };

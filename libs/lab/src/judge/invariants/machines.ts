@@ -2,8 +2,8 @@ import { accessReasons } from '@interlock/access';
 import type { RecordedEvent } from '@interlock/event-store';
 import type { Workload } from '@interlock/rpc';
 import { traceIdOf } from '@interlock/runtime';
-import type { VmEvent } from '../../../../../services/compute/src/vm/events.ts';
-import type { KeyLoss } from '../../../../../services/compute/src/vm/machine.ts';
+import type { KeyLoss, ReadVmEvent } from '../events/compute.ts';
+import { readEvent } from '../events/recorded.ts';
 import { type Findings, seconds } from '../findings.ts';
 import type { DiskTruth } from '../model/disks.ts';
 import type { Disturbances } from '../model/disturbances.ts';
@@ -107,10 +107,10 @@ export class MachineJudge {
     return found;
   }
 
-  #onMachineEvent({ stream, type, data }: RecordedEvent): void {
-    const machine = this.#parts.truth.machines.machines.get(stream.slice('vm-'.length));
+  #onMachineEvent(recorded: RecordedEvent): void {
+    const machine = this.#parts.truth.machines.machines.get(recorded.stream.slice('vm-'.length));
     if (!machine) return;
-    const event = { type, ...data } as unknown as VmEvent;
+    const event = readEvent<ReadVmEvent>(recorded);
     if (event.type === 'VmStopping' && event.reason) this.#judgeStop(machine, event.reason);
     else if (event.type === 'VmStarted') this.#judgeStart(machine);
     else if (event.type === 'DiskAttachedToVm' && machine.power === 'running') this.#judgeStart(machine, event.disk);

@@ -1,12 +1,13 @@
 import type { RecordedEvent } from '@interlock/event-store';
-import type { RoleAssignmentEvent } from '../../../../../services/identity/src/role-assignment/events.ts';
-import type { KeyEvent } from '../../../../../services/key-vault/src/key/events.ts';
+import type { ReadPrincipalEvent, ReadRoleAssignmentEvent } from '../events/identity.ts';
 import type {
   AccessPolicies,
+  NetworkRules,
   PermissionModel,
-  VaultEvent,
-} from '../../../../../services/key-vault/src/vault/events.ts';
-import type { NetworkRules } from '../../../../../services/key-vault/src/vault/network-rules.ts';
+  ReadKeyEvent,
+  ReadVaultEvent,
+} from '../events/key-vault.ts';
+import { readEvent } from '../events/recorded.ts';
 
 /** Reasons for which an authority decided about the key, as the published enumeration spells them. */
 export const definiteReasons = [
@@ -106,22 +107,19 @@ export class AccessTruth {
   readonly #places = new Map<string, Place>();
 
   /** @returns whether access may have changed */
-  apply({ stream, type, data }: RecordedEvent): boolean {
-    const event = { type, ...data } as unknown;
+  apply(event: RecordedEvent): boolean {
+    const { stream } = event;
     const cut = stream.indexOf('-');
     const id = stream.slice(cut + 1);
     switch (stream.slice(0, cut)) {
       case 'key':
-        return this.#applyKey(id, event as KeyEvent);
+        return this.#applyKey(id, readEvent(event));
       case 'vault':
-        return this.#applyVault(id, event as VaultEvent);
+        return this.#applyVault(id, readEvent(event));
       case 'role_assignment':
-        return this.#applyRole(id, event as RoleAssignmentEvent);
+        return this.#applyRole(id, readEvent(event));
       case 'principal':
-        if (type === 'PrincipalCreated') return this.#principals.add(`principals/${id}`).size > 0;
-        if (type !== 'PrincipalDeleted') return false;
-        this.#deleted.add(`principals/${id}`);
-        return this.#principals.delete(`principals/${id}`);
+        return this.#applyPrincipal(`principals/${id}`, readEvent(event));
       default:
         return false;
     }
@@ -217,7 +215,7 @@ export class AccessTruth {
     return false;
   }
 
-  #applyKey(name: string, event: KeyEvent): boolean {
+  #applyKey(name: string, event: ReadKeyEvent): boolean {
     const key = this.#keys.get(name) ?? { status: 'active', versions: new Map(), purged: new Set() };
     this.#keys.set(name, key);
     const change = (id: string, to: Partial<Version>): boolean => {
@@ -263,7 +261,7 @@ export class AccessTruth {
     }
   }
 
-  #applyVault(id: string, event: VaultEvent): boolean {
+  #applyVault(id: string, event: ReadVaultEvent): boolean {
     if (event.type === 'VaultCreated') {
       const { resourceGroup, permissionModel: model, accessPolicies, networkRules } = event;
       const policies = policiesOf(accessPolicies);
@@ -299,9 +297,28 @@ export class AccessTruth {
     }
   }
 
-  #applyRole(id: string, event: RoleAssignmentEvent): boolean {
-    if (event.type === 'RoleRemoved') return this.#roles.delete(id);
-    this.#roles.set(id, event);
-    return true;
+  #applyRole(id: string, event: ReadRoleAssignmentEvent): boolean {
+    switch (event.type) {
+      case 'RoleAssigned':
+        this.#roles.set(id, event);
+        return true;
+      case 'RoleRemoved':
+        return this.#roles.delete(id);
+      default:
+        return false;
+    }
+  }
+
+  #applyPrincipal(name: string, event: ReadPrincipalEvent): boolean {
+    switch (event.type) {
+      case 'PrincipalCreated':
+        this.#principals.add(name);
+        return true;
+      case 'PrincipalDeleted':
+        this.#deleted.add(name);
+        return this.#principals.delete(name);
+      default:
+        return false;
+    }
   }
 }

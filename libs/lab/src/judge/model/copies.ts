@@ -1,6 +1,6 @@
 import type { RecordedEvent } from '@interlock/event-store';
-import type { DiskEvent } from '../../../../../services/disk/src/disk/events.ts';
-import type { SnapshotEvent } from '../../../../../services/disk/src/snapshot/events.ts';
+import type { ReadDiskEvent, ReadSnapshotEvent } from '../events/disk.ts';
+import { readEvent } from '../events/recorded.ts';
 import type { Capture, DiskContent } from './content.ts';
 import { type DiskTruth, type KnownDisk, nameIn } from './disks.ts';
 
@@ -24,29 +24,28 @@ export interface MadeCopy extends Pick<CopyUnderWay, 'name' | 'source'> {
   readonly content: DiskContent;
 }
 
-type Beginning = Extract<
-  DiskEvent | SnapshotEvent,
-  { type: 'SnapshotCreating' | 'EncryptionChanging' | 'DiskCreating' }
->;
-
 /** Source and target volume of an event that starts a copy; undefined for any other event of the disk service. */
-export const beginningOf = ({
-  stream,
-  type,
-  data,
-}: RecordedEvent): { readonly from: string; readonly volumeId: string } | undefined => {
-  if (type !== 'SnapshotCreating' && type !== 'EncryptionChanging' && type !== 'DiskCreating') return undefined;
-  const event = { type, ...data } as unknown as Beginning;
-  if (event.type === 'SnapshotCreating') return { from: event.sourceDisk, volumeId: event.volumeId };
-  if (event.type === 'EncryptionChanging') return { from: nameIn(stream), volumeId: event.volumeId };
-  return event.source === '' ? undefined : { from: event.source, volumeId: event.volumeId };
+export const beginningOf = (
+  recorded: RecordedEvent,
+): { readonly from: string; readonly volumeId: string } | undefined => {
+  const event = readEvent<ReadDiskEvent | ReadSnapshotEvent>(recorded);
+  switch (event.type) {
+    case 'SnapshotCreating':
+      return { from: event.sourceDisk, volumeId: event.volumeId };
+    case 'EncryptionChanging':
+      return { from: nameIn(recorded.stream), volumeId: event.volumeId };
+    case 'DiskCreating':
+      return event.source === '' ? undefined : { from: event.source, volumeId: event.volumeId };
+    default:
+      return undefined;
+  }
 };
 
 /**
  * Events that end a copy of the stream, successful or not; also the end of a change of encryption that needed no copy. A change
  * without an outcome may end with the disk.
  */
-const endings: ReadonlySet<string> = new Set<(DiskEvent | SnapshotEvent)['type']>([
+const endings: ReadonlySet<string> = new Set<(ReadDiskEvent | ReadSnapshotEvent)['type']>([
   'SnapshotCreated',
   'SnapshotCreateFailed',
   'DiskCreated',

@@ -1,7 +1,6 @@
 import type { RecordedEvent } from '@interlock/event-store';
-import { type Sku, setOf } from '../../../../../services/disk/src/disk/encryption.ts';
-import type { DiskEvent } from '../../../../../services/disk/src/disk/events.ts';
-import type { SnapshotEvent } from '../../../../../services/disk/src/snapshot/events.ts';
+import { type DiskSku, type ReadDiskEvent, type ReadSnapshotEvent, setOf } from '../events/disk.ts';
+import { readEvent } from '../events/recorded.ts';
 
 /** Who may read and write a disk. */
 export interface OpenAccess {
@@ -17,7 +16,7 @@ export interface OpenAccess {
 export interface KnownDisk {
   readonly name: string;
   readonly isSnapshot: boolean;
-  readonly sku: Sku | undefined;
+  readonly sku: DiskSku | undefined;
   /** Empty under a platform key. */
   set: string;
   /** The key version of its data key, as events record it; empty under a platform key. */
@@ -67,9 +66,9 @@ export class DiskTruth {
     this.#unwraps.set(name, sentMs);
   }
 
-  apply({ stream, type, data }: RecordedEvent): void {
-    const event = { type, ...data } as unknown as DiskEvent | SnapshotEvent;
-    const name = nameIn(stream);
+  apply(recorded: RecordedEvent): void {
+    const event = readEvent<ReadDiskEvent | ReadSnapshotEvent>(recorded);
+    const name = nameIn(recorded.stream);
     if (event.type === 'DiskCreated' || event.type === 'SnapshotCreated') {
       this.#disks.set(name, {
         name,
@@ -95,7 +94,7 @@ export class DiskTruth {
     else if (event.type === 'DiskDeleted' || event.type === 'SnapshotDeleted') this.#disks.delete(name);
   }
 
-  #applyAccess(disk: KnownDisk, event: DiskEvent | SnapshotEvent): void {
+  #applyAccess(disk: KnownDisk, event: ReadDiskEvent | ReadSnapshotEvent): void {
     const atMs = this.#nowMs();
     const requestedMs = this.#unwraps.get(disk.name) ?? atMs;
     switch (event.type) {
@@ -118,7 +117,7 @@ export class DiskTruth {
     }
   }
 
-  #applyKey(disk: KnownDisk, event: DiskEvent | SnapshotEvent): void {
+  #applyKey(disk: KnownDisk, event: ReadDiskEvent | ReadSnapshotEvent): void {
     switch (event.type) {
       case 'EncryptionChanging':
         disk.isChanging = true;

@@ -1,5 +1,6 @@
 import type { RecordedEvent } from '@interlock/event-store';
-import type { SetEvent } from '../../../../../services/disk-encryption-set/src/set/events.ts';
+import type { ReadSetEvent } from '../events/disk-encryption-set.ts';
+import { readEvent } from '../events/recorded.ts';
 import { AccessTruth, type DefiniteReason } from './access.ts';
 
 /** A set as its events have it. */
@@ -79,10 +80,8 @@ export class LossTruth {
     this.#event = undefined;
     this.refreshDates();
     this.#event = event;
-    if (event.stream.startsWith('set-')) {
-      const { type, data } = event;
-      this.#applySet(event.stream.slice('set-'.length), { type, ...data } as unknown as SetEvent);
-    } else if (this.access.apply(event)) this.#refreshAll();
+    if (event.stream.startsWith('set-')) this.#applySet(event.stream.slice('set-'.length), readEvent(event));
+    else if (this.access.apply(event)) this.#refreshAll();
     this.#event = undefined;
   }
 
@@ -178,7 +177,7 @@ export class LossTruth {
     }
   }
 
-  #applySet(name: string, event: SetEvent): void {
+  #applySet(name: string, event: ReadSetEvent): void {
     if (event.type === 'SetCreating') {
       const { principal, key, requestedOptions } = event;
       const expiresAtNextStart = requestedOptions.keyExpiry === 'next_start';

@@ -1,11 +1,11 @@
 import type { RecordedEvent } from '@interlock/event-store';
-import type { OpenedDisk, VmEvent } from '../../../../../services/compute/src/vm/events.ts';
-import type { Sku } from '../../../../../services/compute/src/vm/machine.ts';
+import type { MachineSku, OpenedDisk, ReadVmEvent } from '../events/compute.ts';
+import { readEvent } from '../events/recorded.ts';
 
 /** A disk of a machine, as compute's events have it. */
 export interface MachineDisk {
   readonly disk: string;
-  readonly sku: Sku;
+  readonly sku: MachineSku;
   readonly isOs: boolean;
   readonly lun: number;
   /** A disk that is still attaching or detaching when its machine stops is released, not opened again. */
@@ -28,7 +28,7 @@ export interface KnownMachine {
 }
 
 /** Power state during or after an event. Events that are absent do not change it. */
-const powerAfter: Partial<Record<VmEvent['type'], KnownMachine['power']>> = {
+const powerAfter: Partial<Record<ReadVmEvent['type'], KnownMachine['power']>> = {
   VmCreated: 'starting',
   VmStarting: 'starting',
   VmStarted: 'running',
@@ -53,10 +53,10 @@ export class MachineTruth {
   }
 
   /** Applies an event of compute. */
-  apply({ stream, type, data }: RecordedEvent): void {
-    if (!stream.startsWith('vm-')) return;
-    const name = stream.slice('vm-'.length);
-    const event = { type, ...data } as unknown as VmEvent;
+  apply(recorded: RecordedEvent): void {
+    if (!recorded.stream.startsWith('vm-')) return;
+    const name = recorded.stream.slice('vm-'.length);
+    const event = readEvent<ReadVmEvent>(recorded);
     if (event.type === 'VmCreationStarted') {
       const requestedMs = this.#nowMs();
       this.#machines.set(name, { name, power: 'creating', requestedMs, disks: new Map(), isStoppedByKey: false });
@@ -70,7 +70,7 @@ export class MachineTruth {
     }
   }
 
-  #applyPower(machine: KnownMachine, event: VmEvent): void {
+  #applyPower(machine: KnownMachine, event: ReadVmEvent): void {
     switch (event.type) {
       case 'VmStarting':
       case 'VmDeallocating':
@@ -87,7 +87,7 @@ export class MachineTruth {
     }
   }
 
-  #applyDisks(machine: KnownMachine, event: VmEvent): void {
+  #applyDisks(machine: KnownMachine, event: ReadVmEvent): void {
     const { disks, requestedMs } = machine;
     switch (event.type) {
       case 'VmCreated':

@@ -1,6 +1,6 @@
 import type { RecordedEvent } from '@interlock/event-store';
-import type { VmEvent } from '../../../../../services/compute/src/vm/events.ts';
-import type { KeyLoss, Sku } from '../../../../../services/compute/src/vm/machine.ts';
+import type { KeyLoss, MachineSku, ReadVmEvent } from '../events/compute.ts';
+import { readEvent } from '../events/recorded.ts';
 import type { Loss } from '../model/losses.ts';
 import type { KnownMachine } from '../model/machines.ts';
 import type { Truth } from '../model/truth.ts';
@@ -9,7 +9,7 @@ import type { Truth } from '../model/truth.ts';
 export type Expected = 'stops' | 'keeps running' | 'untouched';
 
 /** What the loss of a key must do to a machine. @param skus classes of its disks under the key */
-export const expectedOf = (skus: readonly Sku[]): Expected => {
+export const expectedOf = (skus: readonly MachineSku[]): Expected => {
   if (skus.length === 0) return 'untouched';
   return skus.every((sku) => sku === 'ULTRA') ? 'keeps running' : 'stops';
 };
@@ -39,7 +39,7 @@ export interface ObservedStart {
 export interface ObservedMachine {
   readonly name: string;
   /** Classes of its disks under the lost key at the start of the loss. */
-  readonly skus: readonly Sku[];
+  readonly skus: readonly MachineSku[];
   /** Whether it was running or starting at the start of the loss. */
   readonly wasOn: boolean;
   /** Whether a disk under the key was being attached or detached at the start of the loss. */
@@ -120,8 +120,8 @@ const observed = ({ name, power, disks }: KnownMachine, under: ReadonlySet<strin
 });
 
 const note = ({ starts, stops }: ObservedMachine, recorded: RecordedEvent): void => {
-  const { time: atMs, type, data } = recorded;
-  const event = { type, ...data } as unknown as VmEvent;
+  const { time: atMs } = recorded;
+  const event = readEvent<ReadVmEvent>(recorded);
   const start = starts.at(-1);
   switch (event.type) {
     case 'VmStopping':
