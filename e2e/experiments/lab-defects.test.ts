@@ -3,13 +3,13 @@ import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import {
   type Experiment,
-  judge,
   type Lab,
   type Observed,
   readExperiment,
   runExperiment,
   type Target,
   type Verdict,
+  verdictOfRun,
 } from '@interlock/lab';
 import { simulatedTarget } from './simulated/target.ts';
 
@@ -59,7 +59,7 @@ const verdictOf = async (spoil: (lab: Lab) => Partial<Lab> = () => ({}), experim
     signal: new AbortController().signal,
     say: () => undefined,
   });
-  return judge(experiment, record);
+  return verdictOfRun(experiment, record);
 };
 
 const observing =

@@ -6,7 +6,6 @@ import {
   type Experiment,
   evidenceFiles,
   historyLines,
-  judge,
   junitXml,
   put,
   type RunRecord,
@@ -14,6 +13,7 @@ import {
   runExperiment,
   type Target,
   type Verdict,
+  verdictOfRun,
   writeEvidence,
 } from '@interlock/lab';
 import { keptSpans } from '@interlock/lab/report/experiment/kept-spans';
@@ -99,7 +99,7 @@ const spanLines = ({ steps }: RunRecord, store: Pick<SpanStore, 'spansOfTrace'>)
 
 /** Judges a record and writes the verdict and its reports. */
 export const writeVerdict = (folder: string, experiment: Experiment, record: RunRecord): Verdict => {
-  const verdict = judge(experiment, record);
+  const verdict = verdictOfRun(experiment, record);
   put(folder, evidenceFiles.verdict, `${JSON.stringify(verdict, undefined, 2)}\n`);
   put(folder, 'report.html', reportPage(experiment, record, verdict, keptSpans(folder)));
   put(folder, 'report.json', reportJson(experiment, record, verdict));

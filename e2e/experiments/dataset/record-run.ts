@@ -2,7 +2,7 @@ import { mkdtempSync } from 'node:fs';
 import { cpus, type as osType, release, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import type { RecordedEvent } from '@interlock/event-store';
-import { type Experiment, judge, runExperiment, type Target } from '@interlock/lab';
+import { type Experiment, runExperiment, type Target, verdictOfRun } from '@interlock/lab';
 import {
   edgesOf,
   faultsOf,
@@ -68,7 +68,7 @@ export const recordRun = async (run: RunToRecord): Promise<RunData> => {
       target: run.target,
       startedAt: new Date(startedMs).toISOString(),
       endedAt: new Date(endedMs).toISOString(),
-      outcome: judge(experiment, record).outcome,
+      outcome: verdictOfRun(experiment, record).outcome,
       versions,
       hardware,
       changes: [],

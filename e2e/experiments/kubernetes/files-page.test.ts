@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
   faultActions,
-  judge,
   type RunRecord,
   readExperiment,
   takesAccess,
   verdictLines,
+  verdictOfRun,
   withChanges,
 } from '@interlock/lab';
 import { textOf } from '../../docs/sources.ts';
@@ -64,8 +64,8 @@ const withLateStops = (record: RunRecord): RunRecord => ({
 for (const { name, experiment } of accepted) {
   test(`CMK-102, G1, G2, G3, G10: ${name}: the experiment holds in the simulation with the settings of a cluster, and fails for machines that stop late`, async () => {
     const record = await runSimulated({ ...experiment, settings });
-    const verdict = judge(experiment, record);
+    const verdict = verdictOfRun(experiment, record);
     assert.equal(verdict.outcome, 'held', verdictLines(verdict).join('\n'));
-    assert.equal(judge(experiment, withLateStops(record)).outcome, 'violated');
+    assert.equal(verdictOfRun(experiment, withLateStops(record)).outcome, 'violated');
   });
 }

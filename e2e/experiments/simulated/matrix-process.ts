@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { judge, readExperiment, runExperiment, withChanges } from '@interlock/lab';
+import { readExperiment, runExperiment, verdictOfRun, withChanges } from '@interlock/lab';
 import { takeOrders } from '../../simulation/runs/take-orders.ts';
 import { eventKeeper, runFile } from '../run-file.ts';
 import type { MatrixTask, PlayedRun } from './matrix.ts';
@@ -18,7 +18,7 @@ const play = async (number: number, { cases, folder }: MatrixTask): Promise<Play
   if (folder === undefined) {
     const journal = { append: () => undefined };
     const record = await runExperiment({ ...common, target: simulatedTarget(seed), journal });
-    return { number, verdict: judge(experiment, record) };
+    return { number, verdict: verdictOfRun(experiment, record) };
   }
   const name = String(number).padStart(4, '0');
   const own = join(folder, name);

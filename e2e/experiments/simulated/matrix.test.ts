@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
-import { evidenceFiles, judge, readEvidence, readExperiment, readMatrix } from '@interlock/lab';
+import { evidenceFiles, readEvidence, readExperiment, readMatrix, verdictOfRun } from '@interlock/lab';
 import { cellsOf } from '@interlock/lab/report/matrix/cells-of';
 import { playMatrix } from './matrix.ts';
 
@@ -39,7 +39,7 @@ test('each sampled run of a matrix holds, and its evidence gives the same verdic
       const read = readExperiment(text);
       assert.ok('experiment' in read);
       const kept = JSON.parse(readFileSync(join(own, evidenceFiles.verdict), 'utf8'));
-      assert.deepEqual(JSON.parse(JSON.stringify(judge(read.experiment, record))), kept);
+      assert.deepEqual(JSON.parse(JSON.stringify(verdictOfRun(read.experiment, record))), kept);
     }
   } finally {
     rmSync(folder, { recursive: true });

@@ -2,11 +2,11 @@ import {
   Evidence,
   type Experiment,
   type GroupMeasures,
-  judge,
   measuresOf,
   type Outcome,
   type RuleVerdict,
   runExperiment,
+  verdictOfRun,
 } from '@interlock/lab';
 import { simulatedTarget } from './target.ts';
 
@@ -36,7 +36,7 @@ export const playExperiment = async (experiment: Experiment, seed: number): Prom
     signal: new AbortController().signal,
     say: () => undefined,
   });
-  const { outcome, because, rules } = judge(experiment, record);
+  const { outcome, because, rules } = verdictOfRun(experiment, record);
   const { startedMs = 0, endedMs = startedMs } = record.run;
   return {
     seed,

@@ -59,7 +59,7 @@ export {
   roleOf,
   stepUndone,
 } from './timeline/concerns.ts';
-export { judge } from './verdict/judge.ts';
 export { verdictLines } from './verdict/verdict-lines.ts';
+export { verdictOfRun } from './verdict/verdict-of-run.ts';
 export type * from './verdict.ts';
 export { exitCodes } from './verdict.ts';

@@ -3,7 +3,6 @@ import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import type { IoRecord, RunRecord } from '../record.ts';
-import { judge } from '../verdict/judge.ts';
 import {
   type Change,
   changeStep,
@@ -14,6 +13,7 @@ import {
   startedMs,
   testFile,
 } from '../verdict/test-record.ts';
+import { verdictOfRun } from '../verdict/verdict-of-run.ts';
 import type { Verdict } from '../verdict.ts';
 import { chaosToolkitJournal } from './chaos-toolkit-journal.ts';
 import { type HistoryLine, historyLines } from './history-lines.ts';
@@ -25,7 +25,7 @@ const experiment = experimentOf(testFile);
 const run = (change: Change = () => ({})): { readonly record: RunRecord; readonly verdict: Verdict } => {
   const held = heldRecord();
   const record = { ...held, ...change(held) };
-  return { record, verdict: judge(experiment, record) };
+  return { record, verdict: verdictOfRun(experiment, record) };
 };
 const violated: Change = () => ({ content: { disksCompared: 4, bytesCompared: 40_960, bytesLost: 512 } });
 const vacuous: Change = () => ({ sightings: [] });

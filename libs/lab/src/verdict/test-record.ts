@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { Experiment } from '../experiment.ts';
 import { problemLines, readExperiment } from '../file/read-experiment.ts';
 import type { IoRecord, MachineRecord, RunRecord, StepRecord } from '../record.ts';
-import { judge } from './judge.ts';
+import { verdictOfRun } from './verdict-of-run.ts';
 
 /** The experiment of a valid file. */
 export const experimentOf = (text: string): Experiment => {
@@ -167,7 +167,7 @@ export type Change = (record: RunRecord) => Partial<RunRecord>;
 /** The verdict about the changed record. */
 export const verdictOf = (change: Change = () => ({}), of = experimentOf(testFile)) => {
   const record = heldRecord();
-  return judge(of, { ...record, ...change(record) });
+  return verdictOfRun(of, { ...record, ...change(record) });
 };
 
 /** Changes the record of a step. */

@@ -6,7 +6,6 @@ import {
   evidenceFiles,
   exitCodes,
   experimentTextOf,
-  judge,
   problemLines,
   type ReadExperiment,
   readEvidence,
@@ -14,6 +13,7 @@ import {
   readExperimentText,
   readMatrix,
   verdictLines,
+  verdictOfRun,
 } from '@interlock/lab';
 import { readUserFile, visibleInLine } from '@interlock/runtime';
 import { aligned } from '../output/align.ts';
@@ -52,7 +52,7 @@ export function judgeFolder(folder: string, { terminal, output }: OfflineParts):
     const { text, record } = readEvidence(folder);
     const read = readExperiment(text);
     if ('problems' in read) throw new UsageError(problemLines(folder, read.problems).join('\n'));
-    const verdict = judge(read.experiment, record);
+    const verdict = verdictOfRun(read.experiment, record);
     if (output.isDocument) output.write(JSON.parse(JSON.stringify(verdict)));
     else terminal.out(verdictLines(verdict).join('\n'));
     return exitCodes[verdict.outcome];

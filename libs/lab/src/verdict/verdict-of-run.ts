@@ -14,7 +14,7 @@ import { controlRules, expectationRules, guaranteeRules, proofRules, steadyRules
  * A violated guarantee always makes a run `violated`. Otherwise the first that applies: `inconclusive` if the run cannot be trusted,
  * `aborted`, `violated`, `vacuous` if a rule was not tested, `held`.
  */
-export function judge(experiment: Experiment, record: RunRecord): Verdict {
+export function verdictOfRun(experiment: Experiment, record: RunRecord): Verdict {
   const evidence = new Evidence(experiment, record);
   const problems = problemsOfRun(evidence);
   const rules = [

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { MachineRecord } from '../record.ts';
 import { exitCodes, type Outcome } from '../verdict.ts';
-import { judge } from './judge.ts';
 import {
   backMs,
   type Change,
@@ -18,6 +17,7 @@ import {
   testFile,
   verdictOf,
 } from './test-record.ts';
+import { verdictOfRun } from './verdict-of-run.ts';
 
 const experiment = experimentOf(testFile);
 
@@ -52,7 +52,7 @@ test('a machine that stopped in the same millisecond as the loss counts as stopp
     ...rest,
     machines: machines.map((one) => (one.group === 'premium' ? { ...one, power: at(one.power) } : one)),
   };
-  const [premium] = judge(experiment, record).groups;
+  const [premium] = verdictOfRun(experiment, record).groups;
   assert.deepEqual([premium?.stopped.count, premium?.stopped.max], [2, 0]);
 });
 
@@ -68,14 +68,14 @@ test('a deallocated machine is a proof of machine-stopped', () => {
   const steps = record.steps.map((step) =>
     step.name === 'start-ultra' ? { ...step, name: 'off', action: 'stop', effectMs: startedMs + 5_004 } : step,
   );
-  const { rules } = judge(experimentOf(file), { ...record, ...off(record), steps });
+  const { rules } = verdictOfRun(experimentOf(file), { ...record, ...off(record), steps });
   const proof = rules.find(({ text }) => text === 'off: machine-stopped within 1s');
   assert.deepEqual([proof?.result, proof?.seen], ['held', 'ultra-1 deallocated (by its user), 496 ms after off']);
 });
 
 test('a record that was stored as JSON gives the same verdict', () => {
   const record = heldRecord();
-  assert.deepEqual(judge(experiment, JSON.parse(JSON.stringify(record))), judge(experiment, record));
+  assert.deepEqual(verdictOfRun(experiment, JSON.parse(JSON.stringify(record))), verdictOfRun(experiment, record));
 });
 
 /** Title, defect of the run, outcome, rule or problem with the reason. */
