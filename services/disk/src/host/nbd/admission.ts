@@ -6,26 +6,32 @@ export const connectionsMax = { all: 1_024, new: 256, newPerAddress: 64 } as con
 export const connectionsPerDiskMax = 64;
 
 /**
- * Limits connections. One that has not opened a disk is worth the least: if there are too many of those, the oldest ends, of the address
- * that has the most. A client that opens its disk at once is not affected by others that hold connections open.
+ * Limits connections. One that has not opened a disk is worth the least: if there are too many of those, the one that has been silent for
+ * the longest time ends, of the address that has the most. A client that opens its disk at once is not affected by others that hold
+ * connections open.
  */
 export class Admission {
   readonly #all = new Set<Duplex>();
-  /** Connections that have opened no disk, by address, in the order of their arrival. */
+  /** Connections that have opened no disk, by address, the most silent first. */
   readonly #new = new Map<string, Set<Duplex>>();
   readonly #perDisk = new Map<string, number>();
   #newCount = 0;
 
   /** @param address of the client; undefined on a Unix socket @returns false: the connection must not be served */
   enter(stream: Duplex, address: string | undefined): boolean {
-    if (this.#all.size >= connectionsMax.all && !this.#endOldest()) return false;
+    if (this.#all.size >= connectionsMax.all && !this.#endMostSilent()) return false;
     this.#all.add(stream);
     const own = this.#new.get(address ?? '') ?? new Set();
     this.#new.set(address ?? '', own.add(stream));
     this.#newCount += 1;
-    if (address !== undefined && own.size > connectionsMax.newPerAddress) this.#endOldest(own);
-    else if (this.#newCount > connectionsMax.new) this.#endOldest();
+    if (address !== undefined && own.size > connectionsMax.newPerAddress) this.#endMostSilent(own);
+    else if (this.#newCount > connectionsMax.new) this.#endMostSilent();
     return true;
+  }
+
+  /** The connection sent an option. */
+  heard(stream: Duplex): void {
+    for (const own of this.#new.values()) if (own.delete(stream)) own.add(stream);
   }
 
   /** The connection opens a disk. @returns false if the disk has too many; otherwise call `closeDisk` at the end */
@@ -64,11 +70,11 @@ export class Admission {
   }
 
   /** @returns false if there is none */
-  #endOldest(of = this.#largest()): boolean {
-    const [oldest] = of ?? [];
-    if (oldest === undefined) return false;
-    this.leave(oldest);
-    oldest.destroy();
+  #endMostSilent(of = this.#largest()): boolean {
+    const [silent] = of ?? [];
+    if (silent === undefined) return false;
+    this.leave(silent);
+    silent.destroy();
     return true;
   }
 

@@ -98,7 +98,8 @@ export class NbdDoor {
     const { exports, clock, logError } = this.#parts;
     const late = clock.alarm(NEGOTIATION_MS, () => stream.destroy());
     const admission = this.#admission;
-    const { agreed, stream: last, reader } = await negotiate(stream, { exports, admission, startTls });
+    const onOption = (): void => admission.heard(stream);
+    const { agreed, stream: last, reader } = await negotiate(stream, { exports, admission, startTls, onOption });
     late.cancel();
     if (agreed !== undefined) {
       admission.settle(stream);

@@ -133,7 +133,7 @@ for (const [kind, act] of Object.entries(kinds)) {
   });
 }
 
-test('of connections that have opened no disk, the oldest of the address with the most ends', () => {
+test('of connections that have opened no disk, the one that is silent for longest ends, of the address with the most', () => {
   const admission = new Admission();
   const made = () => {
     const stream = {
@@ -155,6 +155,11 @@ test('of connections that have opened no disk, the oldest of the address with th
     many.map(({ isDestroyed }) => isDestroyed),
     many.map((_, n) => n < 2),
   );
+  const [spoke, next] = many.slice(2);
+  assert.ok(spoke && next);
+  admission.heard(spoke);
+  many.push(...from('b', 1));
+  assert.deepEqual([spoke.isDestroyed, next.isDestroyed], [false, true], 'an option counts as a new arrival');
   const local = from(undefined, connectionsMax.new);
   assert.equal([...few, ...many, ...local].filter(({ isDestroyed }) => !isDestroyed).length, connectionsMax.new);
   assert.ok(few.every(({ isDestroyed }) => !isDestroyed));

@@ -51,6 +51,8 @@ export interface NegotiationParts {
   readonly admission: Pick<Admission, 'openDisk' | 'closeDisk'>;
   /** Wraps the stream in TLS. Undefined on a Unix socket; on TCP every option but STARTTLS is refused before it. */
   readonly startTls: (() => Promise<Duplex>) | undefined;
+  /** Called with each option that arrived. */
+  readonly onOption: () => void;
 }
 
 /** `<disk>@<access token>`, as an export name. */
@@ -113,6 +115,7 @@ class Negotiation {
     await this.#taken();
     const head = await this.#reader.take(optionHeadLength);
     if (head === undefined || head.readBigUInt64BE(0) !== optionMagic) return undefined;
+    this.#parts.onOption();
     const [code, length] = [head.readUInt32BE(8), head.readUInt32BE(12)];
     if (length > optionDataMax) {
       if (length > 16 * optionDataMax) return undefined;
