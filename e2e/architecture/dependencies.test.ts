@@ -56,6 +56,21 @@ test('finds the imports between sources and the packages that they import', () =
   assert.ok(imports.some(({ to }) => to === '@interlock/event-store'));
 });
 
+test('no file imports itself through others, for types neither', () => {
+  const next = Map.groupBy(imports, ({ from }) => from);
+  const done = new Set<string>();
+  const circles: string[] = [];
+  const visit = (file: string, way: readonly string[]): void => {
+    if (way.includes(file)) circles.push([...way.slice(way.indexOf(file)), file].join(' → '));
+    else if (!done.has(file)) {
+      for (const { to } of next.get(file) ?? []) visit(to, [...way, file]);
+      done.add(file);
+    }
+  };
+  for (const file of files) visit(file, []);
+  assert.deepEqual(circles, []);
+});
+
 test('a service imports libraries and its own files only', () => {
   const wrong = imports.filter(({ from, to }) => {
     const own = serviceOf(from);

@@ -6,7 +6,6 @@ import {
   TraceIdRatioBasedSampler,
 } from '@opentelemetry/sdk-trace';
 import type { ConfigOf } from './config.ts';
-import type { TelemetryOptions } from './telemetry.ts';
 import type { samplerNames, telemetrySpec } from './telemetry-settings.ts';
 
 const samplers = {
@@ -19,9 +18,7 @@ const samplers = {
 } as const satisfies Readonly<Record<(typeof samplerNames)[number], (ratio: number) => Sampler>>;
 
 /** Turns the settings of `telemetrySpec` into options. */
-export function telemetryOptions(
-  config: ConfigOf<typeof telemetrySpec>,
-): Omit<TelemetryOptions, 'service' | 'version' | 'random'> {
+export function telemetryOptions(config: ConfigOf<typeof telemetrySpec>) {
   const { otelTracesExporter: traces, otelMetricsExporter: metrics, otelLogsExporter: logs } = config;
   const general = config.otelExporterOtlpEndpoint?.replace(/\/$/, '');
   const below = (path: string): string | undefined => (general === undefined ? undefined : `${general}${path}`);

@@ -3,6 +3,7 @@ import { Argument, type Command } from 'commander';
 import { durationMs } from '../request/field-values.ts';
 import type { GlobalFlags } from '../session/environment.ts';
 import { dataFolder, placeOf } from '../session/place.ts';
+import type { FaultAction } from './fault.ts';
 import { filled } from './once.ts';
 import type { Runner } from './runner.ts';
 
@@ -12,10 +13,7 @@ const actions = {
   pause: 'stops a part with SIGSTOP: connections stay open and nothing responds',
   resume: 'lets a paused part continue',
   restart: 'starts a part again, ending it first where it runs',
-} as const;
-
-/** What `fault` does to a part. */
-export type FaultAction = keyof typeof actions;
+} as const satisfies Readonly<Record<FaultAction, string>>;
 
 /** Adds `fault kill`, `pause`, `resume` and `restart`: faults of the cloud that `npm run up` keeps running. */
 export function addFaultCommands(program: Command, runner: Pick<Runner, 'offline'>): void {

@@ -7,10 +7,12 @@ import { readUserFile, systemClock } from '@interlock/runtime';
 import type { Terminal } from '../output/terminal.ts';
 import { FaultFailed, NoCloud } from '../problems.ts';
 import { interruptible } from '../session/endings.ts';
-import type { FaultAction } from './fault-commands.ts';
 
 /** Poll interval until a part is healed, in milliseconds. */
 const lookMs = 100;
+
+/** What `fault` does to a part. */
+export type FaultAction = 'kill' | 'pause' | 'resume' | 'restart';
 
 /** What a `fault` command does. */
 export interface Fault {
