@@ -58,7 +58,7 @@ test('every OTLP line of a recorded run decodes with the official protobuf and e
   }
 });
 
-test('G10: the spans of a simulated run carry every cause, and no false one', async () => {
+test('G10: the spans and labels of a simulated run carry every cause, and no false one', async () => {
   const { folder } = await record(11, 'carried');
   const data = readRun(folder);
   const edges = scoredEdges(data.events, data.edges);
@@ -67,7 +67,7 @@ test('G10: the spans of a simulated run carry every cause, and no false one', as
     edges.filter(({ carriedBy }) => carriedBy === 'none'),
     [],
   );
-  const { event } = score(data, predictionOf('parents and links', data));
+  const { event } = score(data, predictionOf('labels', data));
   assert.deepEqual([event.precision, event.recall], [1, 1]);
   assert.equal(traceMeasures(data).orphans, 0);
 });

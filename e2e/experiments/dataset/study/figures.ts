@@ -1,8 +1,10 @@
 import {
   type Agreement,
   baselineNames,
+  blindMethods,
   type Degradation,
   degrade,
+  type MethodName,
   meanScore,
   policyOf,
   predictionOf,
@@ -63,8 +65,6 @@ export interface StudyFigures {
   readonly sampling: readonly SamplingRow[];
 }
 
-/** Methods that read telemetry; the oracle is a line at 1. */
-const telemetryMethods = baselineNames.filter((name) => name !== 'causes');
 const lossFractions = [0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4];
 const skewsMs = [0, 1, 5, 20, 100, 500];
 const policies = ['ratio:0.5', 'ratio:0.2', 'ratio:0.1', 'chain:0.5', 'chain:0.2', 'chain:0.1', 'tail'];
@@ -84,14 +84,14 @@ export const studyFigures = (title: string, runs: readonly RunData[]): StudyFigu
     bytes,
     baselines: baselineNames.map((name) => meanScore(runs.map((run) => score(run, predictionOf(name, run))))),
     carried: carriedRows(runs.flatMap(({ events, edges }) => scoredEdges(events, edges))),
-    loss: telemetryMethods.map((name) => ({
+    loss: blindMethods.map((name) => ({
       name,
       points: lossFractions.map((x) => ({
         x,
         y: recallOf(runs, name, (run, seed) => degrade(run, damage({ drop: x, seed }))),
       })),
     })),
-    skew: telemetryMethods.map((name) => ({
+    skew: blindMethods.map((name) => ({
       name,
       points: skewsMs.map((x) => ({
         x,
@@ -110,11 +110,9 @@ const damage = ({ drop = 0, skewMs = 0, seed }: { drop?: number; skewMs?: number
   seed,
 });
 
-type Method = (typeof baselineNames)[number];
-
 const recallOf = (
   runs: readonly RunData[],
-  method: Method,
+  method: MethodName,
   change: (run: RunData, seed: number) => RunData,
 ): number => {
   const scores = runs.map((run, index) => {

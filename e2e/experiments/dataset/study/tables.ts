@@ -1,3 +1,4 @@
+import { labelledMethods } from '@interlock/lab/dataset';
 import type { StudyFigures } from './figures.ts';
 
 const fraction = (value: number | null): string => (value === null ? '–' : value.toFixed(3));
@@ -23,13 +24,15 @@ export const studyTables = (figures: StudyFigures): ReadonlyMap<string, string> 
     [
       'baselines',
       table(
-        ['Method', 'Precision', 'Recall', 'F1', 'Exact trees', 'Paths found', 'AC@1', 'MRR'],
+        ['Method', 'Labels', 'Precision', 'Recall', 'F1', 'F1 of spans', 'Exact trees', 'Paths found', 'AC@1', 'MRR'],
         figures.baselines.map((one) => [
           one.method,
+          labelledMethods.some((name) => name === one.method) ? 'read' : 'removed',
           ...[
             one.event.precision,
             one.event.recall,
             one.event.f1,
+            one.span.f1,
             one.exactTrees,
             one.reachability,
             one.ac1,

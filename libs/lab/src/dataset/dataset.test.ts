@@ -100,12 +100,16 @@ test('the baselines differ: one edge needs links, and timestamps confuse two mac
   ]);
   assert.deepEqual(figures, [
     ['parents', 1, 0.5, 0, 0, 0],
+    // The set's span links to the publication, which stored nothing.
+    ['links', null, 0, 0, 0, 0],
+    ['message links', 1, 1, 1, 1, 1],
     ['parents and links', 1, 1, 1, 1, 1],
     // By time, the machine that starts seems to follow the one that stops.
     ['timestamps', 2 / 3, 1, 0, 1, 1],
+    ['labels', 1, 1, 1, 1, 1],
     ['causes', 1, 1, 1, 1, 1],
   ]);
-  assert.equal(scoreTable(scores).length, 5);
+  assert.equal(scoreTable(scores).length, 1 + baselineNames.length);
 });
 
 test('score uses the rankings of a prediction', () => {

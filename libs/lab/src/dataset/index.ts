@@ -12,6 +12,7 @@ export {
   writeCollection,
   writeRun,
 } from './format/folder.ts';
+export { labelAttributes, withoutLabels } from './format/labels.ts';
 export { RUN_ATTRIBUTE, runFiles } from './format/manifest.ts';
 export {
   type AnyValue,
@@ -26,10 +27,10 @@ export {
 } from './format/otlp.ts';
 export type { RunData } from './format/run-data.ts';
 export { nanosOf, type TruthEdge, type TruthEvent, type TruthFault, type TruthIo } from './format/truth.ts';
-export { baselineNames, predictionOf } from './score/baselines.ts';
+export { baselineNames, blindMethods, labelledMethods, type MethodName, predictionOf } from './score/baselines.ts';
 export { type CriticalPath, criticalPaths, type PathStep } from './score/critical-path.ts';
 export { type Agreement, meanScore, type Prediction, type Score, score } from './score/score.ts';
-export { scoreTable } from './score/score-table.ts';
+export { readLines, scoreTable } from './score/score-table.ts';
 export { type TraceMeasures, traceMeasures } from './score/trace-measures.ts';
 export { edgesOf, scoredEdges } from './truth/edges.ts';
 export { faultsOf, type TimelineStep } from './truth/faults.ts';

@@ -10,7 +10,7 @@ const script = 'e2e/experiments/dataset/main.ts';
 const recordFlags = ['seed', 'target', 'runs'] as const;
 
 type OutFlags = GlobalFlags & { readonly out: string };
-type ExportFlags = OutFlags & { readonly links?: string };
+type ExportFlags = OutFlags & { readonly links?: string; readonly blind?: boolean };
 
 /** Adds `dataset record`, `check`, `degrade`, `sample`, `path`, `score` and `export`. */
 export function addDatasetCommands(program: Command, runner: Pick<Runner, 'inClone' | 'offline'>): void {
@@ -111,13 +111,15 @@ function addReadings(dataset: Command, runner: Pick<Runner, 'offline'>): void {
   );
   const score = dataset
     .command('score')
-    .description('scores predictions of causes beside four baselines: parents, parents and links, timestamps, causes')
+    .description('scores predictions of causes beside baselines that read no labels: parents, links, both, timestamps')
     .argument('<folder>', 'the data set')
-    .argument('[predictions...]', 'files with predictions: libs/lab/src/dataset/README.md has their form');
+    .argument('[predictions...]', 'files with predictions: libs/lab/src/dataset/README.md has their form')
+    .option('--labelled', 'also the methods that read answers: labels in the spans, and the truth');
   score.action((folder: string, predictions: readonly string[]) =>
     runner.offline(score.optsWithGlobals(), async (parts) => {
       const { scoreFolder } = await import('./dataset.ts');
-      return scoreFolder(folder, predictions, parts);
+      const { labelled = false }: { labelled?: boolean } = score.optsWithGlobals();
+      return scoreFolder(folder, { predictions, labelled }, parts);
     }),
   );
   const exporting = dataset
@@ -125,7 +127,8 @@ function addReadings(dataset: Command, runner: Pick<Runner, 'offline'>): void {
     .description('writes a data set in another --format: openrca, rcaeval, jaeger or parquet')
     .argument('<folder>', 'the data set')
     .addOption(outOption('where the files go'))
-    .addOption(filled('--links <view>', 'links as recorded (links, default), as parents, or both'));
+    .addOption(filled('--links <view>', 'links as recorded (links, default), as parents, or both'))
+    .option('--blind', 'without the attributes that hold answers: interlock.cause.ids and interlock.event.ids');
   exporting.action((folder: string) => {
     // `--format` is the format of the export here, not of the output, which is a line of text.
     const { format, ...flags }: ExportFlags = exporting.optsWithGlobals();

@@ -13,7 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { writeCollection, writeRun } from '@interlock/lab/dataset';
+import { withSpans, writeCollection, writeRun } from '@interlock/lab/dataset';
 import { testRun } from '../../../../libs/lab/src/dataset/test-run.ts';
 import type { Terminal } from '../output/terminal.ts';
 import { run } from './run.ts';
@@ -43,13 +43,22 @@ test('dataset check exits with 1 and names what is wrong', async () => {
   assert.match(text, /truth\/io\.jsonl has the SHA-256/);
 });
 
-test('dataset score shows the four baselines and a prediction in one table', async () => {
+test('dataset score shows the baselines without labels and a prediction in one table, and what each read', async () => {
   const file = join(root, 'prediction.json');
-  writeFileSync(file, JSON.stringify({ method: 'mine', edges: [{ from: 'disabled', to: 'lost' }] }));
+  writeFileSync(
+    file,
+    JSON.stringify({ method: 'mine', reads: ['span.name'], edges: [{ from: 'disabled', to: 'lost' }] }),
+  );
   const { code, text } = await dataset('score', data, file);
   assert.equal(code, 0);
-  for (const method of ['parents', 'parents and links', 'timestamps', 'causes', 'mine'])
+  for (const method of ['parents', 'links', 'parents and links', 'timestamps', 'mine'])
     assert.match(text, new RegExp(`^${method} .*\\d\\.\\d{3}`, 'm'));
+  assert.match(text, /^mine: reads span\.name$/m);
+  assert.doesNotMatch(text, /^(labels|causes) /m);
+  const labelled = (await dataset('score', data, '--labelled')).text;
+  for (const method of ['parents', 'labels', 'causes']) assert.match(labelled, new RegExp(`^${method} `, 'm'));
+  writeFileSync(file, JSON.stringify({ method: 'mine', reads: 'span.name', edges: [] }));
+  assert.deepEqual((await dataset('score', data, file)).code, 2);
   writeFileSync(file, '{ "edges": [] }');
   assert.deepEqual((await dataset('score', data, file)).code, 2);
 });
@@ -66,6 +75,21 @@ test('dataset degrade, sample, path and export accept a data set; degraded and s
   );
   assert.equal((await dataset('export', data, '--format', 'parquet', '--out', out('parquet'))).code, 0);
   assert.ok(existsSync(join(out('parquet'), 'spans.parquet')));
+});
+
+test('dataset export --blind leaves out the attributes that hold answers', async () => {
+  const folder = join(root, 'labelled');
+  const run = testRun();
+  const label = { key: 'interlock.event.ids', value: { arrayValue: { values: [{ stringValue: 'stopped' }] } } };
+  const traces = withSpans(run.traces, (span) => ({ ...span, attributes: [label] }));
+  writeRun(folder, { ...run, traces });
+  const exportedBy = async (...flags: readonly string[]): Promise<string> => {
+    const out = join(root, `labelled-out${flags.join()}`);
+    assert.equal((await dataset('export', folder, '--format', 'jaeger', '--out', out, ...flags)).code, 0);
+    return readFileSync(join(out, 'jaeger.json'), 'utf8');
+  };
+  assert.match(await exportedBy(), /interlock\.event\.ids/);
+  assert.doesNotMatch(await exportedBy('--blind'), /interlock\.event\.ids/);
 });
 
 test('invalid flags are refused with what is allowed', async () => {

@@ -4,6 +4,7 @@ import type { JsonValue } from '@bufbuild/protobuf';
 import {
   assertEmpty,
   baselineNames,
+  blindMethods,
   checkDataset,
   criticalPaths,
   DatasetError,
@@ -17,6 +18,7 @@ import {
   policyOf,
   predictionOf,
   type RunData,
+  readLines,
   readManifest,
   readRun,
   runFolders,
@@ -24,6 +26,7 @@ import {
   sample,
   score,
   scoreTable,
+  withoutLabels,
   writeCollection,
   writeRun,
 } from '@interlock/lab/dataset';
@@ -150,9 +153,14 @@ const pathLines = (steps: readonly PathStep[]): readonly string[] =>
 /** A prediction for one run; `run` names it in a data set of several. */
 type PredictionFile = Prediction & { readonly run?: string };
 
-/** Scores the baselines and given predictions in one table. */
-export function scoreFolder(folder: string, files: readonly string[], { terminal, output }: OfflineParts): number {
-  const predictions = files.flatMap((file) =>
+/** Scores the baselines and given predictions in one table. @param wanted.labelled also methods that read answers */
+export function scoreFolder(
+  folder: string,
+  wanted: { readonly predictions: readonly string[]; readonly labelled: boolean },
+  { terminal, output }: OfflineParts,
+): number {
+  const methods = wanted.labelled ? baselineNames : blindMethods;
+  const predictions = wanted.predictions.flatMap((file) =>
     predictionsIn(file, Buffer.from(terminal.readFile(file)).toString('utf8')),
   );
   const scores = onDataset(() => {
@@ -160,12 +168,15 @@ export function scoreFolder(folder: string, files: readonly string[], { terminal
     return runs.flatMap((path) => {
       const data = readRun(path);
       const own = predictions.filter(({ run }) => (run ?? basename(path)) === basename(path));
-      return [...baselineNames.map((name) => predictionOf(name, data)), ...own].map((one) => score(data, one));
+      return [...methods.map((name) => predictionOf(name, data)), ...own].map((one) => score(data, one));
     });
   });
   const table = [...Map.groupBy(scores, ({ method }) => method).values()].map(meanScore);
   if (output.isDocument) output.write(table as unknown as JsonValue);
-  else terminal.out([...scoreTable(table), '', ...notes(table, scores.length / table.length)].join('\n'));
+  else
+    terminal.out(
+      [...scoreTable(table), '', ...notes(table, scores.length / table.length), '', ...readLines(table)].join('\n'),
+    );
   return ExitCode.ok;
 }
 
@@ -174,7 +185,7 @@ const notes = ([first]: readonly Score[], runs: number): readonly string[] => {
   return [
     `${runs === 1 ? '1 run' : `mean of ${runs} runs`}: ${edges} edges, ${trees} trees, ${symptoms} stopped machines behind faults. – : nothing to compare`,
     'P precision, R recall of edges between events, spans, services; trees predicted exactly; paths from fault to stop found;',
-    'AC@k: the fault is among the first k candidates; MRR: mean of 1 / its rank. `causes` is the oracle.',
+    'AC@k: the fault is among the first k candidates; MRR: mean of 1 / its rank.',
   ];
 };
 
@@ -190,8 +201,9 @@ const predictionsIn = (file: string, text: string): readonly PredictionFile[] =>
     }
   })();
   const list = (Array.isArray(parsed) ? parsed : [parsed]) as readonly PredictionFile[];
-  const isPrediction = ({ method, edges }: PredictionFile): boolean =>
+  const isPrediction = ({ method, reads, edges }: PredictionFile): boolean =>
     typeof method === 'string' &&
+    (reads === undefined || (Array.isArray(reads) && reads.every((column) => typeof column === 'string'))) &&
     Array.isArray(edges) &&
     edges.every(({ from, to }) => typeof from === 'string' && typeof to === 'string');
   return list.every((one) => typeof one === 'object' && one !== null && isPrediction(one))
@@ -202,7 +214,7 @@ const predictionsIn = (file: string, text: string): readonly PredictionFile[] =>
 /** Writes a data set in another format. */
 export function exportFolder(
   folder: string,
-  flags: { readonly format: string; readonly links?: string; readonly out: string },
+  flags: { readonly format: string; readonly links?: string; readonly blind?: boolean; readonly out: string },
   { terminal }: OfflineParts,
 ): number {
   const format = exportFormats.find((one) => one === flags.format);
@@ -214,7 +226,8 @@ export function exportFolder(
     assertEmpty(flags.out);
     let count = 0;
     for (const run of runFolders(folder)) {
-      for (const [path, content] of exported(readRun(run), format, view)) {
+      const data = readRun(run);
+      for (const [path, content] of exported(flags.blind ? withoutLabels(data) : data, format, view)) {
         const file = pathInFolder(flags.out, join(relative(folder, run), path));
         mkdirSync(dirname(file), { recursive: true });
         writeFileSync(file, content);

@@ -7,7 +7,8 @@ import { seedTable, shortfalls } from './table.ts';
 
 const good: SeedRow = {
   ...{ seed: 1, kills: 0, events: 200, edges: 180, spans: 5_000, orphans: 0, unexplained: [] },
-  ...{ causeRecall: 1, causePrecision: 1, causeFaults: [], spanRecall: 1, directPrecision: 1 },
+  ...{ causeRecall: 1, causePrecision: 1, causeFaults: [], spanRecall: 1 },
+  ...{ labelPrecision: 1, blindPrecision: 0.5, blindRecall: 1 },
   ...{ deviations: [], outcome: 'held' },
 };
 
@@ -30,7 +31,7 @@ test('each limit alone fails a run; kills lower the limit of span recall', () =>
     { causePrecision: 0.999 },
     { spanRecall: 0.99 },
     { kills: 3, spanRecall: 0.96 },
-    { directPrecision: 0.94 },
+    { labelPrecision: 0.999 },
     { orphans: 6 },
     { orphans: 1, unexplained: ['compute x'] },
     { deviations: ['RPC server: x'] },

@@ -41,6 +41,14 @@ ${Object.entries({ ...facts.versions, ...facts.hardware })
 
 ${changes.join('\n')}
 
+## Answers in the telemetry
+
+The services copy answers into their telemetry. A method that reads them does not derive causes, so its score says nothing about it.
+
+- **Labels**: \`interlock.cause.ids\` names the causes of events, \`interlock.event.ids\` the events of a span. Leave them out: \`interlock dataset export --blind\`. \`interlock dataset score\` does so for each of its methods; declare in \`reads\` what yours reads.
+- **Links of appends**: a span that stores events links to the spans that stored their causes. Services write these links because they know the causes. They are features of this system; most systems do not have them. Say so if your method reads \`span.links\`.
+- \`interlock.correlation_id\` is the same for a request and all that follows from it.
+
 ## Uses and limits
 
 - Made for edge recovery, root cause ranking, and studies of sampling, loss and clock skew.

@@ -16,6 +16,13 @@ const header = [
   'MRR',
 ];
 
+/** What each method read, one line each. */
+export const readLines = (scores: readonly Score[]): readonly string[] =>
+  scores.map(
+    ({ method, reads }) =>
+      `${method}: reads ${reads === undefined ? 'columns that it does not declare' : reads.join(', ')}`,
+  );
+
 /** Scores as a table for a terminal, one row for each method. `–`: nothing to compare. */
 export const scoreTable = (scores: readonly Score[]): readonly string[] => {
   const rows = scores.map((one) => [

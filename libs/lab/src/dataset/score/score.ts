@@ -7,6 +7,8 @@ import { spanKey } from '../truth/span-graph.ts';
 /** What a method predicts for one run: the content of PREDICTION.json. */
 export interface Prediction {
   readonly method: string;
+  /** The columns that the method read, for example `span.links`. Absent: it does not declare them. */
+  readonly reads?: readonly string[];
   readonly edges: readonly Edge[];
   /** Candidates for the root cause of an event, best first. Default: derived from the edges. */
   readonly rankings?: readonly { readonly event: string; readonly candidates: readonly string[] }[];
@@ -22,6 +24,8 @@ export interface Agreement {
 /** How well a prediction agrees with the truth. */
 export interface Score {
   readonly method: string;
+  /** The columns that the method read; absent if it does not declare them. */
+  readonly reads?: readonly string[];
   readonly event: Agreement;
   readonly span: Agreement;
   readonly service: Agreement;
@@ -63,6 +67,7 @@ export const score = (data: RunData, prediction: Prediction): Score => {
   const within = (most: number): number | null => mean(ranks.map((rank) => (rank <= most ? 1 : 0)));
   return {
     method: prediction.method,
+    ...(prediction.reads === undefined ? {} : { reads: prediction.reads }),
     event: levels(({ id }) => id),
     span: levels(spanKey),
     service: levels(({ service }) => service),
@@ -174,6 +179,7 @@ export const meanScore = (scores: readonly Score[]): Score => {
   });
   return {
     method: first.method,
+    ...(first.reads === undefined ? {} : { reads: first.reads }),
     event: level('event'),
     span: level('span'),
     service: level('service'),

@@ -5,9 +5,9 @@ import { nanosOf } from '../format/truth.ts';
 import { testRun } from '../test-run.ts';
 import { traceMeasures } from './trace-measures.ts';
 
-test('spanRecall is the fraction of edges with a path, and directPrecision that of true predicted edges', () => {
-  const { spanRecall, directPrecision, orphans } = traceMeasures(testRun());
-  assert.deepEqual([spanRecall, directPrecision, orphans], [1, 1, 0]);
+test('spanRecall is the fraction of edges with a path, and labelPrecision that of true edges among those that labels name', () => {
+  const { spanRecall, labelPrecision, orphans } = traceMeasures(testRun());
+  assert.deepEqual([spanRecall, labelPrecision, orphans], [1, 1, 0]);
   const [first, ...edges] = testRun().edges;
   assert.ok(first);
   const missed = { ...testRun(), edges: [{ ...first, carriedBy: 'none' as const }, ...edges] };

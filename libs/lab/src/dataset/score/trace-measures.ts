@@ -2,7 +2,7 @@ import { type PlacedSpan, spansIn } from '../format/otlp.ts';
 import type { RunData } from '../format/run-data.ts';
 import { msOf, type TruthFault } from '../format/truth.ts';
 import { spanKey } from '../truth/span-graph.ts';
-import { predictionOf } from './baselines.ts';
+import { type MethodName, predictionOf } from './baselines.ts';
 
 /** How much of the truth the spans of one run show, setup included. */
 export interface TraceMeasures {
@@ -11,8 +11,11 @@ export interface TraceMeasures {
   readonly spans: number;
   /** Fraction of the true edges between whose spans a path of parents or links exists. */
   readonly spanRecall: number;
-  /** Fraction of the edges that parents and links predict directly which are true. */
-  readonly directPrecision: number;
+  /** Fraction of the edges that the labels of spans name which are true. It judges the labels, not a method. */
+  readonly labelPrecision: number;
+  /** Precision and recall of the method `parents and links`, which reads no labels. */
+  readonly blindPrecision: number;
+  readonly blindRecall: number;
   /** Spans whose parent was not received. */
   readonly orphans: number;
   /** Those that no fault explains. */
@@ -29,8 +32,8 @@ export const traceMeasures = (data: RunData): TraceMeasures => {
   const { events, edges, faults } = data;
   const spans = spansIn(data.traces);
   const truth = new Set(edges.map(({ from, to }) => `${from} ${to}`));
-  const predicted = new Set(predictionOf('parents and links', data).edges.map(({ from, to }) => `${from} ${to}`));
-  const hits = [...predicted].filter((edge) => truth.has(edge)).length;
+  const labels = predictedBy('labels', data);
+  const blind = predictedBy('parents and links', data);
   const known = new Set(spans.map(spanKey));
   const orphans = spans.filter(
     ({ traceId, parentSpanId }) => parentSpanId && !known.has(spanKey({ traceId, spanId: parentSpanId })),
@@ -41,11 +44,19 @@ export const traceMeasures = (data: RunData): TraceMeasures => {
     edges: edges.length,
     spans: spans.length,
     spanRecall: share(edges.filter(({ carriedBy }) => carriedBy !== 'none').length, edges.length),
-    directPrecision: share(hits, predicted.size),
+    labelPrecision: share(common(labels, truth), labels.size),
+    blindPrecision: share(common(blind, truth), blind.size),
+    blindRecall: share(common(blind, truth), truth.size),
     orphans: orphans.length,
     unexplained: orphans.filter((span) => !kills.some((kill) => explains(kill, span))).map(described),
   };
 };
+
+const predictedBy = (name: MethodName, data: RunData): ReadonlySet<string> =>
+  new Set(predictionOf(name, data).edges.map(({ from, to }) => `${from} ${to}`));
+
+const common = (some: ReadonlySet<string>, others: ReadonlySet<string>): number =>
+  [...some].filter((edge) => others.has(edge)).length;
 
 const share = (part: number, all: number): number => (all === 0 ? 1 : part / all);
 

@@ -1,3 +1,4 @@
+import { labelAttributes } from '../format/labels.ts';
 import { listOf, type PlacedSpan } from '../format/otlp.ts';
 
 /** Spans by id, with the references of each. */
@@ -6,13 +7,11 @@ export interface SpanGraph {
   /** The key of a span, `<trace id>:<span id>`. */
   parentOf(key: string): string | undefined;
   linksOf(key: string): readonly string[];
-  /** The causes of an event, from the links of the span that stored it; only those whose spans exist. */
+  /** The causes of an event that the labels of its span name; only those whose spans exist. Empty without labels. */
   causesOf(key: string, event: string): readonly string[];
 }
 
-/** Attributes: the causes, of a link to the span that stored them or of a part of a span; the events, of a span or a part of it. */
-const CAUSES = 'interlock.cause.ids';
-const EVENTS = 'interlock.event.ids';
+const { causes: CAUSES, events: EVENTS } = labelAttributes;
 
 /** Which references between spans are followed. */
 export type Following = 'parents' | 'links' | 'both';
