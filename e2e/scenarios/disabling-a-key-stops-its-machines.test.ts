@@ -143,6 +143,8 @@ const unlinkedCauses = async (): Promise<readonly string[]> => {
     for (const { id, cause } of await read(service))
       for (const { id: causeId } of cause.causes) {
         const [from, to] = [spanOf.get(causeId), spanOf.get(id)];
+        // One commit stored both.
+        if (from !== undefined && from === to) continue;
         const link = to?.links.find(({ spanId, traceId }) => spanId === from?.spanId && traceId === from.traceId);
         const parts = to?.events.filter(({ name }) => name === 'part') ?? [];
         const part = parts.find(({ attributes }) => [attributes['interlock.event.ids']].flat().includes(id));

@@ -83,3 +83,21 @@ test('G10: the stored causes are complete and correct, the loss has its root eve
   const keys = new Set(data.events.flatMap((event) => Object.keys(event)));
   assert.ok(!keys.has('data'), [...keys].join());
 });
+
+test('G10: a stop after the removal of an identity is traced back to that removal, the first event of its commit', async () => {
+  const connected = new URL('../files/two-keys-at-once.experiment.yaml', import.meta.url);
+  const text = readFileSync(connected, 'utf8').replaceAll('disable-key:', 'set-identity-none:');
+  const read = readExperiment(text);
+  assert.ok('experiment' in read);
+  const { signal } = new AbortController();
+  const run = { seed: 12, id: 'simulated-12', target: 'simulated', signal, say: () => undefined } as const;
+  const { events } = await recordRun({ experiment: read.experiment, text, ...run });
+  const byId = new Map(events.map((event) => [event.id, event]));
+  const rootsOf = (id: string): readonly string[] => {
+    const { causes = [], type = '' } = byId.get(id) ?? {};
+    return causes.length === 0 ? [type] : causes.flatMap((cause) => rootsOf(cause.id));
+  };
+  const stops = events.filter(({ type }) => type === 'VmStopping');
+  assert.ok(stops.length > 0);
+  for (const { id } of stops) assert.deepEqual([...new Set(rootsOf(id))], ['IdentityRemoved'], id);
+});

@@ -75,3 +75,12 @@ test('G10: a change of many streams can name a cause for each', async () => {
   const [[a], [b]] = await Promise.all([store.read('order-a'), store.read('order-b')]);
   assert.deepEqual([a?.cause.causes, b?.cause.causes], [[{ id: 'vm-v@7', kind: 'call' }], []]);
 });
+
+test('G10: an event that a commit stores after another one of its stream names the first event of the commit', async () => {
+  const { store, streams } = open();
+  const work: Cause = { ...root, causes: [{ id: 'set-s@4', kind: 'message' }] };
+  await streams.transact('a', () => [{ type: 'Ordered' }, { type: 'Noted' }, { type: 'Paid' }], work);
+  const causes = (await store.read('order-a')).map(({ cause }) => cause.causes);
+  const first = [{ id: 'order-a@1', kind: 'step' }];
+  assert.deepEqual(causes, [work.causes, first, first]);
+});

@@ -118,6 +118,13 @@ export const timedBy = (cause: Omit<Cause, 'causes'>, ...ids: readonly string[])
 export const callingEvent = ({ causes = [], trail }: Partial<Cause>): string | undefined =>
   trail?.newest ?? causes[0]?.id;
 
+/**
+ * The cause of each further event that a commit stores in one stream. It follows from the first event, which has the causes of the
+ * change: the loss of a key follows from the removal of the identity.
+ * @param first id of the first event
+ */
+export const afterFirst = (cause: Cause, first: string): Cause => ({ ...cause, causes: [{ id: first, kind: 'step' }] });
+
 /** The cause as it is stored. */
 export const withoutTrail = (cause: Cause): Cause => {
   if (cause.trail === undefined) return cause;

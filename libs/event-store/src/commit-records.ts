@@ -1,9 +1,9 @@
 import type { Clock } from '@interlock/runtime';
-import { type Cause, eventId, withoutTrail } from './cause.ts';
+import { afterFirst, type Cause, eventId, withoutTrail } from './cause.ts';
 import { assertOnceEach } from './commit-once.ts';
 import { type CommitParameters, FIELD_END, type Kind, RECORD_END } from './commit-statement.ts';
 import { isBulk, type PendingCommit } from './group-commit.ts';
-import type { Append, CursorMove, IndexEntry, RecordedEvent, RowChange } from './store.ts';
+import type { Append, CursorMove, IndexEntry, NewEvent, RecordedEvent, RowChange, StreamName } from './store.ts';
 
 /** A batch in the form that the statement of its kinds takes. */
 export interface BatchRecords {
@@ -80,16 +80,23 @@ class Records {
       const own = causes === undefined ? plain : { ...plain, causes };
       const causeField = causes === undefined ? common : this.#causeField(own);
       this.#appends.push(record(checked(stream), expected));
-      let version = expected;
-      for (const { type, schema, data } of events) {
-        version += 1;
-        const id = eventId(stream, version);
-        this.#recorded.push({ position: 0, stream, version, type, schema, data, id, cause: own, time: this.#timeMs });
-        this.#events.push(
-          `${stream}${FIELD_END}${version}${FIELD_END}${checked(type)}${FIELD_END}${schema}${FIELD_END}${causeField}${FIELD_END}${JSON.stringify(data)}`,
-        );
-      }
+      this.#addEvent(stream, expected + 1, events[0], own, causeField);
+      if (events.length < 2) continue;
+      const further = afterFirst(own, eventId(stream, expected + 1));
+      const furtherField = this.#causeField(further);
+      for (let n = 1; n < events.length; n += 1)
+        this.#addEvent(stream, expected + 1 + n, events[n], further, furtherField);
     }
+  }
+
+  #addEvent(stream: StreamName, version: number, event: NewEvent | undefined, cause: Cause, causeField: string): void {
+    if (event === undefined) return;
+    const { type, schema, data } = event;
+    const id = eventId(stream, version);
+    this.#recorded.push({ position: 0, stream, version, type, schema, data, id, cause, time: this.#timeMs });
+    this.#events.push(
+      `${stream}${FIELD_END}${version}${FIELD_END}${checked(type)}${FIELD_END}${schema}${FIELD_END}${causeField}${FIELD_END}${JSON.stringify(data)}`,
+    );
   }
 
   /** The cause as a field of an event; empty for the shared one. */

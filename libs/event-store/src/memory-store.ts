@@ -1,6 +1,6 @@
 import type { Clock } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
-import { type Cause, eventId, withoutTrail } from './cause.ts';
+import { afterFirst, type Cause, eventId, withoutTrail } from './cause.ts';
 import { assertOnceEach } from './commit-once.ts';
 import type {
   Commit,
@@ -168,13 +168,14 @@ class MemoryEvents {
     const positions: number[] = [];
     const time = this.#clock.now();
     for (const { stream, events, causes = cause.causes } of appends) {
-      const storable = { ...withoutTrail(cause), causes };
+      const own = { ...withoutTrail(cause), causes };
       const recordedBefore = this.#streams.get(stream) ?? [];
       this.#streams.set(stream, recordedBefore);
-      for (const event of events) {
+      const further = afterFirst(own, eventId(stream, recordedBefore.length + 1));
+      for (const [n, event] of events.entries()) {
         const version = recordedBefore.length + 1;
         const place = { position: this.feed.length + 1, stream, version, id: eventId(stream, version) };
-        const recorded = stored({ ...event, ...place, cause: storable, time });
+        const recorded = stored({ ...event, ...place, cause: n === 0 ? own : further, time });
         recordedBefore.push(recorded);
         this.feed.push(recorded);
         positions.push(recorded.position);

@@ -64,6 +64,8 @@ export const storeContract = (name: string, open: () => Promise<EventStore>): vo
         cause,
       });
       assert.equal(seen.version, 2);
+      // What a commit stores after another event of the stream follows from that event.
+      assert.deepEqual(seen.cause, { ...cause, causes: [{ id: made.id, kind: 'step' }] });
       assert.deepEqual(await store.read('thing-a/b-c', 1), [seen]);
     });
 

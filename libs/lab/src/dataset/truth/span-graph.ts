@@ -33,6 +33,8 @@ export const spanGraph = (all: readonly PlacedSpan[]): SpanGraph => {
     causesOf(key, event) {
       const { links = [], events = [] } = spans.get(key) ?? {};
       const part = events.find(({ attributes }) => listOf(attributes, EVENTS).includes(event));
+      const first = firstOf(listOf((part ?? spans.get(key))?.attributes, EVENTS), event);
+      if (first !== undefined && first !== event) return [first];
       return links.flatMap((link) => {
         const linked = spans.get(spanKey(link));
         if (linked === undefined) return [];
@@ -42,6 +44,12 @@ export const spanGraph = (all: readonly PlacedSpan[]): SpanGraph => {
       });
     },
   };
+};
+
+/** The first event that a commit stored in the stream of an event, from the events of a span or part, in the order of the stream. */
+const firstOf = (stored: readonly string[], event: string): string | undefined => {
+  const stream = event.slice(0, event.lastIndexOf('@') + 1);
+  return stored.find((id) => id.startsWith(stream));
 };
 
 /** The direct references of a span. */

@@ -66,24 +66,34 @@ export class Timeline {
     return caller.startsWith('principals/') && !this.#services.has(caller);
   }
 
-  /**
-   * The newest earlier event of the same stream of these types. Events of one decision share their causes. So an event that was
-   * stored together with the newest may also have the causes of those before it.
-   */
+  /** The newest earlier event of the same stream of these types; empty if there is none. */
   newestBefore(event: Seen, isWanted: (before: Seen) => boolean): readonly Seen[] {
-    const found: Seen[] = [];
-    for (const before of this.ofStream(event.stream)
+    const found = this.ofStream(event.stream)
       .slice(0, event.version - 1)
-      .reverse()) {
-      const isTogether =
-        before.time === event.time && event.position - before.position === event.version - before.version;
-      if (!isWanted(before)) continue;
-      found.push(before);
-      if (!isTogether) break;
+      .findLast(isWanted);
+    return found === undefined ? [] : [found];
+  }
+
+  /**
+   * The first event that the same commit stored in the stream of an event: the event itself, if it is the first. A commit has one
+   * time and one span, and its events are next to each other in the feed.
+   */
+  firstOfCommit(event: Seen): Seen {
+    const events = this.ofStream(event.stream);
+    let first = event;
+    for (let at = event.version - 2; at >= 0; at -= 1) {
+      const before = events[at];
+      if (before === undefined || !isTogether(before, event)) break;
+      first = before;
     }
-    return found;
+    return first;
   }
 }
+
+const isTogether = (before: Seen, event: Seen): boolean =>
+  before.time === event.time &&
+  before.cause.traceparent === event.cause.traceparent &&
+  event.position - before.position === event.version - before.version;
 
 /** Whether an event is of one of these types. */
 export const isOf =

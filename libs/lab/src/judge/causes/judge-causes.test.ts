@@ -145,16 +145,24 @@ test('G10: reports a cause of the wrong kind, a cause that no store has, and a c
   assert.match(circle.faults.join('\n'), /is among its own causes/);
 });
 
-test('G10: a request that removes the identity of a set needs no other cause for its losses, however many versions the set uses', () => {
-  const { events, add } = history();
-  const stream: StreamName = `set-${set}`;
-  add('disk-encryption-set', stream, 'IdentityRemoved', [], {}, 'principals/u');
-  for (const version of ['1', '2', '3', '4', '5', '6']) {
-    const data = { keyVersion: `vaults/kv/keys/k/versions/${version}`, epoch: 9, since: 5 };
-    add('disk-encryption-set', stream, 'KeyAccessLost', [], data, 'principals/u');
-    // An earlier event of the key, which such a loss does not name.
-    add('key-vault', 'key-vaults/kv/keys/k', 'KeyVersionCreated', [], { version }, 'principals/u');
-  }
-  const oneCommit = (events['disk-encryption-set'] ?? []).map((event) => ({ ...event, time: 1_000 }));
-  assert.deepEqual(judgeCauses({ ...events, 'disk-encryption-set': oneCommit }).faults, []);
+test('G10: a loss that a commit stores with the removal of the identity follows from that removal, and from nothing else', () => {
+  const faultsOf = (causesOfLoss: (removed: string) => readonly CausedBy[]) => {
+    const { events, add } = history();
+    const stream: StreamName = `set-${set}`;
+    const removed = add('disk-encryption-set', stream, 'IdentityRemoved', [], {}, 'principals/u');
+    for (const version of ['1', '2', '3', '4', '5', '6']) {
+      const data = { keyVersion: `vaults/kv/keys/k/versions/${version}`, epoch: 9, since: 5 };
+      add('disk-encryption-set', stream, 'KeyAccessLost', causesOfLoss(removed), data, 'principals/u');
+      // An earlier event of the key, which such a loss does not name.
+      add('key-vault', 'key-vaults/kv/keys/k', 'KeyVersionCreated', [], { version }, 'principals/u');
+    }
+    const oneCommit = (events['disk-encryption-set'] ?? []).map((event) => ({ ...event, time: 1_000 }));
+    return judgeCauses({ ...events, 'disk-encryption-set': oneCommit }).faults;
+  };
+  assert.deepEqual(
+    faultsOf((removed) => [{ id: removed, kind: 'step' }]),
+    [],
+  );
+  // One line for each of the six losses that names nothing, although the removal came before it.
+  assert.equal(faultsOf(() => []).length, 6);
 });

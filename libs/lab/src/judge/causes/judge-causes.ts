@@ -24,8 +24,12 @@ const rulesOf = {
   compute: causesOfMachine,
 } as const;
 
-const impliedBy = (line: Timeline, event: Seen): readonly Implied[] =>
-  event.service in rulesOf ? rulesOf[event.service as keyof typeof rulesOf](line, event) : [];
+/** What a commit stores after another event of the same stream follows from that event; all else by the rules of the service. */
+const impliedBy = (line: Timeline, event: Seen): readonly Implied[] => {
+  const first = line.firstOfCommit(event);
+  if (first !== event) return [{ kinds: ['step'], anyOf: [first] }];
+  return event.service in rulesOf ? rulesOf[event.service as keyof typeof rulesOf](line, event) : [];
+};
 
 /**
  * Compares the stored causes of events with those that their data imply (G10): numbers of losses, generations, opens, names. Also,

@@ -39,8 +39,6 @@ export const causesOfSet = (line: Timeline, event: Seen): readonly Implied[] => 
     case 'KeyAccessAnswered':
     case 'KeyAccessRestored':
       return access(line, event);
-    case 'SetOptionsChanged':
-      return together(line, event, 'SetCreated') ? [step('SetCreating'), anyAnswer()] : [];
     default:
       return [];
   }
@@ -86,19 +84,7 @@ const ofKey = (line: Timeline, keyVersion: string): readonly Seen[] => {
   return [...line.ofStream(`key-${key}`), ...line.ofStream(`vault-${key.split('/')[1]}`)];
 };
 
-/** Whether one commit stored an event of that type before this one. */
-const together = (line: Timeline, event: Seen, type: string): boolean =>
-  line
-    .ofStream(event.stream)
-    .some(
-      (one) =>
-        one.type === type &&
-        one.version < event.version &&
-        one.time === event.time &&
-        one.cause.correlationId === event.cause.correlationId,
-    );
-
-/** A fact of the vault or of identity, a response to a call, or a part of a change of key or identity. */
+/** A fact of the vault or of identity, or a response to a call. */
 const access = (line: Timeline, event: Seen): readonly Implied[] => {
   const { data, type } = event;
   const asked = line.newestBefore(
@@ -110,15 +96,5 @@ const access = (line: Timeline, event: Seen): readonly Implied[] => {
   const facts = isAnswer
     ? []
     : [...line.at('key-vault', data.epoch), ...ofKey(line, data.keyVersion), ...line.ofType('PrincipalDeleted')];
-  const starts = [
-    ...line.newestBefore(event, isOf('SetCreating')),
-    ...line.newestBefore(event, isOf('IdentityReplaced')),
-    ...line.newestBefore(event, isOf('SetCreated', 'SetOptionsChanged', 'NewerVersionNoticed')),
-  ];
-  const isPart = ['KeyAssigned', 'IdentityRemoved', 'IdentityMade', 'SetCreated'].some((one) =>
-    together(line, event, one),
-  );
-  if (isPart && line.isRequested(event))
-    return [{ kinds: ['message', 'step'], anyOf: [...asked, ...facts, ...starts], isOptional: true }, anyAnswer()];
-  return [{ kinds: ['message', 'step'], anyOf: [...asked, ...facts, ...(isPart ? starts : [])] }, anyAnswer()];
+  return [{ kinds: ['message', 'step'], anyOf: [...asked, ...facts] }, anyAnswer()];
 };
