@@ -5,6 +5,7 @@ import type { RecordedEvent } from '@interlock/event-store';
 import { type Experiment, runExperiment, type Target, verdictOfRun } from '@interlock/lab';
 import {
   edgesOf,
+  exportsOf,
   faultsOf,
   type LogsRequest,
   type MetricsRequest,
@@ -79,6 +80,7 @@ export const recordRun = async (run: RunToRecord): Promise<RunData> => {
     events,
     edges,
     faults: faultsOf(record.steps, { events, edges }),
+    exports: exportsOf(traces, metrics),
     corruption: [],
     io: record.io.map(truthIo),
     experiment: text,

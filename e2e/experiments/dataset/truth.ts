@@ -1,9 +1,10 @@
 import type { RecordedEvent } from '@interlock/event-store';
 import type { IoRecord } from '@interlock/lab';
 import { nanosOf, type TruthEvent, type TruthIo } from '@interlock/lab/dataset';
+import { comparedData } from '@interlock/lab/judge/causes/compared-data';
 
 /**
- * A stored event as truth: without its data, which may hold sealed secrets.
+ * A stored event as truth: of its data, only what its causes follow from. The rest may hold sealed secrets.
  * @param at.sinceMs when the timeline started @param at.micros its place among the events of its millisecond
  */
 export const truthEvent = (
@@ -21,6 +22,8 @@ export const truthEvent = (
     timeUnixNano: nanosOf(event.time + micros / 1_000),
     causes: event.cause.causes,
     correlationId: event.cause.correlationId,
+    caller: event.cause.caller,
+    data: comparedData(event.data),
     traceId,
     spanId,
     phase: event.time >= sinceMs ? 'run' : 'setup',

@@ -1,6 +1,6 @@
 export { type Degradation, degrade } from './change/degrade.ts';
 export { policyOf, type SamplingPolicy, sample } from './change/sample.ts';
-export { checkDataset } from './check.ts';
+export { checkDataset, datasetNotes } from './check/check.ts';
 export { exported, exportFormats } from './export/exports.ts';
 export { type LinkView, linkViews } from './export/link-view.ts';
 export {
@@ -26,7 +26,14 @@ export {
   withSpans,
 } from './format/otlp.ts';
 export type { RunData } from './format/run-data.ts';
-export { nanosOf, type TruthEdge, type TruthEvent, type TruthFault, type TruthIo } from './format/truth.ts';
+export {
+  nanosOf,
+  type TruthEdge,
+  type TruthEvent,
+  type TruthExport,
+  type TruthFault,
+  type TruthIo,
+} from './format/truth.ts';
 export { baselineNames, blindMethods, labelledMethods, type MethodName, predictionOf } from './score/baselines.ts';
 export { type CriticalPath, criticalPaths, type PathStep } from './score/critical-path.ts';
 export { type Agreement, meanScore, type Prediction, type Score, score } from './score/score.ts';
@@ -34,3 +41,4 @@ export { readLines, scoreTable } from './score/score-table.ts';
 export { type TraceMeasures, traceMeasures } from './score/trace-measures.ts';
 export { edgesOf, scoredEdges } from './truth/edges.ts';
 export { faultsOf, type TimelineStep } from './truth/faults.ts';
+export { exportsOf } from './truth/span-counts.ts';

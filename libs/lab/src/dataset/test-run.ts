@@ -3,7 +3,9 @@ import type { RunData } from './format/run-data.ts';
 import type { TruthEvent } from './format/truth.ts';
 import { edgesOf } from './truth/edges.ts';
 import { faultsOf } from './truth/faults.ts';
+import { exportsOf } from './truth/span-counts.ts';
 
+const KEY_VERSION = 'vaults/kv/keys/k/versions/1';
 const START_MS = 1_700_000_000_000;
 const text = (key: string, stringValue: string): KeyValue => ({ key, value: { stringValue } });
 const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0');
@@ -38,7 +40,7 @@ const link = (trace: number, id: number) => ({ traceId: hex(trace, 32), spanId: 
 
 /**
  * A vault disables a key (trace 1), a set notices it over a link (trace 2), and a machine stops by a call below that. At the same
- * time, an unrelated machine starts. Edges: key → set by a link, set → machine by parents.
+ * time, an unrelated machine starts. Edges: key → set by a link, set → machine by parents, and two events of the machine in one commit.
  */
 export const testRun = (): RunData => {
   const traces = [
@@ -70,25 +72,40 @@ export const testRun = (): RunData => {
     id: string,
     type: string,
     at: [trace: number, span: number, ms: number],
-    causes: TruthEvent['causes'] = [],
+    stream: string,
+    more: Partial<TruthEvent> = {},
   ): TruthEvent => ({
     service,
     position,
     id,
-    stream: `${type}-1`,
+    stream,
     type,
     timeUnixNano: nano(at[2]),
-    causes,
+    causes: [],
     correlationId: id,
+    caller: 'principals/user',
+    data: {},
     traceId: hex(at[0], 32),
     spanId: hex(at[1], 16),
     phase: 'run',
+    ...more,
   });
   const events = [
-    event('key-vault', 1, 'disabled', 'KeyVersionDisabled', [1, 1, 10]),
-    event('disk-encryption-set', 1, 'lost', 'KeyAccessLost', [2, 3, 20], [{ id: 'disabled', kind: 'message' }]),
-    event('compute', 1, 'stopped', 'VmStopped', [2, 4, 30], [{ id: 'lost', kind: 'message' }]),
-    event('compute', 2, 'started', 'VmStarted', [3, 5, 30]),
+    event('key-vault', 1, 'disabled', 'KeyVersionDisabled', [1, 1, 10], 'key-vaults/kv/keys/k'),
+    event('disk-encryption-set', 1, 'lost', 'KeyAccessLost', [2, 3, 20], 'set-s', {
+      causes: [{ id: 'disabled', kind: 'message' }],
+      data: { keyVersion: KEY_VERSION, epoch: 1 },
+    }),
+    event('compute', 1, 'stopping', 'VmStopping', [2, 4, 30], 'vm-v', {
+      causes: [{ id: 'lost', kind: 'message' }],
+      data: {
+        work: { kind: 'keyStop' },
+        reason: { set: 's', keyVersion: KEY_VERSION, since: 1, reason: 'KEY_DISABLED' },
+      },
+    }),
+    // Stored by the same commit.
+    event('compute', 2, 'stopped', 'VmStopped', [2, 4, 30], 'vm-v', { causes: [{ id: 'stopping', kind: 'step' }] }),
+    event('compute', 3, 'started', 'VmCreationStarted', [3, 5, 30], 'vm-w'),
   ];
   const edges = edgesOf(events, traces);
   const step = {
@@ -138,7 +155,8 @@ export const testRun = (): RunData => {
     ],
     events,
     edges,
-    faults: faultsOf([{ ...step, traceId: hex(1, 32) }], { events, edges }),
+    faults: faultsOf([{ ...step, traceId: hex(1, 32), keyVersions: [KEY_VERSION] }], { events, edges }),
+    exports: exportsOf(traces, []),
     corruption: [],
     io: [
       {

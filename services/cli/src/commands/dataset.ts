@@ -8,6 +8,7 @@ import {
   checkDataset,
   criticalPaths,
   DatasetError,
+  datasetNotes,
   degrade,
   exported,
   exportFormats,
@@ -47,8 +48,9 @@ const onDataset = <Result>(work: () => Result): Result => {
 /** Shows what is wrong. @returns 1 if anything is */
 export function checkFolder(folder: string, { terminal, output }: OfflineParts): number {
   const problems = checkDataset(folder);
-  if (output.isDocument) output.write({ problems: [...problems] });
-  else terminal.out(problems.length === 0 ? `${folder}: sound` : problems.join('\n'));
+  const notes = problems.length === 0 ? datasetNotes(folder) : [];
+  if (output.isDocument) output.write({ problems: [...problems], notes: [...notes] });
+  else terminal.out(problems.length === 0 ? [`${folder}: sound`, ...notes].join('\n') : problems.join('\n'));
   return problems.length === 0 ? ExitCode.ok : ExitCode.refused;
 }
 

@@ -1,5 +1,5 @@
 /** Version of the layout of a data set. */
-export const SCHEMA = 'interlock-dataset/1';
+export const SCHEMA = 'interlock-dataset/2';
 
 /** Attribute of each resource: the run that it belongs to. */
 export const RUN_ATTRIBUTE = 'interlock.run.id';
@@ -52,6 +52,7 @@ export const runFiles = {
   events: 'truth/events.jsonl',
   edges: 'truth/edges.jsonl',
   faults: 'truth/faults.jsonl',
+  exports: 'truth/exports.jsonl',
   corruption: 'truth/corruption.jsonl',
   io: 'truth/io.jsonl',
   experiment: 'experiment.yaml',

@@ -1,6 +1,6 @@
 import type { RunManifest } from './manifest.ts';
 import type { LogsRequest, MetricsRequest, TracesRequest } from './otlp.ts';
-import type { Corruption, TruthEdge, TruthEvent, TruthFault, TruthIo } from './truth.ts';
+import type { Corruption, TruthEdge, TruthEvent, TruthExport, TruthFault, TruthIo } from './truth.ts';
 
 /** One recorded run: telemetry and ground truth. */
 export interface RunData {
@@ -11,6 +11,7 @@ export interface RunData {
   readonly events: readonly TruthEvent[];
   readonly edges: readonly TruthEdge[];
   readonly faults: readonly TruthFault[];
+  readonly exports: readonly TruthExport[];
   readonly corruption: readonly Corruption[];
   readonly io: readonly TruthIo[];
   /** The experiment file as it ran. */

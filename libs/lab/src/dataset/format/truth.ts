@@ -1,7 +1,10 @@
+import type { JsonObject } from '@interlock/event-store';
+import type { OtlpSpan } from './otlp.ts';
+
 /** Kind of a cause, as the service stored it. */
 export type CauseKind = 'message' | 'call' | 'step' | 'answer' | 'timer';
 
-/** A line of `truth/events.jsonl`: an event as its service stored it, without its data, which may hold secrets. */
+/** A line of `truth/events.jsonl`: an event as its service stored it, with the part of its data that its causes follow from. */
 export interface TruthEvent {
   readonly service: string;
   /** Position in the feed of the service. */
@@ -13,6 +16,10 @@ export interface TruthEvent {
   /** Events that caused this one; empty for a root. */
   readonly causes: readonly { readonly id: string; readonly kind: CauseKind }[];
   readonly correlationId: string;
+  /** `principals/<id>`, or `system:<part>`. */
+  readonly caller: string;
+  /** Names, numbers and dates that its causes follow from (`comparedData`); never a secret. */
+  readonly data: JsonObject;
   /** The span that stored it; empty if it was not traced. */
   readonly traceId: string;
   readonly spanId: string;
@@ -44,6 +51,10 @@ export interface TruthFault {
   readonly injectedUnixNano: string;
   readonly effectUnixNano?: string;
   readonly endUnixNano?: string;
+  /** The trace of the request that injected it. */
+  readonly traceId?: string;
+  /** Key versions that it took away. */
+  readonly keyVersions?: readonly string[];
   /** The event with which it took effect; absent for a fault that no service stores. */
   readonly rootEvent?: string;
   /** The first event in another service that follows from the root event. */
@@ -52,7 +63,7 @@ export interface TruthFault {
 
 /** A line of `truth/corruption.jsonl`: the change of a span, with its original values. */
 export type Corruption =
-  | { readonly kind: 'drop'; readonly service: string; readonly original: unknown }
+  | { readonly kind: 'drop'; readonly service: string; readonly original: OtlpSpan }
   | {
       readonly kind: 'late' | 'skew';
       readonly service: string;
@@ -61,6 +72,21 @@ export type Corruption =
       readonly shiftNano: string;
       readonly original: { readonly startTimeUnixNano: string; readonly endTimeUnixNano: string };
     };
+
+/** A line of `truth/exports.jsonl`: the spans of one process, as they were counted while the run was recorded. */
+export interface TruthExport {
+  readonly service: string;
+  /** `service.instance.id`: each start of a process has its own. */
+  readonly instance: string;
+  /** Spans that the recorder received. */
+  readonly received: number;
+  /** As the exporter itself counted last (`otel.sdk.exporter.span.exported`); absent if it never exported its count. */
+  readonly exported?: number;
+  /** Spans of exports that failed, with their repetitions. */
+  readonly failed?: number;
+  /** Spans that found the queue full. */
+  readonly dropped?: number;
+}
 
 /** A line of `truth/io.jsonl`: an operation of a guest. */
 export interface TruthIo {

@@ -19,7 +19,9 @@ export const baselineNames = [...blindMethods, ...labelledMethods] as const;
 /** A method that predicts edges. */
 export type MethodName = (typeof baselineNames)[number];
 
-const events = ['event.trace_id', 'event.span_id', 'event.time', 'event.stream', 'event.type'] as const;
+const events = [
+  ...(['event.trace_id', 'event.span_id', 'event.time', 'event.position', 'event.stream', 'event.type'] as const),
+];
 
 /** The columns that each method reads. A test proves that no other column changes what it predicts. */
 const readBy: Readonly<Record<MethodName, readonly string[]>> = {
@@ -51,8 +53,9 @@ const edgesBy = (name: MethodName, data: RunData): readonly Edge[] => {
     case 'message links':
       return fromSpans(data, { following: 'both', storing: 'parents' });
     case 'parents and links':
-    case 'labels':
       return fromSpans(data, { following: 'both', storing: 'both' });
+    case 'labels':
+      return fromSpans(data, { following: 'both', storing: 'both', isLabelled: true });
     case 'timestamps':
       return fromTimes(data);
     case 'causes':
@@ -64,6 +67,8 @@ const edgesBy = (name: MethodName, data: RunData): readonly Edge[] => {
 interface Walk {
   readonly following: Following;
   readonly storing: Following;
+  /** Whether labels are read. */
+  readonly isLabelled?: boolean;
 }
 
 /** Spans with their visible events. */
@@ -92,17 +97,19 @@ const placed = ({ traces, events: all }: RunData): Placed => {
 };
 
 /**
- * The causes of an event, by the first of these that finds any: labels of its span, if there are labels; events of the spans that its
- * span links to; the event before in the same place, which is the parent of its span; back over the references of spans, the nearest
+ * The causes of an event, by the first of these that finds any: labels of its span, if they are read; the event before of the same
+ * stream in its own span; events of the spans that its span links to; the event before in the same place, which is the parent of its span; back over the references of spans, the nearest
  * spans with events on each path.
  */
-const fromSpans = (data: RunData, { following, storing }: Walk): readonly Edge[] => {
+const fromSpans = (data: RunData, { following, storing, isLabelled = false }: Walk): readonly Edge[] => {
   const all = placed(data);
   const { graph, visible, storedBy } = all;
   return visible.flatMap((to): readonly Edge[] => {
     const key = spanKey(to);
-    const named = storing === 'parents' ? [] : graph.causesOf(key, to.id);
+    const named = isLabelled ? graph.causesOf(key, to.id) : [];
     if (named.length > 0) return named.map((from) => ({ from, to: to.id }));
+    const beside = storedBy(key).findLast((one) => one.stream === to.stream && one.position < to.position);
+    if (beside !== undefined) return [{ from: beside.id, to: to.id }];
     const linked = storing === 'parents' ? [] : graph.linksOf(key).flatMap(storedBy);
     const found = linked.length > 0 ? linked : following === 'links' ? [] : above(all, to, following);
     return [...new Set(found)].filter(({ id }) => id !== to.id).map(({ id }) => ({ from: id, to: to.id }));
@@ -127,7 +134,7 @@ const above = ({ graph, eventsAt }: Placed, to: TruthEvent, following: Following
 };
 
 /**
- * The latest event before, of the same stream if there is one. Events of its own span were stored together and share their causes.
+ * The latest event before, of the same stream if there is one. Events of its own span were stored together with it.
  * Events of its own type are siblings: a span may stop many machines.
  */
 const previousOf = (to: TruthEvent, inPlace: readonly TruthEvent[]): TruthEvent | undefined => {

@@ -11,7 +11,7 @@ test('spanRecall is the fraction of edges with a path, and labelPrecision that o
   const [first, ...edges] = testRun().edges;
   assert.ok(first);
   const missed = { ...testRun(), edges: [{ ...first, carriedBy: 'none' as const }, ...edges] };
-  assert.equal(traceMeasures(missed).spanRecall, 1 - 1 / (edges.length + 1));
+  assert.equal(traceMeasures(missed).spanRecall, edges.length / (edges.length + 1));
 });
 
 test('only a kill near its time explains an orphan span', () => {

@@ -13,6 +13,7 @@ export interface TimelineStep {
   readonly doneMs?: number;
   readonly effectMs?: number;
   readonly traceId?: string;
+  readonly keyVersions?: readonly string[];
 }
 
 /** Events and edges of a run. */
@@ -26,7 +27,7 @@ export const faultsOf = (steps: readonly TimelineStep[], truth: RunTruth): reado
   const graph = eventGraph(truth.edges);
   const byId = new Map(truth.events.map((event) => [event.id, event]));
   return steps.map((step) => {
-    const { name, action, targets, undoes, plannedMs, invokedMs, effectMs } = step;
+    const { name, action, targets, undoes, plannedMs, invokedMs, effectMs, traceId, keyVersions } = step;
     const root = rootOf(step, truth.events);
     const effects = root === undefined ? [] : [...distances(root.id, graph.effectsOf).keys()];
     const first = effects
@@ -44,6 +45,8 @@ export const faultsOf = (steps: readonly TimelineStep[], truth: RunTruth): reado
       injectedUnixNano: nanosOf(invokedMs),
       ...(effectMs === undefined ? {} : { effectUnixNano: nanosOf(effectMs) }),
       ...(endMs === undefined ? {} : { endUnixNano: nanosOf(endMs) }),
+      ...(traceId === undefined ? {} : { traceId }),
+      ...(keyVersions === undefined ? {} : { keyVersions }),
       ...(root === undefined ? {} : { rootEvent: root.id }),
       ...(first === undefined ? {} : { firstEffect: first.id }),
     };

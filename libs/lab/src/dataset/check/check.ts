@@ -1,9 +1,11 @@
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-import { bytesIn, DatasetError, MANIFEST, readManifest, readRun, sha256 } from './format/folder.ts';
-import { RUN_ATTRIBUTE, type RunManifest } from './format/manifest.ts';
-import { attributeOf, type OtlpResource } from './format/otlp.ts';
-import type { RunData } from './format/run-data.ts';
+import { join, relative } from 'node:path';
+import { bytesIn, DatasetError, MANIFEST, readManifest, readRun, runFolders, sha256 } from '../format/folder.ts';
+import { RUN_ATTRIBUTE, type RunManifest } from '../format/manifest.ts';
+import { attributeOf, type OtlpResource } from '../format/otlp.ts';
+import type { RunData } from '../format/run-data.ts';
+import { wrongTruth } from './recompute.ts';
+import { missingSpans, spanNotes } from './spans.ts';
 
 /** Most reported problems of one kind. */
 const NAMED_MAX = 5;
@@ -25,6 +27,13 @@ export const checkDataset = (folder: string): readonly string[] => {
   }
 };
 
+/** What a reader of a sound data set should know: spans that were lost before they were recorded. One line each. */
+export const datasetNotes = (folder: string): readonly string[] =>
+  runFolders(folder).flatMap((run) => {
+    const where = run === folder ? '' : `${relative(folder, run)}: `;
+    return spanNotes(readRun(run)).map((note) => `${where}${note}`);
+  });
+
 const checkRun = (folder: string, manifest: RunManifest): readonly string[] => {
   const broken = manifest.files.flatMap(({ path, sha256: expected }) => {
     if (!existsSync(join(folder, path))) return [`${path} is missing`];
@@ -34,7 +43,9 @@ const checkRun = (folder: string, manifest: RunManifest): readonly string[] => {
   // With missing or changed files, further checks are useless.
   if (broken.length > 0) return broken;
   const data = readRun(folder);
-  return [...otherRuns(data), ...danglingReferences(data), ...cyclicCauses(data)];
+  const references = [...otherRuns(data), ...danglingReferences(data), ...cyclicCauses(data)];
+  // What is derived from broken references would be wrong as well.
+  return references.length > 0 ? references : [...few(wrongTruth(data)), ...missingSpans(data)];
 };
 
 const few = (problems: readonly string[]): readonly string[] =>
