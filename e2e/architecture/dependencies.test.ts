@@ -196,7 +196,7 @@ const outsideOfTheSimulation = new RegExp(
     String.raw`services/key-vault/src/(rsa/[a-z-]+|sealing/file-seal-key-store|hold/history-marks)\.ts$`,
     String.raw`services/disk/src/host/nbd/(transmission|requests|replies|listener|tls-handshakes|thread/(data-thread|thread-export|threaded))\.ts$`,
     String.raw`services/disk/src/host/storage/(file-(block-store|threads|worker)|thread-gate)\.ts$`,
-    String.raw`services/disk/src/host/(folder-identity|volume/volume-files)\.ts$`,
+    String.raw`services/disk/src/host/(owner/folder-identity|storage/volume-files)\.ts$`,
     String.raw`services/compute/src/(guests/guest-[a-z]+\.ts$|guest/|qemu/)`,
     String.raw`services/gateway/src/(http/connections|loopback/proxy|testing/control)\.ts$`,
   ]

@@ -5,7 +5,7 @@ import { type Clock, seededRandom, systemClock, systemRandom, virtualClock } fro
 import { storeContract } from '../../libs/event-store/src/test-store-contract.ts';
 import { ACK_WAIT_MS, busContract } from '../../libs/messaging/src/test-bus-contract.ts';
 import { blockStoreContract } from '../../services/disk/src/host/storage/test-block-store-contract.ts';
-import { memoryVolumeFiles } from '../../services/disk/src/host/volume/volume-files.ts';
+import { memoryVolumeFiles } from '../../services/disk/src/host/storage/volume-files.ts';
 import { ProcessVolumes } from './cloud/process-volumes.ts';
 import { noStoreFaults, noVolumeFaults } from './faults/fault-rates.ts';
 import { busOver } from './faults/faulty-bus.ts';

@@ -20,7 +20,7 @@ import { assemble as assembleCompute } from '../../services/compute/src/assemble
 import { openLosses } from '../../services/compute/src/losses/losses.ts';
 import { assemble as assembleDisk } from '../../services/disk/src/assemble.ts';
 import { type LeaseTerms, leaseDefaults } from '../../services/disk/src/host/keys/lease.ts';
-import { folderVolumeFiles, type VolumeFiles } from '../../services/disk/src/host/volume/volume-files.ts';
+import { folderVolumeFiles, type VolumeFiles } from '../../services/disk/src/host/storage/volume-files.ts';
 import { assemble as assembleSets } from '../../services/disk-encryption-set/src/assemble.ts';
 import { assemble as assembleIdentity } from '../../services/identity/src/assemble.ts';
 import { assemble as assembleKeyVault } from '../../services/key-vault/src/assemble.ts';

@@ -6,7 +6,7 @@ import { assemble as assembleCompute } from '../../../services/compute/src/assem
 import type { VmHost } from '../../../services/compute/src/guests/vm-host.ts';
 import { assemble as assembleDisk } from '../../../services/disk/src/assemble.ts';
 import type { LeaseTerms } from '../../../services/disk/src/host/keys/lease.ts';
-import type { VolumeFiles } from '../../../services/disk/src/host/volume/volume-files.ts';
+import type { VolumeFiles } from '../../../services/disk/src/host/storage/volume-files.ts';
 import { assemble as assembleSets } from '../../../services/disk-encryption-set/src/assemble.ts';
 import { assemble as assembleIdentity, type IdentitySettings } from '../../../services/identity/src/assemble.ts';
 import { hashSecret } from '../../../services/identity/src/token/tokens.ts';

@@ -5,7 +5,7 @@ import type {
   MemoryVolumeFiles,
   VolumeFiles,
   VolumePart,
-} from '../../../services/disk/src/host/volume/volume-files.ts';
+} from '../../../services/disk/src/host/storage/volume-files.ts';
 import type { CopyPace } from '../faults/copy-pace.ts';
 import type { VolumeFaults } from '../faults/fault-rates.ts';
 import type { Gate } from '../faults/gate.ts';

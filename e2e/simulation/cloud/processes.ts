@@ -4,7 +4,7 @@ import type { MemoryBus } from '@interlock/messaging';
 import { logger, type SeededRandom, type VirtualClock } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
 import type { VmHost } from '../../../services/compute/src/guests/vm-host.ts';
-import type { MemoryVolumeFiles } from '../../../services/disk/src/host/volume/volume-files.ts';
+import type { MemoryVolumeFiles } from '../../../services/disk/src/host/storage/volume-files.ts';
 import type { SealKeyStore } from '../../../services/key-vault/src/sealing/seal-key-store.ts';
 import type { CopyPace } from '../faults/copy-pace.ts';
 import type { FaultRates } from '../faults/fault-rates.ts';

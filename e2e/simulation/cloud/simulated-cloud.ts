@@ -13,7 +13,7 @@ import { logger, type SeededRandom, seededRandom, type VirtualClock, virtualCloc
 import { type SimulatedDriver, simulatedDriver } from '../../../services/compute/src/guests/simulated-driver.ts';
 import type { SlotMac } from '../../../services/disk/src/host/header/disk-header-format.ts';
 import { platformKey } from '../../../services/disk/src/host/keys/platform-key.ts';
-import { memoryVolumeFiles, type VolumesImage } from '../../../services/disk/src/host/volume/volume-files.ts';
+import { memoryVolumeFiles, type VolumesImage } from '../../../services/disk/src/host/storage/volume-files.ts';
 import { createMemorySealKeyStore } from '../../../services/key-vault/src/sealing/seal-key-store.ts';
 import { createCopyPace } from '../faults/copy-pace.ts';
 import { FaultControl } from '../faults/fault-control.ts';

@@ -2,7 +2,7 @@ import type { InProcessCloud, Replica } from '@interlock/host';
 import type { MemoryBus } from '@interlock/messaging';
 import type { Workload } from '@interlock/rpc';
 import type { VirtualClock } from '@interlock/runtime';
-import type { MemoryVolumeFiles } from '../../../services/disk/src/host/volume/volume-files.ts';
+import type { MemoryVolumeFiles } from '../../../services/disk/src/host/storage/volume-files.ts';
 import { type Cuts, nameOf, type Part } from '../cloud/parts.ts';
 import type { Processes } from '../cloud/processes.ts';
 import type { HeaderSlots } from '../truth/headers.ts';

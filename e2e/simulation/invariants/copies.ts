@@ -6,7 +6,7 @@ import type { KnownDisk } from '@interlock/lab/judge/model/disks';
 import type { Truth } from '@interlock/lab/judge/model/truth';
 import { openDiskCipher } from '../../../services/disk/src/host/cipher/dek.ts';
 import { sectorSize } from '../../../services/disk/src/host/storage/sector.ts';
-import type { MemoryVolumeFiles } from '../../../services/disk/src/host/volume/volume-files.ts';
+import type { MemoryVolumeFiles } from '../../../services/disk/src/host/storage/volume-files.ts';
 import { openSimulatedWrap } from '../../../services/key-vault/src/rsa/simulated-rsa.ts';
 import type { StoredDisks } from '../truth/stored-disks.ts';
 import { sectorsInUse } from '../workload/sectors.ts';

@@ -1,5 +1,5 @@
 import { type DiskHeader, readUnverifiedSlot } from '../../../services/disk/src/host/header/disk-header-format.ts';
-import type { MemoryVolumeFiles } from '../../../services/disk/src/host/volume/volume-files.ts';
+import type { MemoryVolumeFiles } from '../../../services/disk/src/host/storage/volume-files.ts';
 
 /** Both slots of a header on storage; undefined for an empty one. */
 export type HeaderSlots = readonly [Uint8Array | undefined, Uint8Array | undefined];

@@ -1,7 +1,7 @@
 import type { RecordedEvent } from '@interlock/event-store';
 import { DiskTruth, type KnownDisk, nameIn } from '@interlock/lab/judge/model/disks';
 import type { DiskHeader } from '../../../services/disk/src/host/header/disk-header-format.ts';
-import type { MemoryVolumeFiles } from '../../../services/disk/src/host/volume/volume-files.ts';
+import type { MemoryVolumeFiles } from '../../../services/disk/src/host/storage/volume-files.ts';
 import type { StorageRecord } from '../faults/storage-record.ts';
 import { type HeaderSlots, HeadersOnStorage } from './headers.ts';
 

@@ -6,10 +6,10 @@ import { enterHostFolder, hostService, watchFolderSpace } from '@interlock/host'
 import { systemClock, systemRandom } from '@interlock/runtime';
 import { obtainMasterKey } from '@interlock/sealing';
 import { assemble } from './assemble.ts';
-import { lockFolder, machineId, readOwner, requireMasterKeyOf, writeOwner } from './host/folder-identity.ts';
 import { type NbdAddress, parseNbdAddress } from './host/nbd/address.ts';
 import { threadedNbdServer } from './host/nbd/thread/threaded.ts';
-import { findSealedByPlatform, folderVolumeFiles } from './host/volume/volume-files.ts';
+import { lockFolder, machineId, readOwner, requireMasterKeyOf, writeOwner } from './host/owner/folder-identity.ts';
+import { findSealedByPlatform, folderVolumeFiles } from './host/storage/volume-files.ts';
 import { diskProblems, diskSpec, leaseTermsOf } from './settings.ts';
 
 // Reads and writes pass through memory outside of V8's heap, some 2 MiB each. V8 of Node 24 counts that against the limit of

@@ -5,8 +5,8 @@ import type { SectorCipher } from './host/cipher/xts.ts';
 import { type LeaseTerms, leaseDefaults } from './host/keys/lease.ts';
 import { parseNbdAddress } from './host/nbd/address.ts';
 import type { NbdServer } from './host/nbd/door.ts';
-import { type HostIdentity, hostLeaseTtlDefaultMs, type Owner } from './host/ownership.ts';
-import type { VolumeFiles } from './host/volume/volume-files.ts';
+import { type HostIdentity, hostLeaseTtlDefaultMs, type Owner } from './host/owner/ownership.ts';
+import type { VolumeFiles } from './host/storage/volume-files.ts';
 import type { SnapshotLimits } from './snapshot/api.ts';
 
 /** Settings of disk that are not values of the environment alone. */

@@ -8,7 +8,7 @@ import { storageRefusal } from './storage/block-store.ts';
 import { largeFileStore } from './storage/file-block-store.ts';
 import { openFileThreads } from './storage/file-threads.ts';
 import { sectorSize } from './storage/sector.ts';
-import { folderVolumeFiles } from './volume/volume-files.ts';
+import { folderVolumeFiles } from './storage/volume-files.ts';
 
 test('a write to full storage fails with STORAGE_FULL, also through the file threads', async () => {
   const threads = openFileThreads();

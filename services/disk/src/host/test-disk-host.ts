@@ -37,7 +37,7 @@ import { threadedNbdServer } from './nbd/thread/threaded.ts';
 import type { BlockStore } from './storage/block-store.ts';
 import { sectorSize } from './storage/sector.ts';
 import { inSteps } from './storage/test-block-store-contract.ts';
-import { folderVolumeFiles, memoryVolumeFiles, type VolumeFiles, type VolumePart } from './volume/volume-files.ts';
+import { folderVolumeFiles, memoryVolumeFiles, type VolumeFiles, type VolumePart } from './storage/volume-files.ts';
 
 const group = 'subscriptions/s/resourceGroups/g';
 export const diskName = `${group}/disks/d`;

@@ -26,7 +26,7 @@ import { createMemorySealKeyStore } from '../../../key-vault/src/sealing/seal-ke
 import { assemble } from '../assemble.ts';
 import { accessTokenKey } from '../host/data/access-token.ts';
 import { leaseDefaults } from '../host/keys/lease.ts';
-import { folderVolumeFiles } from '../host/volume/volume-files.ts';
+import { folderVolumeFiles } from '../host/storage/volume-files.ts';
 import { openDisk } from './test-one-disk.ts';
 
 export const resourceGroup = 'subscriptions/s1/resourceGroups/g';

@@ -4,7 +4,7 @@ import type { Lease } from '../keys/key-access.ts';
 import { type KeyUse, vaultUnreachable } from '../keys/key-reasons.ts';
 import type { LeaseTerms } from '../keys/lease.ts';
 import type { Leases } from '../keys/leases.ts';
-import type { Ownership } from '../ownership.ts';
+import type { Ownership } from '../owner/ownership.ts';
 import type { Session } from './session.ts';
 import type { Sessions } from './sessions.ts';
 

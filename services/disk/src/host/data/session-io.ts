@@ -4,7 +4,7 @@ import type { Clock } from '@interlock/runtime';
 import type { Background } from '../background.ts';
 import type { AccessCheck } from '../cipher/encrypted-disk.ts';
 import type { LeaseTerms } from '../keys/lease.ts';
-import type { Ownership } from '../ownership.ts';
+import type { Ownership } from '../owner/ownership.ts';
 import { flushFailed } from '../storage/flushes.ts';
 import type { Holders } from './holders.ts';
 import type { Regaining } from './regaining.ts';

@@ -8,7 +8,7 @@ import type { Headers } from '../header/genuine-headers.ts';
 import type { DekHolder, Deks, OpenDek } from '../keys/deks.ts';
 import type { KeyAccess, SetKeyVersion } from '../keys/key-access.ts';
 import type { Leases } from '../keys/leases.ts';
-import type { Ownership } from '../ownership.ts';
+import type { Ownership } from '../owner/ownership.ts';
 import type { DiskRecord, DiskRecords, GrantedAccess } from '../records.ts';
 import { createScratch } from '../storage/scratch.ts';
 import type { Volumes } from '../volume/volumes.ts';

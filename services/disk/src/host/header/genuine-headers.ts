@@ -3,7 +3,7 @@ import { DomainAttribute, type Logger } from '@interlock/runtime';
 import type { Counter, Meter } from '@opentelemetry/api';
 import { setOf } from '../../disk/encryption.ts';
 import type { DekHolder } from '../keys/deks.ts';
-import { hostReplaced } from '../ownership.ts';
+import { hostReplaced } from '../owner/ownership.ts';
 import type { DiskRecords } from '../records.ts';
 import type { Volumes } from '../volume/volumes.ts';
 import {

@@ -5,7 +5,7 @@ import { systemRandom } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
 import { platformKey } from '../keys/platform-key.ts';
 import { inSteps } from '../storage/test-block-store-contract.ts';
-import { memoryVolumeFiles, type VolumeFiles } from '../volume/volume-files.ts';
+import { memoryVolumeFiles, type VolumeFiles } from '../storage/volume-files.ts';
 import { Volumes } from '../volume/volumes.ts';
 import { readHeader } from './disk-header.ts';
 import type { DiskHeader } from './disk-header-format.ts';

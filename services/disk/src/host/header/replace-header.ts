@@ -1,5 +1,5 @@
 import { Rejection } from '@interlock/event-store';
-import { hostReplaced } from '../ownership.ts';
+import { hostReplaced } from '../owner/ownership.ts';
 import type { Volumes } from '../volume/volumes.ts';
 import { erasePrevious, readHeader, writeHeader } from './disk-header.ts';
 import { type DiskHeader, headerDigest } from './disk-header-format.ts';

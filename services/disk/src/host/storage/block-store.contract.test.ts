@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { systemRandom } from '@interlock/runtime';
-import { folderVolumeFiles } from '../volume/volume-files.ts';
 import { createPlatter } from './memory-block-store.ts';
 import { sectorSize } from './sector.ts';
 import { blockStoreContract, content, hasReason, type NewDisks, size } from './test-block-store-contract.ts';
+import { folderVolumeFiles } from './volume-files.ts';
 
 const directory = await mkdtemp(join(tmpdir(), 'interlock-stores-'));
 const files = folderVolumeFiles(directory);

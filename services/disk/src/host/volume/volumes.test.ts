@@ -7,7 +7,7 @@ import { systemRandom } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
 import { platformKey } from '../keys/platform-key.ts';
 import { sectorSize } from '../storage/sector.ts';
-import { memoryVolumeFiles, type VolumeFiles } from './volume-files.ts';
+import { memoryVolumeFiles, type VolumeFiles } from '../storage/volume-files.ts';
 import { Volumes } from './volumes.ts';
 
 const sizeBytes = 4 * sectorSize;

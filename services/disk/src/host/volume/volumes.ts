@@ -2,11 +2,11 @@ import { Rejection } from '@interlock/event-store';
 import { keyedMutex, type Random } from '@interlock/runtime';
 import { headerOver, headerSize, mayHavePrevious, type OpenHeader, stampHostEpoch } from '../header/disk-header.ts';
 import type { PlatformKey } from '../keys/platform-key.ts';
-import { hostReplaced } from '../ownership.ts';
+import { hostReplaced } from '../owner/ownership.ts';
 import type { BlockStore } from '../storage/block-store.ts';
 import { sectorSize } from '../storage/sector.ts';
+import type { VolumeFiles } from '../storage/volume-files.ts';
 import { layerKeyLength, withInfrastructureLayer } from './infrastructure-layer.ts';
-import type { VolumeFiles } from './volume-files.ts';
 import { WriteGate } from './write-gate.ts';
 
 /** One use of the sectors of a volume, which several uses of this process share. */

@@ -1,6 +1,6 @@
+import type { VolumeFiles } from '../storage/volume-files.ts';
 import { type HeldStore, holdStore } from './held-store.ts';
 import type { Ownership } from './ownership.ts';
-import type { VolumeFiles } from './volume/volume-files.ts';
 
 /** Volume files that only their owner touches. */
 export interface HeldFiles {

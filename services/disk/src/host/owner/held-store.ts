@@ -1,5 +1,5 @@
-import { type BlockStore, storeClosed } from './storage/block-store.ts';
-import { Flushes } from './storage/flushes.ts';
+import { type BlockStore, storeClosed } from '../storage/block-store.ts';
+import { Flushes } from '../storage/flushes.ts';
 
 /** A store that only its owner uses. */
 export interface HeldStore {

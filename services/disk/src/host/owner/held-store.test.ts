@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import { systemRandom } from '@interlock/runtime';
+import type { BlockStore } from '../storage/block-store.ts';
+import { createPlatter } from '../storage/memory-block-store.ts';
+import { sectorSize } from '../storage/sector.ts';
 import { type HeldStore, holdStore } from './held-store.ts';
-import type { BlockStore } from './storage/block-store.ts';
-import { createPlatter } from './storage/memory-block-store.ts';
-import { sectorSize } from './storage/sector.ts';
 
 test('a write interrupted by a short end of the lease completes once the volume is reopened', async () => {
   const platter = createPlatter('d', 4 * sectorSize, systemRandom);

@@ -1,10 +1,10 @@
 import { readdir, rm, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Random } from '@interlock/runtime';
-import { type BlockStore, checkGrowth, diskBusy } from '../storage/block-store.ts';
-import { largeFileStore, smallFileStore } from '../storage/file-block-store.ts';
-import { openFileThreads } from '../storage/file-threads.ts';
-import { createPlatter, type Platter, type PlatterImage } from '../storage/memory-block-store.ts';
+import { type BlockStore, checkGrowth, diskBusy } from './block-store.ts';
+import { largeFileStore, smallFileStore } from './file-block-store.ts';
+import { openFileThreads } from './file-threads.ts';
+import { createPlatter, type Platter, type PlatterImage } from './memory-block-store.ts';
 
 /** The parts a volume consists of: its sectors, its header, and for a disk encrypted twice the key of the lower layer. */
 export type VolumePart = 'data' | 'header' | 'layer';

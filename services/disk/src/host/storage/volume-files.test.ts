@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { sectorSize } from '../storage/sector.ts';
+import { sectorSize } from './sector.ts';
 import { findSealedByPlatform } from './volume-files.ts';
 
 const empty = new Uint8Array(sectorSize);

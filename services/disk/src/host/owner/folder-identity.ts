@@ -5,8 +5,8 @@ import { DatabaseSync } from 'node:sqlite';
 import { Rejection } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
 import type { MasterKey } from '@interlock/sealing';
+import { storageRefusal } from '../storage/block-store.ts';
 import type { Owner } from './ownership.ts';
-import { storageRefusal } from './storage/block-store.ts';
 
 /** How often a lock that another process holds is tried again, in milliseconds. */
 const lockAgainMs = 100;
