@@ -150,7 +150,7 @@ test('disk: control code imports the host only as DiskHost, and the host imports
  * argument; and the defaults of a published package.
  */
 const realSeams =
-  /^libs\/runtime\/src\/(clock|random|run|logger)\.ts$|^libs\/otel-jetstream\/(pack|src\/options)\.ts$|^services\/key-vault\/src\/rsa\/(job|worker)\.ts$|^services\/disk\/src\/host\/storage\/thread-gate\.ts$/;
+  /^libs\/runtime\/src\/(clock|random|run|logger)\.ts$|^libs\/otel-jetstream\/(pack|src\/options)\.ts$|^services\/key-vault\/src\/rsa\/(job|worker)\.ts$|^services\/disk\/src\/host\/keys\/thread-gate\.ts$/;
 
 test('only main.ts and the launcher read the environment; other code gets clock and randomness as arguments', () => {
   const reaches = (file: string, pattern: RegExp): boolean =>
@@ -195,7 +195,7 @@ const outsideOfTheSimulation = new RegExp(
     String.raw`libs/lab/src/(evidence/|(judge/journal/lines|report/experiment/kept-spans|dataset/(format/folder|check/check))\.ts$)`,
     String.raw`services/key-vault/src/(rsa/[a-z-]+|sealing/file-seal-key-store|hold/history-marks)\.ts$`,
     String.raw`services/disk/src/host/nbd/(transmission|requests|replies|listener|tls-handshakes|thread/(data-thread|thread-export|threaded))\.ts$`,
-    String.raw`services/disk/src/host/storage/(file-(block-store|threads|worker)|thread-gate)\.ts$`,
+    String.raw`services/disk/src/host/(storage/file-(block-store|threads|worker)|keys/thread-gate)\.ts$`,
     String.raw`services/disk/src/host/(owner/folder-identity|storage/volume-files)\.ts$`,
     String.raw`services/compute/src/(guests/guest-[a-z]+\.ts$|guest/|qemu/)`,
     String.raw`services/gateway/src/(http/connections|loopback/proxy|testing/control)\.ts$`,

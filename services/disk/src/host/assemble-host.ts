@@ -28,13 +28,13 @@ import { openLossReports } from './keys/loss-reports.ts';
 import { platformKey as openPlatformKey } from './keys/platform-key.ts';
 import type { SetClient, SetKeys } from './keys/set-keys.ts';
 import type { SetOptions } from './keys/set-options.ts';
+import { ThreadGate } from './keys/thread-gate.ts';
 import { openVault } from './keys/vault.ts';
 import type { NbdServerParts } from './nbd/door.ts';
 import { sessionExports } from './nbd/export.ts';
 import { holdFiles } from './owner/held-files.ts';
 import { type Ownership, takeOwnership } from './owner/ownership.ts';
 import type { DiskRecords } from './records.ts';
-import { ThreadGate } from './storage/thread-gate.ts';
 import { VolumeMaking } from './volume/volume-making.ts';
 import { Volumes } from './volume/volumes.ts';
 

@@ -1,9 +1,9 @@
 import { Rejection } from '@interlock/event-store';
+import type { ThreadGate } from '../keys/thread-gate.ts';
 import { writtenRuns } from '../storage/block-store.ts';
 import { createRangeLock, type RangeUse } from '../storage/range-lock.ts';
 import { createScratch, type Scratch } from '../storage/scratch.ts';
 import { pieceSize, sectorSize } from '../storage/sector.ts';
-import type { ThreadGate } from '../storage/thread-gate.ts';
 import type { OpenVolume } from '../volume/volumes.ts';
 import type { SectorCipher } from './xts.ts';
 

@@ -11,9 +11,9 @@ import { keyLost } from '../keys/key-reasons.ts';
 import type { KeyGrant } from '../keys/lease.ts';
 import type { LeaseUser } from '../keys/lease-user.ts';
 import type { Leases } from '../keys/leases.ts';
+import type { ThreadGate } from '../keys/thread-gate.ts';
 import type { Ownership } from '../owner/ownership.ts';
 import type { DiskRecord, GrantedAccess } from '../records.ts';
-import type { ThreadGate } from '../storage/thread-gate.ts';
 
 /** What all sessions of a host share. */
 export interface SessionParts {

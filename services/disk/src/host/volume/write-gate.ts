@@ -1,4 +1,4 @@
-import type { ThreadGate } from '../storage/thread-gate.ts';
+import type { ThreadGate } from '../keys/thread-gate.ts';
 
 /** Keeps writes away while a volume is copied, so that a copy is the content of one moment. A class: one for each open disk. */
 export class WriteGate {
