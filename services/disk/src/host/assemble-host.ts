@@ -18,7 +18,6 @@ import { SessionIo } from './data/session-io.ts';
 import { Sessions } from './data/sessions.ts';
 import { type DiskHost, isDamaged, LocalDiskHost } from './disk-host.ts';
 import { erasePrevious } from './header/disk-header.ts';
-import { Headers } from './header/genuine-headers.ts';
 import { openDeks } from './keys/deks.ts';
 import { createKeyAccess } from './keys/key-access.ts';
 import { leaseApi } from './keys/lease-api.ts';
@@ -35,6 +34,7 @@ import { sessionExports } from './nbd/export.ts';
 import { holdFiles } from './owner/held-files.ts';
 import { type Ownership, takeOwnership } from './owner/ownership.ts';
 import type { DiskRecords } from './records.ts';
+import { Headers } from './volume/genuine-headers.ts';
 import { VolumeMaking } from './volume/volume-making.ts';
 import { Volumes } from './volume/volumes.ts';
 

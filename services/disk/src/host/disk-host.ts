@@ -6,8 +6,6 @@ import type { Step } from '../lockstep.ts';
 import type { Background } from './background.ts';
 import type { Sessions } from './data/sessions.ts';
 import type { DekWrap, DiskHeader } from './header/disk-header-format.ts';
-import type { Headers, HeaderUse } from './header/genuine-headers.ts';
-import { type HeaderChange, replaceHeader } from './header/replace-header.ts';
 import type { DekHolder, Deks, OpenDek } from './keys/deks.ts';
 import type { KeyAccess, SetKeyVersion } from './keys/key-access.ts';
 import { type KeyUnavailable, keyLost } from './keys/key-reasons.ts';
@@ -16,6 +14,8 @@ import type { Leases } from './keys/leases.ts';
 import type { SetKey } from './keys/set-keys.ts';
 import type { CheckTerms, Vault, VaultQuestion } from './keys/vault.ts';
 import type { DiskRecord } from './records.ts';
+import type { Headers, HeaderUse } from './volume/genuine-headers.ts';
+import { type HeaderChange, replaceHeader } from './volume/replace-header.ts';
 import { type CommitMade, outlastingItsCall, type VolumeMaking, type VolumeSpec } from './volume/volume-making.ts';
 import type { Volumes } from './volume/volumes.ts';
 

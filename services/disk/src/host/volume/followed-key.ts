@@ -2,13 +2,13 @@ import { lossReasonIn } from '@interlock/access';
 import { type Cause, callingEvent, Rejection } from '@interlock/event-store';
 import { sameEncryption, setOf } from '../../disk/encryption.ts';
 import type { DiskHeader } from '../header/disk-header-format.ts';
-import type { Headers } from '../header/genuine-headers.ts';
 import type { DekHolder, Deks } from '../keys/deks.ts';
 import type { KeyAccess, SetKeyVersion } from '../keys/key-access.ts';
 import { type KeyUse, keyLost } from '../keys/key-reasons.ts';
 import type { LeaseUser } from '../keys/lease-user.ts';
 import type { Leases } from '../keys/leases.ts';
 import type { DiskRecords } from '../records.ts';
+import type { Headers } from './genuine-headers.ts';
 import type { Volumes } from './volumes.ts';
 
 /** What following a key needs. */

@@ -5,13 +5,13 @@ import { CursorConflict } from '@interlock/event-store';
 import { seededRandom, virtualClock } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
 import { createNoopMeter } from '@opentelemetry/api';
-import { Headers } from '../header/genuine-headers.ts';
 import type { Deks } from '../keys/deks.ts';
 import { createKeyAccess } from '../keys/key-access.ts';
 import { platformKey } from '../keys/platform-key.ts';
 import type { SetKeys } from '../keys/set-keys.ts';
 import { sectorSize } from '../storage/sector.ts';
 import { memoryVolumeFiles } from '../storage/volume-files.ts';
+import { Headers } from './genuine-headers.ts';
 import { VolumeMaking } from './volume-making.ts';
 import { Volumes } from './volumes.ts';
 

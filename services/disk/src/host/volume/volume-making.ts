@@ -6,7 +6,6 @@ import { type Encryption, isLayered, setOf, type VolumeRef } from '../../disk/en
 import { dekAuthenticator } from '../cipher/dek.ts';
 import type { DiskHeader } from '../header/disk-header-format.ts';
 import { volumeRefOf } from '../header/header-refs.ts';
-import { replaceHeader, writeFirstHeader } from '../header/replace-header.ts';
 import { type DekHolder, firstHeader } from '../keys/deks.ts';
 import type { KeyAccess } from '../keys/key-access.ts';
 import { keyLost } from '../keys/key-reasons.ts';
@@ -16,6 +15,7 @@ import { writtenRuns } from '../storage/block-store.ts';
 import { pieceSize } from '../storage/sector.ts';
 import { type CopyEnd, type CopyParts, openCopyEnd } from './copy-end.ts';
 import { FollowedKey } from './followed-key.ts';
+import { replaceHeader, writeFirstHeader } from './replace-header.ts';
 
 /** A volume to make under a fresh DEK. */
 export interface VolumeSpec {

@@ -1,8 +1,8 @@
 import { Rejection } from '@interlock/event-store';
+import { erasePrevious, readHeader, writeHeader } from '../header/disk-header.ts';
+import { type DiskHeader, headerDigest } from '../header/disk-header-format.ts';
 import { hostReplaced } from '../owner/ownership.ts';
-import type { Volumes } from '../volume/volumes.ts';
-import { erasePrevious, readHeader, writeHeader } from './disk-header.ts';
-import { type DiskHeader, headerDigest } from './disk-header-format.ts';
+import type { Volumes } from './volumes.ts';
 
 /** What changes in a header. */
 export type HeaderChange = Partial<Pick<DiskHeader, 'size' | 'wrap' | 'set' | 'generation'>>;

@@ -2,10 +2,6 @@ import { Rejection } from '@interlock/event-store';
 import { DomainAttribute, type Logger } from '@interlock/runtime';
 import type { Counter, Meter } from '@opentelemetry/api';
 import { setOf } from '../../disk/encryption.ts';
-import type { DekHolder } from '../keys/deks.ts';
-import { hostReplaced } from '../owner/ownership.ts';
-import type { DiskRecords } from '../records.ts';
-import type { Volumes } from '../volume/volumes.ts';
 import {
   erasePrevious,
   type FoundHeader,
@@ -14,9 +10,13 @@ import {
   makeCurrentDurable,
   type OpenHeader,
   restoreHeader,
-} from './disk-header.ts';
-import { type BadSlot, type DiskHeader, headerDigest } from './disk-header-format.ts';
-import { compareHeader } from './header-comparison.ts';
+} from '../header/disk-header.ts';
+import { type BadSlot, type DiskHeader, headerDigest } from '../header/disk-header-format.ts';
+import { compareHeader } from '../header/header-comparison.ts';
+import type { DekHolder } from '../keys/deks.ts';
+import { hostReplaced } from '../owner/ownership.ts';
+import type { DiskRecords } from '../records.ts';
+import type { Volumes } from './volumes.ts';
 
 /** What is wrong with a header that storage returned, as errors name it. */
 type Finding = 'HEADER_BEHIND' | 'HEADER_FORGED' | 'HEADER_CORRUPT';

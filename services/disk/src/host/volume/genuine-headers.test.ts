@@ -5,6 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { rewrapDek } from '../../testing/test-one-disk.ts';
 import { encodeDekPayload } from '../cipher/dek-payload.ts';
+import { type DiskHeader, encodeSlot, readUnverifiedSlot, type SlotMac } from '../header/disk-header-format.ts';
 import {
   type DiskHost,
   diskName,
@@ -13,7 +14,6 @@ import {
   setName,
   startDiskHost,
 } from '../test-disk-host.ts';
-import { type DiskHeader, encodeSlot, readUnverifiedSlot, type SlotMac } from './disk-header-format.ts';
 
 const content = randomBytes(8_192);
 const parent = 'subscriptions/s/resourceGroups/g';

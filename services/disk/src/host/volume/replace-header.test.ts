@@ -3,13 +3,13 @@ import { randomUUID } from 'node:crypto';
 import { test } from 'node:test';
 import { systemRandom } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
+import { readHeader } from '../header/disk-header.ts';
+import type { DiskHeader } from '../header/disk-header-format.ts';
 import { platformKey } from '../keys/platform-key.ts';
 import { inSteps } from '../storage/test-block-store-contract.ts';
 import { memoryVolumeFiles, type VolumeFiles } from '../storage/volume-files.ts';
-import { Volumes } from '../volume/volumes.ts';
-import { readHeader } from './disk-header.ts';
-import type { DiskHeader } from './disk-header-format.ts';
 import { replaceHeader, writeFirstHeader } from './replace-header.ts';
+import { Volumes } from './volumes.ts';
 
 const volumeId = randomUUID();
 const currentHeader = async (volumes: Volumes, id: string): Promise<DiskHeader> =>
