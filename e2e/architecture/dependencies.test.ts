@@ -145,6 +145,23 @@ test('disk: control code imports the host only as DiskHost, and the host imports
   assert.deepEqual(show(fromHost.filter(({ to }) => !/\/disk\/(encryption|turns)\.ts$/.test(to))), []);
 });
 
+/** Rooms of the disk host, the lowest first. A file beside the rooms is a room of its own. */
+const roomsOfDiskHost = [
+  ...['storage', 'owner', 'cipher', 'header', 'keys', 'records.ts', 'pieces', 'volume', 'background.ts', 'data'],
+  ...['nbd', 'nbd/thread', 'disk-host.ts', 'assemble-host.ts'],
+];
+
+test('disk: a room of the host imports only rooms below it', () => {
+  const host = 'services/disk/src/host/';
+  const levelOf = (path: string): number => {
+    const inHost = path.slice(host.length);
+    return roomsOfDiskHost.indexOf(inHost.includes('/') ? dirname(inHost) : inHost);
+  };
+  const inHost = imports.filter(({ from, to }) => from.startsWith(host) && to.startsWith(host) && !isTest(from));
+  assert.deepEqual(show(inHost.filter(({ from, to }) => levelOf(from) < 0 || levelOf(to) < 0)), [], 'unknown rooms');
+  assert.deepEqual(show(inHost.filter(({ from, to }) => levelOf(to) > levelOf(from))), []);
+});
+
 /**
  * Real implementations of seams: the clock, the generator, and the code of worker threads, which cannot receive one as an
  * argument; and the defaults of a published package.

@@ -154,7 +154,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a flush flushes nothing',
     guarantee: 'G5',
-    file: 'services/disk/src/host/cipher/encrypted-disk.ts',
+    file: 'services/disk/src/host/pieces/encrypted-disk.ts',
     find: '    return this.#volume.store.flush();',
     replace: '    return Promise.resolve();',
   },
@@ -189,7 +189,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a write without room in storage is acknowledged',
     guarantee: 'G5',
-    file: 'services/disk/src/host/cipher/encrypted-disk.ts',
+    file: 'services/disk/src/host/pieces/encrypted-disk.ts',
     find: '      if (!isDropped || dropped === droppedMax) throw error;',
     replace: `      if (error instanceof Rejection && error.reason === 'STORAGE_FULL') return undefined as Result;
       if (!isDropped || dropped === droppedMax) throw error;`,

@@ -7,7 +7,7 @@ import type {
 import { Rejection } from '@interlock/event-store';
 import { type Call, type Implementation, names } from '@interlock/rpc';
 import { linkRunningSpan } from '@interlock/runtime';
-import type { Parts } from '../cipher/encrypted-disk.ts';
+import type { Parts } from '../pieces/encrypted-disk.ts';
 import { pieceSize } from '../storage/sector.ts';
 import { accessTokenKey } from './access-token.ts';
 import { type diskDataDefinition, giveBack, readData } from './definition.ts';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { EncryptedDisk } from '../cipher/encrypted-disk.ts';
 import { destroyedCipher } from '../cipher/xts.ts';
 import type { LossFacts } from '../keys/key-reasons.ts';
+import type { EncryptedDisk } from '../pieces/encrypted-disk.ts';
 import type { DiskRecord } from '../records.ts';
 import { checkPiece, type PieceGate, Session } from './session.ts';
 

@@ -3,7 +3,6 @@ import { Rejection } from '@interlock/event-store';
 import type { Principal } from '@interlock/rpc';
 import { type Clock, currentTraceparent, type Instant } from '@interlock/runtime';
 import { isLayered } from '../../disk/encryption.ts';
-import type { EncryptedDisk } from '../cipher/encrypted-disk.ts';
 import type { SectorCipher } from '../cipher/xts.ts';
 import type { OpenDek } from '../keys/deks.ts';
 import type { KeyAccess, Lease, SetKeyVersion } from '../keys/key-access.ts';
@@ -13,6 +12,7 @@ import type { LeaseUser } from '../keys/lease-user.ts';
 import type { Leases } from '../keys/leases.ts';
 import type { ThreadGate } from '../keys/thread-gate.ts';
 import type { Ownership } from '../owner/ownership.ts';
+import type { EncryptedDisk } from '../pieces/encrypted-disk.ts';
 import type { DiskRecord, GrantedAccess } from '../records.ts';
 
 /** What all sessions of a host share. */

@@ -1,7 +1,7 @@
 import { type Cause, Rejection } from '@interlock/event-store';
-import type { Parts } from '../cipher/encrypted-disk.ts';
 import type { Session } from '../data/session.ts';
 import { checkRange, explained, type IoCaller, refuseReadOnly, type SessionIo } from '../data/session-io.ts';
+import type { Parts } from '../pieces/encrypted-disk.ts';
 
 /** A run of bytes with data, or without. */
 export interface Extent {

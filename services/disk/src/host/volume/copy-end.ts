@@ -2,7 +2,6 @@ import type { Cause } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
 import { isLayered } from '../../disk/encryption.ts';
 import { openDiskCipher } from '../cipher/dek.ts';
-import { EncryptedDisk } from '../cipher/encrypted-disk.ts';
 import type { XtsMask } from '../cipher/xts-mask.ts';
 import type { DekHolder, Deks } from '../keys/deks.ts';
 import type { KeyAccess, Lease } from '../keys/key-access.ts';
@@ -10,6 +9,7 @@ import type { KeyUse } from '../keys/key-reasons.ts';
 import type { KeyGrant, LeaseTerms } from '../keys/lease.ts';
 import type { Leases } from '../keys/leases.ts';
 import { type DekUser, regainDek } from '../keys/regain-dek.ts';
+import { EncryptedDisk } from '../pieces/encrypted-disk.ts';
 import { FollowedKey, type FollowParts } from './followed-key.ts';
 import type { Volumes } from './volumes.ts';
 

@@ -1,6 +1,6 @@
+import type { OpenVolume } from '../pieces/open-volume.ts';
+import { WriteGate } from '../pieces/write-gate.ts';
 import type { BlockStore } from '../storage/block-store.ts';
-import type { OpenVolume } from './volumes.ts';
-import { WriteGate } from './write-gate.ts';
 
 /** A volume with these sectors and one user. */
 export const volumeOver = (store: BlockStore): OpenVolume => ({

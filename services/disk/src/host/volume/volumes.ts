@@ -3,20 +3,12 @@ import { keyedMutex, type Random } from '@interlock/runtime';
 import { headerOver, headerSize, mayHavePrevious, type OpenHeader, stampHostEpoch } from '../header/disk-header.ts';
 import type { PlatformKey } from '../keys/platform-key.ts';
 import { hostReplaced } from '../owner/ownership.ts';
+import type { OpenVolume } from '../pieces/open-volume.ts';
+import { WriteGate } from '../pieces/write-gate.ts';
 import type { BlockStore } from '../storage/block-store.ts';
 import { sectorSize } from '../storage/sector.ts';
 import type { VolumeFiles } from '../storage/volume-files.ts';
 import { layerKeyLength, withInfrastructureLayer } from './infrastructure-layer.ts';
-import { WriteGate } from './write-gate.ts';
-
-/** One use of the sectors of a volume, which several uses of this process share. */
-export interface OpenVolume {
-  /** Sectors above the infrastructure layer: ciphertext under the DEK. */
-  readonly store: BlockStore;
-  readonly gate: WriteGate;
-  /** Ends this use. The last use closes the file. */
-  close(): Promise<void>;
-}
 
 /** The purpose that the key of a lower layer is sealed for. Part of the format of volumes. */
 const layerPurpose = 'interlock infrastructure layer in units of 512 bytes';

@@ -1,10 +1,11 @@
 import { closeSync, constants, openSync, readSync, writeSync } from 'node:fs';
 import { openDiskCipher } from '../../cipher/dek.ts';
-import type { Parts } from '../../cipher/encrypted-disk.ts';
 import type { SectorCipher, SectorRun } from '../../cipher/xts.ts';
 import { maskSize, type XtsMask } from '../../cipher/xts-mask.ts';
 import { ThreadPass } from '../../keys/thread-gate.ts';
-import { writtenRuns } from '../../storage/block-store.ts';
+import { cut } from '../../pieces/cutting.ts';
+import type { Parts } from '../../pieces/encrypted-disk.ts';
+import { writtenSectors } from '../../pieces/sealing.ts';
 import { pieceSize, sectorSize } from '../../storage/sector.ts';
 import type { Export, Extent, ImmediateIo } from '../export.ts';
 import { free, type HostCalls, type OpenedExport } from './calls.ts';
@@ -149,21 +150,18 @@ export class ThreadExport implements Export {
           if (count === 0) throw new Error(`the file of ${this.name} ends before ${offset + bytes.length} bytes`);
           done += count;
         }
-        for (const [from, to] of writtenRuns(bytes)) {
-          const sectors = bytes.subarray(from, to);
-          written.push({ sector: (offset + from) / sectorSize, source: sectors, target: sectors });
-        }
+        written.push(...writtenSectors(offset / sectorSize, bytes, bytes));
       }
       cipher.decryptAll(written);
     }
   }
 
   async *read(offset: number, length: number, { bytesMax, allocate }: Parts): AsyncGenerator<Uint8Array> {
-    for (const [at, bytes] of pieces(offset, length, Math.min(bytesMax, pieceSize))) {
-      const part = allocate(bytes);
-      const isDone = this.performNow([{ kind: 'read', offset: at, bytes: part }]);
+    for (const [from, to] of cut(offset, offset + length, Math.min(bytesMax, pieceSize))) {
+      const part = allocate(to - from);
+      const isDone = this.performNow([{ kind: 'read', offset: from, bytes: part }]);
       if (!isDone) {
-        const read = await this.#host.read(this.#opened.id, at, bytes);
+        const read = await this.#host.read(this.#opened.id, from, to - from);
         part.set(read);
         free(read);
       }
@@ -172,10 +170,10 @@ export class ThreadExport implements Export {
   }
 
   async write(offset: number, bytes: Uint8Array): Promise<void> {
-    for (const [at, length] of pieces(offset, bytes.length, pieceSize)) {
-      const piece = bytes.subarray(at - offset, at - offset + length);
-      const isDone = this.performNow([{ kind: 'write', offset: at, bytes: piece }]);
-      if (!isDone) await this.#host.write(this.#opened.id, at, piece);
+    for (const [from, to] of cut(offset, offset + bytes.length, pieceSize)) {
+      const piece = bytes.subarray(from - offset, to - offset);
+      const isDone = this.performNow([{ kind: 'write', offset: from, bytes: piece }]);
+      if (!isDone) await this.#host.write(this.#opened.id, from, piece);
     }
   }
 
@@ -204,24 +202,15 @@ function* groups(requests: readonly ImmediateIo[], bytesMax: number): Generator<
   let group: ImmediateIo[] = [];
   let bytes = 0;
   for (const { kind, offset, bytes: all } of requests) {
-    for (const [at, length] of pieces(offset, all.length, bytesMax)) {
-      if (bytes + length > bytesMax) {
+    for (const [from, to] of cut(offset, offset + all.length, bytesMax)) {
+      if (bytes + to - from > bytesMax) {
         yield group;
         group = [];
         bytes = 0;
       }
-      group.push({ kind, offset: at, bytes: all.subarray(at - offset, at - offset + length) });
-      bytes += length;
+      group.push({ kind, offset: from, bytes: all.subarray(from - offset, to - offset) });
+      bytes += to - from;
     }
   }
   if (group.length > 0) yield group;
-}
-
-/** Cuts a range where the disk has multiples of `size`. */
-function* pieces(offset: number, length: number, size: number): Generator<readonly [at: number, length: number]> {
-  for (let at = offset; at < offset + length; ) {
-    const end = Math.min(offset + length, (Math.floor(at / size) + 1) * size);
-    yield [at, end - at];
-    at = end;
-  }
 }

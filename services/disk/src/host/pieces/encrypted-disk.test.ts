@@ -7,14 +7,14 @@ import { after, describe, test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import { systemRandom } from '@interlock/runtime';
 import fc from 'fast-check';
+import { openDiskCipher } from '../cipher/dek.ts';
+import { createXtsMask } from '../cipher/xts-mask.ts';
 import type { BlockStore } from '../storage/block-store.ts';
 import { createPlatter } from '../storage/memory-block-store.ts';
 import { pieceSize, sectorSize } from '../storage/sector.ts';
 import { folderVolumeFiles } from '../storage/volume-files.ts';
 import { volumeOver } from '../volume/test-volume.ts';
-import { openDiskCipher } from './dek.ts';
 import { type AccessCheck, EncryptedDisk } from './encrypted-disk.ts';
-import { createXtsMask } from './xts-mask.ts';
 
 const hasReason = (reason: string) => (cause: unknown) => cause instanceof Rejection && cause.reason === reason;
 const mask = createXtsMask();

@@ -1,4 +1,4 @@
-import { pieceSize } from './sector.ts';
+import { pieceSize } from '../storage/sector.ts';
 
 /** Reused buffers for ciphertext: a fresh one for each piece would keep the garbage collector busy. */
 export interface Scratch {

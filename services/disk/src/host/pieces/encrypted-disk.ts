@@ -1,11 +1,13 @@
 import { Rejection } from '@interlock/event-store';
+import type { SectorCipher } from '../cipher/xts.ts';
 import type { ThreadGate } from '../keys/thread-gate.ts';
 import { writtenRuns } from '../storage/block-store.ts';
-import { createRangeLock, type RangeUse } from '../storage/range-lock.ts';
-import { createScratch, type Scratch } from '../storage/scratch.ts';
 import { pieceSize, sectorSize } from '../storage/sector.ts';
-import type { OpenVolume } from '../volume/volumes.ts';
-import type { SectorCipher } from './xts.ts';
+import { cut, type Range, sectorsAround } from './cutting.ts';
+import type { OpenVolume } from './open-volume.ts';
+import { createRangeLock, type RangeUse } from './range-lock.ts';
+import { createScratch, type Scratch } from './scratch.ts';
+import { openSectors } from './sealing.ts';
 
 /**
  * Checks whether this read or write may continue; throws what its caller receives. It may wait: I/O is paused while the vault is
@@ -81,13 +83,13 @@ export class EncryptedDisk {
     { bytesMax, allocate }: Parts = wholePieces,
   ): AsyncGenerator<Uint8Array> {
     checkRange(offset, length, this.size());
-    for (const [from, to] of ranges(offset, offset + length, pieceSize)) {
+    for (const [from, to] of cut(offset, offset + length, pieceSize)) {
       const [first, end] = sectorsAround(from, to);
       const start = first * sectorSize;
       const sealed = this.#scratch.take((end - first) * sectorSize);
       try {
         await repeatedIfDropped(() => this.#loadSealed(first, end, sealed, check), check);
-        for (const part of ranges(from, to, bytesMax)) {
+        for (const part of cut(from, to, bytesMax)) {
           yield await repeatedIfDropped(async () => {
             const bytes = this.#openPart(sealed, start, part, allocate);
             await check();
@@ -124,7 +126,7 @@ export class EncryptedDisk {
       Math.floor((offset + length) / sectorSize) * sectorSize,
     ];
     await check();
-    for (const piece of ranges(first, end, pieceSize)) {
+    for (const piece of cut(first, end, pieceSize)) {
       await repeatedIfDropped(
         () => this.#volume.gate.write(() => this.#noted(this.#discardPiece(piece, check))),
         check,
@@ -145,7 +147,7 @@ export class EncryptedDisk {
       if (last?.isHole === isHole) last.length += bytes;
       else if (bytes > 0) found.push({ length: bytes, isHole });
     };
-    for (const [from, to] of ranges(offset, offset + length, pieceSize)) {
+    for (const [from, to] of cut(offset, offset + length, pieceSize)) {
       const start = Math.floor(from / sectorSize) * sectorSize;
       const sealed = this.#scratch.take(Math.ceil(to / sectorSize) * sectorSize - start);
       try {
@@ -233,7 +235,7 @@ export class EncryptedDisk {
   }
 
   async #writePieces(offset: number, bytes: Uint8Array, check: AccessCheck): Promise<void> {
-    for (const piece of ranges(offset, offset + bytes.length, pieceSize)) {
+    for (const piece of cut(offset, offset + bytes.length, pieceSize)) {
       const part = bytes.subarray(piece[0] - offset, piece[1] - offset);
       await repeatedIfDropped(() => this.#writePiece(piece, part, check), check);
     }
@@ -245,16 +247,9 @@ export class EncryptedDisk {
     throw new Rejection('FAILED_PRECONDITION', 'DEK_DROPPED', 'the key of this disk was dropped; it must be unwrapped');
   }
 
-  /** Decrypts whole sectors; `source` and `target` may be the same. Holes stay zeros. */
+  /** As `openSectors`. */
   #decrypt(from: number, source: Uint8Array, target: Uint8Array): void {
-    const sectors = this.#currentCipher();
-    let done = 0;
-    for (const [start, end] of writtenRuns(source)) {
-      if (target !== source) target.fill(0, done, start);
-      sectors.decrypt((from + start) / sectorSize, source.subarray(start, end), target.subarray(start, end));
-      done = end;
-    }
-    if (target !== source) target.fill(0, done);
+    openSectors(this.#currentCipher(), from / sectorSize, source, target);
   }
 
   /** Reads and decrypts whole sectors. */
@@ -353,23 +348,6 @@ const repeatedIfDropped = async <Result>(
     }
   }
 };
-
-const sectorsAround = (from: number, to: number): [first: number, end: number] => [
-  Math.floor(from / sectorSize),
-  Math.ceil(to / sectorSize),
-];
-
-/** Bytes [from, to). */
-type Range = readonly [from: number, to: number];
-
-/** Cuts a range where the disk has multiples of `size`, so that only its two ends can be unaligned. */
-function* ranges(start: number, end: number, size: number): Generator<Range> {
-  for (let from = start; from < end; ) {
-    const to = Math.min(end, (Math.floor(from / size) + 1) * size);
-    yield [from, to];
-    from = to;
-  }
-}
 
 /** @throws Rejection OUT_OF_RANGE unless the range lies within the disk. */
 function checkRange(offset: number, length: number, size: number): void {
