@@ -252,13 +252,22 @@ test('a guest imports only Node, gRPC and a few small modules, because each mach
 test("compute's decisions reach guests only through VmHost, and the code that runs guests imports no decisions", () => {
   const roomOf = (path: string): string => /^services\/compute\/src\/([a-z]+)\//.exec(path)?.[1] ?? '';
   const isHost = (path: string): boolean => ['guests', 'guest', 'qemu'].includes(roomOf(path));
-  const isDecided = (path: string): boolean => ['vm', 'losses', 'processes'].includes(roomOf(path));
+  const isDecided = (path: string): boolean => ['vm', 'losses', 'processes', 'disk-service'].includes(roomOf(path));
   const own = imports.filter(({ from }) => serviceOf(from) === 'compute' && !isTest(from));
   const interfaceOfHost = 'services/compute/src/guests/vm-host.ts';
   assert.ok(own.some(({ from, to }) => isDecided(from) && to === interfaceOfHost));
   const wrong = own.filter(
     ({ from, to }) => (isDecided(from) && isHost(to) && to !== interfaceOfHost) || (isHost(from) && isDecided(to)),
   );
+  assert.deepEqual(show(wrong), []);
+});
+
+test('compute: losses are decided without the processes that carry decisions out', () => {
+  const room = (name: string): string => `services/compute/src/${name}/`;
+  const wrong = imports.filter(
+    ({ from, to }) => from.startsWith(room('losses')) && to.startsWith(room('processes')) && !isTest(from),
+  );
+  assert.ok(imports.some(({ from, to }) => from.startsWith(room('processes')) && to.startsWith(room('losses'))));
   assert.deepEqual(show(wrong), []);
 });
 

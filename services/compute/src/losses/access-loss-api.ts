@@ -4,7 +4,7 @@ import { Rejection } from '@interlock/event-store';
 import { type Call, names } from '@interlock/rpc';
 import { type Clock, DomainAttribute, traceIdOf } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
-import { TimedOut } from '../processes/disks.ts';
+import { TimedOut } from '../disk-service/disks.ts';
 import { canBeOrdered, type SetLoss } from '../vm/key-loss.ts';
 import { endedWith } from '../vm/key-return.ts';
 import type { KeyReturns } from './key-returns.ts';

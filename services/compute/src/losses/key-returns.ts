@@ -1,6 +1,6 @@
 import type { Category, Cause, Loaded, Rejection } from '@interlock/event-store';
 import type { Clock, Instant, Random } from '@interlock/runtime';
-import { unlessCaused } from '../processes/causes.ts';
+import { unlessCaused } from '../vm/causes.ts';
 import { underKey } from '../vm/disk-state.ts';
 import type { VmEvent } from '../vm/events.ts';
 import {
@@ -15,10 +15,9 @@ import {
 import type { VmDisk } from '../vm/machine.ts';
 import type { DiskKey } from '../vm/progress.ts';
 import type { Machine, Vm } from '../vm/state.ts';
-import type { Closings } from './closings.ts';
 import type { Losses } from './losses.ts';
 import type { SetOptions } from './set-options.ts';
-import { throughSet } from './set-pass.ts';
+import { type DiskClosing, throughSet } from './set-pass.ts';
 
 /** What applying a return needs. */
 export interface ReturnParts {
@@ -30,7 +29,7 @@ export interface ReturnParts {
   /** Called with the machines that have work to do. */
   readonly begun: (machines: readonly Loaded<Vm>[]) => void;
   /** Closing the disks of a stopped fleet waits for this. */
-  readonly closing: Pick<Closings, 'after'>;
+  readonly closing: Pick<DiskClosing, 'after'>;
 }
 
 /** How machines get access back, and the decision about one machine. */

@@ -11,8 +11,8 @@ import {
   VersionConflict,
 } from '@interlock/event-store';
 import { systemClock, systemRandom } from '@interlock/runtime';
+import { type Disks, Interrupted } from '../disk-service/disks.ts';
 import { idleDriver } from '../guests/idle-driver.ts';
-import { type Disks, Interrupted } from '../processes/disks.ts';
 import { virtualMachines } from '../vm/decider.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { stoppingLossOf, type Vm } from '../vm/state.ts';

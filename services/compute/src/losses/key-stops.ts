@@ -1,14 +1,13 @@
 import type { Category, Cause, Page, Rejection, RowChange, Transacted } from '@interlock/event-store';
 import type { Clock, Random } from '@interlock/runtime';
+import { type Disks, Interrupted, orInterrupted } from '../disk-service/disks.ts';
 import type { VmHost } from '../guests/vm-host.ts';
-import { keyStopWork, unlessCaused } from '../processes/causes.ts';
-import { type Disks, Interrupted, orInterrupted } from '../processes/disks.ts';
+import { keyStopWork, unlessCaused } from '../vm/causes.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { applyKeyLoss, explainOutage, type LossTerms, type SetLoss } from '../vm/key-loss.ts';
 import type { Vm } from '../vm/state.ts';
-import type { Closings } from './closings.ts';
 import type { Losses } from './losses.ts';
-import { pageOfSet, throughSet } from './set-pass.ts';
+import { type DiskClosing, pageOfSet, throughSet } from './set-pass.ts';
 import type { StopMeter } from './stop-metrics.ts';
 
 /** A loss and what it applies to. */
@@ -32,7 +31,7 @@ export interface StopParts {
   /** Called with the machines that are stopping and not off yet. */
   readonly preempt: (ids: readonly string[]) => void;
   /** Closes the disks of machines that are off, after every pass that is running. */
-  readonly closing: Pick<Closings, 'ofSet' | 'after'>;
+  readonly closing: DiskClosing;
   readonly measure: StopMeter;
 }
 

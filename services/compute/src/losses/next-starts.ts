@@ -1,7 +1,7 @@
 import { isOutage } from '@interlock/access';
 import type { Category, Cause, Loaded } from '@interlock/event-store';
 import type { Clock, Random } from '@interlock/runtime';
-import { keyStopWork, unlessCaused } from '../processes/causes.ts';
+import { keyStopWork, unlessCaused } from '../vm/causes.ts';
 import { isPinned } from '../vm/disk-state.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { blockNextStart } from '../vm/key-loss.ts';

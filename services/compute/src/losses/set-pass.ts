@@ -2,6 +2,14 @@ import type { Category, Page } from '@interlock/event-store';
 import type { VmEvent } from '../vm/events.ts';
 import type { Vm } from '../vm/state.ts';
 
+/** What closes the disks of machines that are off. A pass over a set goes before it. */
+export interface DiskClosing {
+  /** Machines of this set may have disks to close. */
+  ofSet(set: string): void;
+  /** Runs work that goes first: no disks are closed meanwhile. */
+  after<Result>(work: () => Promise<Result>): Promise<Result>;
+}
+
 /** Machines read, decided and stored together: bounds the memory of a pass and the pause of the event loop. */
 const pageSize = 500;
 

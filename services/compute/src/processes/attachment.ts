@@ -1,3 +1,4 @@
+import { Interrupted, orInterrupted, type Patience } from '../disk-service/disks.ts';
 import type { VmDisk } from '../vm/machine.ts';
 import {
   diskAttached,
@@ -8,7 +9,6 @@ import {
   undoAttach,
 } from '../vm/progress.ts';
 import { closeEach, detachOne } from './closing.ts';
-import { Interrupted, orInterrupted, type Patience } from './disks.ts';
 import { failureOf } from './failures.ts';
 import { stopIfLossMissed } from './missed-losses.ts';
 import { openAll, withEachDisk } from './opening.ts';

@@ -13,11 +13,11 @@ import {
 import type { CallOptions } from '@interlock/rpc';
 import { inSpan, linkTo, scopeTracer } from '@interlock/runtime';
 import type { Link } from '@opentelemetry/api';
+import { type DiskClient, type Disks, isDefinite, type Patience, refusedBy } from '../disk-service/disks.ts';
+import { ownCause, streamOf } from '../vm/causes.ts';
 import type { VmDisk } from '../vm/machine.ts';
 import { disksClosed } from '../vm/progress.ts';
 import type { Machine } from '../vm/state.ts';
-import { ownCause, streamOf } from './causes.ts';
-import { type DiskClient, type Disks, isDefinite, type Patience, refusedBy } from './disks.ts';
 import type { ProcessParts } from './process.ts';
 
 /** What closing disks needs. */

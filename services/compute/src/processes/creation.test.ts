@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import type { OpenDiskResponse } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
 import { type Commit, category, type EventStore, memoryStore, Rejection } from '@interlock/event-store';
 import { logger, systemClock, systemRandom } from '@interlock/runtime';
+import type { Disks } from '../disk-service/disks.ts';
 import { idleDriver } from '../guests/idle-driver.ts';
 import { openLosses } from '../losses/losses.ts';
 import { virtualMachines } from '../vm/decider.ts';
@@ -11,7 +12,6 @@ import { created, creationFailed, diskKeyChanged, undoCreation } from '../vm/pro
 import { stoppingLossOf } from '../vm/state.ts';
 import { at, disk, lossOf, setOf, specFor, version1, version2, vm, work } from '../vm/test-machine.ts';
 import { createMachine, undoneCreation } from './creation.ts';
-import type { Disks } from './disks.ts';
 import { nextRun } from './process.ts';
 
 /** Does not wait for calls without a response, which may still be carried out. */

@@ -1,13 +1,13 @@
 import type { EncryptionType } from '@interlock/contracts/interlock/access/v1/access.ts';
 import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import { type Cause, type Loaded, Rejection, type Transacted } from '@interlock/event-store';
+import { callDeadlineMs, type Patience } from '../disk-service/disks.ts';
 import { asKnownBy } from '../vm/disk-state.ts';
 import type { OpenedDisk, VmEvent } from '../vm/events.ts';
 import type { PlannedDisk, VmSpec } from '../vm/machine.ts';
 import { created, creationFailed, disksOpened, undoCreation } from '../vm/progress.ts';
 import type { Creating, Vm } from '../vm/state.ts';
 import { deleteThat, detachOne, evenIfRefused } from './closing.ts';
-import { callDeadlineMs, type Patience } from './disks.ts';
 import { failureOf, LossMissed } from './failures.ts';
 import { stopIfLossMissed } from './missed-losses.ts';
 import { openAll } from './opening.ts';

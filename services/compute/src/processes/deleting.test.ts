@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { category, type EventStore, memoryStore, Rejection, StoreUnavailable } from '@interlock/event-store';
 import { logger, systemClock, systemRandom } from '@interlock/runtime';
+import type { Disks } from '../disk-service/disks.ts';
 import { idleDriver } from '../guests/idle-driver.ts';
 import { openLosses } from '../losses/losses.ts';
 import { virtualMachines } from '../vm/decider.ts';
 import { at, disk, running, vm, work } from '../vm/test-machine.ts';
-import type { Disks } from './disks.ts';
 import { nextRun } from './process.ts';
 import { deleteMachine } from './stopping.ts';
 

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { type Category, category, type Loaded, memoryStore } from '@interlock/event-store';
 import { logger, systemClock, systemRandom } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
+import type { Disks } from '../disk-service/disks.ts';
 import { idleDriver } from '../guests/idle-driver.ts';
 import type { VmHost } from '../guests/vm-host.ts';
 import { openLosses } from '../losses/losses.ts';
@@ -10,7 +11,6 @@ import { virtualMachines } from '../vm/decider.ts';
 import type { VmEvent } from '../vm/events.ts';
 import type { Vm } from '../vm/state.ts';
 import { at, disk, fold, running, work } from '../vm/test-machine.ts';
-import type { Disks } from './disks.ts';
 import { Engine } from './engine.ts';
 
 const state = fold(running([disk('os', 0, 'PREMIUM_SSD')]));

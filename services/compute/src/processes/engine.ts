@@ -1,9 +1,9 @@
 import type { Loaded } from '@interlock/event-store';
 import { contextOfWork, DomainAttribute, sharedSpans } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
+import { Interrupted, orInterrupted } from '../disk-service/disks.ts';
 import { limiter } from '../limiter.ts';
 import { currentWork, type Vm } from '../vm/state.ts';
-import { Interrupted, orInterrupted } from './disks.ts';
 import { shareOf } from './machine-shares.ts';
 import type { ProcessParts } from './process.ts';
 import { nextProcess } from './table.ts';

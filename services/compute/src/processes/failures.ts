@@ -1,9 +1,9 @@
 import { accessReasonOf, isOutage, messageOf, refusalFacts, statusOf } from '@interlock/access';
 import { Rejection } from '@interlock/event-store';
 import { type Instant, isSpaceError } from '@interlock/runtime';
+import { TimedOut } from '../disk-service/disks.ts';
 import { GuestStartError } from '../guests/vm-host.ts';
 import type { Failure, KeyLoss, Work } from '../vm/machine.ts';
-import { TimedOut } from './disks.ts';
 
 /** The disk a call is about, as far as compute knows. */
 export interface RequestedDisk {

@@ -1,6 +1,6 @@
 import { partitionOf } from '@interlock/messaging';
+import { Interrupted } from '../disk-service/disks.ts';
 import type { VmHost } from '../guests/vm-host.ts';
-import { Interrupted } from './disks.ts';
 
 /** Work partitions of machines: more than there are ever replicas. Every release must use the same number. */
 const shareCount = 16;

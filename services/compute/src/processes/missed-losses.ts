@@ -1,8 +1,8 @@
 import type { Loaded } from '@interlock/event-store';
+import { keyStopWork } from '../vm/causes.ts';
 import { asKnownBy } from '../vm/disk-state.ts';
 import { stopForKeyLoss } from '../vm/key-loss.ts';
 import type { Vm } from '../vm/state.ts';
-import { keyStopWork } from './causes.ts';
 import type { Run } from './process.ts';
 
 /**

@@ -1,10 +1,10 @@
 import type { OpenDiskRequest, OpenDiskResponse } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
 import { type Cause, Rejection } from '@interlock/event-store';
+import { Interrupted, type Patience } from '../disk-service/disks.ts';
 import type { GuestDisk } from '../guests/vm-host.ts';
 import type { OpenedDisk } from '../vm/events.ts';
 import type { PlannedDisk } from '../vm/machine.ts';
 import { skuOf } from '../vm/wire-sku.ts';
-import { Interrupted, type Patience } from './disks.ts';
 import { type DiskFailure, DisksFailed, lossBehind, type RequestedDisk } from './failures.ts';
 import type { OpenOutcome, ProcessParts, Run } from './process.ts';
 

@@ -1,13 +1,13 @@
 import { type Category, type Cause, type Loaded, stepIds, type Transacted } from '@interlock/event-store';
 import type { Clock, Logger, Random } from '@interlock/runtime';
+import { type Disks, Interrupted } from '../disk-service/disks.ts';
 import type { GuestDisk, VmHost } from '../guests/vm-host.ts';
 import type { Losses } from '../losses/losses.ts';
 import type { StopMeter } from '../losses/stop-metrics.ts';
+import { causeOf, ownCause, streamOf } from '../vm/causes.ts';
 import type { OpenedDisk, VmEvent } from '../vm/events.ts';
 import type { Work } from '../vm/machine.ts';
 import { type Creating, currentWork, type Machine, type PowerState, type Vm } from '../vm/state.ts';
-import { causeOf, ownCause, streamOf } from './causes.ts';
-import { type Disks, Interrupted } from './disks.ts';
 
 /** What every process works with. */
 export interface ProcessParts {

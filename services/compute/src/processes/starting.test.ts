@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import type { OpenDiskResponse } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
 import { type Category, category, type EventStore, memoryStore, Rejection } from '@interlock/event-store';
 import { logger, systemClock, systemRandom } from '@interlock/runtime';
+import type { Disks } from '../disk-service/disks.ts';
 import { idleDriver } from '../guests/idle-driver.ts';
 import type { VmHost } from '../guests/vm-host.ts';
 import { openLosses } from '../losses/losses.ts';
@@ -11,7 +12,6 @@ import type { VmEvent } from '../vm/events.ts';
 import { diskKeyChanged, startFailed } from '../vm/progress.ts';
 import { stoppingLossOf, type Vm } from '../vm/state.ts';
 import { at, disk, lossOf, setOf, stopped, version1, version2, vm, work } from '../vm/test-machine.ts';
-import type { Disks } from './disks.ts';
 import { nextRun } from './process.ts';
 import { startMachine } from './starting.ts';
 

@@ -1,6 +1,6 @@
+import { Interrupted, orInterrupted } from '../disk-service/disks.ts';
 import { disksOpened, guestStarted, runsWithoutGuest, startFailed } from '../vm/progress.ts';
 import { isOff } from '../vm/state.ts';
-import { Interrupted, orInterrupted } from './disks.ts';
 import { DisksFailed, failureOf } from './failures.ts';
 import { stopIfLossMissed } from './missed-losses.ts';
 import { openAll } from './opening.ts';

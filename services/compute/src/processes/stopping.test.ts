@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { category, memoryStore } from '@interlock/event-store';
 import { logger, systemClock, systemRandom } from '@interlock/runtime';
+import type { Disks } from '../disk-service/disks.ts';
 import { idleDriver } from '../guests/idle-driver.ts';
 import type { StopOrder, VmHost } from '../guests/vm-host.ts';
 import { openLosses } from '../losses/losses.ts';
@@ -9,7 +10,6 @@ import { virtualMachines } from '../vm/decider.ts';
 import type { VmEvent } from '../vm/events.ts';
 import type { WorkKind } from '../vm/machine.ts';
 import { at, disk, lossOf, running, vm, work } from '../vm/test-machine.ts';
-import type { Disks } from './disks.ts';
 import { nextProcess } from './table.ts';
 
 const cause = { correlationId: 'c', causes: [], caller: 'system:test' };

@@ -1,9 +1,9 @@
+import { type Patience, TimedOut } from '../disk-service/disks.ts';
 import { isToBeClosed } from '../vm/decider.ts';
 import type { VmDisk, Work } from '../vm/machine.ts';
 import { deallocated, deleted, guestStopped } from '../vm/progress.ts';
 import type { Machine } from '../vm/state.ts';
 import { closeAll, closeMachines, deleteThat, detachOne, evenIfRefused, lookUp } from './closing.ts';
-import { type Patience, TimedOut } from './disks.ts';
 import { atWork, type Busy, inPower, type Process, type Run, type Step } from './process.ts';
 
 /** The guest ends first and at once, whatever an interrupted start still waits for (VM-45). */

@@ -1,22 +1,22 @@
 import { isOutage } from '@interlock/access';
 import { type Category, type Loaded, StoreUnavailable } from '@interlock/event-store';
 import type { Clock, Logger, Random } from '@interlock/runtime';
+import { type Disks, Interrupted, orInterrupted, type Patience, TimedOut } from '../disk-service/disks.ts';
 import type { VmHost } from '../guests/vm-host.ts';
 import { limiter } from '../limiter.ts';
-import type { Closings } from '../losses/closings.ts';
 import type { KeyReturns } from '../losses/key-returns.ts';
 import type { KeyStops } from '../losses/key-stops.ts';
 import { type LostDisks, reasonOf } from '../losses/lost-disks.ts';
 import type { nextStarts } from '../losses/next-starts.ts';
+import { keyStopWork, ownCause } from '../vm/causes.ts';
 import { isToBeClosed } from '../vm/decider.ts';
 import type { VmEvent } from '../vm/events.ts';
 import type { KeyLoss } from '../vm/machine.ts';
 import { guestEnded } from '../vm/progress.ts';
 import { isOnOrStarting, type Machine, type Vm } from '../vm/state.ts';
-import { keyStopWork, ownCause } from './causes.ts';
 import { lookUp } from './closing.ts';
+import type { Closings } from './closings.ts';
 import type { NoteMismatches } from './content-mismatches.ts';
-import { type Disks, Interrupted, orInterrupted, type Patience, TimedOut } from './disks.ts';
 import type { Engine } from './engine.ts';
 import { endOrphans } from './orphans.ts';
 

@@ -9,7 +9,7 @@ import { type Disk, Disk as DiskMessage } from '@interlock/contracts/interlock/d
 import { Rejection } from '@interlock/event-store';
 import { type BoundService, type Implementation, service, settleItems } from '@interlock/rpc';
 import { logger, systemClock } from '@interlock/runtime';
-import type { DiskClient } from '../processes/disks.ts';
+import type { DiskClient } from '../disk-service/disks.ts';
 import type { Sku } from '../vm/machine.ts';
 import { skuOf } from '../vm/wire-sku.ts';
 

@@ -26,9 +26,9 @@ import {
 } from '@interlock/rpc';
 import { type Clock, DomainAttribute, type Logger } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
-import { originOf } from '../processes/causes.ts';
 import type { Engine } from '../processes/engine.ts';
 import { refusalOf } from '../processes/failures.ts';
+import { originOf } from './causes.ts';
 import { changesOf } from './changes.ts';
 import type { VmEvent } from './events.ts';
 import {

@@ -1,7 +1,7 @@
 import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import { Rejection } from '@interlock/event-store';
 import { type Authorizer, type Call, isSameRegion, principalOf, requirePermission } from '@interlock/rpc';
-import { type Disks, TimedOut } from '../processes/disks.ts';
+import { type Disks, TimedOut } from '../disk-service/disks.ts';
 import type { DiskSpec, PlannedDisk } from './machine.ts';
 import { checkSku } from './requests.ts';
 import { skuOf } from './wire-sku.ts';

@@ -4,7 +4,7 @@ import { type Cause, category, memoryStore, Rejection, StoreUnavailable } from '
 import { itemRefusal } from '@interlock/rpc';
 import { logger, systemClock, systemRandom, virtualClock } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
-import { type DiskClient, openDisks } from '../processes/disks.ts';
+import { type DiskClient, openDisks } from '../disk-service/disks.ts';
 import { virtualMachines } from '../vm/decider.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { at, disk, openedAt, running, setOf, stopped, work } from '../vm/test-machine.ts';

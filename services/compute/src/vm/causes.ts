@@ -1,6 +1,6 @@
 import { type Cause, type Continued, continuing, type Stepping, stepIds } from '@interlock/event-store';
 import { type Clock, currentTraceparent, type Random } from '@interlock/runtime';
-import type { Work } from '../vm/machine.ts';
+import type { Work } from './machine.ts';
 
 /** The caller of what compute does without a request. */
 const platform = 'system:compute';

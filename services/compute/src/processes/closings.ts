@@ -1,10 +1,11 @@
 import { type Loaded, StoreUnavailable } from '@interlock/event-store';
 import { failureLog } from '@interlock/runtime';
-import { type ClosingParts, closeMachines } from '../processes/closing.ts';
-import { Interrupted, orInterrupted, TimedOut } from '../processes/disks.ts';
-import type { Engine } from '../processes/engine.ts';
+import { Interrupted, orInterrupted, TimedOut } from '../disk-service/disks.ts';
+import type { DiskClosing } from '../losses/set-pass.ts';
 import { isToBeClosed } from '../vm/decider.ts';
 import type { Machine, Vm } from '../vm/state.ts';
+import { type ClosingParts, closeMachines } from './closing.ts';
+import type { Engine } from './engine.ts';
 
 /** Machines read, and closed together. */
 const pageSize = 1_000;
@@ -25,7 +26,7 @@ type Parts = ClosingParts & { readonly engine: Pick<Engine, 'kick' | 'room'> };
  * kept in memory, because the machines record which disks are open. If a disk of a page does not respond, the engine closes
  * that page machine by machine, so one disk delays no other.
  */
-export class Closings {
+export class Closings implements DiskClosing {
   readonly #parts: Parts;
   readonly #waiting = new Set<string>();
   #woken = Promise.withResolvers<void>();
