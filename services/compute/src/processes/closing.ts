@@ -61,7 +61,9 @@ const linksMax = 128;
 
 /** Closing disks belongs to the traces of the stops that left them open. */
 const stopLinks = (machines: readonly Loaded<Machine>[]): readonly Link[] => {
-  const stops = new Set(machines.flatMap(({ state }) => state.offTraceparent ?? []));
+  const stops = new Set(
+    machines.flatMap(({ state: { power } }) => ('offTraceparent' in power ? (power.offTraceparent ?? []) : [])),
+  );
   return [...stops].slice(0, linksMax).flatMap((stop) => linkTo(stop) ?? []);
 };
 

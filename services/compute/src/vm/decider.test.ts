@@ -481,3 +481,29 @@ test('states are plain JSON', () => {
     }),
   );
 });
+
+test('the trace of a stop, to which closing the disks belongs, is kept only while the machine is off', () => {
+  const traced = (kind: 'powerOff' | 'start', trace?: string) => ({
+    ...work(kind, trace ?? kind),
+    ...(trace === undefined ? {} : { traceparent: trace }),
+  });
+  const off = (trace?: string): readonly VmEvent[] => [
+    { type: 'VmStopping', work: traced('powerOff', trace), at },
+    { type: 'VmStopped', at },
+  ];
+  const traceOf = (events: readonly VmEvent[]): string | undefined => {
+    const state = fold(events);
+    assert.ok(state.status === 'active' && !('offTraceparent' in state));
+    return 'offTraceparent' in state.power ? state.power.offTraceparent : undefined;
+  };
+  const stoppedOnce = [...running(disks), ...off('first')];
+  assert.equal(traceOf(stoppedOnce), 'first');
+  assert.equal(traceOf(after(stoppedOnce, powerOff(ask('again'), { isHard: false }))), 'first');
+  const startedAgain: readonly VmEvent[] = [
+    ...stoppedOnce,
+    { type: 'VmStarting', work: traced('start'), from: 'stopped', at },
+    { type: 'VmStarted', at },
+  ];
+  assert.equal(traceOf(startedAgain), undefined);
+  assert.equal(traceOf([...startedAgain, ...off()]), undefined, 'a stop without a trace has none of an earlier stop');
+});

@@ -262,7 +262,7 @@ export const virtualMachines: CategoryDefinition<Vm, VmEvent> = {
     ] as const),
     ...(['loss', 'id', 'count', 'newest'] as const),
   ],
-  stateVersion: 3,
+  stateVersion: 4,
   initial,
   evolve: withSteps(evolve, processesOf),
   indexes: (vm) => {

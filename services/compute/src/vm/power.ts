@@ -45,8 +45,8 @@ export const evolvePower = (machine: Machine, event: PowerEvent): Vm => {
     case 'VmStopped': {
       const { at } = event;
       const ended = machine.power.work?.kind === 'powerOff' ? healthy(machine) : machine;
-      const power: PowerState = { state: 'stopped', since: at, cause: stopCauseOf(machine) ?? requested };
-      return { ...ended, ...offTrace(machine), disks: machine.disks.map(toClose), power, stoppedAt: at };
+      const power: PowerState = { state: 'stopped', since: at, ...causeAndTrace(machine) };
+      return { ...ended, disks: machine.disks.map(toClose), power, stoppedAt: at };
     }
     case 'VmKeptOff':
       return { ...machine, power: withCause(machine.power, keptOff) };
@@ -83,17 +83,19 @@ const startFailed = (
   return {
     ...machine,
     ...(stoppedAt === undefined ? {} : { stoppedAt }),
-    ...offTrace(machine),
     disks: machine.disks.map((disk) => toClose(maybeReopened(disk))),
-    power: { state, since: at, cause: stopCauseOf(machine) ?? requested },
+    power: { state, since: at, ...causeAndTrace(machine) },
     failure,
     blocked,
   };
 };
 
-/** The trace to which closing the disks belongs. */
-const offTrace = ({ power: { work } }: Machine): Pick<Machine, 'offTraceparent'> =>
-  work?.traceparent === undefined ? {} : { offTraceparent: work.traceparent };
+/** Why a machine goes off now, and the trace to which closing its disks belongs. */
+const causeAndTrace = (machine: Machine): { readonly cause: StopCause; readonly offTraceparent?: string } => {
+  const traceparent = machine.power.work?.traceparent;
+  const cause = stopCauseOf(machine) ?? requested;
+  return { cause, ...(traceparent === undefined ? {} : { offTraceparent: traceparent }) };
+};
 
 const stopping = (machine: Machine, event: Extract<PowerEvent, { type: 'VmStopping' }>): Machine => {
   const { work, reason, blocked = [], preempted, at } = event;

@@ -48,8 +48,6 @@ export interface Machine extends Stepping {
   readonly createdAt: Instant;
   readonly startedAt?: Instant;
   readonly stoppedAt?: Instant;
-  /** Trace context of the work that left disks to be closed, if it was traced. */
-  readonly offTraceparent?: string;
   /** How many reads returned other bytes than the machine wrote, and the newest of them; absent without any. */
   readonly mismatches?: { readonly count: number; readonly newest: ContentMismatch };
 }
@@ -77,13 +75,19 @@ export type PowerState =
     })
   | (InState<'running'> & { readonly work?: Work })
   | (InState<'stopping'> & { readonly work: Work; readonly cause: StopCause })
-  | (InState<'stopped'> & { readonly work?: Work; readonly cause: StopCause })
+  | (Off<'stopped'> & { readonly work?: Work })
   | (InState<'deallocating'> & { readonly work: Work; readonly cause: StopCause })
-  | (InState<'deallocated'> & { readonly work?: Work; readonly cause: StopCause });
+  | (Off<'deallocated'> & { readonly work?: Work });
 
 interface InState<State extends string> {
   readonly state: State;
   readonly since: Instant;
+}
+
+interface Off<State extends string> extends InState<State> {
+  readonly cause: StopCause;
+  /** Trace context of the work that left disks to be closed; absent if it was not traced. */
+  readonly offTraceparent?: string;
 }
 
 /** Power states that end with their work. */

@@ -230,7 +230,7 @@ export const disks: CategoryDefinition<Disk, DiskEvent> = {
     ...(['virtualMachine', 'isOsDisk', 'isDeallocated', 'principal', 'level', 'expiresAt', 'attachEpoch'] as const),
     ...(['set', 'previousSet', 'previousKeyVersion', 'keyVersion', 'generation', 'accessEpoch', 'hostEpoch'] as const),
   ],
-  stateVersion: 5,
+  stateVersion: 6,
   initial,
   evolve: withSteps(evolve, ({ type }) => processesOf[type] ?? []),
   isGone: (disk) => disk.status === 'absent',
