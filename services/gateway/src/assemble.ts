@@ -9,7 +9,7 @@ import type { CloudNames } from './cloud/names.ts';
 import { deploymentRoutes } from './deployments/routes.ts';
 import { type AccessUrls, openAccessUrls } from './disk-access/access-url.ts';
 import { diskAccessRoutes } from './disk-access/routes.ts';
-import { diskRoutes } from './disks/routes.ts';
+import { diskType } from './disks/disk-type.ts';
 import { graphRoutes } from './graph/routes.ts';
 import { type Admit, openAccess } from './http/access.ts';
 import { type Dispatch, openDispatch } from './http/dispatch.ts';
@@ -139,24 +139,26 @@ export const routeTable = (parts: RouteParts): readonly Route[] => {
 /** Sets, disks, snapshots, machines, and the operations on them. */
 const computeRoutes = (parts: RouteParts): readonly Route[] => {
   const resourceRecords = openResourceRecords(parts.records, parts.names);
-  const { disks, compute } = parts.backends;
-  const sets = new ServiceResources(setType(parts), { ...parts, resourceRecords });
+  const { disks: diskService, compute } = parts.backends;
+  const typeParts = { ...parts, resourceRecords };
+  const sets = new ServiceResources(setType(typeParts), typeParts);
+  const disks = new ServiceResources(diskType(typeParts), typeParts);
   const states = {
     diskEncryptionSets: (name: string, caller: Caller) => sets.readState(name, caller),
-    disks: (name: string, caller: Caller) => ifFound(disks.getDisk({ name }, caller.as('disk'))),
-    snapshots: (name: string, caller: Caller) => ifFound(disks.getSnapshot({ name }, caller.as('disk'))),
+    disks: (name: string, caller: Caller) => disks.readState(name, caller),
+    snapshots: (name: string, caller: Caller) => ifFound(diskService.getSnapshot({ name }, caller.as('disk'))),
     virtualMachines: async (name: string, caller: Caller) => {
       const vm = await ifFound(compute.getVirtualMachine({ name }, caller.as('compute')));
       return vm && machineState(vm);
     },
   };
   const operations = openOperations({ ...parts, outcomeOf: openOutcomes(states, parts.clock) });
-  const all = { ...parts, resourceRecords, operations };
+  const all = { ...typeParts, operations };
   return [
     ...sets.routes(operations),
     ...setRoutes({ ...all, sets }),
-    ...diskRoutes(all),
-    ...diskAccessRoutes(all),
+    ...disks.routes(operations),
+    ...diskAccessRoutes({ ...all, disks }),
     ...snapshotRoutes(all),
     ...machineRoutes(all),
     ...operationRoutes(all),

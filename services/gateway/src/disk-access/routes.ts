@@ -1,19 +1,25 @@
 import { Readable } from 'node:stream';
+import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
+import type { Clock } from '@interlock/runtime';
 import { Type } from '@sinclair/typebox';
 import type { Backends } from '../cloud/backends.ts';
 import type { CloudNames } from '../cloud/names.ts';
-import { invalid } from '../disks/disk-body.ts';
-import { type DiskParts, Disks } from '../disks/disks.ts';
+import { armTypes } from '../cloud/resource-names.ts';
+import { type DiskGiven, invalid } from '../disks/disk-body.ts';
 import { RestError } from '../errors/rest-error.ts';
 import { type Route, type RouteReply, type RouteRequest, route, type UrlParts } from '../http/route.ts';
 import { openShares } from '../http/shares.ts';
+import { pathOf } from '../resource-types/rows.ts';
+import type { ServiceResources } from '../resource-types/service-resources.ts';
 import type { AccessGrant, AccessUrls } from './access-url.ts';
 import { readVhd, vhdBytes, writeVhd } from './content.ts';
 import { rangeOf } from './range.ts';
 
-interface Parts extends DiskParts {
-  readonly backends: Pick<Backends, 'disks' | 'sets' | 'diskDataAt'>;
+interface Parts {
+  readonly backends: Pick<Backends, 'disks' | 'diskDataAt'>;
   readonly names: CloudNames;
+  readonly clock: Clock;
+  readonly disks: ServiceResources<Disk, DiskGiven>;
   readonly accessUrls: AccessUrls;
 }
 
@@ -24,7 +30,7 @@ const GrantBody = Type.Object({
 });
 
 const host = 'gateway';
-const path = '/subscriptions/:subscription/resourceGroups/:group/providers/Microsoft.Compute/disks/:name' as const;
+const path = pathOf(armTypes.disks);
 /** Largest piece of an upload in bytes: that of a page blob. */
 const uploadBytesMax = 4 * 1024 * 1024;
 
@@ -32,8 +38,7 @@ const uploadBytesMax = 4 * 1024 * 1024;
 export const diskAccessRoutes = (parts: Parts): readonly Route[] => [...grantRoutes(parts), ...contentRoutes(parts)];
 
 const grantRoutes = (parts: Parts): readonly Route[] => {
-  const { backends, names, accessUrls } = parts;
-  const disks = new Disks(parts);
+  const { backends, names, accessUrls, disks } = parts;
   return [
     route({
       host,
@@ -65,7 +70,10 @@ const grantRoutes = (parts: Parts): readonly Route[] => {
       handle: async ({ params }, caller) => {
         const disk = await disks.get(params, caller);
         const ended = await backends.disks.endAccess({ name: disk.name }, caller.as('disk'));
-        if (disk.state === 'ACTIVE_ACCESS') await disks.noteUploaded(ended, params, caller);
+        if (disk.state === 'ACTIVE_ACCESS') {
+          const { tags, content } = await disks.extras(ended);
+          await disks.keep(ended, params, { tags, content: { ...content, uploaded: true } }, caller);
+        }
         return {};
       },
     }),

@@ -5,7 +5,7 @@ import { ifFound } from '../cloud/if-found.ts';
 import { groupName } from '../cloud/names.ts';
 import { armTypes, innerName, type NamedPath } from '../cloud/resource-names.ts';
 import { DiskBody, type DiskGiven, keptContent, refuseOtherCreation } from '../disks/disk-body.ts';
-import type { DiskParts } from '../disks/disks.ts';
+import type { DiskParts } from '../disks/disk-type.ts';
 import { RestError } from '../errors/rest-error.ts';
 import { type Route, type RouteReply, type RouteRequest, refusedRoute, route } from '../http/route.ts';
 import { armId, refuseMove, regionOf, resourceNotFound } from '../management/arm.ts';
