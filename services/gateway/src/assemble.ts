@@ -46,7 +46,7 @@ import { openSignIn } from './sign-in/sign-in.ts';
 import { openSigningKey, type SigningKey, signingKeys } from './sign-in/signing-key.ts';
 import { tokenRoutes } from './sign-in/token-route.ts';
 import { openTokens, type Tokens } from './sign-in/tokens.ts';
-import { snapshotRoutes } from './snapshots/routes.ts';
+import { snapshotRoutes, snapshotType } from './snapshots/snapshot-type.ts';
 import { type TestParts, testRoutes } from './testing/routes.ts';
 import { openComputing } from './text/work.ts';
 import { deletedVaultRoutes } from './vaults/deleted-routes.ts';
@@ -139,14 +139,15 @@ export const routeTable = (parts: RouteParts): readonly Route[] => {
 /** Sets, disks, snapshots, machines, and the operations on them. */
 const computeRoutes = (parts: RouteParts): readonly Route[] => {
   const resourceRecords = openResourceRecords(parts.records, parts.names);
-  const { disks: diskService, compute } = parts.backends;
+  const { compute } = parts.backends;
   const typeParts = { ...parts, resourceRecords };
   const sets = new ServiceResources(setType(typeParts), typeParts);
   const disks = new ServiceResources(diskType(typeParts), typeParts);
+  const snapshots = new ServiceResources(snapshotType(typeParts), typeParts);
   const states = {
     diskEncryptionSets: (name: string, caller: Caller) => sets.readState(name, caller),
     disks: (name: string, caller: Caller) => disks.readState(name, caller),
-    snapshots: (name: string, caller: Caller) => ifFound(diskService.getSnapshot({ name }, caller.as('disk'))),
+    snapshots: (name: string, caller: Caller) => snapshots.readState(name, caller),
     virtualMachines: async (name: string, caller: Caller) => {
       const vm = await ifFound(compute.getVirtualMachine({ name }, caller.as('compute')));
       return vm && machineState(vm);
@@ -159,7 +160,8 @@ const computeRoutes = (parts: RouteParts): readonly Route[] => {
     ...setRoutes({ ...all, sets }),
     ...disks.routes(operations),
     ...diskAccessRoutes({ ...all, disks }),
-    ...snapshotRoutes(all),
+    ...snapshots.routes(operations),
+    ...snapshotRoutes,
     ...machineRoutes(all),
     ...operationRoutes(all),
   ];
