@@ -3,8 +3,6 @@ import type { Clock, Logger, Random, Scope } from '@interlock/runtime';
 import type { MasterKey } from '@interlock/sealing';
 import { activityRoutes } from './activity/routes.ts';
 import type { Backends } from './cloud/backends.ts';
-import type { Caller } from './cloud/caller.ts';
-import { ifFound } from './cloud/if-found.ts';
 import type { CloudNames } from './cloud/names.ts';
 import { deploymentRoutes } from './deployments/routes.ts';
 import { type AccessUrls, openAccessUrls } from './disk-access/access-url.ts';
@@ -19,6 +17,8 @@ import { cryptographyRoutes } from './keys/cryptography-routes.ts';
 import { refusedKeyRoutes } from './keys/refused-routes.ts';
 import { rotationPolicyRoutes } from './keys/rotation-policy-routes.ts';
 import { keyRoutes } from './keys/routes.ts';
+import { machineType } from './machines/machine-type.ts';
+import { Machines } from './machines/machines.ts';
 import { machineRoutes } from './machines/routes.ts';
 import { sizeRoutes } from './machines/size-routes.ts';
 import { managedIdentityRoutes } from './managed-identities/routes.ts';
@@ -32,7 +32,7 @@ import { openSubscriptionsOf, subscriptionRoutes } from './management/subscripti
 import { tagRoutes } from './management/tag-routes.ts';
 import { networkRoutes } from './network/routes.ts';
 import { openOperations } from './operations/operations.ts';
-import { machineState, openOutcomes } from './operations/outcome.ts';
+import { openOutcomes } from './operations/outcome.ts';
 import { operationRoutes } from './operations/routes.ts';
 import { records } from './records/record.ts';
 import { openRecords, type Records } from './records/records.ts';
@@ -139,19 +139,17 @@ export const routeTable = (parts: RouteParts): readonly Route[] => {
 /** Sets, disks, snapshots, machines, and the operations on them. */
 const computeRoutes = (parts: RouteParts): readonly Route[] => {
   const resourceRecords = openResourceRecords(parts.records, parts.names);
-  const { compute } = parts.backends;
   const typeParts = { ...parts, resourceRecords };
   const sets = new ServiceResources(setType(typeParts), typeParts);
   const disks = new ServiceResources(diskType(typeParts), typeParts);
   const snapshots = new ServiceResources(snapshotType(typeParts), typeParts);
+  const calls = new Machines(typeParts);
+  const machines = new ServiceResources(machineType(typeParts, calls), typeParts);
   const states = {
-    diskEncryptionSets: (name: string, caller: Caller) => sets.readState(name, caller),
-    disks: (name: string, caller: Caller) => disks.readState(name, caller),
-    snapshots: (name: string, caller: Caller) => snapshots.readState(name, caller),
-    virtualMachines: async (name: string, caller: Caller) => {
-      const vm = await ifFound(compute.getVirtualMachine({ name }, caller.as('compute')));
-      return vm && machineState(vm);
-    },
+    diskEncryptionSets: sets.readState,
+    disks: disks.readState,
+    snapshots: snapshots.readState,
+    virtualMachines: machines.readState,
   };
   const operations = openOperations({ ...parts, outcomeOf: openOutcomes(states, parts.clock) });
   const all = { ...typeParts, operations };
@@ -162,7 +160,8 @@ const computeRoutes = (parts: RouteParts): readonly Route[] => {
     ...diskAccessRoutes({ ...all, disks }),
     ...snapshots.routes(operations),
     ...snapshotRoutes,
-    ...machineRoutes(all),
+    ...machines.routes(operations),
+    ...machineRoutes({ ...all, machines, calls, run: machines.runner(operations) }),
     ...operationRoutes(all),
   ];
 };

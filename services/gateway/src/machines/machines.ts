@@ -4,15 +4,15 @@ import type { Clock, Random } from '@interlock/runtime';
 import type { Backends } from '../cloud/backends.ts';
 import type { Caller } from '../cloud/caller.ts';
 import { encryptionOf } from '../cloud/encryption.ts';
-import { ifFound } from '../cloud/if-found.ts';
 import { type CloudNames, groupName } from '../cloud/names.ts';
-import { armTypes, innerName, lastSegment, type NamedPath } from '../cloud/resource-names.ts';
+import { innerName, lastSegment, type NamedPath } from '../cloud/resource-names.ts';
 import { invalid } from '../disks/disk-body.ts';
 import { errorOfFailure } from '../errors/key-failure.ts';
 import { RestError } from '../errors/rest-error.ts';
-import { refuseMove, requireLocation, resourceNotFound } from '../management/arm.ts';
+import { refuseMove, requireLocation } from '../management/arm.ts';
 import type { ResourceRecords } from '../management/resource-records.ts';
 import { longCallMs, readUntil } from '../operations/wait.ts';
+import type { PageQuery, ServiceCalls, ServicePage } from '../resource-types/service-type.ts';
 import { type DiskChanges, diskChangesOf } from './disk-changes.ts';
 import type { DataDiskGiven, MachineGiven, OsDiskGiven } from './machine-schemas.ts';
 import { attachedName, diskForMachine, isDeletedWithMachine, kindOf, newDiskOf } from './new-disks.ts';
@@ -32,29 +32,26 @@ export type PowerAction = 'start' | 'powerOff' | 'deallocate' | 'restart' | 'red
 const passing: readonly string[] = ['CREATING', 'UPDATING', 'DELETING'];
 const passingPower: readonly string[] = ['CREATING', 'STARTING', 'STOPPING', 'DEALLOCATING'];
 
-/** Machines found by their ARM path, and changed to what a body describes. */
-export class Machines {
+/** The calls to the service of machines. */
+export class Machines implements ServiceCalls<VirtualMachine, MachineGiven> {
   readonly #parts: MachineParts;
 
   constructor(parts: MachineParts) {
     this.#parts = parts;
   }
 
-  /** Interlock name. */
-  nameOf(path: NamedPath): string {
-    return innerName(this.#parts.names, path, 'virtualMachines');
+  get(name: string, options: CallOptions): Promise<VirtualMachine> {
+    return this.#parts.backends.compute.getVirtualMachine({ name }, options);
   }
 
-  /** @returns undefined for a machine that does not exist */
-  async find(path: NamedPath, caller: Caller): Promise<VirtualMachine | undefined> {
-    return this.#read(this.nameOf(path), caller.as('compute'));
+  delete(name: string, options: CallOptions): Promise<unknown> {
+    return this.#parts.backends.compute.deleteVirtualMachine({ name }, options);
   }
 
-  /** @throws RestError 404 */
-  async get(path: NamedPath, caller: Caller): Promise<VirtualMachine> {
-    const found = await this.find(path, caller);
-    if (found !== undefined) return found;
-    throw resourceNotFound(path, armTypes.virtualMachines, path.name);
+  async list(page: PageQuery, options: CallOptions, query: Query): Promise<ServicePage<VirtualMachine>> {
+    const view = isExpanded(query) ? 'FULL' : 'BASIC';
+    const found = await this.#parts.backends.compute.listVirtualMachines({ ...page, view }, options);
+    return { found: found.virtualMachines, next: found.nextPageToken };
   }
 
   /** Creates the machine and its new disks, and waits until it runs. */
@@ -152,7 +149,7 @@ export class Machines {
   }
 
   /** Runs a power action to its end. @throws RestError with the reason of a key where the machine does not start (VM-47) */
-  async act(name: string, action: PowerAction, query: Readonly<Record<string, string>>, caller: Caller): Promise<void> {
+  async act(name: string, action: PowerAction, query: Query, caller: Caller): Promise<void> {
     const { backends, random } = this.#parts;
     const { compute } = backends;
     const options = { ...caller.as('compute'), deadlineMs: longCallMs };
@@ -180,19 +177,6 @@ export class Machines {
         break;
     }
     await this.#ended(name, caller, before);
-  }
-
-  /** Deletes the machine, and waits until it is gone. */
-  async delete({ name }: VirtualMachine, caller: Caller): Promise<void> {
-    const { backends, resourceRecords, clock } = this.#parts;
-    const options = caller.as('compute');
-    await backends.compute.deleteVirtualMachine({ name }, options);
-    await readUntil(
-      clock,
-      () => this.#read(name, options),
-      (found) => found === undefined,
-    );
-    await resourceRecords.forget(name, caller);
   }
 
   /** A disk to attach: an existing one, or a new one that is made for it in the group of the machine. */
@@ -228,11 +212,10 @@ export class Machines {
    * @throws RestError the failure of the operation
    */
   async #ended(name: string, caller: Caller, before?: VirtualMachine): Promise<VirtualMachine> {
-    const { backends, clock } = this.#parts;
     const options = caller.as('compute');
     const vm = await readUntil(
-      clock,
-      () => backends.compute.getVirtualMachine({ name }, options),
+      this.#parts.clock,
+      () => this.get(name, options),
       ({ provisioningState, powerState }) => !passing.includes(provisioningState) && !passingPower.includes(powerState),
     );
     const isOld = vm.failure?.failureTime?.getTime() === before?.failure?.failureTime?.getTime();
@@ -256,11 +239,13 @@ export class Machines {
     const message = `${name} was stopped while it started: ${reason} of ${keyVersion}`;
     throw errorOfFailure({ code: reason, message, diskEncryptionSet });
   }
-
-  async #read(name: string, options: CallOptions): Promise<VirtualMachine | undefined> {
-    return ifFound(this.#parts.backends.compute.getVirtualMachine({ name }, options));
-  }
 }
+
+type Query = Readonly<Record<string, string>>;
+
+/** Whether a request wants instance views. */
+export const isExpanded = (query: Query): boolean =>
+  query.statusOnly?.toLowerCase() === 'true' || (query.$expand ?? '').toLowerCase().split(',').includes('instanceview');
 
 /** @throws RestError 400 for an identity: a guest calls nothing, so machines have none */
 const refuseIdentity = ({ identity }: MachineGiven): void => {

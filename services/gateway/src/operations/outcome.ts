@@ -1,4 +1,3 @@
-import type { VirtualMachine } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import type { JsonObject } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
 import type { Caller } from '../cloud/caller.ts';
@@ -17,13 +16,6 @@ export interface TargetState {
   /** Disks of a machine. */
   readonly disks?: readonly string[];
 }
-
-/** State of a machine. */
-export const machineState = ({ provisioningState, dataDisks, failure }: VirtualMachine): TargetState => ({
-  provisioningState,
-  disks: dataDisks.map(({ disk }) => disk),
-  failure: failure && { ...failure, diskEncryptionSet: failure.accessLoss?.diskEncryptionSet ?? '' },
-});
 
 /** Reads the state of a resource of one type by its Interlock name; undefined: it does not exist. */
 export type ReadState = (name: string, caller: Caller) => Promise<TargetState | undefined>;

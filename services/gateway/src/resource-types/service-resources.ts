@@ -10,7 +10,7 @@ import { armId, regionOf, requireMatch, resourceNotFound } from '../management/a
 import { extrasFor, type ResourceExtras, type ResourceRecords } from '../management/resource-records.ts';
 import type { Work } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
-import type { TargetState } from '../operations/outcome.ts';
+import type { ReadState } from '../operations/outcome.ts';
 import { readUntil } from '../operations/wait.ts';
 import { type ListRequest, type ResourceCalls, type ResourceRequest, rowsOf } from './rows.ts';
 import type { GivenResource, ServiceResource, ServiceType } from './service-type.ts';
@@ -92,10 +92,12 @@ export class ServiceResources<Resource extends ServiceResource, Given extends Gi
     throw resourceNotFound(path, armTypes[this.#type.collection], path.name);
   }
 
-  /** State of a resource, for the outcome of an operation on it. @param name Interlock name */
-  async readState(name: string, caller: Caller): Promise<TargetState | undefined> {
-    const found = await this.#find(name, caller);
-    return found && (this.#type.stateOf?.(found) ?? found);
+  /** Reads the state of a resource, for the outcome of an operation on it. */
+  get readState(): ReadState {
+    return async (name, caller) => {
+      const found = await this.#find(name, caller);
+      return found && (this.#type.stateOf?.(found) ?? found);
+    };
   }
 
   /** What management alone knows of a resource. */
