@@ -21,7 +21,7 @@ import { machineType } from './machines/machine-type.ts';
 import { Machines } from './machines/machines.ts';
 import { machineRoutes } from './machines/routes.ts';
 import { sizeRoutes } from './machines/size-routes.ts';
-import { managedIdentityRoutes } from './managed-identities/routes.ts';
+import { identityType } from './managed-identities/identity-type.ts';
 import { absentRoutes, refusedManagementRoutes } from './management/absent-routes.ts';
 import { openResourcesIn } from './management/group-content.ts';
 import { imageRoutes } from './management/image-routes.ts';
@@ -36,6 +36,7 @@ import { openOutcomes } from './operations/outcome.ts';
 import { operationRoutes } from './operations/routes.ts';
 import { records } from './records/record.ts';
 import { openRecords, type Records } from './records/records.ts';
+import { RecordResources } from './resource-types/record-resources.ts';
 import { ServiceResources } from './resource-types/service-resources.ts';
 import { resourceRoutes } from './resources/routes.ts';
 import { roleRoutes } from './roles/routes.ts';
@@ -111,7 +112,7 @@ export const routeTable = (parts: RouteParts): readonly Route[] => {
     ...resourceGroupRoutes({ ...parts, require, resourcesIn: openResourcesIn(parts.backends) }),
     ...deploymentRoutes({ ...parts, require, compute }),
     ...networkRoutes({ ...parts, require }),
-    ...managedIdentityRoutes({ ...parts, require }),
+    ...new RecordResources(identityType(parts), { ...parts, require }).routes(),
     ...imageRoutes(),
     ...sizeRoutes(),
     ...tagRoutes({ ...parts, require }),

@@ -137,7 +137,7 @@ export class ServiceResources<Resource extends ServiceResource, Given extends Gi
     const { params, headers } = request;
     if (etagOf !== undefined) requireMatch(headers, before && etagOf(before));
     const { status, accepted, state } = writeReplies[family](before === undefined);
-    const group = scopeName(this.#parts.names, { subscription: params.subscription, group: params.group });
+    const group = scopeName(this.#parts.names, params);
     return run(request, caller, {
       verb: 'write',
       location: family === 'operations' ? (before?.location ?? body.location) : body.location,
