@@ -4,8 +4,8 @@ import type { NamedPath } from '../cloud/resource-names.ts';
 import type { Route, RouteReply, RouteRequest } from '../http/route.ts';
 
 /** A request about one resource. */
-export interface ResourceRequest<Given> extends Omit<RouteRequest<string, Given>, 'params'> {
-  readonly params: NamedPath;
+export interface ResourceRequest<Given, Path = NamedPath> extends Omit<RouteRequest<string, Given>, 'params'> {
+  readonly params: Path;
 }
 
 /** What a list is of: a group, or a subscription. */
@@ -33,6 +33,8 @@ export interface RowTexts {
 export interface ResourceType<Given, Patch = Given> {
   /** For example `Microsoft.Compute/disks`. */
   readonly type: string;
+  /** What the path calls the name of a resource. Default: `name`. */
+  readonly param?: string;
   readonly does: RowTexts;
   /** Schema of a PUT. */
   readonly body: TSchema & { readonly static: Given };
@@ -41,25 +43,25 @@ export interface ResourceType<Given, Patch = Given> {
 }
 
 /** What answers the requests of a resource type. */
-export interface ResourceCalls<Given, Patch = Given> {
-  put(request: ResourceRequest<Given>, caller: Caller): Promise<RouteReply>;
-  patch(request: ResourceRequest<Patch>, caller: Caller): Promise<RouteReply>;
-  read(request: ResourceRequest<unknown>, caller: Caller): Promise<RouteReply>;
-  remove(request: ResourceRequest<unknown>, caller: Caller): Promise<RouteReply>;
+export interface ResourceCalls<Given, Patch = Given, Path = NamedPath> {
+  put(request: ResourceRequest<Given, Path>, caller: Caller): Promise<RouteReply>;
+  patch(request: ResourceRequest<Patch, Path>, caller: Caller): Promise<RouteReply>;
+  read(request: ResourceRequest<unknown, Path>, caller: Caller): Promise<RouteReply>;
+  remove(request: ResourceRequest<unknown, Path>, caller: Caller): Promise<RouteReply>;
   list(request: ListRequest, caller: Caller): Promise<RouteReply>;
 }
 
 /** Path of a resource of a type. */
-export const pathOf = <Type extends string>(type: Type) =>
-  `/subscriptions/:subscription/resourceGroups/:group/providers/${type}/:name` as const;
+export const pathOf = <Type extends string, Param extends string = 'name'>(type: Type, param = 'name' as Param) =>
+  `/subscriptions/:subscription/resourceGroups/:group/providers/${type}/:${param}` as const;
 
 /** The rows that every resource type has: write, read and delete a resource, and the lists of a group and of a subscription. */
-export const rowsOf = <Given, Patch>(
-  { type, does, body, patch }: ResourceType<Given, Patch>,
-  calls: ResourceCalls<Given, Patch>,
+export const rowsOf = <Given, Patch, Path = NamedPath>(
+  { type, param = 'name', does, body, patch }: ResourceType<Given, Patch>,
+  calls: ResourceCalls<Given, Patch, Path>,
 ): readonly Route[] => {
   const common = { host: 'gateway', access: 'management', versioned: true } as const;
-  const one = { ...common, path: pathOf(type) };
+  const one = { ...common, path: pathOf(type, param) };
   const lists = { ...common, method: 'GET', handle: handler(calls.list.bind(calls)) } as const;
   return [
     { ...one, method: 'PUT', does: does.put, body, handle: handler(calls.put.bind(calls)) },

@@ -1,15 +1,17 @@
 import { isDeepStrictEqual } from 'node:util';
 import { Vault_Sku as Sku, type Vault } from '@interlock/contracts/interlock/key_vault/v1/vault.ts';
-import { type JsonObject, Rejection } from '@interlock/event-store';
+import type { JsonObject } from '@interlock/event-store';
 import type { Static } from '@sinclair/typebox';
 import type { Backends } from '../cloud/backends.ts';
 import type { Caller } from '../cloud/caller.ts';
-import { type CloudNames, groupName } from '../cloud/names.ts';
+import { ifFound } from '../cloud/if-found.ts';
+import { type CloudNames, groupName, scopeName } from '../cloud/names.ts';
 import { RestError } from '../errors/rest-error.ts';
 import { listBody, pageOf } from '../http/paging.ts';
-import { type Route, route } from '../http/route.ts';
+import { type Route, type RouteReply, route } from '../http/route.ts';
 import { armId, regionOf, requireLocation, resourceNotFound } from '../management/arm.ts';
 import type { Records } from '../records/records.ts';
+import { type ListRequest, pathOf, type ResourceCalls, type ResourceRequest, rowsOf } from '../resource-types/rows.ts';
 import { changeVault, mergedPolicies, modelOf, othersAfter, refuseFixed, replacePolicies } from './change.ts';
 import { networkRulesAfter } from './network-rules.ts';
 import {
@@ -39,61 +41,21 @@ interface VaultPath {
 }
 
 const host = 'gateway';
-const inGroup = '/subscriptions/:subscription/resourceGroups/:group/providers/Microsoft.KeyVault/vaults';
-const path = `${inGroup}/:vault` as const;
+const path = pathOf(vaultType, 'vault');
 
 /** Management of vaults. */
 export const vaultRoutes = (parts: VaultParts): readonly Route[] => {
   const vaults = new Vaults(parts);
+  const does = {
+    put: 'Creates, updates or recovers a vault',
+    patch: 'Updates a vault',
+    get: 'Reads a vault',
+    delete: 'Deletes a vault; it can be recovered',
+    list: 'vaults',
+  };
   return [
-    route({
-      host,
-      method: 'PUT',
-      path,
-      does: 'Creates, updates or recovers a vault',
-      body: VaultBody,
-      handle: async ({ params, body }, caller) => vaults.put(params, body, caller),
-    }),
-    route({
-      host,
-      method: 'PATCH',
-      path,
-      does: 'Updates a vault',
-      body: VaultPatch,
-      handle: async ({ params, body }, caller) => {
-        const vault = await changeVault(
-          parts.backends.keyVault,
-          caller,
-          await vaults.get(params, caller),
-          body.properties ?? {},
-        );
-        return { body: await vaults.shown(vault, params, caller, body) };
-      },
-    }),
-    route({
-      host,
-      method: 'GET',
-      path,
-      does: 'Reads a vault',
-      handle: async ({ params }, caller) => ({
-        body: await vaults.shown(await vaults.get(params, caller), params, caller),
-      }),
-    }),
-    route({
-      host,
-      method: 'DELETE',
-      path,
-      does: 'Deletes a vault; it can be recovered',
-      handle: async ({ params }, caller) => {
-        const found = await vaults.find(params, caller);
-        if (found === undefined) return { status: 204 };
-        const { name } = found;
-        await parts.backends.keyVault.deleteVault({ name, confirmName: name }, caller.as('key-vault'));
-        return { status: 200 };
-      },
-    }),
+    ...rowsOf({ type: vaultType, param: 'vault', does, body: VaultBody, patch: VaultPatch }, vaults),
     ...policyRoutes(vaults, parts),
-    ...listRoutes(parts),
   ];
 };
 
@@ -131,35 +93,6 @@ const policyRoutes = (vaults: Vaults, { backends, names, records }: VaultParts):
   }),
 ];
 
-const listRoutes = ({ backends, names, records }: VaultParts): readonly Route[] => {
-  const list = async (parent: string, request: Parameters<typeof listBody>[0], caller: Caller) => {
-    const asked = { parent, ...pageOf(request) };
-    const { vaults, nextPageToken } = await backends.keyVault.listVaults(asked, caller.as('key-vault'));
-    const value = await Promise.all(
-      vaults.map(async (vault) => vaultBody(names, vault, await extrasOf(records, names, vault))),
-    );
-    return { body: listBody(request, value, nextPageToken) };
-  };
-  return [
-    route({
-      host,
-      method: 'GET',
-      path: inGroup,
-      does: 'Lists the vaults of a group',
-      handle: (request, caller) =>
-        list(groupName(names, request.params.subscription, request.params.group), request, caller),
-    }),
-    route({
-      host,
-      method: 'GET',
-      path: '/subscriptions/:subscription/providers/Microsoft.KeyVault/vaults',
-      does: 'Lists the vaults of a subscription',
-      handle: (request, caller) =>
-        list(`subscriptions/${names.subscriptions.inner(request.params.subscription)}`, request, caller),
-    }),
-  ];
-};
-
 /** Where the tags of a vault are. A vault's name is unique in the cloud. */
 const recordOf = (names: CloudNames, { resourceGroup, name }: Vault): string => {
   const [, subscription = '', , group = ''] = resourceGroup.split('/');
@@ -176,8 +109,12 @@ export const extrasOf = async (records: Records, names: CloudNames, vault: Vault
   return { ...noExtras, ...(record?.content as Partial<VaultExtras> | undefined) };
 };
 
+type VaultGiven = Static<typeof VaultBody>;
+type VaultPatchGiven = Static<typeof VaultPatch>;
+type VaultRequest<Given = unknown> = ResourceRequest<Given, VaultPath>;
+
 /** Vaults found by their ARM path. */
-class Vaults {
+class Vaults implements ResourceCalls<VaultGiven, VaultPatchGiven, VaultPath> {
   readonly #parts: VaultParts;
 
   constructor(parts: VaultParts) {
@@ -187,14 +124,10 @@ class Vaults {
   /** @returns undefined for a vault that does not exist in this group, or is deleted */
   async find({ subscription, group, vault }: VaultPath, caller: Caller): Promise<Vault | undefined> {
     const { backends, names } = this.#parts;
-    try {
-      const found = await backends.keyVault.getVault({ name: `vaults/${vault.toLowerCase()}` }, caller.as('key-vault'));
-      const isHere = found.resourceGroup.toLowerCase() === groupName(names, subscription, group).toLowerCase();
-      return isHere && found.state === 'ACTIVE' ? found : undefined;
-    } catch (error) {
-      if (error instanceof Rejection && error.code === 'NOT_FOUND') return undefined;
-      throw error;
-    }
+    const name = `vaults/${vault.toLowerCase()}`;
+    const found = await ifFound(backends.keyVault.getVault({ name }, caller.as('key-vault')));
+    const isHere = found?.resourceGroup.toLowerCase() === groupName(names, subscription, group).toLowerCase();
+    return isHere && found?.state === 'ACTIVE' ? found : undefined;
   }
 
   /** @throws RestError 404 */
@@ -204,7 +137,7 @@ class Vaults {
     throw resourceNotFound(path, vaultType, path.vault);
   }
 
-  async put(path: VaultPath, body: Static<typeof VaultBody>, caller: Caller) {
+  async put({ params: path, body }: VaultRequest<VaultGiven>, caller: Caller): Promise<RouteReply> {
     const { keyVault } = this.#parts.backends;
     if (body.properties.createMode?.toLowerCase() === 'recover') {
       const recovered = await keyVault.recoverVault(
@@ -229,11 +162,33 @@ class Vaults {
     return { status: 200, body: await this.shown(changed, path, caller, { tags: {}, ...body }) };
   }
 
-  async #create(
-    { subscription, group, vault }: VaultPath,
-    body: Static<typeof VaultBody>,
-    caller: Caller,
-  ): Promise<Vault> {
+  async patch({ params, body }: VaultRequest<VaultPatchGiven>, caller: Caller): Promise<RouteReply> {
+    const before = await this.get(params, caller);
+    const vault = await changeVault(this.#parts.backends.keyVault, caller, before, body.properties ?? {});
+    return { body: await this.shown(vault, params, caller, body) };
+  }
+
+  async read({ params }: VaultRequest, caller: Caller): Promise<RouteReply> {
+    return { body: await this.shown(await this.get(params, caller), params, caller) };
+  }
+
+  async remove({ params }: VaultRequest, caller: Caller): Promise<RouteReply> {
+    const found = await this.find(params, caller);
+    if (found === undefined) return { status: 204 };
+    const { name } = found;
+    await this.#parts.backends.keyVault.deleteVault({ name, confirmName: name }, caller.as('key-vault'));
+    return { status: 200 };
+  }
+
+  async list(request: ListRequest, caller: Caller): Promise<RouteReply> {
+    const { backends, names, records } = this.#parts;
+    const asked = { parent: scopeName(names, request.params), ...pageOf(request) };
+    const { vaults, nextPageToken } = await backends.keyVault.listVaults(asked, caller.as('key-vault'));
+    const value = vaults.map(async (vault) => vaultBody(names, vault, await extrasOf(records, names, vault)));
+    return { body: listBody(request, await Promise.all(value), nextPageToken) };
+  }
+
+  async #create({ subscription, group, vault }: VaultPath, body: VaultGiven, caller: Caller): Promise<Vault> {
     const { backends, names } = this.#parts;
     const { properties } = body;
     refuseFixed(undefined, properties);
