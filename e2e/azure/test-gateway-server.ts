@@ -6,9 +6,8 @@ import { freePort } from '@interlock/local/free-port.ts';
 import { createScope, logger, systemClock, systemRandom } from '@interlock/runtime';
 import { createNoopMeter, trace } from '@opentelemetry/api';
 import type { CloudNames } from '../../services/gateway/src/cloud/names.ts';
-import type { Admit } from '../../services/gateway/src/http/access.ts';
 import { listenOn } from '../../services/gateway/src/http/listen.ts';
-import type { Route } from '../../services/gateway/src/http/route.ts';
+import type { Admit, Route } from '../../services/gateway/src/http/route.ts';
 import { buildServer, type ServerLimits, type ServerParts } from '../../services/gateway/src/http/server.ts';
 
 /** The gateway's HTTPS server with some routes and no cloud behind it, for tests of slow and greedy clients. */

@@ -72,6 +72,16 @@ export interface Route {
   readonly handle: (request: RouteRequest<string, unknown>, caller: Caller) => Promise<RouteReply> | RouteReply;
 }
 
+/** What a token of the gateway is for. */
+export type TokenUse = Exclude<Route['access'], 'public'>;
+
+/** Makes the caller of a request from its `Authorization` header. @throws RestError 401 with the challenge of the use */
+export type Admit = (
+  use: TokenUse,
+  authorization: string | undefined,
+  from: Pick<Caller, 'correlationId' | 'address'>,
+) => Promise<Caller>;
+
 interface RouteOptions<Path extends string, Body extends TSchema>
   extends Omit<Route, 'path' | 'body' | 'handle' | 'versioned' | 'access'> {
   readonly path: Path;

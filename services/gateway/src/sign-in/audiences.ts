@@ -1,9 +1,6 @@
 import type { Workload } from '@interlock/rpc';
 import type { CloudNames } from '../cloud/names.ts';
-import type { Route } from '../http/route.ts';
-
-/** What a token of the gateway is for. */
-export type TokenUse = Exclude<Route['access'], 'public'>;
+import type { TokenUse } from '../http/route.ts';
 
 /** Services of the cloud that a token of each use reaches. */
 export const servicesOf: Readonly<Record<TokenUse, readonly Workload[]>> = {

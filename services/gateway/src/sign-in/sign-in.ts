@@ -2,7 +2,8 @@ import type { Workload } from '@interlock/rpc';
 import type { Clock, Instant } from '@interlock/runtime';
 import { decodeJwt } from 'jose';
 import type { Backends } from '../cloud/backends.ts';
-import { servicesOf, type TokenUse } from './audiences.ts';
+import type { TokenUse } from '../http/route.ts';
+import { servicesOf } from './audiences.ts';
 import type { InnerTokens, Tokens } from './tokens.ts';
 
 /** What proves that the caller is the principal: a secret, or an assertion that a registered certificate signed. */

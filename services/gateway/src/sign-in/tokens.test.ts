@@ -6,7 +6,7 @@ import { masterKey } from '@interlock/sealing';
 import { decodeJwt, SignJWT, UnsecuredJWT } from 'jose';
 import type { CloudNames } from '../cloud/names.ts';
 import { aliasesOf } from '../cloud/names.ts';
-import { openAccess } from '../http/access.ts';
+import { openAccess } from './access.ts';
 import { openSigningKey, signingKeys } from './signing-key.ts';
 import { openTokens, type Tokens } from './tokens.ts';
 

@@ -5,7 +5,8 @@ import type { Clock, Instant, Random } from '@interlock/runtime';
 import { type MasterKey, nonceLength, seal, unseal } from '@interlock/sealing';
 import { decodeJwt, type JWTPayload } from 'jose';
 import type { CloudNames } from '../cloud/names.ts';
-import { type TokenUse, useOfAudience } from './audiences.ts';
+import type { TokenUse } from '../http/route.ts';
+import { useOfAudience } from './audiences.ts';
 import type { SigningKey } from './signing-key.ts';
 
 /** Tokens of identity, by service. */

@@ -1,16 +1,9 @@
 import type { Clock } from '@interlock/runtime';
-import { type Caller, callerOf } from '../cloud/caller.ts';
+import { callerOf } from '../cloud/caller.ts';
 import type { CloudNames } from '../cloud/names.ts';
 import { RestError } from '../errors/rest-error.ts';
-import type { TokenUse } from '../sign-in/audiences.ts';
-import { TokenRefused, type Tokens } from '../sign-in/tokens.ts';
-
-/** Makes the caller of a request from its `Authorization` header. @throws RestError 401 with the challenge of the use */
-export type Admit = (
-  use: TokenUse,
-  authorization: string | undefined,
-  from: Pick<Caller, 'correlationId' | 'address'>,
-) => Promise<Caller>;
+import type { Admit, TokenUse } from '../http/route.ts';
+import { TokenRefused, type Tokens } from './tokens.ts';
 
 /** Admits requests with a token of the right audience, and no others. */
 export const openAccess =
