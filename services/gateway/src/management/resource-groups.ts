@@ -1,6 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox';
 import type { Caller } from '../cloud/caller.ts';
-import { groupName } from '../cloud/names.ts';
+import { scopeName } from '../cloud/names.ts';
 import { RestError } from '../errors/rest-error.ts';
 import { type Route, type RouteReply, type RouteRequest, route } from '../http/route.ts';
 import type { PresentRecord, Records } from '../records/records.ts';
@@ -125,17 +125,9 @@ class Groups {
   }
 
   /** Checks the permission on a group, or on the subscription. */
-  check(
-    verb: string,
-    { subscription, group }: { readonly subscription: string; readonly group?: string },
-    caller: Caller,
-  ): Promise<void> {
+  check(verb: string, path: Parameters<typeof scopeName>[1], caller: Caller): Promise<void> {
     const { names, require } = this.#parts;
-    const scope =
-      group === undefined
-        ? `subscriptions/${names.subscriptions.inner(subscription)}`
-        : groupName(names, subscription, group);
-    return require(caller, `management/resourceGroups/${verb}`, scope);
+    return require(caller, `management/resourceGroups/${verb}`, scopeName(names, path));
   }
 
   /** @throws RestError 404 */

@@ -3,6 +3,7 @@ import { Rejection } from '@interlock/event-store';
 import { Type } from '@sinclair/typebox';
 import type { Caller } from '../cloud/caller.ts';
 import { ifFound } from '../cloud/if-found.ts';
+import { scopeName } from '../cloud/names.ts';
 import { RestError } from '../errors/rest-error.ts';
 import { type Route, refusedRoute, route } from '../http/route.ts';
 import { extrasOf, type VaultParts } from './routes.ts';
@@ -26,7 +27,7 @@ const readingRoutes = ({ backends, names, records }: VaultParts): readonly Route
     path: `${provider}/deletedVaults`,
     does: 'Lists deleted vaults',
     handle: async ({ params }, caller) => {
-      const parent = `subscriptions/${names.subscriptions.inner(params.subscription)}`;
+      const parent = scopeName(names, params);
       const options = caller.as('key-vault');
       const deleted: Vault[] = [];
       let pageToken = '';
