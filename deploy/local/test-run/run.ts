@@ -90,6 +90,7 @@ function testRunner(parts: {
         '--test-concurrency=2',
         '--test-timeout=300000',
         `--import=${import.meta.resolve('./test-file-limit.ts')}?minutes=15`,
+        `--import=${import.meta.resolve('./untracked-promises.ts')}`,
         '--test-reporter=spec',
         '--test-reporter-destination=stdout',
         `--test-reporter=${join(import.meta.dirname, 'summary-reporter.ts')}`,
