@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Step } from '@interlock/lab';
+import { type Clock, systemClock } from '@interlock/runtime';
 import {
   type CallableKeyAction,
   carryOutKeyAction,
@@ -25,7 +25,10 @@ export interface Keyed {
 }
 
 /** The owner of keys, sets and principals. */
-export type Owner = Pick<Place, 'administrator' | 'identity' | 'keyVault' | 'sets' | 'disks'>;
+export type Owner = Pick<Place, 'administrator' | 'identity' | 'keyVault' | 'sets' | 'disks'> & {
+  /** The clock of the services; default: that of the system. */
+  readonly clock?: Clock;
+};
 
 /** How a cause is brought about. `By` is what that needs. */
 export interface Deed<By = Owner> {
@@ -58,11 +61,12 @@ const byAction =
   (action: CallableKeyAction, options: Step['options'] = {}): Deed['inflict'] =>
   async (clients, { group: resourceGroup, vault, key, set }) => {
     const ownerToken = () => Promise.reject(new Error('no cause assigns a key'));
-    const owner = { clients, now: Date.now, ownerToken };
+    const { clock = systemClock } = clients;
+    const owner = { clients, now: clock.now, ownerToken };
     const state = await readKeyState(clients, { resourceGroup, vault, key, set });
     const plan = planKeyAction({ action, options }, { key: state, uuid: randomUUID });
     const { effectMs } = await carryOutKeyAction(owner, action, plan);
-    if (effectMs !== undefined) await sleep(effectMs - Date.now());
+    if (effectMs !== undefined) await clock.sleep(effectMs - clock.now());
     return { ...(effectMs === undefined ? {} : { effectMs }), undo: () => undoKeyAction(owner, action, plan) };
   };
 

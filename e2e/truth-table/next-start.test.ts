@@ -1,4 +1,4 @@
 import { causesNamed } from './causes.ts';
-import { renewedLeases, testCauses } from './test-cells.ts';
+import { testCauses } from './test-cells.ts';
 
-testCauses(causesNamed('expired, next start'), { leases: renewedLeases });
+testCauses(causesNamed('expired, next start'));

@@ -1,37 +1,32 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
 import type { OpenDisksRequest } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
 import { DiskDataServiceDefinition, DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
-import { type EventStore, openPostgresStore } from '@interlock/event-store';
-import { createTestDatabase } from '@interlock/event-store/test-database';
 import { type CloudService, type Credentials, type InProcessCloud, inProcessCloud, workloads } from '@interlock/host';
 import type { Recording } from '@interlock/lab/judge/recording/replay';
-import type { Bus } from '@interlock/messaging';
-import { openTestBus } from '@interlock/messaging/test-bus';
 import type { Definition, RpcClient, Workload } from '@interlock/rpc';
-import { createScope, logger, type Rate, type Scope, systemClock, systemRandom } from '@interlock/runtime';
+import { type Clock, createScope, logger, type Rate, type Scope } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { assemble as assembleCompute } from '../../services/compute/src/assemble.ts';
 import { openLosses } from '../../services/compute/src/losses/losses.ts';
 import { assemble as assembleDisk } from '../../services/disk/src/assemble.ts';
 import { type LeaseTerms, leaseDefaults } from '../../services/disk/src/host/keys/lease.ts';
-import { folderVolumeFiles, type VolumeFiles } from '../../services/disk/src/host/storage/volume-files.ts';
 import { assemble as assembleSets } from '../../services/disk-encryption-set/src/assemble.ts';
 import { assemble as assembleIdentity } from '../../services/identity/src/assemble.ts';
 import { assemble as assembleKeyVault } from '../../services/key-vault/src/assemble.ts';
-import { createRsaPool } from '../../services/key-vault/src/rsa/pool.ts';
-import { openFileSealKeyStore } from '../../services/key-vault/src/sealing/file-seal-key-store.ts';
 import { type Founding, foundCloud } from '../simulation/cloud/deployment.ts';
 import { closedGate, type Gate, type GatedDriver, gatedDriver } from './gated-driver.ts';
+import { type OpenTarget, realTarget, type Target } from './target.ts';
 
-/** The five services in one process, over real Postgres, NATS, RSA and files, with guests that the test controls. */
+/** The five services in one process, on real servers or on simulated ones, with guests that the test controls. */
 export interface Place {
   readonly cloud: InProcessCloud;
+  /** The clock of the services. */
+  readonly clock: Clock;
+  /** Does work while the time of the services passes. */
+  readonly run: Target['run'];
   readonly driver: GatedDriver;
   /** `principals/<uuid>` of the administrator, as whom the clients call. */
   readonly administrator: string;
@@ -74,11 +69,12 @@ export const subscription = 'subscriptions/s1';
 
 const issuer = 'https://identity.test';
 
-/** Starts a place on the servers of `DATABASE_URL` and `NATS_URL`. Its databases and streams are removed with it. */
-export const openPlace = async (terms: PlaceTerms = {}): Promise<Place> => {
+/** Starts a place. Its databases and streams are removed with it. @param openTarget by default the servers of the test run */
+export const openPlace = async (terms: PlaceTerms = {}, openTarget: OpenTarget = realTarget): Promise<Place> => {
   const scope = createScope();
   try {
-    return await open(scope, { ...calm, ...terms });
+    const target = await openTarget(scope);
+    return await target.run(() => open(scope, target, { ...calm, ...terms }));
   } catch (error) {
     await scope.close();
     throw error;
@@ -87,10 +83,9 @@ export const openPlace = async (terms: PlaceTerms = {}): Promise<Place> => {
 
 /** The parts from which services are assembled, the same for every start of a service. */
 interface Ground {
-  readonly folder: string;
+  readonly target: Target;
   readonly terms: Required<PlaceTerms>;
   readonly driver: GatedDriver;
-  readonly files: VolumeFiles;
   readonly founding: Founding;
   /** Gates of responses of the disk service, by machine. */
   readonly opened: Map<string, ReturnType<typeof closedGate>>;
@@ -98,12 +93,9 @@ interface Ground {
   readonly limits: { vault: Rate | undefined };
 }
 
-const open = async (scope: Scope, terms: Required<PlaceTerms>): Promise<Place> => {
-  const [clock, random] = [systemClock, systemRandom];
-  const stores = await openStores(scope);
-  const storeOf = (name: Workload): EventStore => stores.get(name) ?? failed(`${name} has no store`);
-  const bus = await openBus(scope);
-  const ground = await openGround(scope, terms);
+const open = async (scope: Scope, target: Target, terms: Required<PlaceTerms>): Promise<Place> => {
+  const { clock, random, storeOf, bus, tokenFormat, link, run } = target;
+  const ground = groundOn(target, terms);
   const write = (line: string): void => {
     if (/warn|error/.test(line) && process.env.LOUD) console.log(line.slice(0, 600));
   };
@@ -117,22 +109,26 @@ const open = async (scope: Scope, terms: Required<PlaceTerms>): Promise<Place> =
     log: logger({ service: 'test', clock, write }),
     tracer: trace.getTracer('test'),
     issuer,
+    ...(tokenFormat === undefined ? {} : { tokenFormat }),
+    linkBetween: () => link,
     authzTtlMs,
     shareTtlMs,
   });
   scope.defer('cloud', () => cloud.close());
-  return { ...placeOver(cloud, ground, storeOf), close: () => scope.close() };
+  return { ...placeOver(cloud, ground), close: () => run(() => scope.close()) };
 };
 
 const placeOver = (
   cloud: InProcessCloud,
-  { founding, driver, opened, limits, terms }: Ground,
-  storeOf: (name: Workload) => EventStore,
+  { target, founding, driver, opened, limits, terms }: Ground,
 ): Omit<Place, 'close'> => {
+  const { clock, storeOf, run } = target;
   const { administrator } = founding.people;
   const { client } = cloud.as(administrator);
   return {
     cloud,
+    clock,
+    run,
     driver,
     administrator: administrator.name,
     credentials: administrator,
@@ -168,26 +164,18 @@ const placeOver = (
   };
 };
 
-const openGround = async (scope: Scope, terms: Required<PlaceTerms>): Promise<Ground> => {
-  const folder = await mkdtemp(join(tmpdir(), 'interlock-truth-'));
-  scope.defer('folder', () => rm(folder, { recursive: true, force: true }));
-  const volumes = join(folder, 'volumes');
-  const files = folderVolumeFiles(volumes);
-  scope.defer('volume files', () => files.close());
-  await mkdir(volumes);
-  return {
-    folder,
-    terms,
-    files,
-    driver: gatedDriver(),
-    founding: foundCloud(systemRandom),
-    opened: new Map(),
-    limits: { vault: undefined },
-  };
-};
+const groundOn = (target: Target, terms: Required<PlaceTerms>): Ground => ({
+  target,
+  terms,
+  driver: gatedDriver(),
+  founding: foundCloud(target.random),
+  opened: new Map(),
+  limits: { vault: undefined },
+});
 
 const servicesOn = (ground: Ground): Readonly<Record<Workload, CloudService>> => {
-  const { folder, terms, driver, files, founding, opened, limits } = ground;
+  const { target, terms, driver, founding, opened, limits } = ground;
+  const { files, sealKeys, engine, tokenFormat } = target;
   return {
     identity: (seams) =>
       assembleIdentity({
@@ -197,15 +185,16 @@ const servicesOn = (ground: Ground): Readonly<Record<Workload, CloudService>> =>
           masterKey: founding.masterKeys.identity,
           issuer,
           lifetimes: { userMs: 600_000, managedIdentityMs: authzTtlMs },
+          ...(tokenFormat === undefined ? {} : { tokenFormat }),
         },
       }),
-    'key-vault': async (seams) =>
+    'key-vault': (seams) =>
       assembleKeyVault({
         ...seams,
         settings: {
           masterKeys: { current: founding.masterKeys.vault, previous: [] },
-          sealKeys: await openFileSealKeyStore(join(folder, 'seal-keys'), systemRandom),
-          engine: (sealing) => createRsaPool({ sealing, workers: 1 }),
+          sealKeys,
+          engine,
           vaultUriSuffix: 'vault.test',
           purgeProtectionDefault: false,
           retentionDayMs: 86_400_000,
@@ -273,10 +262,6 @@ const authzTtlMs = 500;
  */
 const shareTtlMs = 60_000;
 
-const failed = (message: string): never => {
-  throw new Error(message);
-};
-
 /** The call by which compute opens the disks of one or several machines. */
 const openingCall = 'openDisks' satisfies keyof RpcClient<typeof DiskServiceDefinition>;
 
@@ -296,22 +281,3 @@ const holding = <D extends Definition>(
       };
     },
   });
-
-const openStores = async (scope: Scope): Promise<ReadonlyMap<Workload, EventStore>> => {
-  const stores = new Map<Workload, EventStore>();
-  for (const service of workloads) {
-    const database = await createTestDatabase();
-    scope.defer(`database of ${service}`, () => database.drop());
-    const settings = { url: database.url, clock: systemClock, random: systemRandom, maxConnections: 4 };
-    const store = await openPostgresStore(settings);
-    scope.defer(`store of ${service}`, () => store.close());
-    stores.set(service, store);
-  }
-  return stores;
-};
-
-const openBus = async (scope: Scope): Promise<Bus> => {
-  const bus = await openTestBus(workloads);
-  scope.defer('bus', () => bus.close());
-  return bus;
-};

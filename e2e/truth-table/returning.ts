@@ -66,7 +66,7 @@ const exists = async ({ compute }: Place, name: string): Promise<boolean> => {
 
 /** Starts a machine and waits how it ends. @returns `runs`, or the code of the failure */
 const started = async (place: Place, name: string): Promise<string> => {
-  const sinceMs = Date.now();
+  const sinceMs = place.clock.now();
   const failureIn = ({ provisioningState, failure }: VirtualMachine): string | undefined => {
     const isNew = failure?.operation === 'start' && (failure.failureTime?.getTime() ?? 0) >= sinceMs;
     return provisioningState === 'FAILED' && isNew ? failure.code : undefined;

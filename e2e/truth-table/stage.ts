@@ -17,7 +17,7 @@ export interface KeyedOptions {
 
 /** Creates a vault, a key, and a set that may use it. */
 export const makeKeyed = async (owner: Owner, group: string, requested: KeyedOptions): Promise<Keyed> => {
-  const { keyVault, sets } = owner;
+  const { keyVault, sets, clock } = owner;
   const tag = randomUUID().slice(0, 8);
   const vault = await keyVault.createVault({
     vaultId: `kv-${tag}`,
@@ -36,10 +36,15 @@ export const makeKeyed = async (owner: Owner, group: string, requested: KeyedOpt
     keyUrl: version.keyUrl,
     ...(requested.keyExpiry === undefined ? {} : { keyExpiry: requested.keyExpiry }),
   });
-  const { name: set, identity } = await until('the set is made', async () => {
-    const found = await sets.getDiskEncryptionSet({ name: made.name });
-    return found.provisioningState === 'SUCCEEDED' && found;
-  });
+  const { name: set, identity } = await until(
+    'the set is made',
+    async () => {
+      const found = await sets.getDiskEncryptionSet({ name: made.name });
+      return found.provisioningState === 'SUCCEEDED' && found;
+    },
+    undefined,
+    clock,
+  );
   const keyed = {
     group,
     vault: vault.name,
@@ -51,20 +56,33 @@ export const makeKeyed = async (owner: Owner, group: string, requested: KeyedOpt
   if (requested.byRoles) await assignRole(owner, keyed);
   else await allowSet({ keyVault }, keyed.vault, keyed.identity);
   // Grants take time to take effect, so the call is repeated (CMK-28).
-  await until('the set may use its key', async () => {
-    await createFreeDisk(owner, set, { name: `${group}/disks/first`, sku: 'PREMIUM_SSD', isUnderKey: true });
-    return true;
-  });
+  await until(
+    'the set may use its key',
+    async () => {
+      await createFreeDisk(owner, set, { name: `${group}/disks/first`, sku: 'PREMIUM_SSD', isUnderKey: true });
+      return true;
+    },
+    undefined,
+    clock,
+  );
   await untilAvailable(owner, keyed);
   return keyed;
 };
 
 /** Waits until the set knows that it may use its key. */
-export const untilAvailable = ({ sets }: Pick<Place, 'sets'>, { set, keyVersion }: Keyed): Promise<unknown> =>
-  until(`${set} knows that it may use its key`, async () => {
-    const { keyAccess } = await sets.getDiskEncryptionSet({ name: set });
-    return keyAccess.some((access) => access.keyVersion === keyVersion && access.state === 'AVAILABLE');
-  });
+export const untilAvailable = (
+  { sets, clock }: Pick<Owner, 'sets' | 'clock'>,
+  { set, keyVersion }: Keyed,
+): Promise<unknown> =>
+  until(
+    `${set} knows that it may use its key`,
+    async () => {
+      const { keyAccess } = await sets.getDiskEncryptionSet({ name: set });
+      return keyAccess.some((access) => access.keyVersion === keyVersion && access.state === 'AVAILABLE');
+    },
+    undefined,
+    clock,
+  );
 
 /** What is in progress when the key is lost. */
 export interface Held {
@@ -118,16 +136,16 @@ export const setStage = async (
       const answer = held.call.then(() => 'done', reasonOf);
       if (member.state === 'attaching' || member.state === 'being created') answers.set(member, answer);
     }
-    await allReached(gates);
+    await allReached(place, gates);
   }
   return { gates, answers };
 };
 
 /** @throws Error if something that should wait at a gate does not reach it */
-const allReached = async (gates: readonly Gate[]): Promise<void> => {
+const allReached = async ({ clock }: Place, gates: readonly Gate[]): Promise<void> => {
   const missing = new Set(gates);
   for (const gate of gates) void gate.reached.then(() => missing.delete(gate));
-  await until('everything that is held is at its gate', async () => missing.size === 0);
+  await until('everything that is held is at its gate', async () => missing.size === 0, undefined, clock);
 };
 
 /** Starts the step in which a machine must be, to be held there; `undefined` if it is in none. */
@@ -161,7 +179,7 @@ const begin = (
 
 /** Waits until these machines are in a power state. @throws Error that names those that are not */
 export const untilPower = async (
-  { compute }: Pick<Place, 'compute'>,
+  { compute, clock }: Pick<Place, 'compute'> & Pick<Owner, 'clock'>,
   members: readonly Member[],
   power: 'RUNNING' | 'STOPPED' | 'DEALLOCATED',
 ): Promise<void> => {
@@ -174,7 +192,7 @@ export const untilPower = async (
     return missing.length === 0;
   };
   try {
-    await until(`all machines are ${power}`, look);
+    await until(`all machines are ${power}`, look, undefined, clock);
   } catch (error) {
     throw new Error(`not ${power}: ${missing.join(', ')}`, { cause: error });
   }

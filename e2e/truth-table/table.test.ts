@@ -23,12 +23,12 @@ test('every rule in the table is on the page of rules', () => {
   );
 });
 
-test('exactly one test file plays each cause', () => {
+test('exactly one test file plays each cause in virtual time, and one of each effect runs on real servers too', () => {
   const texts = filesLike(/^e2e\/truth-table\/.*\.test\.ts$/).map(textOf);
-  for (const { name } of causes) {
-    const playing = texts.filter((text) => /testCauses\(/.test(text) && text.includes(`'${name}'`));
-    assert.equal(playing.length, 1, name);
-  }
+  const naming = (how: RegExp, name: string) => texts.filter((text) => how.test(text) && text.includes(`'${name}'`));
+  for (const { name } of causes) assert.equal(naming(/testCauses\(/, name).length, 1, name);
+  const onServers = causes.filter(({ name }) => naming(/testCausesOnServers\(/, name).length > 0);
+  assert.deepEqual(new Set(onServers.map(({ effect }) => effect)), new Set(causes.map(({ effect }) => effect)));
 });
 
 test('G2, G3: a loss stops exactly the running machines with a non-ultra disk under the key', () => {

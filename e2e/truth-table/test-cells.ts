@@ -1,27 +1,55 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { judgeRecording } from '@interlock/lab/judge/recording/judge-recording';
-import type { Cause, CauseName } from './causes.ts';
+import type { Cause, CauseName, Effect } from './causes.ts';
 import { openPlace, type Place, type PlaceTerms } from './place.ts';
 import { cellsOf } from './table.ts';
+import { type OpenTarget, realTarget, simulatedTarget } from './target.ts';
 import { tryCause, type Verdicts } from './trial.ts';
 
 /** A lease that must be renewed during a test to keep machines running, and that ends before the check if it was not. */
-export const renewedLeases = { ttlMs: 8_000, ioPauseTimeoutMs: 1_000, unreachableGraceMs: 600_000 };
+const renewedLeases = { ttlMs: 8_000, ioPauseTimeoutMs: 1_000, unreachableGraceMs: 600_000 };
+
+/** So short that an unreachable vault counts as lost within the test. */
+const shortLeases = { ttlMs: 1_500, ioPauseTimeoutMs: 200, unreachableGraceMs: 500 };
+
+const termsOf: Readonly<Record<Effect, PlaceTerms>> = {
+  loss: {},
+  'start only': { leases: renewedLeases },
+  outage: { leases: shortLeases, startTimeoutMs: 8_000 },
+  throttle: { leases: renewedLeases, startTimeoutMs: 8_000 },
+};
+
+type NamedCause = Cause & { readonly name: CauseName };
+
+/** Plays these causes on what the simulation runs on: every combination of the table, in virtual time. */
+export const testCauses = (causes: readonly NamedCause[]): void => testEffects(causes, simulatedTarget, '');
+
+/** Plays these causes on Postgres, NATS, RSA and files. */
+export const testCausesOnServers = (causes: readonly NamedCause[]): void =>
+  testEffects(causes, realTarget, ', on real servers');
+
+/** One place for each effect, one after the other. */
+const testEffects = (causes: readonly NamedCause[], openTarget: OpenTarget, where: string): void => {
+  for (const [effect, terms] of Object.entries(termsOf)) {
+    const having = causes.filter((cause) => cause.effect === effect);
+    if (having.length > 0) describe(`${effect}${where}`, () => testInPlace(having, openTarget, terms));
+  }
+};
 
 /** Causes played at the same time: each waits more than it computes. */
 const atOnce = 2;
 
 /** Tests that play these causes in one place, each with its own fleet, with a test for each cell. */
-export const testCauses = (causes: readonly (Cause & { readonly name: CauseName })[], terms: PlaceTerms = {}): void => {
+const testInPlace = (causes: readonly NamedCause[], openTarget: OpenTarget, terms: PlaceTerms): void => {
   let place: Place;
   const trials = new Map<CauseName, Promise<Verdicts>>();
   before(async () => {
-    place = await openPlace(terms);
+    place = await openPlace(terms, openTarget);
     // The first cause of each lane starts at once, every other one when the previous one of its lane has ended.
     const lanes: Promise<unknown>[] = [];
     for (const [n, cause] of causes.entries()) {
-      const trial = (lanes[n % atOnce] ?? Promise.resolve()).then(() => tryCause(place, cause));
+      const trial = (lanes[n % atOnce] ?? Promise.resolve()).then(() => place.run(() => tryCause(place, cause)));
       trials.set(cause.name, trial);
       lanes[n % atOnce] = Promise.allSettled([trial]);
     }

@@ -36,7 +36,7 @@ export const tryCause = async (place: Place, cause: Cause & { readonly name: Cau
   const { gates, answers } = await setStage(place, keyed.set, all, content);
   const stopped = () => untilStopped(place, cause, keyed, members);
   const { undo } = await deed.inflict(place, keyed, stopped);
-  const inflictedAtMs = performance.now();
+  const inflictedAtMs = place.clock.monotonicMs();
   await stopped();
   await untilRenewed(place, cause, keyed, inflictedAtMs);
   for (const gate of gates) gate.open();
@@ -93,7 +93,7 @@ const untilStopped = async (
   const stopping = [...members]
     .filter(([{ state }, { expected }]) => state === 'running' && expected.end === 'STOPPED')
     .map(([{ vm }]) => vm);
-  await inTime('machines have stopped', async () => {
+  await inTime(place, 'machines have stopped', async () => {
     const machines = await machinesIn(place.compute, [...members.keys()][0]?.vm ?? '');
     const isOver = stopping.every((vm) => machines.get(vm)?.powerState === 'STOPPED');
     return isOver && (effect !== 'loss' || (await isReceived(place, keyed)));
@@ -106,8 +106,8 @@ const untilStopped = async (
  */
 const untilRenewed = async (place: Place, { effect }: Cause, { set }: Keyed, sinceMs: number): Promise<void> => {
   if (effect !== 'start only' && effect !== 'throttle') return;
-  await inTime('the lease was won again', async () => {
-    const nowMs = performance.now();
+  await inTime(place, 'the lease was won again', async () => {
+    const nowMs = place.clock.monotonicMs();
     const { leases } = await place.disks.listLeases({ diskEncryptionSet: set });
     return leases.length > 0 && leases.every(({ state, ageMs }) => state === 'HELD' && nowMs - ageMs > sinceMs);
   });
@@ -126,7 +126,7 @@ const untilAtRest = async (
   members: ReadonlyMap<Member, Cell>,
 ): Promise<ReadonlyMap<Member, Shown>> => {
   let shown: ReadonlyMap<Member, Shown> = new Map();
-  await inTime('everything is as expected', async () => {
+  await inTime(place, 'everything is as expected', async () => {
     shown = await lookAt(place, keyed, [...members.keys()]);
     return [...members].every(([member, { expected }]) => isDeepStrictEqual(shown.get(member), shownOf(expected)));
   });
@@ -134,6 +134,6 @@ const untilAtRest = async (
 };
 
 /** Waits for a condition for a limited time. If it does not become true, later checks show that. */
-const inTime = async (what: string, condition: () => Promise<boolean>): Promise<void> => {
-  await Promise.allSettled([until(what, condition, restMs)]);
+const inTime = async ({ clock }: Place, what: string, condition: () => Promise<boolean>): Promise<void> => {
+  await Promise.allSettled([until(what, condition, restMs, clock)]);
 };

@@ -1,0 +1,7 @@
+import { causesNamed } from './causes.ts';
+import { testCausesOnServers } from './test-cells.ts';
+
+// One cause of each effect, and of losses one by the key and one by a grant. real-servers.long.test.ts plays every cause.
+testCausesOnServers(
+  causesNamed('version disabled', 'access policy removed', 'expired, next start', 'vault unreachable', 'throttled'),
+);
