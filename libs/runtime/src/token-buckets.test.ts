@@ -36,12 +36,12 @@ test('a returned token can be taken again, and a bucket never holds more than it
   const buckets = tokenBuckets({ perSecond: 1, burst: 2 }, virtualClock());
   assert.deepEqual([buckets.take('v'), buckets.take('v')], [0, 0]);
   assert.ok(buckets.take('v') > 0);
-  buckets.giveBack('v');
+  buckets.refund('v');
   assert.equal(buckets.take('v'), 0);
-  for (let count = 0; count < 5; count += 1) buckets.giveBack('v');
+  for (let count = 0; count < 5; count += 1) buckets.refund('v');
   assert.deepEqual([buckets.take('v'), buckets.take('v')], [0, 0]);
   assert.ok(buckets.take('v') > 0);
-  buckets.giveBack('unknown');
+  buckets.refund('unknown');
 });
 
 test('a rate of 0 means no limit, and a burst of 0 means that of ten seconds', () => {

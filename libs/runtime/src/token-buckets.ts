@@ -49,7 +49,7 @@ export const tokenBuckets = ({ perSecond, burst }: Rate, clock: Pick<Clock, 'mon
       return isLetIn ? 0 : Math.max(1, Math.ceil((oneToken - level) / perSecond));
     },
     /** Returns a token that was taken for a request that does not count. */
-    giveBack(name: string): void {
+    refund(name: string): void {
       const known = buckets.get(name);
       // A dropped bucket is full.
       if (known !== undefined) buckets.set(name, { ...known, level: Math.min(full, known.level + oneToken) });

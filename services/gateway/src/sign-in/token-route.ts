@@ -64,7 +64,7 @@ export const tokenRoutes = (parts: Parts): readonly Route[] => {
             'Too many failed sign-ins. Wait, then try again.',
           );
         const reply = await issue(parts, signIn, version, request);
-        failures.giveBack(request.address);
+        failures.refund(request.address);
         return reply;
       } catch (error) {
         return refusal(error, parts.clock, waitMs);

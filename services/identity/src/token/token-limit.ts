@@ -36,7 +36,7 @@ export const tokenLimit = (rates: TokenRates, clock: Pick<Clock, 'monotonicMs'>)
       const address = peer.replace(/:\d+$/, '');
       const waitMs = failures?.take(address) ?? 0;
       if (waitMs > 0) throw throttled(`failed calls from ${address}`, waitMs);
-      return () => failures?.giveBack(address);
+      return () => failures?.refund(address);
     },
     admitPrincipal(id) {
       const waitMs = principals?.take(id) ?? 0;
