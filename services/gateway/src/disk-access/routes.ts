@@ -112,8 +112,8 @@ const contentRoutes = ({ backends, accessUrls, clock }: Parts): readonly Route[]
         const size = vhdBytes(grant);
         const range = rangeOf(headerOf(request, 'x-ms-range') ?? headerOf(request, 'range'), size);
         const { first, last } = range ?? { first: 0, last: size - 1 };
-        const giveBack = await reads.take({ owner: grant.disk, isAnonymous: false, amount: 1 });
-        const stream = await streamOf(readVhd(backends, grant, { first, last }), giveBack);
+        const release = await reads.take({ owner: grant.disk, isAnonymous: false, amount: 1 });
+        const stream = await streamOf(readVhd(backends, grant, { first, last }), release);
         return {
           status: range === undefined ? 200 : 206,
           stream,

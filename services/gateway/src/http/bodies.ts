@@ -57,7 +57,7 @@ const bytesWanted = ({ headers, routeOptions }: FastifyRequest): number => {
   return length > bodyLimit ? 0 : length;
 };
 
-const holds = new WeakMap<FastifyRequest, { isHandled: boolean; readonly giveBack: () => void }>();
+const holds = new WeakMap<FastifyRequest, { isHandled: boolean; readonly release: () => void }>();
 
 /** Takes memory until the request is handled, or its connection ends before. */
 const hold = async (
@@ -74,17 +74,17 @@ const hold = async (
   socket.once('close', abort);
   raw.once('close', abort);
   try {
-    const giveBack = await memory.take(wanted, gone.signal);
-    const held = { isHandled: false, giveBack };
+    const release = await memory.take(wanted, gone.signal);
+    const held = { isHandled: false, release };
     holds.set(request, held);
     // A reply that waits behind another one on its connection is not closed with it.
     const end = (): void => {
       socket.off('close', end);
-      if (!held.isHandled) giveBack();
+      if (!held.isHandled) release();
     };
     socket.once('close', end);
     raw.once('close', end);
-    if (gone.signal.aborted) giveBack();
+    if (gone.signal.aborted) release();
   } finally {
     socket.off('close', abort);
     raw.off('close', abort);
@@ -99,7 +99,7 @@ export const holdingBody = async <Result>(request: FastifyRequest, handle: () =>
   try {
     return await handle();
   } finally {
-    held.giveBack();
+    held.release();
   }
 };
 

@@ -85,7 +85,7 @@ export const openShares = ({ what, max, ofOwnerMax, waitMs, clock }: SharesOptio
     take(wanted, signal) {
       const { promise, resolve, reject } = Promise.withResolvers<() => void>();
       let isReturned = false;
-      const giveBack = (): void => {
+      const release = (): void => {
         if (isReturned) return;
         isReturned = true;
         change(wanted, -wanted.amount);
@@ -104,7 +104,7 @@ export const openShares = ({ what, max, ofOwnerMax, waitMs, clock }: SharesOptio
         letIn: () => {
           alarm.cancel();
           signal?.removeEventListener('abort', end);
-          resolve(giveBack);
+          resolve(release);
         },
       };
       const alarm = clock.alarm(waitMs, end);

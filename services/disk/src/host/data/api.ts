@@ -10,7 +10,7 @@ import { linkRunningSpan } from '@interlock/runtime';
 import type { Parts } from '../pieces/encrypted-disk.ts';
 import { pieceSize } from '../storage/sector.ts';
 import { accessTokenKey } from './access-token.ts';
-import { type diskDataDefinition, giveBack, readData } from './definition.ts';
+import { type diskDataDefinition, readData, release } from './definition.ts';
 import type { ReadRoom } from './read-room.ts';
 import type { Session } from './session.ts';
 import { checkRange, explained, refuseReadOnly, type SessionIo } from './session-io.ts';
@@ -72,7 +72,7 @@ class DataDoor {
             if (!held.resume()) break;
           }
         } finally {
-          held.giveBack();
+          held.release();
         }
       }
     } catch (error) {
@@ -98,7 +98,7 @@ class DataDoor {
       refuseTooLong(data);
       await this.#io.write(session, offset + writtenBytes, data, call);
       writtenBytes += data.length;
-      giveBack(message);
+      release(message);
     }
     if (!session) throw headerMisplaced('the first message must have a header');
     // Everything is written: the last moment before the acknowledgement.

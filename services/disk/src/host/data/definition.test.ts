@@ -7,7 +7,7 @@ import { DiskDataServiceDefinition } from '@interlock/contracts/interlock/disk/v
 import { connect, openChannel, service, startServer } from '@interlock/rpc';
 import { logger, systemClock, systemRandom } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
-import { diskDataDefinition, giveBack, readData } from './definition.ts';
+import { diskDataDefinition, readData, release } from './definition.ts';
 
 const { read, write } = diskDataDefinition.methods;
 
@@ -108,11 +108,11 @@ test('the memory of a write is released if the message owns it, and kept if it i
   };
   const [own, shared] = [received(0), received(100)];
   const sent = { header: undefined, data: randomBytes(10) };
-  for (const message of [own, shared, sent]) giveBack(message);
+  for (const message of [own, shared, sent]) release(message);
   assert.equal(own.data.buffer.byteLength, 0);
   assert.equal(shared.data.length, 70_000);
   assert.equal(sent.data.length, 10);
-  giveBack(own);
+  release(own);
 });
 
 test('a truncated message is refused', () => {

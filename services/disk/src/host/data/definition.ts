@@ -91,7 +91,7 @@ const framePrefixLength = 5;
 const receivedAlone = new WeakSet<ArrayBufferLike>();
 
 /** Frees the memory of a received `WriteRequest`, if it has its own. Its data must not be used any more. */
-export const giveBack = ({ data: { buffer } }: Pick<WriteRequest, 'data'>): void => {
+export const release = ({ data: { buffer } }: Pick<WriteRequest, 'data'>): void => {
   if (receivedAlone.delete(buffer) && buffer instanceof ArrayBuffer) buffer.transfer(0);
 };
 

@@ -47,10 +47,10 @@ test('reads wait for memory in the order of arrival, and get it when another rea
   });
   await new Promise((resolve) => setImmediate(resolve));
   assert.deepEqual(order, []);
-  first.giveBack();
-  for (const taken of [await second, await third]) taken.giveBack();
+  first.release();
+  for (const taken of [await second, await third]) taken.release();
   assert.deepEqual(order, ['second', 'third']);
-  (await room.take(10, undropped, never)).giveBack();
+  (await room.take(10, undropped, never)).release();
   assert.equal(alarms(), 0);
 });
 
@@ -69,8 +69,8 @@ test('a reader that does not take its data for 50 ms loses its memory to a waiti
   assert.deepEqual(dropped, ['idle']);
   assert.equal(idle.resume(), false);
   assert.equal(busy.resume(), true);
-  for (const each of [idle, busy, taken]) each.giveBack();
-  (await room.take(10, undropped, never)).giveBack();
+  for (const each of [idle, busy, taken]) each.release();
+  (await room.take(10, undropped, never)).release();
 });
 
 test('a read that is cancelled while it waits takes no memory', async () => {
@@ -81,7 +81,7 @@ test('a read that is cancelled while it waits takes no memory', async () => {
   const waiting = room.take(10, undropped, () => ending.signal);
   ending.abort();
   await assert.rejects(waiting, /ended before there was memory/);
-  first.giveBack();
-  (await room.take(10, undropped, never)).giveBack();
+  first.release();
+  (await room.take(10, undropped, never)).release();
   assert.equal(alarms(), 0);
 });

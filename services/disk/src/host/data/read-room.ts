@@ -13,7 +13,7 @@ export interface Room {
   /** The part was taken. @returns whether the piece is still there */
   resume(): boolean;
   /** The piece is sent, or its read has ended. May be called again. */
-  giveBack(): void;
+  release(): void;
 }
 
 interface Waiting {
@@ -90,7 +90,7 @@ export class ReadRoom {
         this.#resting.delete(room);
         return isThere;
       },
-      giveBack: () => {
+      release: () => {
         free();
         this.#admit();
       },

@@ -25,7 +25,7 @@ export interface ReplyData {
   /** With room for the head. */
   readonly bytes: Buffer;
   readonly data: Buffer;
-  readonly giveBack: () => void;
+  readonly release: () => void;
 }
 
 /** What a reply with data says about itself. */
@@ -70,12 +70,12 @@ export class Replies {
   /** Memory for a reply with so many bytes of data. */
   room(length: number): ReplyData {
     const dataAt = this.#isStructured ? chunkHeadLength + 8 : simpleReplyLength;
-    const { bytes, giveBack } = this.#parts.memory.take(dataAt + length);
-    return { bytes, data: bytes.subarray(dataAt), giveBack };
+    const { bytes, release } = this.#parts.memory.take(dataAt + length);
+    return { bytes, data: bytes.subarray(dataAt), release };
   }
 
   /** @param onTaken called when the client took it: until then the request holds its memory */
-  data({ cookie }: Request, { bytes, giveBack }: ReplyData, { offset, isDone }: Place, onTaken: () => void): void {
+  data({ cookie }: Request, { bytes, release }: ReplyData, { offset, isDone }: Place, onTaken: () => void): void {
     if (this.#isStructured) {
       writeChunkHead(bytes, cookie, { type: chunkType.offsetData, isDone, length: bytes.length - chunkHeadLength });
       writeOffset(bytes, offset);
@@ -83,7 +83,7 @@ export class Replies {
     this.await();
     this.#send(bytes, () => {
       this.arrived();
-      giveBack();
+      release();
       onTaken();
     });
   }

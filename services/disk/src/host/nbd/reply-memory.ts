@@ -12,7 +12,7 @@ const keptMax = { shared: 16, step: 32, whole: 16 } as const;
 export interface ReplyRoom {
   readonly bytes: Buffer;
   /** The client took it. */
-  readonly giveBack: () => void;
+  readonly release: () => void;
 }
 
 /** A buffer that replies share, and how many of them the client has not taken. */
@@ -33,12 +33,12 @@ export class ReplyMemory {
 
   take(length: number): ReplyRoom {
     if (length <= sharedMax) return this.#part(length);
-    if (length > sizes.whole) return { bytes: Buffer.allocUnsafeSlow(length), giveBack: () => undefined };
+    if (length > sizes.whole) return { bytes: Buffer.allocUnsafeSlow(length), release: () => undefined };
     const kind = length <= sizes.step ? 'step' : 'whole';
     const kept = this.#kept[kind];
     const bytes = kept.pop() ?? Buffer.allocUnsafeSlow(sizes[kind]);
-    const giveBack = (): void => void (kept.length < keptMax[kind] && kept.push(bytes));
-    return { bytes: bytes.subarray(0, length), giveBack };
+    const release = (): void => void (kept.length < keptMax[kind] && kept.push(bytes));
+    return { bytes: bytes.subarray(0, length), release };
   }
 
   #part(length: number): ReplyRoom {
@@ -49,7 +49,7 @@ export class ReplyMemory {
     const bytes = shared.bytes.subarray(shared.used, shared.used + length);
     shared.used += length;
     shared.untaken += 1;
-    return { bytes, giveBack: () => this.#taken(shared) };
+    return { bytes, release: () => this.#taken(shared) };
   }
 
   #taken(shared: Shared): void {

@@ -65,7 +65,7 @@ export class Requests {
     for (let at = request.offset; at < end; ) {
       if (!(await this.#turn())) return 'broken off';
       const length = await this.#step(at, end);
-      const { bytes, giveBack } = memory.take(length);
+      const { bytes, release } = memory.take(length);
       try {
         await this.#fill(at, bytes);
         if (at === request.offset) replies.begin(request);
@@ -74,7 +74,7 @@ export class Requests {
         if (at === request.offset) throw error;
         return 'broken off';
       } finally {
-        giveBack();
+        release();
         share.release(length);
       }
       at += length;
@@ -96,9 +96,9 @@ export class Requests {
     for (let at = begin; at < end; ) {
       if (!(await this.#awaited(agreed.reader.arriving()))) break;
       const length = await this.#step(at, end);
-      const { bytes, giveBack } = memory.take(length);
+      const { bytes, release } = memory.take(length);
       const done = (): void => {
-        giveBack();
+        release();
         share.release(length);
       };
       const isWhole = await this.#awaited(agreed.reader.pass(length, (part, from) => bytes.set(part, from)));
@@ -138,7 +138,7 @@ export class Requests {
     try {
       await this.#fill(at, reply.data);
     } catch (error) {
-      reply.giveBack();
+      reply.release();
       throw error;
     }
     await replies.dataTaken(request, reply, { offset: at, isDone: at + length === request.offset + request.length });

@@ -147,7 +147,7 @@ export class Transmission {
 
   /** Performs a read or write of a batch that has to wait. Its memory is taken. */
   #startArrived({ request, reply, length, offset, bytes }: Arrived): void {
-    reply?.giveBack();
+    reply?.release();
     const requests = this.#requests;
     const work = (): Promise<void> =>
       reply
