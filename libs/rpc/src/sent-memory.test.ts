@@ -3,10 +3,10 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, createServer, type ServerHttp2Stream } from 'node:http2';
 import { type TestContext, test } from 'node:test';
-import { giveSentMemoryBack } from './sent-memory.ts';
+import { releaseSentMemory } from './sent-memory.ts';
 
-giveSentMemoryBack();
-giveSentMemoryBack();
+releaseSentMemory();
+releaseSentMemory();
 
 /**
  * Makes one call to a server that answers with `answer`.

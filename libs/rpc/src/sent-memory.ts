@@ -16,7 +16,7 @@ const largeBytes = 32 * 1024;
  * Detaches only a buffer that fills its memory, so that no other data is lost, and only after it was sent without an error:
  * until then the session may still hold a part of it.
  */
-export const giveSentMemoryBack = (): void => {
+export const releaseSentMemory = (): void => {
   if (isSet) return;
   isSet = true;
   channel('http2.server.stream.created').subscribe((message) => {

@@ -6,7 +6,7 @@ import { type ServerTls, serverCredentials } from './credentials.ts';
 import { health } from './health.ts';
 import { CONTROL_MESSAGE_BYTES_MAX } from './message-size.ts';
 import { type ReceivingLimits, receiving, STREAMS_PER_CONNECTION_MAX } from './receiving.ts';
-import { giveSentMemoryBack } from './sent-memory.ts';
+import { releaseSentMemory } from './sent-memory.ts';
 import { type PipelineOptions, serverPipeline } from './server-pipeline.ts';
 import { type BoundService, rulesOf } from './service.ts';
 
@@ -46,7 +46,7 @@ export interface RunningServer {
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { services, tls, clock, messageBytesMax = CONTROL_MESSAGE_BYTES_MAX } = options;
-  giveSentMemoryBack();
+  releaseSentMemory();
   const stopping = new AbortController();
   const rules = rulesOf(services);
   const { authenticate, limits = {} } = options;
