@@ -28,7 +28,7 @@ export const STREAMS_OF_SESSION_MAX = 64;
 
 /** Reads, writes and flushes. The access token is the credential; access is checked before each piece and before each response. */
 export const diskDataApi = (io: SessionIo, room: ReadRoom): Implementation<typeof diskDataDefinition> => {
-  const door = new DataDoor(io, room);
+  const door = new DataApi(io, room);
   return {
     read: (request, call) => door.read(request, call),
     write: (requests, call) => door.write(requests, call),
@@ -36,7 +36,7 @@ export const diskDataApi = (io: SessionIo, room: ReadRoom): Implementation<typeo
   };
 };
 
-class DataDoor {
+class DataApi {
   readonly #io: SessionIo;
   readonly #room: ReadRoom;
 
