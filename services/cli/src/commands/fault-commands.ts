@@ -37,9 +37,9 @@ export function addFaultCommands(program: Command, runner: Pick<Runner, 'offline
       const flags: GlobalFlags & { readonly for?: string } = command.optsWithGlobals();
       return runner.offline(flags, async ({ env, terminal }) => {
         const forMs = flags.for === undefined ? undefined : durationMs(flags.for, '--for');
-        const { inflict } = await import('./fault.ts');
+        const { applyFault } = await import('./fault.ts');
         const data = dataFolder(flags, env) ?? placeOf(flags, env).data;
-        await inflict({ action, part, forMs }, data, terminal);
+        await applyFault({ action, part, forMs }, data, terminal);
       });
     });
   }

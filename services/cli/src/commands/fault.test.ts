@@ -9,7 +9,7 @@ import { openDataFolder } from '@interlock/local/data-folder.ts';
 import { systemClock } from '@interlock/runtime';
 import { FaultFailed, NoCloud, UsageError } from '../problems.ts';
 import { testProgram } from '../session/test-session.ts';
-import { inflict, localProcesses } from './fault.ts';
+import { applyFault, localProcesses } from './fault.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'interlock-fault-'));
 after(() => rmSync(root, { recursive: true }));
@@ -44,7 +44,7 @@ const terminal = { out: (line: string) => void lines.push(line), err: (line: str
 
 test('the launcher undoes a fault with a duration, and the command waits for it', async () => {
   const { data, calls } = await openLauncher();
-  await inflict({ action: 'kill', part: 'nats', forMs: 100 }, data, terminal);
+  await applyFault({ action: 'kill', part: 'nats', forMs: 100 }, data, terminal);
   assert.deepEqual(calls, ['kill nats', 'restart nats']);
   assert.equal(lines[0], 'nats: down');
   assert.match(lines[1] ?? '', /^nats: running again after \d+ ms$/);
@@ -63,12 +63,12 @@ test('a fault that the launcher refuses, and a folder without a cloud, have thei
   };
   const { data } = await openLauncher({ kill: refused });
   const fault = { action: 'kill', part: 'postgres', forMs: undefined } as const;
-  await assert.rejects(inflict(fault, data, terminal), (error: unknown) => {
+  await assert.rejects(applyFault(fault, data, terminal), (error: unknown) => {
     assert.ok(error instanceof FaultFailed);
     return /given by DATABASE_URL/.test(error.message);
   });
-  await assert.rejects(inflict(fault, root, terminal), NoCloud);
-  await assert.rejects(inflict(fault, undefined, terminal), NoCloud);
+  await assert.rejects(applyFault(fault, root, terminal), NoCloud);
+  await assert.rejects(applyFault(fault, undefined, terminal), NoCloud);
 });
 
 test('a part that does not exist and a time without a unit are refused before anything happens', async () => {

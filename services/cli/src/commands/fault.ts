@@ -26,7 +26,7 @@ export interface Fault {
  * Inflicts a fault on the cloud of a data folder. Waits until it is healed if it has a duration.
  * @throws NoCloud if no launcher responds there, FaultFailed with its reason
  */
-export async function inflict(
+export async function applyFault(
   { action, part, forMs }: Fault,
   data: string | undefined,
   terminal: Pick<Terminal, 'out' | 'err'>,
