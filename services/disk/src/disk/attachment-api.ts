@@ -20,8 +20,8 @@ import { contextFromTraceparent, DomainAttribute, type Random } from '@interlock
 import { context, trace } from '@opentelemetry/api';
 import { accessSecretLength, accessTokenOf, hashAccessToken, newAccessToken } from '../host/data/access-token.ts';
 import { bytesPerGib } from '../host/storage/sector.ts';
-import { Lockstep, type Step } from '../lockstep.ts';
 import { refuseWhileChanging } from '../moves/encryption-change.ts';
+import { type Step, StepBarrier } from '../step-barrier.ts';
 import { showDisk } from './api.ts';
 import {
   accessible,
@@ -70,9 +70,9 @@ export const attachmentApi = (parts: AttachmentParts) => {
       return show(await changeAccess(parts, name, attach(clock.now(), attachment), call, 'attach'));
     },
     async openDisks({ items }: OpenDisksRequest, call: Call): Promise<OpenDisksResponse> {
-      const lockstep = new Lockstep(clock);
+      const barrier = new StepBarrier(clock);
       const outcomes = await settleItems(items, { sizeMax: opensMax, log }, (item) =>
-        lockstep.member((step) => openItem(parts, item, call, step)),
+        barrier.member((step) => openItem(parts, item, call, step)),
       );
       return {
         outcomes: outcomes.map((outcome) =>

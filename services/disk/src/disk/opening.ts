@@ -1,7 +1,7 @@
 import { type Cause, type Loaded, Rejection, StoreUnavailable } from '@interlock/event-store';
 import type { KeyGrant } from '../host/disk-host.ts';
-import type { Step } from '../lockstep.ts';
 import { followDiskHeader } from '../moves/header-following.ts';
+import type { Step } from '../step-barrier.ts';
 import type { Control } from './control.ts';
 import { existing } from './decider.ts';
 import type { DiskEvent } from './events.ts';

@@ -1,6 +1,6 @@
 import { resumption } from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
-import { Lockstep, type Step } from '../lockstep.ts';
+import { type Step, StepBarrier } from '../step-barrier.ts';
 
 /** Time between two samples of the event loop's lateness, in ms. */
 const sampleMs = 10;
@@ -28,7 +28,7 @@ const heldUpShare = 1 / 4;
  */
 export class Background {
   readonly #clock: Pick<Clock, 'alarm' | 'monotonicMs'>;
-  readonly #waiting: ((lockstep: Lockstep) => Promise<void>)[] = [];
+  readonly #waiting: ((barrier: StepBarrier) => Promise<void>)[] = [];
   #running = 0;
   #guestAtMs = Number.NEGATIVE_INFINITY;
   /** Pieces that may run; undefined without guests. */
@@ -50,7 +50,7 @@ export class Background {
     // Another piece's end may admit this one: deadline and trace are those of its own caller.
     const asCaller = resumption();
     return new Promise((resolve, reject) => {
-      this.#waiting.push((lockstep) => asCaller(() => lockstep.member(work)).then(resolve, reject));
+      this.#waiting.push((barrier) => asCaller(() => barrier.member(work)).then(resolve, reject));
       this.#plan();
     });
   }
@@ -77,10 +77,10 @@ export class Background {
     if (this.#waiting.length === 0 || room <= 0 || (width !== undefined && !this.#isRested(nowMs))) return;
     this.#admittedAtMs = nowMs;
     this.#doneAtMs = undefined;
-    const lockstep = new Lockstep(this.#clock);
+    const barrier = new StepBarrier(this.#clock);
     for (const start of this.#waiting.splice(0, room)) {
       this.#running += 1;
-      void start(lockstep).then(() => {
+      void start(barrier).then(() => {
         this.#running -= 1;
         this.#noteDone();
         this.#plan();

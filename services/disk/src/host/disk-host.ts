@@ -2,7 +2,7 @@ import { type Grant, lossReasonIn } from '@interlock/access';
 import type { KeyAccess as GrantedAccess } from '@interlock/contracts/interlock/access/v1/access.ts';
 import { type Cause, Rejection } from '@interlock/event-store';
 import { type Encryption, isLayered, setOf } from '../disk/encryption.ts';
-import type { Step } from '../lockstep.ts';
+import type { Step } from '../step-barrier.ts';
 import type { Background } from './background.ts';
 import type { Sessions } from './data/sessions.ts';
 import type { DekWrap, DiskHeader } from './header/disk-header-format.ts';

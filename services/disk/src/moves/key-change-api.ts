@@ -15,8 +15,8 @@ import { setOf, skuOnWire } from '../disk/encryption.ts';
 import { type Disk, diskSteps } from '../disk/state.ts';
 import type { SetKeys } from '../host/keys/set-keys.ts';
 import { listKept, mergePages, pageOfRequest } from '../listing.ts';
-import type { Step } from '../lockstep.ts';
 import { type Snapshot, snapshotSteps } from '../snapshot/decider.ts';
+import type { Step } from '../step-barrier.ts';
 import { rewrapDek } from './rewrapping.ts';
 
 /** Most disks and snapshots of one `RewrapDeks`: as many as the vault takes in one call. */

@@ -294,7 +294,7 @@ test('CMK-112, CMK-89: a repeated rewrap that the next one overtakes leaves the 
   const { name: _name, ...first } = await beginMove(host);
   await rewrapDek(host.asSets, { ...first, name: diskName });
 
-  // A repeat, together with a disk whose header opens slowly. The two proceed in lockstep.
+  // A repeat, together with a disk whose header opens slowly. The two proceed in barrier.
   const [reached, mayGoOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
   Object.assign(opened, { left: 2, reach: reached.resolve, mayGoOn: mayGoOn.promise });
   const again = host.asSets.rewrapDeks({ ...first, names: [diskName, other] });

@@ -6,8 +6,8 @@ import type { Disk } from '../disk/state.ts';
 import type { DekHolder, DiskHeader, SetKey } from '../host/disk-host.ts';
 import { headerRefOf, wrapRefOf } from '../host/header/header-refs.ts';
 import { bytesPerGib } from '../host/storage/sector.ts';
-import type { Step } from '../lockstep.ts';
 import { existing as existingSnapshot, rewrap as rewrapSnapshot, type Snapshot } from '../snapshot/decider.ts';
+import type { Step } from '../step-barrier.ts';
 import { followHeaderLater } from './header-following.ts';
 
 /** The key version and generation to move to. */

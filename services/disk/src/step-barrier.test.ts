@@ -1,18 +1,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { virtualClock } from '@interlock/runtime';
-import { Lockstep } from './lockstep.ts';
+import { StepBarrier } from './step-barrier.ts';
 
 /** How long a member waits for the others, in ms. */
 const patienceMs = 50;
 
 test('no member continues before all have reached the step, and members that have ended are not waited for', async () => {
   const clock = virtualClock();
-  const lockstep = new Lockstep(clock);
+  const barrier = new StepBarrier(clock);
   const order: string[] = [];
   const held = Promise.withResolvers<void>();
   const moved = ['a', 'b', 'late', 'failing'].map((name) =>
-    lockstep.member(async (step) => {
+    barrier.member(async (step) => {
       if (name === 'late') await held.promise;
       if (name === 'failing') throw new Error('no');
       order.push(`${name} 1`);
@@ -35,11 +35,11 @@ test('no member continues before all have reached the step, and members that hav
 
 test('a member that does not arrive delays the others only until their timeout', async () => {
   const clock = virtualClock();
-  const lockstep = new Lockstep(clock);
+  const barrier = new StepBarrier(clock);
   const never = Promise.withResolvers<void>();
-  void lockstep.member(() => never.promise);
+  void barrier.member(() => never.promise);
   let isDone = false;
-  const moved = lockstep.member(async (step) => {
+  const moved = barrier.member(async (step) => {
     await step();
     isDone = true;
   });
@@ -52,14 +52,14 @@ test('a member that does not arrive delays the others only until their timeout',
 
 test('the others continue as soon as the last member ends, without waiting for the timeout', async () => {
   const clock = virtualClock();
-  const lockstep = new Lockstep(clock);
+  const barrier = new StepBarrier(clock);
   const held = Promise.withResolvers<void>();
   let isOn = false;
-  void lockstep.member(async (step) => {
+  void barrier.member(async (step) => {
     await step();
     isOn = true;
   });
-  const ending = lockstep.member(() => held.promise);
+  const ending = barrier.member(() => held.promise);
   await clock.pass(1);
   assert.equal(isOn, false);
   held.resolve();
@@ -70,7 +70,7 @@ test('the others continue as soon as the last member ends, without waiting for t
 
 test('a single member does not wait', async () => {
   const clock = virtualClock();
-  await new Lockstep(clock).member(async (step) => {
+  await new StepBarrier(clock).member(async (step) => {
     await step();
     await step();
   });

@@ -10,7 +10,7 @@ export type Step = () => Promise<void>;
  * Keeps members of a batch in step: the calls they make after a step are made in one turn of the event loop, so they share one
  * message and one commit. Separate messages, commits and facts for each few members cost more than their content.
  */
-export class Lockstep {
+export class StepBarrier {
   readonly #clock: Pick<Clock, 'alarm'>;
   readonly #waiting: (() => void)[] = [];
   #membersCount = 0;
