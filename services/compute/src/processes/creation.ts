@@ -11,7 +11,7 @@ import { deleteThat, detachOne, evenIfRefused } from './closing.ts';
 import { failureOf, LossMissed } from './failures.ts';
 import { stopIfLossMissed } from './missed-losses.ts';
 import { openAll } from './opening.ts';
-import { type Fate, isStillAt, type Process, type ProcessParts, type Run } from './process.ts';
+import { isStillAt, type MakingProgress, type Process, type ProcessParts, type Run } from './process.ts';
 
 /**
  * Creates a machine: its new disks, then every disk attached and opened (VM-10). Only then the machine exists, and the start
@@ -48,7 +48,7 @@ export const undoneCreation: Process<Creating> = {
     {
       name: 'free and delete the disks',
       async effect(run) {
-        await undo(run, () => unknownFate);
+        await undo(run, () => unknownProgress);
       },
     },
   ],
@@ -71,9 +71,9 @@ const patienceOf = ({ parts, state, signal }: Run<Creating>): Patience => ({
 async function obtainDisks(run: Run<Creating>): Promise<undefined> {
   const disks = run.state.disks.map((disk) => ({ ...disk, attachEpoch: 0 }));
   run.opening = await openAll(run, disks, patienceOf(run), async (disk, patience) => {
-    const fate = fateIn(run, disk.disk);
-    if (disk.make !== undefined) await createDisk(run, disk.disk, disk.make, fate, patience);
-    await attachDisk(run, disk, fate, patience);
+    const progress = progressIn(run, disk.disk);
+    if (disk.make !== undefined) await createDisk(run, disk.disk, disk.make, progress, patience);
+    await attachDisk(run, disk, progress, patience);
   });
 }
 
@@ -81,20 +81,20 @@ const createDisk = async (
   { parts, state, cause }: Run<Creating>,
   name: string,
   make: NonNullable<PlannedDisk['make']>,
-  fate: Fate,
+  progress: MakingProgress,
   patience: Patience,
 ): Promise<void> => {
   const request = makingOf(name, make, state.spec);
-  fate.make = 'unsure';
+  progress.make = 'unsure';
   try {
     const { uniqueId } = await parts.disks.insist(
       (client, options) => client.createDisk(request, { ...options, cause }),
       patience,
     );
-    fate.make = 'made';
-    fate.madeId = uniqueId;
+    progress.make = 'made';
+    progress.madeId = uniqueId;
   } catch (error) {
-    if (error instanceof Rejection) fate.make = error.code === 'ALREADY_EXISTS' ? 'taken' : 'not sent';
+    if (error instanceof Rejection) progress.make = error.code === 'ALREADY_EXISTS' ? 'taken' : 'not sent';
     throw error;
   }
 };
@@ -102,17 +102,17 @@ const createDisk = async (
 const attachDisk = async (
   { parts, vm, state, cause }: Run<Creating>,
   { disk, isOs }: PlannedDisk,
-  fate: Fate,
+  progress: MakingProgress,
   patience: Patience,
 ): Promise<void> => {
   const { id: requestId } = state.work;
   const request = { name: disk, virtualMachine: vm, requestId, osDisk: isOs };
-  fate.attach = 'unsure';
+  progress.attach = 'unsure';
   try {
     await parts.disks.insist((client, options) => client.attachDisk(request, { ...options, cause }), patience);
-    fate.attach = 'answered';
+    progress.attach = 'answered';
   } catch (error) {
-    if (error instanceof Rejection) fate.attach = 'answered';
+    if (error instanceof Rejection) progress.attach = 'answered';
     throw error;
   }
 };
@@ -138,7 +138,7 @@ async function undoOrKeep(run: Run<Creating>, stored: Transacted<Vm, VmEvent>): 
   const { clock, vms } = parts;
   const { work } = state;
   if (!isMade(stored.state, state)) {
-    await undo(run, (disk) => fateIn(run, disk));
+    await undo(run, (disk) => progressIn(run, disk));
     const failure = stored.state.status === 'creating' ? stored.state.work.undo : undefined;
     return failure === undefined
       ? stored
@@ -160,16 +160,16 @@ const isMade = (vm: Vm, { createdAt }: Creating): boolean =>
 const firstUnder = (opened: readonly OpenedDisk[], set: string, keyVersion: string): string =>
   opened.find((disk) => disk.set === set && disk.keyVersion === keyVersion)?.disk ?? '';
 
-const newFate = (): Fate => ({ make: 'not sent', attach: 'not sent' });
+const noProgress = (): MakingProgress => ({ make: 'not sent', attach: 'not sent' });
 
-const fateIn = ({ fates }: Run<Creating>, disk: string): Fate => {
-  const fate = fates.get(disk) ?? newFate();
-  fates.set(disk, fate);
-  return fate;
+const progressIn = ({ progressOfDisks }: Run<Creating>, disk: string): MakingProgress => {
+  const progress = progressOfDisks.get(disk) ?? noProgress();
+  progressOfDisks.set(disk, progress);
+  return progress;
 };
 
 /** How far a disk got in a run of which nothing is known. */
-const unknownFate: Fate = { make: 'unsure', attach: 'unsure' };
+const unknownProgress: MakingProgress = { make: 'unsure', attach: 'unsure' };
 
 const encryptionTypes: readonly EncryptionType[] = [
   'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY',
@@ -193,16 +193,17 @@ const makingOf = (name: string, make: NonNullable<PlannedDisk['make']>, { locati
  * Frees the disks and deletes those created for this machine; disks that others created meanwhile stay. Once a disk is created
  * its owner is known. A create call that ran out of time may still be carried out: the undo waits for that.
  */
-const undo = async (run: Run<Creating>, fateOf: (disk: string) => Fate): Promise<void> => {
-  await Promise.all(run.state.disks.map((disk) => undoDisk(run, disk, fateOf(disk.disk))));
+const undo = async (run: Run<Creating>, progressOf: (disk: string) => MakingProgress): Promise<void> => {
+  await Promise.all(run.state.disks.map((disk) => undoDisk(run, disk, progressOf(disk.disk))));
 };
 
-const undoDisk = async (run: Run<Creating>, { disk, make }: PlannedDisk, fate: Fate): Promise<void> => {
+const undoDisk = async (run: Run<Creating>, { disk, make }: PlannedDisk, progress: MakingProgress): Promise<void> => {
   const { parts, vm, state, cause, signal } = run;
   const patience = { signal };
-  if (fate.make === 'taken') return;
+  if (progress.make === 'taken') return;
   let found = await findMade(parts, disk, patience);
-  const mayCome = found === undefined ? fate.make === 'unsure' : fate.attach === 'unsure' && found.managedBy !== vm;
+  const mayCome =
+    found === undefined ? progress.make === 'unsure' : progress.attach === 'unsure' && found.managedBy !== vm;
   if (mayCome) {
     // No call is carried out after its deadline, so a disk that does not exist by then is never created.
     await parts.clock.sleep(callDeadlineMs, signal);
@@ -211,7 +212,7 @@ const undoDisk = async (run: Run<Creating>, { disk, make }: PlannedDisk, fate: F
   if (!found) return;
   await detachOne(parts, vm, disk, cause, patience, state.work.id);
   if (make === undefined) return;
-  const own = await ownIdOf(vm, found, fate, () => requestedId(parts, disk, make, state.spec, cause, patience));
+  const own = await ownIdOf(vm, found, progress, () => requestedId(parts, disk, make, state.spec, cause, patience));
   if (own === undefined) return;
   await evenIfRefused(deleteThat(parts, disk, own, cause, patience), (error) =>
     // Another machine attached it in between: then it is that machine's.
@@ -223,7 +224,7 @@ const undoDisk = async (run: Run<Creating>, { disk, make }: PlannedDisk, fate: F
 const ownIdOf = (
   vm: string,
   { managedBy, uniqueId }: Disk,
-  { madeId }: Fate,
+  { madeId }: MakingProgress,
   createAgain: () => Promise<string | undefined>,
 ): Promise<string | undefined> | string | undefined => {
   if (managedBy === vm) return uniqueId;

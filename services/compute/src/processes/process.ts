@@ -35,7 +35,7 @@ export interface OpenOutcome {
 }
 
 /** How far a disk of a creation got in a run: what an undo has to know. A call without a response may still be carried out. */
-export interface Fate {
+export interface MakingProgress {
   /** `taken`: a disk of another owner has the name. */
   make: 'not sent' | 'unsure' | 'made' | 'taken';
   attach: 'not sent' | 'unsure' | 'answered';
@@ -63,7 +63,7 @@ export interface Run<State> extends RunContext {
   /** The disks this run opened. They have secrets and are never stored. */
   opening: OpenOutcome | undefined;
   /** How far each disk of a creation got in this run. */
-  readonly fates: Map<string, Fate>;
+  readonly progressOfDisks: Map<string, MakingProgress>;
 }
 
 /** A step ended the process: it has stored the outcome itself, or other work has replaced its work. */
@@ -139,7 +139,7 @@ export const nextRun = <State extends Creating | Machine>(
       carryOut(process, {
         ...{ parts, vm: loaded.id, state, cause, loaded, signal, settled },
         opening: undefined,
-        fates: new Map(),
+        progressOfDisks: new Map(),
       }),
   };
 };
