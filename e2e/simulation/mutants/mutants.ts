@@ -9,8 +9,8 @@ export const mutants: readonly Mutant[] = [
     name: 'the lease is not checked before an I/O',
     guarantee: 'G1',
     file: 'services/disk/src/host/data/session.ts',
-    find: 'this.hasDek && (lease === undefined || isPinnable || lease.isHeld() || this.#bridge?.isHeld() === true);',
-    replace: 'this.hasDek;',
+    find: 'this.hasDek && (lease === undefined || isPinnable || lease.isHeld() || this.#previousTerm?.isHeld() === true)',
+    replace: 'this.hasDek',
   },
   {
     name: 'a lease is extended while the vault is unreachable',
@@ -98,8 +98,8 @@ export const mutants: readonly Mutant[] = [
     name: 'the DEK stays in memory after the lease has expired',
     guarantee: 'G8',
     file: 'services/disk/src/host/data/session.ts',
-    find: '    this.#bridge = undefined;\n    this.disk.dropKey();',
-    replace: '    this.#bridge = undefined;',
+    find: '    this.#previousTerm = undefined;\n    this.disk.dropKey();',
+    replace: '    this.#previousTerm = undefined;',
   },
   {
     name: 'the audit entry of an unwrap contains the unwrapped key',

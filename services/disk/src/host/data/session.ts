@@ -63,7 +63,7 @@ export class Session implements LeaseUser {
    * The rest of the last grant of the previous key version, until the lease of the new version is held. It is not renewed. So a
    * disk moves to another version without a pause even if the vault is unreachable (G6).
    */
-  #bridge: { isHeld(): boolean; leftMs(): number } | undefined;
+  #previousTerm: { isHeld(): boolean; leftMs(): number } | undefined;
   /** Undefined while the DEK is not in memory. */
   #held: { readonly grant: KeyGrant | undefined } | undefined;
   readonly #parts: SessionParts;
@@ -114,14 +114,16 @@ export class Session implements LeaseUser {
   /** Whether the DEK is in memory and may be used now. */
   mayUseDek(): boolean {
     const { lease, isPinnable } = this;
-    return this.hasDek && (lease === undefined || isPinnable || lease.isHeld() || this.#bridge?.isHeld() === true);
+    return (
+      this.hasDek && (lease === undefined || isPinnable || lease.isHeld() || this.#previousTerm?.isHeld() === true)
+    );
   }
 
   /** For how long the DEK may be used from now on, in milliseconds; 0 or less: not now. */
   dekLeftMs(): number {
     if (!this.mayUseDek()) return 0;
     if (this.lease === undefined || this.isPinnable) return Number.POSITIVE_INFINITY;
-    return Math.max(this.lease.leftMs(), this.#bridge?.leftMs() ?? 0);
+    return Math.max(this.lease.leftMs(), this.#previousTerm?.leftMs() ?? 0);
   }
 
   /** @throws Rejection FAILED_PRECONDITION ATTACH_EPOCH_OUTDATED */
@@ -183,11 +185,11 @@ export class Session implements LeaseUser {
     if (lease.isHeld() || !previous) return this.#dropUnusable();
 
     const term = keyAccess.termOf(previous);
-    this.#bridge = term;
+    this.#previousTerm = term;
     this.#dropUnusable();
-    while (this.#bridge === term && term.isHeld()) await clock.sleep(term.leftMs(), this.ending.signal);
-    if (this.#bridge !== term) return;
-    this.#bridge = undefined;
+    while (this.#previousTerm === term && term.isHeld()) await clock.sleep(term.leftMs(), this.ending.signal);
+    if (this.#previousTerm !== term) return;
+    this.#previousTerm = undefined;
     this.#dropUnusable();
   }
 
@@ -206,7 +208,7 @@ export class Session implements LeaseUser {
   }
   #dropDek(): void {
     this.#held = undefined;
-    this.#bridge = undefined;
+    this.#previousTerm = undefined;
     this.disk.dropKey();
   }
   #dropUnusable(): void {
