@@ -7,7 +7,7 @@ import type { Encryption, KeyAccessReason } from '@interlock/contracts/interlock
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { Rejection } from '@interlock/event-store';
 import type { CallOptions } from '@interlock/rpc';
-import { refusal, silence, type VaultMood } from './host/keys/test-vault.ts';
+import { noReply, refusal, type VaultBehaviour } from './host/keys/test-vault.ts';
 import { pieceSize } from './host/storage/sector.ts';
 import { type DiskHost, diskName, otherSetName, setName, startDiskHost } from './host/test-disk-host.ts';
 import { rewrapDek } from './testing/test-one-disk.ts';
@@ -136,17 +136,17 @@ for (const copy of copies) {
     );
   }
 
-  const answers: readonly (readonly [answer: string, VaultMood, reason: string])[] = [
+  const answers: readonly (readonly [answer: string, VaultBehaviour, reason: string])[] = [
     ['refuses the key', refusal('KEY_DISABLED', 5), 'KEY_DISABLED'],
-    ['does not respond', silence, 'KEY_VAULT_UNREACHABLE'],
+    ['does not respond', noReply, 'KEY_VAULT_UNREACHABLE'],
   ];
-  for (const [answer, mood, reason] of answers) {
+  for (const [answer, behaviour, reason] of answers) {
     test(
       `CMK-110: ${copy.what} fails and leaves nothing behind if the vault ${answer} before it is recorded`,
       limit,
       async (t) => {
         const { host, goOn, made, assertUndone } = await midway(t, copy);
-        host.setVault(mood);
+        host.setVault(behaviour);
         goOn();
         await assert.rejects(made, { reason });
         host.setEpoch(5);

@@ -4,7 +4,7 @@ import { afterEach, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { StoreUnavailable } from '@interlock/event-store';
 import { virtualClock } from '@interlock/runtime';
-import { silence } from '../host/keys/test-vault.ts';
+import { noReply } from '../host/keys/test-vault.ts';
 import { type DiskHost, diskName, otherSetName, setName, startDiskHost } from '../host/test-disk-host.ts';
 import { rewrapDek } from '../testing/test-one-disk.ts';
 
@@ -241,7 +241,7 @@ test('CMK-112, G6: a grow after a failed rewrap puts the open disk under the ver
     await Promise.allSettled([rewrapDek(host.asSets, target)]);
     host.faults.disarm();
     // The vault cannot be reached about the new version: open disks continue until the granted lease ends.
-    host.setVault(silence);
+    host.setVault(noReply);
     await host.disks.growDisk({ name: diskName, sizeGib: 2 });
     assert.deepEqual(await read(content.length), content, `I/O continues, fault at call ${failAt}`);
     host.setVault('well');

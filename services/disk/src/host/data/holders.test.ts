@@ -110,14 +110,14 @@ test('if identity does not respond, the use is refused and the access does not e
   await watching;
 });
 
-for (const [what, silence] of [
+for (const [what, noReply] of [
   ['fails', () => Promise.reject(new Error('no answer'))],
   ['does not respond', () => new Promise<Decision>(() => undefined)],
 ] as const)
   test(`G3: while identity ${what}, the last grant is valid for the grace period, and only the first use waits`, async () => {
     const { clock, holders, session, answerWith } = checked();
     await holders.check(session);
-    answerWith(silence);
+    answerWith(noReply);
     await clock.drive(
       (async () => {
         const startMs = clock.monotonicMs();

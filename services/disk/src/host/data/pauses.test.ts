@@ -5,7 +5,7 @@ import { type VirtualClock, virtualClock } from '@interlock/runtime';
 import fc from 'fast-check';
 import { closeDisk } from '../../testing/test-one-disk.ts';
 import { type LeaseHost, startLeaseHost } from '../keys/test-lease-host.ts';
-import { refusal, silence, type VaultMood } from '../keys/test-vault.ts';
+import { noReply, refusal, type VaultBehaviour } from '../keys/test-vault.ts';
 import { openRegaining } from './regaining.ts';
 import type { Session } from './session.ts';
 
@@ -16,7 +16,7 @@ const virtualMachine = 'subscriptions/s/resourceGroups/g/virtualMachines/vm-d';
 const paused = async () => {
   const world = await startLeaseHost();
   const disk = await world.open('d');
-  world.host.setVault(silence);
+  world.host.setVault(noReply);
   await world.until(async () => (await world.lease())?.state === 'PAUSED');
   const read = disk.begin();
   await world.pass(500);
@@ -55,7 +55,7 @@ test('G1: a paused read checks its access again, and fails if the access has end
 test('CMK-113: a write can pause for as long as IO_PAUSE_TIMEOUT_MS allows, also beyond 30 s', limit, async () => {
   const { host, lease, open, clock, pass, run, until, stop } = await startLeaseHost({ ioPauseTimeoutMs: 45_000 });
   const disk = await open('d');
-  host.setVault(silence);
+  host.setVault(noReply);
   await until(async () => (await lease())?.state === 'PAUSED');
   const write = disk.write();
   const beganMs = clock.monotonicMs();
@@ -158,7 +158,7 @@ test(
 
 /** A phase of the vault: how it responds, for how long, and with which delay. */
 interface Episode {
-  readonly mood: 'well' | 'silent' | 'refuses' | 'flaky';
+  readonly behaviour: 'well' | 'silent' | 'refuses' | 'flaky';
   readonly ms: number;
   readonly delayMs: number;
 }
@@ -170,22 +170,22 @@ const play = async ({ host, clock, until, open, stop }: LeaseHost, episodes: rea
   const refusedSince: { ms: number | undefined } = { ms: undefined };
   const violations: string[] = [];
   let epoch = 1;
-  for (const { mood, ms, delayMs } of episodes) {
+  for (const { behaviour, ms, delayMs } of episodes) {
     epoch += 1;
     host.setEpoch(epoch);
     host.setDelay(delayMs);
     let asked = 0;
-    const moods: Record<Episode['mood'], VaultMood> = {
+    const behaviours: Record<Episode['behaviour'], VaultBehaviour> = {
       well: 'well',
-      silent: silence,
+      silent: noReply,
       refuses: refusal('KEY_DISABLED', epoch),
       flaky: () => {
         asked += 1;
-        return asked % 3 === 0 ? undefined : silence();
+        return asked % 3 === 0 ? undefined : noReply();
       },
     };
-    host.setVault(moods[mood]);
-    if (mood === 'well' || mood === 'flaky') refusedSince.ms = undefined;
+    host.setVault(behaviours[behaviour]);
+    if (behaviour === 'well' || behaviour === 'flaky') refusedSince.ms = undefined;
     // If the vault becomes unreachable after a refusal, the key is still lost.
     else refusedSince.ms ??= clock.monotonicMs();
     const endMs = clock.monotonicMs() + ms;
@@ -209,7 +209,7 @@ test('G1: whatever happens to the vault, no read succeeds later than the lease t
   timeout: 120_000,
 }, async () => {
   const episode: fc.Arbitrary<Episode> = fc.record({
-    mood: fc.constantFrom('well', 'silent', 'refuses', 'flaky'),
+    behaviour: fc.constantFrom('well', 'silent', 'refuses', 'flaky'),
     ms: fc.integer({ min: 500, max: 25_000 }),
     delayMs: fc.constantFrom(0, 0, 50, 1_500, 4_000),
   });

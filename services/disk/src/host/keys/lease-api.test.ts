@@ -40,7 +40,7 @@ const openApi = () => {
     add: (set: string, keyVersion: string, report: Partial<LeaseReport> = {}) => {
       const key = { set: setOf(set), keyVersion };
       const users = new Set([user(true, true), user(true, false), user(false, true)]);
-      const found = { users, wonAt: 1_000, endedAt: 2_000, silence: undefined, isCountedAsLost: false, ...report };
+      const found = { users, wonAt: 1_000, endedAt: 2_000, unanswered: undefined, isCountedAsLost: false, ...report };
       listed.push({ lease: keyAccess.lease(key), ...found });
       return key;
     },

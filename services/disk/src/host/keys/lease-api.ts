@@ -47,7 +47,7 @@ const leaseOnWire = (
   found: LeaseReport,
   { keyAccess, reports, terms, diskHost, clock }: Omit<Parameters<typeof leaseApi>[0], 'leases'>,
 ): WireLease => {
-  const { lease, users, wonAt, silence, isCountedAsLost } = found;
+  const { lease, users, wonAt, unanswered, isCountedAsLost } = found;
   const { set: diskEncryptionSet, keyVersion } = lease.key;
   const now = readingOf(clock);
   const grant = lease.grant();
@@ -66,8 +66,8 @@ const leaseOnWire = (
     pinnedCount: pinnedCountOf(found),
     ...(isHeld ? {} : { reason: (loss?.reason ?? 'KEY_VAULT_UNREACHABLE') satisfies KeyAccessReason }),
     since: timeOf(isHeld ? undefined : (loss?.since ?? found.endedAt)),
-    silentTime: timeOf(silence?.at),
-    silentReason: silence?.why ?? '',
+    silentTime: timeOf(unanswered?.at),
+    silentReason: unanswered?.why ?? '',
     countedAsLost: isCountedAsLost,
     report: reportOnWire(reports.stateOf(lease.key)),
   });

@@ -222,7 +222,7 @@ test('G1: an unreachable vault is retried soon, with growing intervals, and as s
     assert.ok(soon <= ttlMs / 24, `${soon} after the first failure`);
     assert.ok(later > soon, `${later} after the second`);
     for (const late of waitsFrom(first).slice(4)) assert.ok(late >= ttlMs / 12, `${late}, also when the lease ends`);
-    assert.equal(only()?.silence?.why, 'DEPENDENCY_UNAVAILABLE');
+    assert.equal(only()?.unanswered?.why, 'DEPENDENCY_UNAVAILABLE');
     assert.equal(
       logged.filter((line) => line.includes('did not reply about a lease')).length,
       outage + 1,
@@ -230,7 +230,7 @@ test('G1: an unreachable vault is retried soon, with growing intervals, and as s
     );
     setVault(() => 4);
     await pass(ttlMs / 3);
-    assert.equal(only()?.silence, undefined);
+    assert.equal(only()?.unanswered, undefined);
   }
   stop();
 });
@@ -260,13 +260,13 @@ test('a refusal is a response: it ends the outage, is not logged, and the next c
   await pass(1);
   setVault(() => new RpcFailure('DEADLINE_EXCEEDED', 'CheckAccess', 'key-vault', 'late'));
   await pass(ttlMs / 2);
-  assert.equal(only()?.silence?.why, 'DEADLINE_EXCEEDED');
+  assert.equal(only()?.unanswered?.why, 'DEADLINE_EXCEEDED');
   const told = logged.length;
   setVault(() => new Rejection('FAILED_PRECONDITION', 'KEY_DELETED', 'gone'));
   await pass(ttlMs / 6 + 1);
   const first = sent.length - 1;
   await pass(5 * ttlMs);
-  assert.deepEqual([only()?.silence, logged.length], [undefined, told]);
+  assert.deepEqual([only()?.unanswered, logged.length], [undefined, told]);
   for (const ms of waitsFrom(first)) assert.ok(ms >= ttlMs / 2 && ms <= ttlMs, `${ms}`);
   stop();
 });

@@ -6,7 +6,7 @@ import { usableMs } from '@interlock/runtime';
 import { openDisk } from '../../testing/test-one-disk.ts';
 import { setName } from '../test-disk-host.ts';
 import { startLeaseHost } from './test-lease-host.ts';
-import { refusal, silence } from './test-vault.ts';
+import { noReply, refusal } from './test-vault.ts';
 
 const limit = { timeout: 180_000 };
 
@@ -48,7 +48,7 @@ test(
 
 const unmade = (): Error => new Rejection('NOT_FOUND', 'PRINCIPAL_NOT_FOUND', 'principals/next does not exist');
 const noAnswers: readonly (readonly [string, () => Error])[] = [
-  ['unavailable', silence],
+  ['unavailable', noReply],
   ['timeout', () => new RpcFailure('DEADLINE_EXCEEDED', 'CheckAccess', 'key-vault', 'late')],
   ['internal error', () => new RpcFailure('INTERNAL', 'CheckAccess', 'key-vault', 'broken')],
   ['TLS failure', () => new RpcFailure('UNKNOWN', 'CheckAccess', 'key-vault', 'handshake')],
@@ -117,7 +117,7 @@ test(
     });
     // This grant is on its way. Later requests get no response.
     await pass(1_500);
-    host.setVault(silence);
+    host.setVault(noReply);
     await pass(sentMs + usableMs(terms.ttlMs) - 1 - clock.monotonicMs());
     host.setDelay(0);
     assert.equal(await disk.read(), 'ok');
@@ -159,7 +159,7 @@ test('G1, G3: two lost responses in a row do not pause I/O', limit, async () => 
     let lost = 0;
     host.setVault(() => {
       lost += 1;
-      return lost <= 2 ? silence() : undefined;
+      return lost <= 2 ? noReply() : undefined;
     });
     for (let step = 0; step < 20; step += 1) {
       const beganMs = clock.monotonicMs();
@@ -180,7 +180,7 @@ test('G1: a suspend of the machine ends its leases; a change of the wall clock d
   clock.stepWallClock(-2 * 86_400_000);
   await pass(terms.ttlMs * 3);
   assert.equal((await lease())?.state, 'HELD');
-  host.setVault(silence);
+  host.setVault(noReply);
   assert.equal(await disk.read(), 'ok');
   clock.suspend(terms.ttlMs);
   assert.equal(await disk.read(), 'KEY_VAULT_UNREACHABLE');
@@ -202,7 +202,7 @@ test(
       return disks.map(({ name }) => name);
     };
     const epoch = (await lease())?.accessEpoch;
-    host.setVault(silence);
+    host.setVault(noReply);
     await until(async () => (await lease())?.state === 'PAUSED');
     assert.deepEqual(await listed(), [], 'a pause is no loss yet');
     const endedMs = clock.monotonicMs();
@@ -231,7 +231,7 @@ test(
   },
 );
 
-for (const [end, mood] of [
+for (const [end, behaviour] of [
   ['responds', 'well'],
   ['refuses', refusal('KEY_DELETED', 7)],
 ] as const) {
@@ -242,7 +242,7 @@ for (const [end, mood] of [
       const { host, open, lease, run, until, pass, stop } = await startLeaseHost();
       const disk = await open('d');
       const shown = async () => (await run(host.disks.getDisk({ name: disk.name }))).unavailableReason;
-      host.setVault(silence);
+      host.setVault(noReply);
       await until(() => host.reports.length > 0);
       // As compute does after the report.
       await disk.close();
@@ -250,9 +250,9 @@ for (const [end, mood] of [
       assert.equal(await shown(), 'KEY_VAULT_UNREACHABLE');
       assert.equal(await lease(), undefined, 'no user');
       host.setEpoch(7);
-      host.setVault(mood);
+      host.setVault(behaviour);
       await until(async () => (await shown()) !== 'KEY_VAULT_UNREACHABLE');
-      assert.equal(await shown(), mood === 'well' ? 'KEY_ACCESS_REASON_UNSPECIFIED' : 'KEY_DELETED');
+      assert.equal(await shown(), behaviour === 'well' ? 'KEY_ACCESS_REASON_UNSPECIFIED' : 'KEY_DELETED');
       const asked = host.checks.length;
       await pass(300_000);
       assert.equal(host.checks.length, asked, 'an unused key is not checked');
@@ -264,7 +264,7 @@ for (const [end, mood] of [
 test('CMK-120: an outage is forgotten once no disk is left to check the key', limit, async () => {
   const { host, open, run, until, pass, stop } = await startLeaseHost();
   const [first, other] = [await open('d1'), await open('d2')];
-  host.setVault(silence);
+  host.setVault(noReply);
   await until(() => host.reports.length > 0);
   await other.close();
   await first.close();
@@ -279,7 +279,7 @@ test('CMK-120: an outage is forgotten once no disk is left to check the key', li
 test('G2: a loss is reported until compute accepts it, and not again afterwards', limit, async () => {
   const { host, open, lease, until, pass, stop } = await startLeaseHost();
   const disk = await open('d');
-  host.setCompute(silence);
+  host.setCompute(noReply);
   host.setEpoch(5);
   host.setVault(refusal('KEY_DISABLED', 5));
   await until(() => host.reports.length >= 4);
@@ -343,15 +343,15 @@ test(
   'G3, CMK-102: an ultra disk of a running machine keeps its I/O through a loss or an outage, shown as pinned',
   limit,
   async () => {
-    for (const [mood, pinnedFor] of [
+    for (const [behaviour, pinnedFor] of [
       [refusal('KEY_DISABLED', 5), 'LEASE_PINNED'],
-      [silence, 'LEASE_PINNED'],
+      [noReply, 'LEASE_PINNED'],
     ] as const) {
       const { host, terms, open, lease, run, pass, stop } = await startLeaseHost();
       const ultra = await open('u', 'ULTRA');
       const other = await open('p');
       host.setEpoch(5);
-      host.setVault(mood);
+      host.setVault(behaviour);
       await pass(terms.ttlMs + terms.unreachableGraceMs + 1_000);
       for (const outcome of [await ultra.read(), await ultra.write(), await ultra.flush()]) assert.equal(outcome, 'ok');
       assert.notEqual(await other.read(), 'ok');
@@ -384,7 +384,7 @@ test(
     const other = await open('d');
     // The first unwrap after the restart gets no response. It is retried with the next grant.
     const silent = { left: 1 };
-    host.setVault((what) => (what === 'unwrapKey' && silent.left-- > 0 ? silence() : undefined));
+    host.setVault((what) => (what === 'unwrapKey' && silent.left-- > 0 ? noReply() : undefined));
     const before = host.unwraps();
     await run(host.restart());
     await until(() => host.unwraps() > before);
@@ -491,7 +491,7 @@ test(
   limit,
   async () => {
     const { host, terms, lease, pass, disk, stop } = await openBeyondExpiry();
-    host.setSets(silence);
+    host.setSets(noReply);
     await pass(terms.ttlMs);
     assert.equal(await disk.read(), 'KEY_VAULT_UNREACHABLE');
     assert.equal((await lease())?.state, 'PAUSED');
@@ -518,7 +518,7 @@ test(
     assert.equal(await disk.read(), 'ok');
     await pass(terms.ttlMs * 2);
     assert.equal(host.reports.length, 0);
-    host.setVault(silence);
+    host.setVault(noReply);
     await until(() => host.reports.length > 0);
     assert.equal(host.reports[0]?.reason, 'KEY_VAULT_UNREACHABLE');
     assert.equal((await lease())?.state, 'PAUSED');

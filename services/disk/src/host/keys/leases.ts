@@ -18,7 +18,7 @@ import type { LeaseUser } from './lease-user.ts';
 import type { LossReports } from './loss-reports.ts';
 import type { SetClient } from './set-keys.ts';
 import type { SetOptions } from './set-options.ts';
-import { isSilence, requestedWaitMs, type Silence, whyOf } from './silence.ts';
+import { isUnanswered, requestedWaitMs, type UnansweredCall, whyOf } from './unanswered.ts';
 
 /** One lease and its users, as it is now. */
 export interface LeaseReport {
@@ -29,7 +29,7 @@ export interface LeaseReport {
   /** Since when it is not held; undefined while it is. */
   readonly endedAt: Instant | undefined;
   /** The last call without a reply; undefined after a reply. */
-  readonly silence: Silence | undefined;
+  readonly unanswered: UnansweredCall | undefined;
   /** Whether the unreachable vault counts as lost outside of this host. */
   readonly isCountedAsLost: boolean;
 }
@@ -59,7 +59,7 @@ interface Entry {
   /** When the end was noticed, by the monotonic clock. */
   endedAtMs: number | undefined;
   endedAt: Instant | undefined;
-  silence: Silence | undefined;
+  unanswered: UnansweredCall | undefined;
   /** When the first of the calls without a reply since the last reply was sent, by the monotonic clock. */
   silentSinceMs: number | undefined;
   failures: number;
@@ -175,7 +175,7 @@ export class Leases {
       wonAt: lease.isHeld() ? clock.now() : undefined,
       endedAtMs: undefined,
       endedAt: undefined,
-      silence: undefined,
+      unanswered: undefined,
       silentSinceMs: undefined,
       failures: 0,
       checkAtMs: grant ? grant.sent.at.monotonicMs + renewMs : clock.monotonicMs(),
@@ -191,7 +191,7 @@ export class Leases {
     const { clock, random, terms } = this.#parts;
     const entry = this.#entries.get(nameOf(key));
     if (!entry) return;
-    entry.silence = undefined;
+    entry.unanswered = undefined;
     entry.silentSinceMs = undefined;
     entry.failures = 0;
     entry.checkAtMs = grant.sent.at.monotonicMs + pacing.renewMs(terms.ttlMs, random.fraction());
@@ -214,7 +214,7 @@ export class Leases {
       if (grant && !user.isPinnable && concerns(grant)) user.drop('lost');
     }
     if (keyAccess.lossOf(key) !== undefined) {
-      entry.silence = undefined;
+      entry.unanswered = undefined;
       entry.silentSinceMs = undefined;
       entry.isCountedAsLost = false;
       entry.lossSource = source;
@@ -352,8 +352,8 @@ export class Leases {
     entry.failures += 1;
     const waitMs = Math.max(pacing.retryMs(ttlMs, entry.failures, random.fraction()), requestedWaitMs(error, ttlMs));
     entry.checkAtMs = clock.monotonicMs() + waitMs;
-    entry.silence = { at: clock.now(), why: whyOf(error) };
-    const isUnreachable = isSilence(error);
+    entry.unanswered = { at: clock.now(), why: whyOf(error) };
+    const isUnreachable = isUnanswered(error);
     if (isUnreachable) entry.silentSinceMs = Math.min(sentAtMs, entry.silentSinceMs ?? sentAtMs);
     const what = isUnreachable ? 'a key vault did not reply about a lease' : 'this host could not check a lease';
     if (entry.failures === 1) log.warn(what, { ...key, error });

@@ -14,12 +14,12 @@ import type { Faults } from '../../testing/test-fault.ts';
 import type { SetKey } from './set-keys.ts';
 
 /** How the vault responds: normally, or with an error created for each call. */
-export type VaultMood = 'well' | ((what: 'checkAccess' | 'wrapKey' | 'unwrapKey' | 'rewrap') => Error | undefined);
+export type VaultBehaviour = 'well' | ((what: 'checkAccess' | 'wrapKey' | 'unwrapKey' | 'rewrap') => Error | undefined);
 
 /** Controls the services around a disk host under test. */
 export interface TestVault {
   /** Sets how the vault responds from now on. */
-  setVault(mood: VaultMood): void;
+  setVault(mood: VaultBehaviour): void;
   /** Sets the duration of every call to the vault, in ms. The vault decides after half of it. */
   setDelay(delayMs: number): void;
   /** The access epoch of the vault. */
@@ -53,11 +53,11 @@ export interface TestVault {
 }
 
 /** The error of a call to an unreachable vault. */
-export const silence = (): Error => new RpcFailure('UNAVAILABLE', 'CheckAccess', 'key-vault', 'no connection');
+export const noReply = (): Error => new RpcFailure('UNAVAILABLE', 'CheckAccess', 'key-vault', 'no connection');
 
 /** A refusal of the vault. */
 export const refusal =
-  (reason: string, epoch?: number, only?: 'checkAccess'): Exclude<VaultMood, 'well'> =>
+  (reason: string, epoch?: number, only?: 'checkAccess'): Exclude<VaultBehaviour, 'well'> =>
   (what) =>
     only === undefined || what === only
       ? new Rejection('FAILED_PRECONDITION', reason, `${reason} by the vault`, {
@@ -96,7 +96,7 @@ export const startTestVault = (parts: {
   const state = {
     unwraps: 0,
     unwrapCalls: 0,
-    mood: 'well' as VaultMood,
+    mood: 'well' as VaultBehaviour,
     delayMs: 0,
     epoch: 1,
     compute: 'accepts' as 'accepts' | (() => Error),
@@ -147,7 +147,7 @@ export const startTestVault = (parts: {
   const vaultAs = ({ token }: Pick<TokenSource, 'token'>) => {
     /** Decides after half of the delay. */
     const decided = async <Answer>(
-      what: Parameters<Exclude<VaultMood, 'well'>>[0],
+      what: Parameters<Exclude<VaultBehaviour, 'well'>>[0],
       decide: () => Answer | Promise<Answer>,
     ): Promise<Answer> => {
       const { delayMs } = state;

@@ -4,7 +4,7 @@ import { type TestContext, test } from 'node:test';
 import type { KeyAccessReason } from '@interlock/contracts/interlock/access/v1/access.ts';
 import { systemClock } from '@interlock/runtime';
 import { closeDisk, openDisk, rewrapDek } from '../../testing/test-one-disk.ts';
-import { refusal, silence } from '../keys/test-vault.ts';
+import { noReply, refusal } from '../keys/test-vault.ts';
 import { pieceSize } from '../storage/sector.ts';
 import { type DiskHost, diskName, setName, startDiskHost } from '../test-disk-host.ts';
 import { exportNameOf } from './negotiation.ts';
@@ -148,7 +148,7 @@ test(
     const client = await connected(host, await begin('WRITE'));
     const content = randomBytes(4_096);
     await client.write(0, content);
-    host.setVault(silence);
+    host.setVault(noReply);
     await new Promise((resolve) => setTimeout(resolve, 300));
     const waiting = client.read(0, 4_096);
     host.setVault('well');
@@ -163,7 +163,7 @@ test(
     const { host, begin } = await start(t, { leases: { ttlMs: 100, ioPauseTimeoutMs: 200 } });
     const client = await connected(host, await begin('WRITE'));
     await client.write(0, randomBytes(4_096));
-    host.setVault(silence);
+    host.setVault(noReply);
     await new Promise((resolve) => setTimeout(resolve, 300));
     assert.equal((await client.read(0, 4_096)).code, errno.EIO);
   },

@@ -3,7 +3,7 @@ import { RETRY_AFTER_MS, RpcFailure } from '@interlock/rpc';
 import type { Instant } from '@interlock/runtime';
 
 /** A call to a vault that had no reply, or could not be sent. */
-export interface Silence {
+export interface UnansweredCall {
   readonly at: Instant;
   /** A status or reason, never a text from outside. */
   readonly why: string;
@@ -13,7 +13,7 @@ export interface Silence {
  * Whether the vault, or identity for its token, did not reply. After any other failure the call was not sent: the store of this
  * host is unreachable, its lock of the volumes lost, or the header of the disk damaged.
  */
-export const isSilence = (error: unknown): boolean =>
+export const isUnanswered = (error: unknown): boolean =>
   error instanceof Rejection && (error.reason === 'KEY_VAULT_UNREACHABLE' || error.reason === 'THROTTLED');
 
 /** The wait that the vault requested, in milliseconds; never so long that a lease could not be renewed in time. */
