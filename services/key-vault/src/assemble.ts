@@ -15,7 +15,7 @@ import { openSettleBatch } from './cryptography/batch.ts';
 import { diskAccessApi } from './cryptography/disk-access.ts';
 import { impactPreviewApi } from './cryptography/impact-preview.ts';
 import { openJudging } from './cryptography/judging.ts';
-import { openLooking } from './cryptography/looking.ts';
+import { openKeyStateReads } from './cryptography/key-states.ts';
 import { newerVersionApi } from './cryptography/newer-version.ts';
 import { rewrapApi } from './cryptography/rewrap.ts';
 import { holdApi } from './hold/api.ts';
@@ -102,7 +102,7 @@ const openParts = async (seams: Seams<KeyVaultSettings>) => {
     life: new VaultLife(store),
     settleBatch: openSettleBatch(logger),
     judging: openJudging(urls),
-    look: openLooking({ store: holding, vaults, keys }),
+    look: openKeyStateReads({ store: holding, vaults, keys }),
   };
 };
 

@@ -23,8 +23,8 @@ import {
   checkGranted,
   type KeyUse,
   lookAt,
+  type ObservedKey,
   refusal,
-  type Sight,
   useKey,
   useKeyTogether,
 } from './use.ts';
@@ -171,7 +171,7 @@ const judge = async (
 };
 
 const checkSource = (
-  { vault, key }: Sight,
+  { vault, key }: ObservedKey,
   name: string,
   word: Omit<RewrapAuthorization, 'authorizedBy'>,
   now: number,
@@ -189,7 +189,7 @@ const checkSource = (
   throw refusal(name, behindDates, 'unwrapKey');
 };
 
-const deletion = (vault: ExistingVault, key: Sight['key']) => {
+const deletion = (vault: ExistingVault, key: ObservedKey['key']) => {
   if (key.status === 'deleted') return { reason: 'KEY_DELETED', since: key.deletedAt } as const;
   return vault.status === 'active' ? undefined : ({ reason: 'VAULT_DELETED', since: vault.deletedAt } as const);
 };

@@ -21,7 +21,7 @@ import type { VaultEvent } from '../vault/events.ts';
 import { type ExistingVault, exists, type Vault } from '../vault/vault.ts';
 import { explained } from './explained.ts';
 import { type Judging, recordJudgement } from './judging.ts';
-import type { Looking } from './looking.ts';
+import type { ReadKeyStates } from './key-states.ts';
 import type { Seen } from './origin.ts';
 
 /** What every use of a key needs. */
@@ -30,7 +30,7 @@ export interface CryptographyParts {
   readonly clock: Clock;
   readonly vaults: Category<Vault, VaultEvent>;
   readonly keys: Category<Key, KeyEvent>;
-  readonly look: Looking;
+  readonly look: ReadKeyStates;
   readonly judging: Judging;
   readonly holding: Pick<Holding, 'check'>;
   readonly guard: Guard;
@@ -41,7 +41,7 @@ export interface CryptographyParts {
 }
 
 /** A vault and a key as they are now, and the epoch a response about them carries. */
-export interface Sight {
+export interface ObservedKey {
   /**
    * Head of the event feed, read before the states were: everything up to it is in what was seen, so a loss with a higher
    * number may not be.
@@ -73,7 +73,7 @@ export const lookAt = async (
   call: AuditedCall,
   entry: AuditSubjects,
   codeOfPurged: 'NOT_FOUND' | 'FAILED_PRECONDITION',
-): Promise<Sight> => {
+): Promise<ObservedKey> => {
   const look = await parts.look(vaultId, keyName);
   const { epoch } = look;
   const { state: vault, version: vaultVersion } = look.vault;

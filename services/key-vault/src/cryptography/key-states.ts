@@ -5,7 +5,7 @@ import type { VaultEvent } from '../vault/events.ts';
 import type { Vault } from '../vault/vault.ts';
 
 /** A vault and a key as they were stored at one time. */
-export interface Look {
+export interface KeyStates {
   /** Head of the event feed, read before the states were. */
   readonly epoch: number;
   readonly vault: Loaded<Vault>;
@@ -19,12 +19,12 @@ export interface Look {
  *
  * @param vaultId its id @param key `vaults/<v>/keys/<k>`
  */
-export type Looking = (vaultId: string, key: string) => Promise<Look>;
+export type ReadKeyStates = (vaultId: string, key: string) => Promise<KeyStates>;
 
 interface PendingRead {
   readonly vaultId: string;
   readonly key: string;
-  readonly resolve: (look: Look) => void;
+  readonly resolve: (look: KeyStates) => void;
   readonly reject: (cause: unknown) => void;
 }
 
@@ -32,11 +32,11 @@ interface PendingRead {
 const sharedMax = 1_000;
 
 /** Opens it. */
-export const openLooking = (parts: {
+export const openKeyStateReads = (parts: {
   readonly store: Pick<EventStore, 'head'>;
   readonly vaults: Pick<Category<Vault, VaultEvent>, 'loadMany'>;
   readonly keys: Pick<Category<Key, KeyEvent>, 'loadMany'>;
-}): Looking => {
+}): ReadKeyStates => {
   const { store, vaults, keys } = parts;
   const pending: PendingRead[] = [];
   let isLooking = false;

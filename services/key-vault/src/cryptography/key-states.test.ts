@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { openLooking } from './looking.ts';
+import { openKeyStateReads } from './key-states.ts';
 
 /** Reads whose head the test provides; the version of a state is the number of the read. */
 const byHand = () => {
@@ -13,7 +13,7 @@ const byHand = () => {
       return ids.map((id) => ({ id, state: { status: 'absent' } as const, version: heads.length }));
     },
   });
-  const look = openLooking({
+  const look = openKeyStateReads({
     store: { head: () => new Promise((resolve, reject) => heads.push({ read: resolve, fail: reject })) },
     vaults: states('vaults'),
     keys: states('keys'),
