@@ -8,9 +8,9 @@ import { type Handler, type Handlers, NO_EFFECT } from '@interlock/messaging';
 import { type Clock, DomainAttribute, traceIdOf } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { loseKey, questionKey } from './set/access.ts';
+import { type ChangeScope, ofKey, ofPrincipal, ofVault, ofVersion, versionsInScope } from './set/change-scope.ts';
 import type { SetEvent } from './set/events.ts';
 import { noticeNewer } from './set/key-change.ts';
-import { ofKey, ofPrincipal, ofVault, ofVersion, type Reach, reachedVersions } from './set/reach.ts';
 import type { DiskEncryptionSet } from './set/state.ts';
 
 /** The facts of key-vault that can change access to a key, or which version is the newest. */
@@ -37,7 +37,7 @@ const keyVaultFacts = [
 /** The effect of a fact on sets. */
 interface Effect {
   /** Sets and versions concerned: they lose access for `reason`; without one their access is to be checked at the vault. */
-  readonly reach?: Reach;
+  readonly reach?: ChangeScope;
   readonly reason?: LossReason;
   /** Default: the position of the fact (decision 0008). */
   readonly epoch?: number;
@@ -141,7 +141,7 @@ export const reactions = (parts: {
         ? questionKey(keyVersion, { epoch, since, traceId })
         : loseKey(at, { keyVersion, reason, epoch, since, traceId });
     const decision = (set: DiskEncryptionSet): readonly SetEvent[] =>
-      set.status === 'absent' ? [] : reachedVersions(reach, set).flatMap((version) => decisionFor(version)(set));
+      set.status === 'absent' ? [] : versionsInScope(reach, set).flatMap((version) => decisionFor(version)(set));
     await decide(await sets.listAll({ index: reach.index }), decision, cause, reason === undefined);
     return NO_EFFECT;
   };

@@ -17,8 +17,8 @@ import {
   requirePermission,
 } from '@interlock/rpc';
 import { callFor, type SetParts } from '../sets.ts';
+import { type ChangeScope, ofKey, ofPrincipal, ofVault, ofVersion } from './change-scope.ts';
 import { beginning, type Event, placeOf, placeText, previewImpact } from './impact.ts';
-import { ofKey, ofPrincipal, ofVault, ofVersion, type Reach } from './reach.ts';
 
 const read = 'compute/diskEncryptionSets/read';
 
@@ -67,8 +67,8 @@ const reachOf = async (
   action: Action,
   caller: Principal,
   cause: Cause,
-): Promise<{ readonly reach: Reach; readonly refusedWith: string }> => {
-  const reachOfKey = async (reach: (name: string) => Reach) => {
+): Promise<{ readonly reach: ChangeScope; readonly refusedWith: string }> => {
+  const reachOfKey = async (reach: (name: string) => ChangeScope) => {
     // The vault decides who may change the key; readers of the whole platform may preview everything.
     const { allowed: permittedElsewhere } = await parts.authorize(caller, read, '/');
     const asker = { principal: caller.name, tenant: `tenants/${caller.tenant}`, permittedElsewhere };
@@ -97,7 +97,7 @@ const reachOfPrincipal = async (
   principal: string,
   action: Action,
   caller: Principal,
-): Promise<Reach> => {
+): Promise<ChangeScope> => {
   names.principal.parse(principal, 'principal');
   if (action !== 'REVOKE' && action !== 'DELETE') {
     throw new Rejection(

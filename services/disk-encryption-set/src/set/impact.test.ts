@@ -11,11 +11,11 @@ import {
   testCause,
 } from '../testing/test-sets.ts';
 import { loseKey } from './access.ts';
+import { ofKey, ofVault, ofVersion } from './change-scope.ts';
 import { completeCreation, create } from './decider.ts';
 import { beginning, type Event, placeOf, placeText, previewImpact } from './impact.ts';
 import { assignKey } from './key-change.ts';
 import { changeOptions } from './options.ts';
-import { ofKey, ofVault, ofVersion } from './reach.ts';
 
 const key = 'vaults/kv1/keys/k1';
 const otherSet = `${setName}-other`;

@@ -8,13 +8,13 @@ import {
 } from '@interlock/contracts/interlock/disk_encryption_set/v1/impact.ts';
 import { type Cause, type Loaded, Rejection } from '@interlock/event-store';
 import { callFor, type SetParts } from '../sets.ts';
-import { type Reach, reachedVersions } from './reach.ts';
+import { type ChangeScope, versionsInScope } from './change-scope.ts';
 import type { DiskEncryptionSet, SetBody } from './state.ts';
 
 /** A change and what it reaches. */
 export interface Event {
   readonly action: Exclude<PreviewImpactRequest_Action, 'ACTION_UNSPECIFIED' | 'UNRECOGNIZED'>;
-  readonly reach: Reach;
+  readonly reach: ChangeScope;
 }
 
 /** Position of a preview: in the list of a set's machines or resources (`token` continues that list), or after the set. */
@@ -75,7 +75,7 @@ const stepFrom = async (
     return found === undefined ? { impacts: [], next: undefined } : beginningOf(found, event);
   }
   const body = bodyOf((await sets.load(set)).state);
-  const keyVersions = body === undefined ? [] : reachedVersions(reach, body);
+  const keyVersions = body === undefined ? [] : versionsInScope(reach, body);
   // Deleted, or rotated, since the page before.
   if (body === undefined || keyVersions.length === 0) return { impacts: [], next: done };
   const isLenient = event.action === 'EXPIRE' && body.options.keyExpiry === 'next_start';
@@ -112,7 +112,7 @@ const bodyOf = (state: DiskEncryptionSet): SetBody | undefined =>
 /** The line of a set itself, and the position of its other lines. */
 const beginningOf = ({ id, state }: Loaded<DiskEncryptionSet>, event: Event): Step => {
   const body = bodyOf(state);
-  const keyVersions = body === undefined ? [] : reachedVersions(event.reach, body);
+  const keyVersions = body === undefined ? [] : versionsInScope(event.reach, body);
   if (body === undefined || keyVersions.length === 0)
     return { impacts: [], next: { set: id, part: 'done', token: '' } };
   const line = Impact.fromPartial({
