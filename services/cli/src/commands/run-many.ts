@@ -4,9 +4,9 @@ import { RpcFailure } from '@interlock/rpc';
 import { failureOf } from '../failure.ts';
 import { table } from '../output/render.ts';
 import { NotSettled } from '../problems.ts';
+import type { Limiter } from '../request/limiter.ts';
 import { fullName, shortName } from '../request/names.ts';
 import { isObject, methodOf } from '../request/schema.ts';
-import type { Turns } from '../request/turns.ts';
 import type { Session } from '../session/session.ts';
 import type { Verb } from '../verbs/verb.ts';
 import type { ServedVerb } from './waiting.ts';
@@ -109,16 +109,16 @@ export async function callTogether(
   return outcomes;
 }
 
-/** Makes one call per resource. @param calls by the name as typed @param turns limits how many run at once */
+/** Makes one call per resource. @param calls by the name as typed @param limited limits how many run at once */
 export const callEach = (
   calls: readonly (readonly [word: string, call: () => Promise<JsonObject>])[],
-  turns: Turns,
+  limited: Limiter,
   session: Session,
 ): Promise<readonly Outcome[]> =>
   Promise.all(
     calls.map(async ([name, call]): Promise<Outcome> => {
       try {
-        return { name, resource: await turns(call) };
+        return { name, resource: await limited(call) };
       } catch (error) {
         const failure = refusalIn(error, session);
         if (failure === undefined) throw error;

@@ -6,12 +6,12 @@ import { render, stateLine } from '../output/render.ts';
 import type { NewFile } from '../output/terminal.ts';
 import { UsageError, WorkContinues } from '../problems.ts';
 import { resolved } from '../request/draft.ts';
+import { limiterOf } from '../request/limiter.ts';
 import { resolverOf } from '../request/lookups.ts';
 import { fullName, shortName } from '../request/names.ts';
 import { nextPageIn, PAGE_SIZE_MAX, readList, withAllPages } from '../request/pages.ts';
 import { draftOf, type Typed } from '../request/request.ts';
 import { type Method, methodOf } from '../request/schema.ts';
-import { turnsOf } from '../request/turns.ts';
 import { interruptible, reportingInterrupts } from '../session/endings.ts';
 import { type Credentials, services } from '../session/environment.ts';
 import type { Session } from '../session/session.ts';
@@ -134,13 +134,13 @@ async function runEach(
     throw new UsageError('the flags of this command are for one resource: name one, or omit them');
   const words = [...first, ...flags.more].filter((word) => word !== undefined);
   const { names } = session.settings;
-  const turns = turnsOf(PARALLEL_MAX);
+  const limited = limiterOf(PARALLEL_MAX);
   const startedMs = session.clock.monotonicMs();
   const wait = (resource: JsonObject): Promise<JsonObject> =>
     waitUntilSettled(verb, resource, session, {
       startedMs,
       prefix: `${shortName(String(resource.name), names)}: `,
-      turns,
+      limited,
     });
   const call =
     verb.many === undefined
@@ -163,7 +163,7 @@ async function callsForEach(verb: ServedVerb, words: readonly string[], flags: V
       return callOnce({ ...verb, worksOn: undefined }, methodFor(verb, request), request, flags, session);
     },
   ]);
-  return () => callEach(calls, turnsOf(PARALLEL_MAX), session);
+  return () => callEach(calls, limiterOf(PARALLEL_MAX), session);
 }
 
 /**

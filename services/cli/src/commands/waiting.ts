@@ -1,9 +1,9 @@
 import type { JsonObject } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
 import { type CallOptions, RpcFailure, type Workload } from '@interlock/rpc';
+import type { Limiter } from '../request/limiter.ts';
 import { shortName } from '../request/names.ts';
 import { type Method, methodOf } from '../request/schema.ts';
-import type { Turns } from '../request/turns.ts';
 import { interruptible } from '../session/endings.ts';
 import type { Session } from '../session/session.ts';
 import type { Verb } from '../verbs/verb.ts';
@@ -61,7 +61,7 @@ export interface Waiting {
   /** Prefix of each reported state; empty for a single resource. */
   readonly prefix?: string;
   /** Limits how many resources are read at once. */
-  readonly turns?: Turns;
+  readonly limited?: Limiter;
 }
 
 /** Waits until the resource in a response has settled. A response that names none stays as it is. @throws NotSettled */
@@ -69,7 +69,7 @@ export async function waitUntilSettled(
   verb: ServedVerb,
   response: JsonObject,
   session: Session,
-  { startedMs, prefix = '', turns = (look) => look() }: Waiting,
+  { startedMs, prefix = '', limited = (look) => look() }: Waiting,
 ): Promise<JsonObject> {
   const { caller, clock, terminal, timeoutMs = WAIT_MS, settings } = session;
   const { name } = response;
@@ -78,7 +78,7 @@ export async function waitUntilSettled(
   const get = methodOf(verb.contract, settles.get);
   const wait = () =>
     settle(response, {
-      get: () => turns(() => caller.call(service, get, { name }, lookOptions(session, startedMs))),
+      get: () => limited(() => caller.call(service, get, { name }, lookOptions(session, startedMs))),
       clock,
       timeoutMs,
       startedMs,

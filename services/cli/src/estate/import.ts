@@ -2,9 +2,9 @@ import type { JsonObject } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
 import type { EstateFile } from '@interlock/lab';
 import { UsageError } from '../problems.ts';
+import { limiterOf } from '../request/limiter.ts';
 import { fullName } from '../request/names.ts';
 import { methodOf, Service } from '../request/schema.ts';
-import { turnsOf } from '../request/turns.ts';
 import { reportingInterrupts } from '../session/endings.ts';
 import type { Session } from '../session/session.ts';
 import { differences } from './differences.ts';
@@ -66,8 +66,8 @@ async function makeAll(parts: ImportParts): Promise<void> {
 }
 
 async function each<One>(all: readonly One[], work: (one: One) => Promise<void>): Promise<void> {
-  const turns = turnsOf(PARALLEL_MAX);
-  await Promise.all(all.map((one) => turns(() => work(one))));
+  const limited = limiterOf(PARALLEL_MAX);
+  await Promise.all(all.map((one) => limited(() => work(one))));
 }
 
 /** Names of vaults are unique in the whole cloud: a copy needs other names than the original. */

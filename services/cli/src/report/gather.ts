@@ -3,9 +3,9 @@ import { Rejection } from '@interlock/event-store';
 import type { ActiveMachine, Activity } from '@interlock/lab/report/activity/activity';
 import { RpcFailure } from '@interlock/rpc';
 import type { Caller } from '../request/calls.ts';
+import { limiterOf } from '../request/limiter.ts';
 import { readList } from '../request/pages.ts';
 import { isObject, methodOf, Service } from '../request/schema.ts';
-import { turnsOf } from '../request/turns.ts';
 import { objectsIn } from '../verbs/before.ts';
 import { readJournal } from './journals.ts';
 import { changesIn, refusalsIn } from './key-changes.ts';
@@ -48,10 +48,10 @@ export async function gatherActivity(caller: Caller, options: GatherOptions): Pr
   const shown = await list('compute', Service.compute, 'ListVirtualMachines', { parent: group, view: 'FULL' });
   const disks = await orNothing('disks', list('disk', Service.disk, 'ListDisks', { parent: group }), []);
   const byName = new Map(disks.map((disk) => [String(disk.name), disk]));
-  const turns = turnsOf(PARALLEL_MAX);
+  const limited = limiterOf(PARALLEL_MAX);
   const machines = await Promise.all(
     shown.map((machine) =>
-      turns(async () => {
+      limited(async () => {
         const log = list('compute', Service.compute, 'ListActivityLog', { name: String(machine.name) });
         const entries = await orNothing(`the activity log of ${short(String(machine.name))}`, log, []);
         return machineOf(machine, byName, entries, short);
@@ -69,7 +69,9 @@ export async function gatherActivity(caller: Caller, options: GatherOptions): Pr
   );
   const names = machines.map(({ name }) => name);
   const io = await Promise.all(
-    names.map((name) => turns(() => orNothing(`the journal of ${short(name)}`, readJournal(caller, name, fromMs), []))),
+    names.map((name) =>
+      limited(() => orNothing(`the journal of ${short(name)}`, readJournal(caller, name, fromMs), [])),
+    ),
   );
   const callers = audits.flat().flatMap(({ caller: by, onBehalfOf }) => [String(by), String(onBehalfOf)]);
   const spoken = await spokenNames(caller, new Set(callers));
@@ -85,7 +87,7 @@ export async function gatherActivity(caller: Caller, options: GatherOptions): Pr
 
 /** Display names of principals, with the beginning of their ids; the ids alone of those that the caller may not read. */
 async function spokenNames(caller: Caller, principals: ReadonlySet<string>): Promise<ReadonlyMap<string, string>> {
-  const turns = turnsOf(PARALLEL_MAX);
+  const limited = limiterOf(PARALLEL_MAX);
   const nameOf = async (name: string): Promise<readonly [string, string]> => {
     const id = `${name.slice('principals/'.length).slice(0, 8)}…`;
     const shown = await caller.call('identity', methodOf(Service.identity, 'GetPrincipal'), { name }).then(
@@ -95,7 +97,7 @@ async function spokenNames(caller: Caller, principals: ReadonlySet<string>): Pro
     return [name, shown === '' ? id : `${shown} (${id})`];
   };
   const known = [...principals].filter((name) => name.startsWith('principals/'));
-  return new Map(await Promise.all(known.map((name) => turns(() => nameOf(name)))));
+  return new Map(await Promise.all(known.map((name) => limited(() => nameOf(name)))));
 }
 
 /** `STOPPED`; `STOPPED (HOST_RESTARTED)` if neither its user nor a key is the cause. */

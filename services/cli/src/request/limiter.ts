@@ -1,8 +1,8 @@
 /** Runs a limited number of pieces of work at once; the others wait in order. */
-export type Turns = <Result>(work: () => Promise<Result>) => Promise<Result>;
+export type Limiter = <Result>(work: () => Promise<Result>) => Promise<Result>;
 
 /** @param most how many run at once */
-export const turnsOf = (most: number): Turns => {
+export const limiterOf = (most: number): Limiter => {
   let free = most;
   const waiting: (() => void)[] = [];
   return async (work) => {
