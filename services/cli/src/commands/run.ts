@@ -7,14 +7,14 @@ import type { Terminal } from '../output/terminal.ts';
 import { ExitCode, UsageError } from '../problems.ts';
 import { timeoutMs as timeoutIn } from '../request/field-values.ts';
 import { type Environment, type GlobalFlags, withoutEmpty } from '../session/environment.ts';
-import type { FoundOut } from '../session/open-session.ts';
+import type { CommandState } from '../session/open-session.ts';
 import { type ClusterCloud, type ClusterPlace, dataFolder, type Place, placeOf } from '../session/place.ts';
 import { readSettings } from '../session/settings.ts';
 import { programOf } from './program.ts';
 import type { Runner } from './runner.ts';
 
 /** State of one run. */
-interface Running extends FoundOut {
+interface Running extends CommandState {
   readonly args: readonly string[];
   readonly env: Environment;
   readonly terminal: Terminal;

@@ -14,7 +14,7 @@ const DEADLINE_MS = 20_000;
 const FLUSH_MS = 1_000;
 
 /** State of a running command that its error needs. */
-export interface FoundOut {
+export interface CommandState {
   /** Names for help: a command without the flags of this one. */
   names: NameDefaults;
   /** Trace of the command. */
@@ -26,7 +26,7 @@ export interface SessionParts extends Pick<Session, 'terminal' | 'program' | 'ty
   readonly settings: Settings;
   /** The cluster, where the cloud is in one. */
   readonly cluster: ClusterCloud | undefined;
-  readonly found: FoundOut;
+  readonly found: CommandState;
 }
 
 /**
