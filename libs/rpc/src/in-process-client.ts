@@ -5,7 +5,7 @@ import type { CallOptions } from './client-pipeline.ts';
 import { type Definition, type Method, methodsOf } from './service.ts';
 
 /** Carries calls to a server and returns the responses; throws `ClientError`. */
-export interface Carry {
+export interface CallTransport {
   /** A call with one response. */
   once(method: Method, request: unknown, options: NiceCallOptions): Promise<unknown>;
   /** A call with a stream of responses. */
@@ -16,7 +16,7 @@ export interface Carry {
 export function inProcessClient<D extends Definition>(
   definition: D,
   middleware: ClientMiddleware<CallOptions>,
-  carry: Carry,
+  carry: CallTransport,
 ): Client<D, CallOptions> {
   const methods: Record<string, unknown> = {};
   for (const [name, method] of methodsOf(definition)) {
@@ -36,7 +36,7 @@ export function inProcessClient<D extends Definition>(
   return methods;
 }
 
-function clientCall(method: Method, request: unknown, carry: Carry): ClientMiddlewareCall<unknown, unknown> {
+function clientCall(method: Method, request: unknown, carry: CallTransport): ClientMiddlewareCall<unknown, unknown> {
   const asked = isStream(method, request)
     ? ({ requestStream: true, request } as const)
     : ({ requestStream: false, request } as const);

@@ -1,6 +1,6 @@
 import type { Channel } from './channel.ts';
 import { ServedCall } from './in-process-call.ts';
-import { type Carry, inProcessClient } from './in-process-client.ts';
+import { type CallTransport, inProcessClient } from './in-process-client.ts';
 import { CONTROL_MESSAGE_BYTES_MAX } from './message-size.ts';
 import { type PipelineOptions, serverPipeline } from './server-pipeline.ts';
 import { type BoundService, rulesOf } from './service.ts';
@@ -19,7 +19,7 @@ export interface InProcessOptions extends PipelineOptions {
 }
 
 /** A faulty link between a client and a server in the same process: it may pass a call on late, twice, or not at all. */
-export type Link = (carry: Carry) => Carry;
+export type Link = (carry: CallTransport) => CallTransport;
 
 /** A server without a socket. */
 export interface InProcessServer {
@@ -50,7 +50,7 @@ export function serveInProcess(options: InProcessOptions): InProcessServer {
     stopping: stopping.signal,
     inFlight,
   };
-  const carry: Carry = {
+  const carry: CallTransport = {
     once: (...call) => answerOnce(() => new ServedCall(server, ...call)),
     stream: (...call) => answersOf(() => new ServedCall(server, ...call)),
   };

@@ -63,7 +63,7 @@ export {
 } from './errors.ts';
 export { type ErrorFacts, helpFor, helpInGeneral, reasonsWithHelp, roleWith } from './help.ts';
 export { type InProcessOptions, type InProcessServer, type Link, serveInProcess } from './in-process.ts';
-export type { Carry } from './in-process-client.ts';
+export type { CallTransport } from './in-process-client.ts';
 export { CONTROL_MESSAGE_BYTES_MAX, DATA_MESSAGE_BYTES_MAX } from './message-size.ts';
 export { expectedVersion, pageOf, pageToken } from './paging.ts';
 export { isSameRegion, regionOf } from './region.ts';
