@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type AuditEntry, entriesOf, likeness, rowOf } from './entry.ts';
+import { type AuditEntry, entriesOf, rowKeyOf, rowOf } from './entry.ts';
 
 const entry: AuditEntry = {
   time: 1,
@@ -46,7 +46,7 @@ test('entries are alike only if all indexed fields and the outcome are equal', (
     durationUs: 1,
     callerAddress: 'w',
   };
-  assert.equal(likeness(alike), likeness(entry));
+  assert.equal(rowKeyOf(alike), rowKeyOf(entry));
   const others: readonly Partial<AuditEntry>[] = [
     { operation: 'KeyWrap' },
     { key: 'vaults/v/keys/k/versions/2' },
@@ -58,5 +58,5 @@ test('entries are alike only if all indexed fields and the outcome are equal', (
     { onBehalfOf: 'principals/r' },
     { occurrences: 2 },
   ];
-  for (const other of others) assert.notEqual(likeness({ ...entry, ...other }), likeness(entry), JSON.stringify(other));
+  for (const other of others) assert.notEqual(rowKeyOf({ ...entry, ...other }), rowKeyOf(entry), JSON.stringify(other));
 });

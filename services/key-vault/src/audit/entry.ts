@@ -87,14 +87,14 @@ type VaryingField = (typeof varyingFields)[number];
 const varying: ReadonlySet<string> = new Set(varyingFields);
 
 /** What the entries of one row have in common. */
-export const likeness = (entry: AuditEntry): string => {
+export const rowKeyOf = (entry: AuditEntry): string => {
   let text = '';
   // All other fields must be equal, also ones that are added later.
   for (const name in entry) if (!varying.has(name)) text += `${name}\0${entry[name as keyof AuditEntry]}\0`;
   return text;
 };
 
-/** Puts entries of one likeness into a row. @throws RangeError without an entry */
+/** Puts entries of one rowKeyOf into a row. @throws RangeError without an entry */
 export const rowOf = ([first, ...others]: readonly AuditEntry[]): AuditRow => {
   if (first === undefined) throw new RangeError('a row holds an entry');
   return others.length === 0 ? first : { ...first, also: others.map((entry) => difference(first, entry)) };

@@ -1,6 +1,6 @@
 import { type EventStore, type RowChange, StoreUnavailable, table } from '@interlock/event-store';
 import type { Clock, Instant, Random } from '@interlock/runtime';
-import { type AuditEntry, type AuditRow, auditTable, likeness, rowOf, timeInKey } from './entry.ts';
+import { type AuditEntry, type AuditRow, auditTable, rowKeyOf, rowOf, timeInKey } from './entry.ts';
 
 /** An entry, and the vault whose record it belongs to. */
 export interface VaultEntry {
@@ -154,7 +154,7 @@ const rowsOf = (writes: readonly Waiting[]): readonly NewRow[] => {
   const growing = new Map<string, NewRow>();
   for (const { at, entries } of writes) {
     for (const { vault, madeAt = 0, entry } of entries) {
-      const name = `${vault} ${likeness(entry)}`;
+      const name = `${vault} ${rowKeyOf(entry)}`;
       let row = growing.get(name);
       if (row === undefined || row.entries.length === entriesPerRow || row.at < madeAt) {
         row = { vault, at: 0, entries: [] };
