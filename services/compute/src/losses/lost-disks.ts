@@ -124,7 +124,7 @@ export class LostDisks {
     const reason = found && reasonOf(found);
     if (!found || !reason) return undefined;
     const keyVersion = found.keyVersion || disk.keyVersion;
-    const known = await this.#lossBehind(disk, keyVersion, reason);
+    const known = await this.#lossOfRefusal(disk, keyVersion, reason);
     const loss = {
       reason,
       disk: disk.disk,
@@ -140,7 +140,7 @@ export class LostDisks {
   }
 
   /** The known loss behind the state of a disk: it has a number and a cause. A loss that does not concern the open is ignored. */
-  async #lossBehind(disk: VmDisk, keyVersion: string, reason: AccessReason): Promise<KnownLoss | undefined> {
+  async #lossOfRefusal(disk: VmDisk, keyVersion: string, reason: AccessReason): Promise<KnownLoss | undefined> {
     const known = await this.#parts.losses.of(disk.set, keyVersion);
     return known.find((one) => one.reason === reason && !one.isOver && concerns(one, disk));
   }

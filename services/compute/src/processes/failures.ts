@@ -41,7 +41,7 @@ export class LossMissed extends Error {
 }
 
 /** The lost key behind a refusal of the disk service; `undefined` when it was refused for another reason. */
-export const lossBehind = (error: unknown, asked: RequestedDisk, at: Instant): KeyLoss | undefined => {
+export const lossOfRefusal = (error: unknown, asked: RequestedDisk, at: Instant): KeyLoss | undefined => {
   const rejection = rejectionIn(error);
   const reason = rejection && accessReasonOf(rejection.reason);
   if (!rejection || !reason) return undefined;

@@ -5,7 +5,7 @@ import type { GuestDisk } from '../guests/vm-host.ts';
 import type { OpenedDisk } from '../vm/events.ts';
 import type { PlannedDisk } from '../vm/machine.ts';
 import { skuOf } from '../vm/wire-sku.ts';
-import { type DiskFailure, DisksFailed, lossBehind, type RequestedDisk } from './failures.ts';
+import { type DiskFailure, DisksFailed, lossOfRefusal, type RequestedDisk } from './failures.ts';
 import type { OpenOutcome, ProcessParts, Run } from './process.ts';
 
 /** A disk to be opened. */
@@ -82,7 +82,7 @@ export const withEachDisk = async <Of extends RequestedDisk, Answer>(
         return [await effect(disk, patience)];
       } catch (error) {
         patience.untilMs = clock.now();
-        const loss = lossBehind(error, disk, clock.now());
+        const loss = lossOfRefusal(error, disk, clock.now());
         failures.push({ disk: disk.disk, error, ...(loss === undefined ? {} : { loss }) });
         return [];
       }

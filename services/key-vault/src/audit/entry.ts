@@ -94,7 +94,7 @@ export const rowKeyOf = (entry: AuditEntry): string => {
   return text;
 };
 
-/** Puts entries of one rowKeyOf into a row. @throws RangeError without an entry */
+/** Puts entries with the same row key into a row. @throws RangeError without an entry */
 export const rowOf = ([first, ...others]: readonly AuditEntry[]): AuditRow => {
   if (first === undefined) throw new RangeError('a row holds an entry');
   return others.length === 0 ? first : { ...first, also: others.map((entry) => difference(first, entry)) };
