@@ -34,7 +34,7 @@ import { sessionExports } from './nbd/export.ts';
 import { holdFiles } from './owner/held-files.ts';
 import { type Ownership, takeOwnership } from './owner/ownership.ts';
 import type { DiskRecords } from './records.ts';
-import { Headers } from './volume/genuine-headers.ts';
+import { Headers } from './volume/authentic-headers.ts';
 import { VolumeMaking } from './volume/volume-making.ts';
 import { Volumes } from './volume/volumes.ts';
 

@@ -14,7 +14,7 @@ import type { Leases } from './keys/leases.ts';
 import type { SetKey } from './keys/set-keys.ts';
 import type { CheckTerms, Vault, VaultQuestion } from './keys/vault.ts';
 import type { DiskRecord } from './records.ts';
-import type { Headers, HeaderUse } from './volume/genuine-headers.ts';
+import type { Headers, HeaderUse } from './volume/authentic-headers.ts';
 import { type HeaderChange, replaceHeader } from './volume/replace-header.ts';
 import { type CommitMade, outlastingItsCall, type VolumeMaking, type VolumeSpec } from './volume/volume-making.ts';
 import type { Volumes } from './volume/volumes.ts';

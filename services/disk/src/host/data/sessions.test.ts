@@ -25,7 +25,7 @@ import type { DiskRecords } from '../records.ts';
 import { pieceSize } from '../storage/sector.ts';
 import { memoryVolumeFiles } from '../storage/volume-files.ts';
 import { type DiskHost, diskName, setName, startDiskHost } from '../test-disk-host.ts';
-import { Headers } from '../volume/genuine-headers.ts';
+import { Headers } from '../volume/authentic-headers.ts';
 import { replaceHeader, writeFirstHeader } from '../volume/replace-header.ts';
 import { Volumes } from '../volume/volumes.ts';
 import { accessTokenKey, newAccessToken } from './access-token.ts';

@@ -10,7 +10,7 @@ import type { Ownership } from '../owner/ownership.ts';
 import { EncryptedDisk } from '../pieces/encrypted-disk.ts';
 import { createScratch } from '../pieces/scratch.ts';
 import type { DiskRecord, DiskRecords, GrantedAccess } from '../records.ts';
-import type { Headers } from '../volume/genuine-headers.ts';
+import type { Headers } from '../volume/authentic-headers.ts';
 import type { Volumes } from '../volume/volumes.ts';
 import { epochOfToken, hashAccessToken } from './access-token.ts';
 import { outdated, Session, type SessionParts } from './session.ts';

@@ -8,7 +8,7 @@ import { type KeyUse, keyLost } from '../keys/key-reasons.ts';
 import type { LeaseUser } from '../keys/lease-user.ts';
 import type { Leases } from '../keys/leases.ts';
 import type { DiskRecords } from '../records.ts';
-import type { Headers } from './genuine-headers.ts';
+import type { Headers } from './authentic-headers.ts';
 import type { Volumes } from './volumes.ts';
 
 /** What following a key needs. */

@@ -11,7 +11,7 @@ import { platformKey } from '../keys/platform-key.ts';
 import type { SetKeys } from '../keys/set-keys.ts';
 import { sectorSize } from '../storage/sector.ts';
 import { memoryVolumeFiles } from '../storage/volume-files.ts';
-import { Headers } from './genuine-headers.ts';
+import { Headers } from './authentic-headers.ts';
 import { VolumeMaking } from './volume-making.ts';
 import { Volumes } from './volumes.ts';
 
