@@ -58,8 +58,8 @@ export class Share {
   }
 
   #use(bytes: number): boolean {
-    const beyond = (used: number): number => Math.max(0, used - ownBytes);
-    if (!this.#exchange(beyond(this.#usedBytes), beyond(bytes))) return false;
+    const [held, wanted] = [Math.max(0, this.#usedBytes - ownBytes), Math.max(0, bytes - ownBytes)];
+    if (held !== wanted && !this.#exchange(held, wanted)) return false;
     this.#usedBytes = bytes;
     return true;
   }
