@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import {
   type AnyValue,
   type KeyValue,
@@ -6,17 +7,28 @@ import {
   RUN_ATTRIBUTE,
   type TracesRequest,
 } from '@interlock/lab/dataset';
+import { SCHEMA_URL, SCOPE_VERSION } from '@interlock/runtime';
 import type { Attributes, AttributeValue } from '@opentelemetry/api';
 import type { SimulatedSpan } from '../../simulation/cloud/recorded-span.ts';
 
+/** The scope of all simulated telemetry, as on real processes. */
+const scope = { name: 'interlock', version: SCOPE_VERSION };
+
 /** Spans and log records in one request. */
 const requestMax = 500;
+
+/** An id of the form of a UUID, the same for the same process of a run: version 8 of RFC 9562, made of a hash. */
+const instanceOf = (service: string, run: string): string => {
+  const hex = createHash('sha256').update(`${run} ${service}`).digest('hex');
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+};
 
 /** The resource of a service in a run. */
 const resourceOf = (service: string, run: string) => ({
   attributes: keyValues({
     'service.name': service,
     'service.namespace': 'interlock',
+    'service.instance.id': instanceOf(service, run),
     'telemetry.sdk.language': 'nodejs',
     [RUN_ATTRIBUTE]: run,
   }),
@@ -26,7 +38,11 @@ const resourceOf = (service: string, run: string) => ({
 export const tracesOf = (spans: readonly SimulatedSpan[], run: string): readonly TracesRequest[] =>
   requestsOf(spans, (service, some) => ({
     resourceSpans: [
-      { resource: resourceOf(service, run), scopeSpans: [{ scope: { name: 'interlock' }, spans: some.map(otlpSpan) }] },
+      {
+        resource: resourceOf(service, run),
+        scopeSpans: [{ scope, spans: some.map(otlpSpan), schemaUrl: SCHEMA_URL }],
+        schemaUrl: SCHEMA_URL,
+      },
     ],
   }));
 
@@ -69,7 +85,13 @@ export const logsOf = (lines: readonly string[], run: string): readonly LogsRequ
   requestsOf(
     lines.map((line): LogLine => JSON.parse(line)),
     (service, some) => ({
-      resourceLogs: [{ resource: resourceOf(service, run), scopeLogs: [{ logRecords: some.map(logRecord) }] }],
+      resourceLogs: [
+        {
+          resource: resourceOf(service, run),
+          scopeLogs: [{ scope, logRecords: some.map(logRecord), schemaUrl: SCHEMA_URL }],
+          schemaUrl: SCHEMA_URL,
+        },
+      ],
     }),
   );
 

@@ -15,6 +15,7 @@ import {
   writeRun,
 } from '@interlock/lab/dataset';
 import { comparedData } from '@interlock/lab/judge/causes/compared-data';
+import { SCHEMA_URL } from '@interlock/runtime';
 import { assertOtlp } from '../../../libs/lab/src/dataset/format/test-otlp-protobuf.ts';
 import { recordRun } from './record-run.ts';
 
@@ -55,7 +56,11 @@ test('every OTLP line of a recorded run decodes with the official protobuf and e
   for (const name of ['traces.otlp.jsonl', 'logs.otlp.jsonl'] as const) {
     const lines = readFileSync(join(folder, name), 'utf8').trimEnd().split('\n');
     assert.ok(lines.length > 0);
-    for (const line of lines) assertOtlp(name, line);
+    for (const line of lines) {
+      assertOtlp(name, line);
+      assert.ok(line.includes(`"schemaUrl":"${SCHEMA_URL}"`), name);
+      assert.match(line, /"service\.instance\.id","value":\{"stringValue":"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"/);
+    }
   }
 });
 

@@ -4,7 +4,7 @@ import type { Fact, FactBatch } from '@interlock/contracts/interlock/messaging/v
 import type { RecordedEvent } from '@interlock/event-store';
 import { currentTraceparent, inSpan, seededRandom, traceIdOf, virtualClock } from '@interlock/runtime';
 import { startTelemetry } from '@interlock/runtime/telemetry';
-import { type Context, context, propagation, SpanKind, trace } from '@opentelemetry/api';
+import { type Attributes, type Context, context, propagation, SpanKind, trace } from '@opentelemetry/api';
 import { messageIdOf } from './batches.ts';
 import type { Delivery } from './bus.ts';
 import { renderFact } from './facts.ts';
@@ -14,6 +14,7 @@ import { factSpans } from './spans.ts';
 import { streamOf, subjectOf } from './subjects.ts';
 
 interface Ended {
+  readonly attributes: Attributes;
   readonly name: string;
   readonly kind: SpanKind;
   readonly traceId: string;
@@ -35,6 +36,7 @@ const telemetry = startTelemetry({
         ended.push({
           name: span.name,
           kind: span.kind,
+          attributes: span.attributes,
           traceId,
           spanId,
           parentId: span.parentSpanContext?.spanId,
@@ -130,6 +132,8 @@ test('one fact: decided → published → processed → acknowledged is one trac
   const delivery = await overBus(batch);
   const publish = last();
   assert.deepEqual([publish.name, publish.kind], ['publish interlock.src.0', SpanKind.PRODUCER]);
+  assert.equal(publish.attributes['messaging.message.id'], messageIdOf(batch));
+  assert.equal(publish.attributes['messaging.batch.message_count'], undefined);
   assert.deepEqual([publish.parentId, publish.linked], [spanIdOf(traceparent), [spanIdOf(traceparent)]]);
   const cause = await spans.process(batch, [delivery], {}, async () => causeOf(factOf(1, traceparent), 'dst'));
   const process = last();
@@ -162,6 +166,10 @@ test('a span has links to at most 128 facts of several traces; each effect stays
   const delivery = await overBus(batchOf(...facts));
   const publish = last();
   assert.deepEqual([publish.parentId, publish.linked.length], [undefined, 128]);
+  // Each message has a context of its own: the span of the batch is none, and the batch has no id of a message.
+  assert.equal(publish.kind, SpanKind.CLIENT);
+  assert.equal(publish.attributes['messaging.batch.message_count'], 200);
+  assert.equal(publish.attributes['messaging.message.id'], undefined);
   const causes = await spans.process(batchOf(...facts), [delivery], {}, async () =>
     facts.map((fact) => causeOf(fact, 'dst')),
   );

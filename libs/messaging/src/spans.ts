@@ -1,11 +1,5 @@
 import type { Fact, FactBatch } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
-import {
-  type ConnectionFacts,
-  commonParent,
-  jetStreamTracing,
-  linksTo,
-  type Received,
-} from '@interlock/otel-jetstream';
+import { type ConnectionFacts, jetStreamTracing, linksTo, type Received } from '@interlock/otel-jetstream';
 import { type Clock, contextOfWork, currentTraceparent, traceIdOf } from '@interlock/runtime';
 import { type Attributes, type Context, ROOT_CONTEXT, type Tracer } from '@opentelemetry/api';
 import { messageIdOf } from './batches.ts';
@@ -15,8 +9,8 @@ import { durableOf, streamOf, subjectOf } from './subjects.ts';
 /** Spans of batches of facts, by OpenTelemetry's conventions for messaging. */
 export interface FactSpans {
   /**
-   * Runs `publish` in a PRODUCER span `publish <subject>`, linked to the spans of its facts, and their child if they belong to one
-   * trace.
+   * Runs `publish` in a span `publish <subject>`, linked to the spans of its facts. For one fact it is a PRODUCER span below that
+   * of the fact. For several it is a CLIENT span without a parent, because each fact has a context of its own.
    */
   publish(batch: FactBatch, publish: () => Promise<void>): Promise<void>;
   /**
@@ -47,15 +41,15 @@ export const factSpans = (parts: {
   const receivedOf = (batch: FactBatch, contexts: readonly Context[]): Received => ({
     subject: subjectOf(batch.source, batch.partition),
     stream: streamOf(batch.source),
-    messageId: messageIdOf(batch),
-    batchCount: batch.facts.length,
+    // A message with one fact is no batch; a batch has no id of one message.
+    ...(isBatch(batch) ? { batchCount: batch.facts.length } : { messageId: messageIdOf(batch) }),
     contexts,
     ...(consumer === undefined ? {} : { consumer: durableOf(consumer, batch.source, batch.partition) }),
   });
   return {
     publish(batch, publish) {
       const contexts = contextsOf(batch.facts);
-      const parent = commonParent(contexts) ?? ROOT_CONTEXT;
+      const parent = (isBatch(batch) ? undefined : contexts[0]) ?? ROOT_CONTEXT;
       const { subject, messageId, batchCount } = receivedOf(batch, contexts);
       const attributes = partitionAttribute(batch);
       return tracing.publish({ subject, messageId, batchCount, parent, links: linksTo(contexts), attributes }, publish);
@@ -89,6 +83,8 @@ export const factSpans = (parts: {
     },
   };
 };
+
+const isBatch = ({ facts }: FactBatch): boolean => facts.length > 1;
 
 const partitionAttribute = ({ partition }: FactBatch): Attributes => ({
   'messaging.destination.partition.id': String(partition),

@@ -1,4 +1,4 @@
-import { context, type Link, propagation, SpanKind } from '@opentelemetry/api';
+import { context, type Link, propagation, SpanKind, SpanStatusCode } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import { CompositePropagator, W3CBaggagePropagator, W3CTraceContextPropagator } from '@opentelemetry/core';
 import {
@@ -18,7 +18,9 @@ export interface Recorded {
   readonly parentId: string | undefined;
   readonly links: readonly string[];
   readonly attributes: ReadableSpan['attributes'];
-  readonly error: string | undefined;
+  readonly isFailed: boolean;
+  /** Messages of the exceptions that were recorded. */
+  readonly exceptions: readonly unknown[];
 }
 
 /** Starts an SDK that keeps spans and metrics in memory. Once a process. */
@@ -40,7 +42,8 @@ export const startRecording = () => {
     parentId: span.parentSpanContext?.spanId,
     links: span.links.map((link: Link) => link.context.spanId),
     attributes: span.attributes,
-    error: span.status.message,
+    isFailed: span.status.code === SpanStatusCode.ERROR,
+    exceptions: span.events.map(({ attributes }) => attributes?.['exception.message']),
   });
   return {
     tracer: provider.getTracer('test'),

@@ -65,7 +65,7 @@ export interface JetStreamTracing {
   inject(headers: MsgHdrs): void;
   /** Where a message was created; the root context if its headers do not name it. */
   contextOf(headers: MsgHdrs | undefined): Context;
-  /** Runs `send` in a PRODUCER span `publish <subject>`. */
+  /** Runs `send` in a PRODUCER span `publish <subject>`; a batch with links to the contexts of its messages in a CLIENT span. */
   publish<Result>(message: Published, send: () => Promise<Result>): Promise<Result>;
   /** Starts a CLIENT span `<operation> <subject>` for a request for messages. */
   receive(operation: string, request: Omit<Received, 'contexts'>): OpenOperation;
@@ -129,7 +129,9 @@ const startsOf = (settings: Resolved): StartOperation => {
     let errorType: string | undefined;
     const fail = (error: unknown): void => {
       errorType = errorTypeOf(error);
-      span.setStatus({ code: SpanStatusCode.ERROR, message: errorType });
+      // The name of the error is in error.type, its text in the event.
+      span.setStatus({ code: SpanStatusCode.ERROR });
+      span.recordException(error instanceof Error ? error : String(error));
       span.setAttribute(MessagingAttribute.errorType, errorType);
     };
     return {
@@ -168,7 +170,7 @@ const startedOn = (
   operation: { name, type, subject, consumer, stream, batchCount },
   parent,
   links: [...linksTo(message.contexts), ...(message.links ?? [])],
-  attributes: { ...factsOf(message), ...message.attributes },
+  attributes: { ...factsOf({ ...message, batchCount }), ...message.attributes },
 });
 
 /** Creates the building blocks. */
@@ -188,11 +190,12 @@ export const jetStreamTracing = (options: JetStreamTracingOptions = {}): JetStre
     publish: ({ subject, batchCount, messageId, parent, links = [], attributes }, send) =>
       run(
         start({
-          kind: SpanKind.PRODUCER,
+          // Links of a batch are the contexts that its messages were created in. The span is then no creation context.
+          kind: batchCount === undefined || links.length === 0 ? SpanKind.PRODUCER : SpanKind.CLIENT,
           operation: { name: 'publish', type: 'send', subject, batchCount },
           parent: parent ?? context.active(),
           links,
-          attributes: { ...factsOf({ messageId }), ...attributes },
+          attributes: { ...factsOf({ messageId, batchCount }), ...attributes },
         }),
         send,
       ),
@@ -204,8 +207,12 @@ export const jetStreamTracing = (options: JetStreamTracingOptions = {}): JetStre
   };
 };
 
-/** Attributes of a single message. */
-const factsOf = ({ messageId, deliveryCount }: Pick<Received, 'messageId' | 'deliveryCount'>): Attributes => ({
-  ...(messageId === undefined ? {} : { [MessagingAttribute.messageId]: messageId }),
+/** Attributes of a single message. A batch has no id. */
+const factsOf = ({
+  messageId,
+  deliveryCount,
+  batchCount,
+}: Pick<Received, 'messageId' | 'deliveryCount' | 'batchCount'>): Attributes => ({
+  ...(messageId === undefined || batchCount !== undefined ? {} : { [MessagingAttribute.messageId]: messageId }),
   ...(deliveryCount === undefined ? {} : { [MessagingAttribute.deliveryCount]: deliveryCount }),
 });

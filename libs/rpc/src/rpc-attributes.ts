@@ -6,7 +6,7 @@ export const RpcAttribute = {
   /** `package.Service/Method`. */
   method: 'rpc.method',
   /** Canonical name of the gRPC status. */
-  status: 'rpc.response.status_code',
+  status: 'rpc.status_code',
   /** The same for a call that failed. */
   error: 'error.type',
   serverAddress: 'server.address',

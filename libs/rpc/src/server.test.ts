@@ -287,7 +287,7 @@ test('rpc.server.call.duration counts calls by method and status', async () => {
     await server.stop();
   }
   const found = (await read('rpc.server.call.duration')).map(
-    ([by, value]) => `${by['rpc.method']} ${by['rpc.response.status_code']} ${(value as { count: number }).count}`,
+    ([by, value]) => `${by['rpc.method']} ${by['rpc.status_code']} ${(value as { count: number }).count}`,
   );
   const of = (method: string) => `${echoDefinition.fullName}/${method}`;
   assert.deepEqual(found, [`${of('Echo')} OK 1`, `${of('Change')} NOT_FOUND 1`, `${of('List')} OK 1`]);

@@ -774,7 +774,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
     assert.equal(server?.parentSpanContext?.spanId, client?.spanContext().spanId);
     assert.equal(server?.spanContext().traceId, client?.spanContext().traceId);
     assert.equal(traceIdOf(seen?.cause.traceparent), server?.spanContext().traceId);
-    assert.equal(server?.attributes['rpc.response.status_code'], 'OK');
+    assert.equal(server?.attributes['rpc.status_code'], 'OK');
   });
 
   test('client and server share no objects', async () => {

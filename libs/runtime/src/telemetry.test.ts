@@ -100,7 +100,7 @@ test('the resource has service name, version, configured attributes, and those o
     ]),
   );
   const { 'service.instance.id': instance, ...rest } = said;
-  assert.match(instance, /^[0-9a-f]{16}$/);
+  assert.match(instance, /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
   const detected = Object.keys(rest).filter((key) => /^(telemetry\.sdk|host|process)\./.test(key));
   const required = [
     'telemetry.sdk.name',

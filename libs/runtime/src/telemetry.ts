@@ -55,7 +55,7 @@ export interface TelemetryOptions
   /** Further attributes of the resource, from `OTEL_RESOURCE_ATTRIBUTES`; they take precedence over those made here. */
   readonly attributes?: Readonly<Record<string, string>>;
   /** Source of trace and span ids. */
-  readonly random: Pick<Random, 'bytes'>;
+  readonly random: Pick<Random, 'bytes' | 'uuid'>;
   /** Full address for spans; without one spans are created (events still have trace ids) and not exported. */
   readonly tracesEndpoint?: string | undefined;
   readonly tracesProtocol?: OtlpProtocol | undefined;
@@ -166,7 +166,7 @@ function resourceOf(options: TelemetryOptions): Resource {
           ...(options.version === undefined ? {} : { [ATTR_SERVICE_VERSION]: options.version }),
           'service.namespace': 'interlock',
           // Distinguishes the replicas of a service; new at each start.
-          'service.instance.id': Buffer.from(options.random.bytes(8)).toString('hex'),
+          'service.instance.id': options.random.uuid(),
           ...options.attributes,
           ...(options.serviceName === undefined ? {} : { [ATTR_SERVICE_NAME]: options.serviceName }),
         },

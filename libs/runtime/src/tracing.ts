@@ -190,10 +190,10 @@ export function openSpan(
   return { span, spanContext: trace.setSpan(parent === ROOT_CONTEXT ? rootContext : parent, span) };
 }
 
-/** Marks a span as failed, without the message: it may be long, and the log has it with all its causes. */
+/** Marks a span as failed. The status has no text: the name of the error is in error.type, and the log has its message with all causes. */
 export function failSpan(span: Span, error: unknown): void {
   const name = error instanceof Error ? error.name : typeof error;
-  span.setStatus({ code: SpanStatusCode.ERROR, message: name });
+  span.setStatus({ code: SpanStatusCode.ERROR });
   span.setAttribute('error.type', name);
   if (error instanceof Error && 'reason' in error && typeof error.reason === 'string') {
     span.setAttribute(DomainAttribute.rejectionReason, error.reason);

@@ -78,7 +78,8 @@ export function renderTrace(roots: readonly TraceNode[]): string {
   const rows = lines.map(({ text, span }) => {
     if (span === undefined) return text;
     const offset = `+${(span.startMs - startMs).toFixed(1)}`.padStart(10);
-    const failure = span.status === 'error' ? `  FAILED ${span.statusMessage}`.trimEnd() : '';
+    const why = span.statusMessage || String(span.attributes['error.type'] ?? '');
+    const failure = span.status === 'error' ? `  FAILED ${why}`.trimEnd() : '';
     return `${text.padEnd(width)}${offset}${duration(span.durationMs).padStart(12)}${failure}`;
   });
   return [title, ...rows].join('\n');

@@ -83,7 +83,12 @@ export interface MetricsRequest {
 export interface LogsRequest {
   readonly resourceLogs?: readonly {
     readonly resource?: OtlpResource;
-    readonly scopeLogs?: readonly { readonly logRecords?: readonly OtlpLogRecord[] }[];
+    readonly scopeLogs?: readonly {
+      readonly scope?: { readonly name?: string; readonly version?: string };
+      readonly logRecords?: readonly OtlpLogRecord[];
+      readonly schemaUrl?: string;
+    }[];
+    readonly schemaUrl?: string;
   }[];
 }
 
