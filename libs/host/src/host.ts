@@ -133,13 +133,15 @@ export const openTelemetry = async (
   { name, config, scope, log, clock, random }: ProcessParts<keyof typeof telemetrySpec> & { readonly name: string },
   { version }: Build,
 ): Promise<Pick<HostParts, 'tracer' | 'meter'>> => {
-  const { startTelemetry, telemetryOptions } = await import('@interlock/runtime/telemetry');
+  const { lossLog, startTelemetry, telemetryOptions } = await import('@interlock/runtime/telemetry');
   const options = telemetryOptions(config);
+  const losses = lossLog({ log, clock });
   const telemetry = startTelemetry({
     service: name,
     version,
     random,
     ...options,
+    onLost: losses.note,
     onNotScraped: (error) => log.warn('metrics cannot be scraped', { error, ...options.prometheus }),
   });
   if (telemetry.meterProvider !== undefined) {
@@ -147,7 +149,15 @@ export const openTelemetry = async (
     scope.defer('runtime metrics', measureRuntime(telemetry.meterProvider));
   }
   // An unreachable collector must not use up the time to stop.
-  scope.defer('telemetry', () => atMost(LAST_EXPORT_MS, telemetry.shutdown(), clock));
+  scope.defer('telemetry', async () => {
+    let isExported = false;
+    const stopped = telemetry.shutdown().then(() => {
+      isExported = true;
+    });
+    await atMost(LAST_EXPORT_MS, stopped, clock);
+    losses.end();
+    if (!isExported) log.warn('the last telemetry was not exported in time and is lost', { waitedMs: LAST_EXPORT_MS });
+  });
   return telemetry;
 };
 

@@ -8,6 +8,7 @@ import {
   SimpleLogRecordProcessor,
 } from '@opentelemetry/sdk-logs';
 import { logExporter } from './exporters.ts';
+import type { OpenExports } from './open-exports.ts';
 import type { OtlpProtocol } from './telemetry-settings.ts';
 
 /** Destinations of log records, in addition to the lines on standard error. */
@@ -23,6 +24,8 @@ export interface LogsOptions {
   readonly batch?: { readonly delayMs: number; readonly queueSizeMax: number; readonly batchSizeMax: number };
   /** Counts records that were dropped or not exported. */
   readonly selfObsMeterProvider?: MeterProvider | undefined;
+  /** Where exports that have not ended are counted. */
+  readonly openExports: OpenExports;
   /** Further receivers of records. */
   readonly logProcessors?: readonly LogRecordProcessor[];
 }
@@ -54,7 +57,9 @@ const processorsOf = (options: LogsOptions): readonly LogRecordProcessor[] => {
   const { logsEndpoint: url, logsProtocol: protocol, logsOnConsole = false, batch, selfObsMeterProvider } = options;
   const onConsole = logsOnConsole ? [new SimpleLogRecordProcessor({ exporter: new ConsoleLogRecordExporter() })] : [];
   if (url === undefined) return onConsole;
-  const exporter = logExporter({ url, protocol, timeoutMs: options.exportTimeoutMs }, selfObsMeterProvider);
+  const exporter = options.openExports.watched(
+    logExporter({ url, protocol, timeoutMs: options.exportTimeoutMs }, selfObsMeterProvider),
+  );
   const limits =
     batch === undefined
       ? {}

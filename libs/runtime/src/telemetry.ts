@@ -36,16 +36,19 @@ import { spanExporter } from './exporters.ts';
 import { SCHEMA_URL, SCOPE_VERSION } from './instrumentation-scope.ts';
 import { type LogsOptions, startLogs } from './logs.ts';
 import { type MetricsOptions, startMetrics } from './metrics.ts';
+import { type OpenExports, openExports } from './open-exports.ts';
 import type { Random } from './random.ts';
 import { preciseStarts } from './span-start-times.ts';
+import { type LostTelemetry, notingLosses } from './telemetry-losses.ts';
 import type { OtlpProtocol } from './telemetry-settings.ts';
 
+export { lossLog } from './telemetry-losses.ts';
 // The entry `@interlock/runtime/telemetry`: of the modules of the SDK, some 330, a test or a command needs none.
 export { telemetryOptions } from './telemetry-options.ts';
 
 export interface TelemetryOptions
   extends Omit<MetricsOptions, 'resource'>,
-    Omit<LogsOptions, 'resource' | 'selfObsMeterProvider'> {
+    Omit<LogsOptions, 'resource' | 'selfObsMeterProvider' | 'openExports'> {
   /** Name of the service, for example `key-vault`: the default of `service.name`. */
   readonly service: string;
   /** `service.version`; absent for a process without one. */
@@ -61,6 +64,8 @@ export interface TelemetryOptions
   readonly tracesProtocol?: OtlpProtocol | undefined;
   /** Whether spans are printed on standard output. */
   readonly tracesOnConsole?: boolean;
+  /** Called at each loss of spans or log records, with all losses so far. */
+  readonly onLost?: (lost: LostTelemetry) => void;
   readonly disabled?: boolean;
   /** Which traces are sampled; by default all but those that the caller does not sample. */
   readonly sampler?: Sampler;
@@ -104,17 +109,17 @@ export function startTelemetry(options: TelemetryOptions): Telemetry {
   const resource = resourceOf(options);
   const metrics = startMetrics({ ...options, resource });
   if (metrics.provider !== undefined) metricsApi.setGlobalMeterProvider(metrics.provider);
+  const { onLost } = options;
+  const open = openExports();
+  // The SDK counts what it loses itself.
+  const counts = onLost === undefined ? metrics.provider : notingLosses(metrics.provider, onLost);
   const provider = new TracerProvider({
     resource,
     sampler: options.sampler ?? new ParentBasedSampler({ root: new AlwaysOnSampler() }),
     idGenerator: idGenerator(options.random),
-    spanProcessors: [
-      preciseStarts(systemClock),
-      ...exporting(options, metrics.provider),
-      ...(options.processors ?? []),
-    ],
+    spanProcessors: [preciseStarts(systemClock), ...exporting(options, counts, open), ...(options.processors ?? [])],
   });
-  const logs = startLogs({ ...options, resource, selfObsMeterProvider: metrics.provider });
+  const logs = startLogs({ ...options, resource, selfObsMeterProvider: counts, openExports: open });
   trace.setGlobalTracerProvider(provider);
   return {
     tracer: provider.getTracer('interlock', SCOPE_VERSION, { schemaUrl: SCHEMA_URL }),
@@ -126,6 +131,7 @@ export function startTelemetry(options: TelemetryOptions): Telemetry {
     shutdown: async () => {
       // A failed last export is counted, and the rest still stops. Metrics stop last, because they have the counts.
       await Promise.allSettled([provider.shutdown(), logs.shutdown()]);
+      await open.ended();
       await Promise.allSettled([metrics.shutdown()]);
       trace.disable();
       metricsApi.disable();
@@ -184,13 +190,16 @@ function knownAtOnce(detector: ResourceDetector): DetectedResourceAttributes {
 function exporting(
   { tracesEndpoint, tracesProtocol: protocol, exportTimeoutMs, tracesOnConsole = false, batch }: TelemetryOptions,
   selfObsMeterProvider: MeterProvider | undefined,
+  open: OpenExports,
 ): SpanProcessor[] {
   const onConsole = tracesOnConsole ? [new SimpleSpanProcessor({ exporter: new ConsoleSpanExporter() })] : [];
   if (tracesEndpoint === undefined) return onConsole;
   return [
     ...onConsole,
     new BatchSpanProcessor({
-      exporter: spanExporter({ url: tracesEndpoint, protocol, timeoutMs: exportTimeoutMs }, selfObsMeterProvider),
+      exporter: open.watched(
+        spanExporter({ url: tracesEndpoint, protocol, timeoutMs: exportTimeoutMs }, selfObsMeterProvider),
+      ),
       ...(selfObsMeterProvider === undefined ? {} : { selfObsMeterProvider }),
       ...(batch === undefined
         ? {}

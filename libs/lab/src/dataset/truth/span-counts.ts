@@ -60,12 +60,15 @@ export const exportsOf = (
 /** Notes the value of a counter of spans; other metrics are none of them. */
 const count = ({ name, sum }: Counter, of: () => Counts): void => {
   if (name !== EXPORTED && name !== PROCESSED) return;
-  let [succeeded, failed] = [0, 0];
+  let [succeeded, failed, dropped] = [0, 0, 0];
   for (const { asInt, asDouble, attributes } of sum?.dataPoints ?? []) {
     const value = Number(asInt ?? asDouble ?? 0);
-    if (attributeOf(attributes, 'error.type') === undefined) succeeded += value;
+    const why = attributeOf(attributes, 'error.type');
+    if (why === undefined) succeeded += value;
+    else if (why === 'queue_full') dropped += value;
     else failed += value;
   }
   if (name === EXPORTED) Object.assign(of(), { exported: succeeded, failed });
-  else of().dropped = failed;
+  // The queue counts failed exports too.
+  else of().dropped = dropped;
 };
