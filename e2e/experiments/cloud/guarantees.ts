@@ -73,6 +73,7 @@ const guaranteeOf: Partial<Record<IoViolation['kind'], string>> = {
   'more in hand than a pause can hold': 'G1',
   'wrong content': 'G5',
   'refused before a loss': 'G10',
+  'refused for another reason': 'G10',
 };
 
 /** G1 for each lost disk of the experiment, and G5 for all reads. */
@@ -118,6 +119,7 @@ const windowOf = (
       boundMs,
       disks: own,
       pinned,
+      reasons: loss.reasons,
       ...(loss.untilMs === undefined ? {} : { restoredAt: loss.untilMs }),
     },
   ];

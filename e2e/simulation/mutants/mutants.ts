@@ -1,7 +1,7 @@
 import type { Mutant } from './mutant.ts';
 
 /**
- * Twenty-seven bugs that an engineer could make, each in one place. The simulation must find every one of them by the guarantee
+ * Twenty-nine bugs that an engineer could make, each in one place. The simulation must find every one of them by the guarantee
  * that it breaks: a verdict that never fails proves nothing.
  */
 export const mutants: readonly Mutant[] = [
@@ -229,5 +229,20 @@ export const mutants: readonly Mutant[] = [
     file: 'services/compute/src/processes/closing.ts',
     find: "[...stepCauses(streamOf(vm), state, 'off'), ...answers(closed.get(vm))]",
     replace: "[...stepCauses(streamOf(vm), state, 'off'), ...answers(closed.get(vm))].slice(1)",
+  },
+  {
+    name: 'every stop names a deleted key',
+    guarantee: 'G10',
+    file: 'services/compute/src/vm/key-loss.ts',
+    find: 'isConcerned(disk, terms)).map(({ disk }): KeyLoss => ({ ...loss, disk }));',
+    replace: "isConcerned(disk, terms)).map(({ disk }): KeyLoss => ({ ...loss, disk, reason: 'KEY_DELETED' }));",
+  },
+  {
+    name: 'a lost key stops no machine that runs',
+    guarantee: 'G2',
+    file: 'services/compute/src/vm/key-loss.ts',
+    find: 'const stopping = stopForKeyLoss(terms)(vm);',
+    replace:
+      "const stopping = vm.status === 'active' && vm.power.state === 'running' ? [] : stopForKeyLoss(terms)(vm);",
   },
 ];

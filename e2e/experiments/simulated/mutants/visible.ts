@@ -42,4 +42,6 @@ export const visibility: readonly Visibility[] = [
     why: 'no action of an experiment writes a DEK to storage without the disk host',
   },
   { mutant: 'closing disks does not name the stop as its cause', file: 'loss' },
+  { mutant: 'every stop names a deleted key', file: 'loss' },
+  { mutant: 'a lost key stops no machine that runs', file: 'user-stops' },
 ];

@@ -37,9 +37,15 @@ export type ReadVmEvent =
   | { readonly type: 'VmCreated'; readonly disks: readonly PlannedDisk[]; readonly opened: readonly OpenedDisk[] }
   | { readonly type: 'VmStarting' | 'VmStarted' | 'VmStopped' | 'VmDeallocating' | 'VmDeallocated' }
   /** `code`: an `AccessReason`, or another reason in capitals. */
-  | { readonly type: 'VmStartFailed'; readonly failure: { readonly code: string } }
+  | {
+      readonly type: 'VmStartFailed';
+      readonly failure: { readonly code: string };
+      readonly blocked?: readonly KeyLoss[];
+    }
   /** `reason`: the access loss that stops it; absent if its user requested the stop or the guest ended. */
-  | { readonly type: 'VmStopping'; readonly reason?: KeyLoss }
+  | { readonly type: 'VmStopping'; readonly reason?: KeyLoss; readonly blocked?: readonly KeyLoss[] }
+  /** Lost keys of open ultra disks: the next start needs them. */
+  | { readonly type: 'NextStartBlocked'; readonly blocked: readonly KeyLoss[] }
   | { readonly type: 'DisksOpened'; readonly opened: readonly OpenedDisk[] }
   | { readonly type: 'DisksClosed' }
   | { readonly type: 'DiskAttaching'; readonly disk: PlannedDisk }
@@ -48,4 +54,4 @@ export type ReadVmEvent =
       readonly disk: string;
     }
   /** The vault that was unreachable has decided. */
-  | { readonly type: 'OutageExplained'; readonly loss: Pick<KeyLoss, 'reason'> };
+  | { readonly type: 'OutageExplained'; readonly loss: Omit<KeyLoss, 'disk'> };

@@ -1,3 +1,5 @@
+import type { LossReason } from '@interlock/access';
+
 /** The key version of a set: `vaults/<v>/keys/<k>/versions/<version>`. */
 interface KeyReference {
   readonly keyVersion: string;
@@ -18,4 +20,6 @@ export type ReadSetEvent =
   | { readonly type: 'KeyAssigned'; readonly key: KeyReference }
   | { readonly type: 'IdentityReplaced'; readonly principal: string }
   | { readonly type: 'SetOptionsChanged'; readonly keyExpiry: KeyExpiry }
-  | { readonly type: 'IdentityRemoved' | 'RotationFinished' | 'SetDeleted' | 'SetCreationAbandoned' };
+  /** `reason`: a `LossReason`. */
+  | { readonly type: 'KeyAccessLost' | 'KeyAccessBarred'; readonly keyVersion: string; readonly reason: LossReason }
+  | { readonly type: 'SetCreated' | 'IdentityRemoved' | 'RotationFinished' | 'SetDeleted' | 'SetCreationAbandoned' };

@@ -64,7 +64,10 @@ const judging = () => {
     disks: { disks: new Map([['d', disk]]), keyVersionOf: () => keyVersion },
     losses: {
       losses: () => [
-        { fromMs: 99_000, untilMs: undefined, reasons: new Set(['ACCESS_DENIED'] as const), first: blocker },
+        {
+          ...{ fromMs: 99_000, untilMs: undefined, first: blocker },
+          ...{ reasons: new Set(['ACCESS_DENIED'] as const), traces: new Set([traceId]) },
+        },
       ],
     },
     blockers: () => [],

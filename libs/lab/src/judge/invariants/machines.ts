@@ -12,6 +12,7 @@ import type { KnownMachine, MachineTruth } from '../model/machines.ts';
 import type { Truth } from '../model/truth.ts';
 import type { Bounds } from './bounds.ts';
 import { reasonsOf } from './io.ts';
+import { ReasonJudge } from './reasons.ts';
 
 /** Parts that a stop needs: only the vault can report a loss. Other parts may be down or cut off (G2). */
 const stoppingParts = ['compute', 'disk', 'key-vault', 'identity', 'store', 'calls', 'volumes'] as const;
@@ -32,6 +33,7 @@ export interface MachineJudgeParts {
 /** G2, G3, G4 and G10 for machines: which must stop, which must not, which must not start, and the reason that they show. */
 export class MachineJudge {
   readonly #parts: MachineJudgeParts;
+  readonly #reasons: ReasonJudge;
   /** Traces of everything that can remove access: commits of key-vault and identity, and a set's loss of its identity. */
   readonly #causes = new Set<string>();
   /** Sets that got another identity, which never had access to a key: there is no cause to name for its missing grant. */
@@ -41,6 +43,7 @@ export class MachineJudge {
 
   constructor(parts: MachineJudgeParts) {
     this.#parts = parts;
+    this.#reasons = new ReasonJudge(parts);
   }
 
   /** Applies every event, in order, after the truth has applied it. */
@@ -54,6 +57,7 @@ export class MachineJudge {
       if (traceId) this.#causes.add(traceId);
     }
     if (stream.startsWith('vm-')) this.#onMachineEvent(recorded);
+    this.#reasons.onEvent(recorded);
   }
 
   /**

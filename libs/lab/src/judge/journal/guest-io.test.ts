@@ -28,7 +28,13 @@ const io = (invoked: number, completed: number, change: Partial<Recorded> = {}):
 });
 const failed = (invoked: number, completed: number, reason = 'KEY_DISABLED', change: Partial<Recorded> = {}) =>
   io(invoked, completed, { ok: false, reason, ...change });
-const loss: KeyLossWindow = { t0, boundMs, disks: [disk], pinned: ['disks/pinned'] };
+const loss: KeyLossWindow = {
+  t0,
+  boundMs,
+  disks: [disk],
+  pinned: ['disks/pinned'],
+  reasons: new Set(['KEY_DISABLED']),
+};
 /** I/O before t0, with which every history must start to prove something. */
 const lively: History = [io(-120, -110), io(-20, -10)];
 const kindsOf = (history: History, actions: Partial<Actions> = {}) =>
@@ -122,4 +128,11 @@ test('reads journals with both clocks, the older file first', (t) => {
     io(1, 2, { seq: 1, machine }),
     io(2, 3, { seq: 2, machine }),
   ]);
+});
+
+test('G10: an operation that is refused for another reason than the true one is a violation', () => {
+  assert.deepEqual(kindsOf([failed(100, 110, 'KEY_DELETED')]), ['refused for another reason']);
+  const both = { losses: [{ ...loss, reasons: new Set(['KEY_DISABLED', 'KEY_DELETED']) }] };
+  assert.deepEqual(kindsOf([failed(100, 110, 'KEY_DELETED')], both), []);
+  assert.deepEqual(kindsOf([failed(100, 110, 'KEY_VAULT_UNREACHABLE')]), [], 'an outage says nothing about the key');
 });

@@ -18,6 +18,8 @@ export interface KeyLossWindow {
   readonly disks: readonly string[];
   /** Disks under the key whose data key their host keeps until they are closed. */
   readonly pinned: readonly string[];
+  /** Every true reason of the loss: a refused operation names one of them. */
+  readonly reasons: ReadonlySet<string>;
 }
 
 /** A time in which the process of the disk host was stopped (SIGSTOP, SIGCONT). */
@@ -40,6 +42,7 @@ export interface IoViolation {
     | 'more in hand than a pause can hold'
     | 'wrong content'
     | 'refused before a loss'
+    | 'refused for another reason'
     | 'proves nothing'
     | 'clocks disagree';
   readonly about: string;
@@ -120,7 +123,11 @@ const judgeFailure = (io: Recorded, losses: readonly KeyLossWindow[]): IoViolati
   if (lossReasonOf(io.reason) === undefined) return undefined;
   const isLost = ({ t0, disks, pinned }: KeyLossWindow): boolean =>
     io.completedAt + noticeMs >= t0 && [...disks, ...pinned].includes(io.disk);
-  return losses.some(isLost) ? undefined : { kind: 'refused before a loss', about: textOf(io) };
+  const own = losses.filter(isLost);
+  if (own.length === 0) return { kind: 'refused before a loss', about: textOf(io) };
+  if (own.some(({ reasons }) => reasons.has(io.reason))) return undefined;
+  const reasons = [...new Set(own.flatMap((loss) => [...loss.reasons]))].join(' or ');
+  return { kind: 'refused for another reason', about: `${textOf(io)}; the key was lost for ${reasons}` };
 };
 
 /** If the wall clock was set during the history, no comparison with t0 is valid. */

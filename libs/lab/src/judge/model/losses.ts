@@ -1,4 +1,5 @@
 import type { RecordedEvent } from '@interlock/event-store';
+import { traceIdOf } from '@interlock/runtime';
 import type { ReadSetEvent } from '../events/disk-encryption-set.ts';
 import { readEvent } from '../events/recorded.ts';
 import { AccessTruth, type DefiniteReason } from './access.ts';
@@ -32,6 +33,8 @@ export interface Loss {
   untilMs: number | undefined;
   /** Every reason that applied in that time. */
   readonly reasons: Set<DefiniteReason>;
+  /** Traces of the commits in that time that can have removed access; none of a date. */
+  readonly traces: Set<string>;
   /** The blocker that started it. */
   readonly first: Blocker;
 }
@@ -82,7 +85,20 @@ export class LossTruth {
     this.#event = event;
     if (event.stream.startsWith('set-')) this.#applySet(event.stream.slice('set-'.length), readEvent(event));
     else if (this.access.apply(event)) this.#refreshAll();
+    else this.#noteRemoval(event);
     this.#event = undefined;
+  }
+
+  /** A vault that notices that identity removed access stores it with a trace of its own: that of the call that showed it. */
+  #noteRemoval({ stream, data }: RecordedEvent): void {
+    const { principal, removed } = Object(data);
+    if (removed !== true || !stream.startsWith('vault-')) return;
+    for (const ofSet of this.#pairs.values())
+      for (const pair of ofSet.values()) {
+        if (this.#sets.get(pair.set)?.principal !== principal) continue;
+        for (const { untilMs, traces } of [...pair.losses.running, ...pair.losses.opening])
+          if (untilMs === undefined) for (const trace of this.#tracesFor(pair)) traces.add(trace);
+      }
   }
 
   /** Sets the vault's clock: dates start or stop to apply at this moment. */
@@ -170,11 +186,23 @@ export class LossTruth {
     const [first] = blockers.toSorted((a, b) => a.sinceMs - b.sinceMs);
     if (open) {
       for (const { reason } of blockers) open.reasons.add(reason);
+      for (const trace of first ? this.#tracesFor(pair) : []) open.traces.add(trace);
       if (!first) open.untilMs = at;
     } else if (first) {
       const reasons = new Set(blockers.map(({ reason }) => reason));
-      pair.losses[purpose].push({ fromMs: first.sinceMs, untilMs: undefined, reasons, first });
+      const traces = new Set(this.#tracesFor(pair));
+      pair.losses[purpose].push({ fromMs: first.sinceMs, untilMs: undefined, reasons, traces, first });
     }
+  }
+
+  /** The trace of the event that is applied now, if its stream decides about the pair. */
+  #tracesFor({ set, keyVersion }: Pair): readonly string[] {
+    const trace = traceIdOf(this.#event?.cause.traceparent);
+    if (this.#event === undefined || trace === undefined) return [];
+    const [key = ''] = keyVersion.split('/versions/');
+    const { stream } = this.#event;
+    const own = [`key-${key}`, `vault-${key.split('/')[1]}`, `set-${set}`];
+    return own.includes(stream) || /^(principal|role_assignment)-/.test(stream) ? [trace] : [];
   }
 
   #applySet(name: string, event: ReadSetEvent): void {

@@ -180,7 +180,10 @@ test('G4, CMK-106: a start during the loss must fail', () => {
 
 test('G10: reports a stop that does not name the trace of its cause', () => {
   const reason = { ...keyLoss, traceId: 'f'.repeat(32) };
-  assert.deepEqual(failing(recording([event('vm-stops', lostMs + 50, 'VmStopping', { reason })])), ['G10 stops']);
+  assert.deepEqual(failing(recording([event('vm-stops', lostMs + 50, 'VmStopping', { reason })])), [
+    'G10 stops',
+    'G10 stops',
+  ]);
 });
 
 test('G10: a machine that stopped because the vault was unreachable must name the loss once the vault is back', () => {
@@ -193,4 +196,47 @@ test('G10: a machine that stopped because the vault was unreachable must name th
   const explained = event('vm-stops', lostMs + 21_000, 'OutageExplained', { loss: keyLoss, disks: ['d1'] });
   assert.deepEqual(failing(recording([...outage, later], { disturbances })), ['G10 stops']);
   assert.deepEqual(failing(recording([...outage, explained, later], { disturbances })), []);
+});
+
+/** `stops` was stopped with another loss than the true one. */
+const stoppedFor = (change: Partial<typeof keyLoss>) => {
+  const reason = { ...keyLoss, ...change };
+  const events = [
+    event('vm-stops', lostMs + 50, 'VmStopping', { reason }),
+    event('vm-stops', lostMs + 90, 'VmStopped', { reason }),
+  ];
+  return failing(recording([...events, later]));
+};
+
+test('G10: a stop must show the true reason and the trace of the true cause', () => {
+  assert.deepEqual(stoppedFor({}), []);
+  assert.deepEqual(stoppedFor({ reason: 'KEY_DELETED' }), ['G10 stops']);
+  assert.deepEqual(stoppedFor({ traceId: '1af7651916cd43dd8448eb211c80319c' }), ['G10 stops', 'G10 stops']);
+  assert.ok(stoppedFor({ set: 'sets/other' }).includes('G10 stops'));
+  assert.ok(stoppedFor({ keyVersion: `${keyVersion}0` }).includes('G10 stops'));
+});
+
+test('G10: a refused start and a lost disk must show the true reason', () => {
+  const shown = (type: 'VmStartFailed' | 'NextStartBlocked', reason: string) =>
+    failing(
+      recording([
+        ...stopped,
+        event('vm-ultra', lostMs + 100, type, {
+          failure: { code: reason },
+          blocked: [{ ...keyLoss, reason, disk: 'd2' }],
+        }),
+        later,
+      ]),
+    );
+  for (const type of ['VmStartFailed', 'NextStartBlocked'] as const) {
+    assert.deepEqual(shown(type, 'KEY_DISABLED'), [], type);
+    assert.deepEqual(shown(type, 'KEY_DELETED'), ['G10 ultra'], type);
+  }
+});
+
+test('G10: a set must publish the true reason', () => {
+  const of = recording([...stopped, later]);
+  const lost = event(`set-${set}`, lostMs + 10, 'KeyAccessLost', { reason: 'KEY_DELETED', keyVersion });
+  const sets = [...(of.events['disk-encryption-set'] ?? []), lost];
+  assert.deepEqual(failing({ ...of, events: { ...of.events, 'disk-encryption-set': sets } }), [`G10 ${set}`]);
 });
