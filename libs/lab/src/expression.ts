@@ -7,7 +7,9 @@ export type Expression =
       readonly right: Term;
     }
   /** A state that is true or false. */
-  | { readonly kind: 'holds'; readonly quantity: Quantity };
+  | { readonly kind: 'holds'; readonly quantity: Quantity }
+  /** Why the platform stopped the machines of a group: `premium.reason == KEY_DISABLED`. */
+  | { readonly kind: 'reason'; readonly quantity: Quantity; readonly reason: string };
 
 /** A sum. `offset`: milliseconds if a moment or a duration is measured, otherwise a number. */
 export interface Term {

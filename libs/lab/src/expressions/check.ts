@@ -26,7 +26,7 @@ export interface ExpressionProblem {
  */
 export function checkExpression(expression: Expression, plan: Plan): readonly ExpressionProblem[] {
   const quantities =
-    expression.kind === 'holds'
+    expression.kind !== 'compare'
       ? [expression.quantity]
       : [expression.left.quantity, expression.right.quantity].filter((one) => one !== undefined);
   const unknown = quantities.flatMap((quantity) => problemOfName(quantity, plan) ?? []);
@@ -102,6 +102,7 @@ const comparable: Readonly<Record<TermType, readonly TermType[]>> = {
   duration: ['duration', 'plain-duration'],
   number: ['number', 'plain-number'],
   state: [],
+  reason: [],
   'plain-duration': ['moment', 'duration'],
   'plain-number': ['number'],
 };
@@ -111,11 +112,13 @@ const typeWords: Readonly<Record<TermType, string>> = {
   duration: 'a duration',
   number: 'a number',
   state: 'a state',
+  reason: 'a reason',
   'plain-duration': 'a duration',
   'plain-number': 'a number without a unit',
 };
 
 function problemOfTypes(expression: Expression, plan: Plan): ExpressionProblem | undefined {
+  if (expression.kind === 'reason') return undefined;
   if (expression.kind === 'holds') {
     if (typeOf(expression.quantity, plan) === 'state') return undefined;
     const text = printQuantity(expression.quantity);
@@ -198,11 +201,11 @@ function problemOfMeasuring(quantity: Quantity, plan: Plan): readonly Expression
   const { of: group } = quantity;
   const acts = (actions: readonly string[]): boolean =>
     plan.timeline.some((step) => actions.includes(step.action) && concerns(plan, step, group));
-  if (quantity.name === 'stopped' && lossesOf(plan, group).length === 0 && !acts(['stop']))
+  if (['stopped', 'reason'].includes(quantity.name) && lossesOf(plan, group).length === 0)
     return [
       {
-        message: `${text} is never measured: no step takes a key of ${group} or stops its machines`,
-        cure: 'Write <group>.running, or name another group.',
+        message: `${text} is never measured: no step takes a key of ${group}, and a stop by a user does not count`,
+        cure: 'Write <group>.isStopped or <group>.running, or name another group.',
       },
     ];
   if (quantity.name === 'startRefused' && !acts(['start']))

@@ -28,8 +28,6 @@ describe('expectations', () => {
     ['premium.stopped >= loss + 1s', /^held/],
     ['premium.lastGoodIo < premium.stopped', /^held: 2\.\d+ s before premium\.stopped/],
     ['ultra.startRefused <= 5s', /^vacuous: no start of ultra-1 was requested/],
-    ['loss < key-vault.resumed', /^held: loss = 1\.05 s after the start/],
-    ['loss.injected <= loss', /^held/],
     ['premium.failed == 0', /^held: premium\.failed = 0/],
     ['premium.mismatches == 0', /^held/],
     ['premium.isStopped', /^violated: 0 of 2 machines are stopped at the end/],
@@ -59,6 +57,42 @@ describe('expectations', () => {
       resultOf('ultra.startRefused <= 1s', start('running')),
       /^violated: a start of ultra-1 was not refused/,
     );
+  });
+
+  test('only a stop by the platform counts: one by the user leaves it untested', () => {
+    const byUser = changeMachine('premium-2', ({ power }) => ({
+      power: power.map((one) => ({ ...one, reason: one.state.startsWith('stop') ? '' : one.reason })),
+    }));
+    const seen = /^vacuous: premium-2 was stopped by its user before the platform stopped it/;
+    assert.match(resultOf('premium.stopped <= loss + 10s', byUser), seen);
+    assert.match(resultOf('premium.reason == ACCESS_DENIED', byUser), /^vacuous: the platform did not stop premium-2/);
+    assert.match(resultOf('premium.reason == ACCESS_DENIED'), /^held: 2 stops for ACCESS_DENIED/);
+    assert.match(resultOf('premium.reason == KEY_DISABLED'), /^violated: premium-1 stopped for ACCESS_DENIED/);
+  });
+
+  test('machines that keep running show nothing about a loss if no use of the key was refused', () => {
+    assert.match(resultOf('ultra.running'), /^held/);
+    assert.match(
+      resultOf('ultra.running', () => ({ sightings: [] })),
+      /^vacuous: the key of ultra was lost for 8\.98 s/,
+    );
+  });
+
+  test('a stop in the first millisecond of the timeline interrupts a machine', () => {
+    const first = changeMachine('control-1', ({ power }) => ({
+      power: [...power, { atMs: startedMs, state: 'stopping', reason: '', traceId: '' }],
+    }));
+    assert.match(
+      resultOf('control.running', first),
+      /^violated: control-1 stopping \(by its user\) 0 ms after the start/,
+    );
+  });
+
+  test('a start that fails for another cause than its key was not refused', () => {
+    const failed = changeMachine('ultra-1', () => ({
+      starts: [{ requestedMs: lossMs + 100, outcome: 'failed', endedMs: lossMs + 900, reason: 'OUT_OF_MEMORY' }],
+    }));
+    assert.match(resultOf('ultra.startRefused <= 5s', failed), /^vacuous/);
   });
 
   test('a moment that never occurred violates an upper bound, and makes a lower bound vacuous', () => {
@@ -113,11 +147,11 @@ describe('expectations', () => {
     });
     const { rules } = verdictOf(
       io,
-      experimentOf(testFile.replace(/expect:[\s\S]*$/, 'expect: [premium.mismatches <= 1]')),
+      experimentOf(testFile.replace(/expect:[\s\S]*$/, 'expect: [premium.mismatches == 0]')),
     );
     assert.match(
       rules.find(({ kind }) => kind === 'expectation')?.firstBreak ?? '',
-      /^write 2 of premium-1 on premium-1-d0 \(CONTENT_MISMATCH\)/,
+      /^write 1 of premium-1 on premium-1-d0 \(CONTENT_MISMATCH\)/,
     );
   });
 });

@@ -4,8 +4,9 @@ import { Evidence } from '../measures/evidence.ts';
 import type { RunRecord } from '../record.ts';
 import { durationText } from './duration.ts';
 import { compareMoments, groupMoments, type MomentSide } from './moments.ts';
-import { type Evaluation, holds, type Operator, vacuous } from './operators.ts';
+import { type Evaluation, holds, mirrored, type Operator, vacuous } from './operators.ts';
 import { printQuantity } from './print.ts';
+import { compareReasons } from './reasons.ts';
 import { type Measured, measure, stateOf } from './values.ts';
 
 /**
@@ -18,6 +19,7 @@ export const evaluate = (expression: Expression, experiment: Experiment, record:
 /** The same with prepared evidence. */
 export function evaluateBy(expression: Expression, evidence: Evidence): Evaluation {
   if (expression.kind === 'holds') return stateOf(expression.quantity, evidence);
+  if (expression.kind === 'reason') return compareReasons(expression.quantity.of, expression.reason, evidence);
   const { left, operator, right } = expression;
   const [leftSide, rightSide] = [momentSide(left, evidence), momentSide(right, evidence)];
   if (leftSide !== undefined) return compareMoments(leftSide, operator, right, evidence);
@@ -31,16 +33,6 @@ export const isMet = (
   experiment: Experiment,
   record: RunRecord,
 ): boolean => evaluate(condition.expression, experiment, record).result === 'held';
-
-/** The operator with its sides exchanged. */
-const mirrored: Readonly<Record<Operator, Operator>> = {
-  '<': '>',
-  '<=': '>=',
-  '==': '==',
-  '!=': '!=',
-  '>=': '<=',
-  '>': '<',
-};
 
 /** The term as the moment of a group; undefined if it is anything else. */
 function momentSide({ quantity, offset }: Term, evidence: Evidence): MomentSide | undefined {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { accessReasons } from '@interlock/access';
 import fc from 'fast-check';
 import type { Expression, Term } from '../expression.ts';
 import { readExperiment } from '../file/read-experiment.ts';
@@ -12,10 +13,11 @@ import { groupQuantities, partQuantities, runQuantities, stepQuantities } from '
 const name = fc.stringMatching(/^[a-z][a-z0-9-]{0,9}$/).filter((text) => !Object.hasOwn(runQuantities, text));
 const plain = <T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> =>
   fc.record(model, { noNullPrototype: true });
+const { reason: _, ...comparable } = groupQuantities;
 const quantity = fc.oneof(
   plain({
     of: name,
-    name: fc.constantFrom(...Object.keys({ ...groupQuantities, ...partQuantities, ...stepQuantities })),
+    name: fc.constantFrom(...Object.keys({ ...comparable, ...partQuantities, ...stepQuantities })),
   }),
   plain({ of: fc.constant(''), name: fc.constantFrom(...Object.keys(runQuantities)) }),
 );
@@ -34,6 +36,11 @@ const expression: fc.Arbitrary<Expression> = fc.oneof(
     right: term,
   }),
   plain({ kind: fc.constant('holds' as const), quantity }),
+  plain({
+    kind: fc.constant('reason' as const),
+    quantity: plain({ of: name, name: fc.constant('reason') }),
+    reason: fc.constantFrom(...accessReasons),
+  }),
 );
 
 test('a printed expression parses to the same expression', () => {

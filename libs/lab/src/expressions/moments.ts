@@ -1,6 +1,8 @@
+import type { Step } from '../experiment.ts';
 import type { Term } from '../expression.ts';
 import type { Episode, Evidence } from '../measures/evidence.ts';
 import { type Fate, fateOf, idleText, type Moment, operationText, shortName } from '../measures/fate.ts';
+import { takesAccess } from '../timeline/actions.ts';
 import { boundsAbove, type Evaluation, holds, type Operator, relativeText, vacuous } from './operators.ts';
 import { printQuantity } from './print.ts';
 import { measure } from './values.ts';
@@ -29,6 +31,8 @@ interface Bound {
   readonly baseMs: number;
   readonly base: string;
   readonly boundMs: number;
+  /** Whether the named moment is a loss: a moment before it is no effect of it. */
+  readonly isLoss?: boolean;
 }
 
 /**
@@ -75,7 +79,28 @@ function boundsOf(
   const baseMs = measured.value;
   const whole: Episode = { startMs: evidence.startMs, endMs: evidence.endMs, losses: [] };
   const episode = episodes.findLast(({ startMs }) => startMs <= baseMs) ?? episodes[0] ?? whole;
-  return [{ episode, baseMs, base: printQuantity(quantity), boundMs: baseMs + offset }];
+  const step = evidence.experiment.timeline.find(({ name }) => name === quantity.of);
+  const isLoss = step !== undefined && takesAccess(step.action);
+  return [
+    {
+      ...{ episode: ofLoss(episode, isLoss ? step : undefined, side.group, evidence) },
+      ...{ baseMs, base: printQuantity(quantity), boundMs: baseMs + offset, isLoss },
+    },
+  ];
+}
+
+/** The losses of an episode that take the same keys as a loss: of overlapping losses of several keys, each counts by itself. */
+function ofLoss(episode: Episode, loss: Step | undefined, group: string, evidence: Evidence): Episode {
+  if (loss === undefined || !episode.losses.includes(loss)) return episode;
+  const disks = (steps: readonly Step[]): string =>
+    evidence
+      .machinesOf(group)
+      .flatMap((machine) => [...evidence.disksUnder(machine, { ...episode, losses: steps })])
+      .join();
+  const losses = episode.losses.filter((other) => disks([other]) === disks([loss]));
+  if (losses.length === episode.losses.length) return episode;
+  const startMs = Math.min(...losses.map((one) => evidence.effectMs(one) ?? episode.startMs));
+  return { ...episode, losses, startMs };
 }
 
 /** Machines that no user started before their key was taken again are back after that loss. */
@@ -108,6 +133,10 @@ function compareIn(bound: Bound, side: MomentSide, operator: Operator, evidence:
   if ('vacuous' in latest) return vacuous(latest.vacuous);
   const never = latest.atMs === Number.POSITIVE_INFINITY;
   if (never && !boundsAbove(operator)) return vacuous(latest.seen);
+  if (bound.isLoss === true && !side.name.startsWith('last') && latest.atMs < bound.baseMs)
+    return vacuous(
+      `${latest.seen}, ${relativeText(latest.atMs - bound.baseMs, bound.base)}: it shows nothing about it`,
+    );
   const seen = never ? latest.seen : `${relativeText(latest.atMs - bound.baseMs, bound.base)}: ${latest.seen}`;
   if (holds(latest.atMs + side.offset, operator, bound.boundMs)) return { result: 'held', seen };
   return { result: 'violated', seen, firstBreak: firstBreakOf(bound, side, operator, latest, evidence) };
@@ -130,7 +159,7 @@ function latestIn(episode: Episode, side: MomentSide, evidence: Evidence): Momen
 
 const whyMissing = (fate: Fate | undefined, { group, name }: MomentSide): string => {
   const machine = fate === undefined ? group : shortName(fate.machine.name);
-  if (name === 'stopped') return `${machine} did not run when the key was taken`;
+  if (name === 'stopped') return fate?.stoppedOtherwise ?? `${machine} did not run when the key was taken`;
   if (name === 'startRefused') return `no start of ${machine} was requested during the loss`;
   if (name === 'back') return `no machine of ${group} stopped and was given its key back`;
   return `${machine} recorded no such operation`;

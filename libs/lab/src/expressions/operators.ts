@@ -39,3 +39,13 @@ export const spanText = (ms: number): string =>
 /** `4.21 s after loss`, `120 ms before loss`. */
 export const relativeText = (ms: number, to: string): string =>
   ms < 0 ? `${spanText(-ms)} before ${to}` : `${spanText(ms)} after ${to}`;
+
+/** The operator with its sides exchanged. */
+export const mirrored: Readonly<Record<Operator, Operator>> = {
+  '<': '>',
+  '<=': '>=',
+  '==': '==',
+  '!=': '!=',
+  '>=': '<=',
+  '>': '<',
+};

@@ -1,3 +1,4 @@
+import { accessReasons } from '@interlock/access';
 import type { Expression, Quantity, Term } from '../expression.ts';
 import { toMilliseconds } from './duration.ts';
 import { runQuantities } from './vocabulary.ts';
@@ -19,6 +20,8 @@ export type Parsed = { readonly expression: Expression } | { readonly error: Exp
  *   operator  = "<" | "<=" | "==" | "!=" | ">=" | ">"
  *   term      = ["-"] part { ("+" | "-") part }      at most one quantity, with a plus
  *   part      = name ["." name] | number ["ms" | "s" | "m" | "h"]
+ *
+ * or `group ".reason" "==" reason`, with a reason of `@interlock/access`.
  *
  * Names contain letters, digits and hyphens, so a subtraction needs spaces around its minus.
  */
@@ -113,7 +116,8 @@ function conditionOf(tokens: Tokens): Expression {
       `"${next.text}" stands where an operator belongs`,
       `Write one of ${operators.join(' ')}.`,
     );
-  const right = termOf(tokens);
+  const compared = left.quantity?.name === 'reason' ? reasonOf(left, operator, next, tokens) : undefined;
+  const right = compared === undefined ? termOf(tokens) : undefined;
   const rest = tokens.take();
   if (rest.kind !== 'end')
     throw new Refused(
@@ -121,7 +125,21 @@ function conditionOf(tokens: Tokens): Expression {
       `"${rest.text}" follows a complete comparison`,
       'Write two conditions, each in an entry of its own.',
     );
+  if (compared !== undefined) return compared;
+  if (right === undefined) throw new Error('a comparison has two sides');
   return { kind: 'compare', left, operator: operator satisfies Operator, right };
+}
+
+/** The comparison of a reason. @throws Refused for another operator than `==`, or an unknown reason */
+function reasonOf({ quantity, offset, hasUnit }: Term, operator: Operator, at: Token, tokens: Tokens): Expression {
+  const { text, column } = tokens.take();
+  const examples = `Write for example ${quantity?.of}.reason == KEY_DISABLED.`;
+  if (quantity === undefined || offset !== 0 || hasUnit)
+    throw new Refused(at.column, 'nothing can be added to a reason', examples);
+  if (operator !== '==') throw new Refused(at.column, `a reason cannot be compared with ${operator}`, examples);
+  if (!accessReasons.some((known) => known === text))
+    throw new Refused(column, `"${text}" is no reason`, `Write one of ${accessReasons.join(', ')}.`);
+  return { kind: 'reason', quantity, reason: text };
 }
 
 /** @throws Refused for a term that is more than the name of a state */

@@ -2,10 +2,11 @@ import type { Expression, Quantity, Term } from '../expression.ts';
 import { durationText } from './duration.ts';
 
 /** The text of an expression, which `parseExpression` reads back to the same expression. */
-export const printExpression = (expression: Expression): string =>
-  expression.kind === 'holds'
-    ? printQuantity(expression.quantity)
-    : `${printTerm(expression.left)} ${expression.operator} ${printTerm(expression.right)}`;
+export const printExpression = (expression: Expression): string => {
+  if (expression.kind === 'holds') return printQuantity(expression.quantity);
+  if (expression.kind === 'reason') return `${printQuantity(expression.quantity)} == ${expression.reason}`;
+  return `${printTerm(expression.left)} ${expression.operator} ${printTerm(expression.right)}`;
+};
 
 /** `premium.stopped`, `bytesLost`, or the bare name of a step. */
 export const printQuantity = ({ of, name }: Quantity): string => {

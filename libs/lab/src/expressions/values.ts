@@ -1,5 +1,5 @@
 import type { Quantity } from '../expression.ts';
-import type { Evidence } from '../measures/evidence.ts';
+import type { Episode, Evidence } from '../measures/evidence.ts';
 import { busyMs, fatesOf, idleText, operationText, shortName, stateAt } from '../measures/fate.ts';
 import { longestGaps } from '../measures/gaps.ts';
 import { type Evaluation, relativeText, spanText, vacuous } from './operators.ts';
@@ -109,18 +109,40 @@ export function stateOf({ of: group, name }: Quantity, evidence: Evidence): Eval
   const untested = silentMachine(group, evidence) ?? idleMachine(group, evidence);
   if (untested !== undefined) return vacuous(untested);
   const machines = evidence.machinesOf(group);
-  return name === 'running' ? runningOf(machines, evidence) : stoppedOf(machines, evidence);
+  if (name !== 'running') return stoppedOf(group, machines, evidence);
+  const running = runningOf(machines, evidence);
+  const unnoticed = running.result === 'held' ? unnoticedLoss(group, evidence) : undefined;
+  return unnoticed === undefined ? running : vacuous(unnoticed);
+}
+
+/** Why machines that kept running prove nothing about their losses: each was over before any use of the key was refused. */
+function unnoticedLoss(group: string, evidence: Evidence): string | undefined {
+  const losses = evidence
+    .episodesOf(group)
+    .filter(({ losses: steps }) => steps.some(({ action }) => action !== 'throttle'));
+  const isNoticed = ({ startMs, endMs, losses: steps }: Episode): boolean => {
+    const taken = steps.flatMap((step) => evidence.stepRecord(step)?.keyVersions ?? []);
+    return evidence.record.sightings.some(
+      ({ see, subject, atMs }) =>
+        see === 'unwrap-refused' && taken.includes(subject) && atMs >= startMs && atMs <= endMs,
+    );
+  };
+  if (losses.length === 0 || losses.some(isNoticed)) return undefined;
+  const longest = Math.max(...losses.map(({ startMs, endMs }) => endMs - startMs));
+  const span = Number.isFinite(longest) ? ` for ${spanText(longest)}` : '';
+  return `the key of ${group} was lost${span}, and no use of it was refused in that time`;
 }
 
 type Machines = ReturnType<Evidence['machinesOf']>;
 
 function runningOf(machines: Machines, { startMs, endMs }: Evidence): Evaluation {
-  const off = machines.find((machine) => stateAt(machine, startMs) !== 'running');
+  // A change in the millisecond of the start belongs to the timeline: a step at 0 s may stop a machine within it.
+  const off = machines.find((machine) => stateAt(machine, startMs - 1) !== 'running');
   if (off !== undefined) return vacuous(`${shortName(off.name)} did not run when the timeline started`);
   const broken = machines
     .flatMap(({ name, power }) =>
       power
-        .filter(({ atMs, state }) => atMs > startMs && atMs <= endMs && state !== 'running')
+        .filter(({ atMs, state }) => atMs >= startMs && atMs <= endMs && state !== 'running')
         .slice(0, 1)
         .map((change) => ({ name, ...change })),
     )
@@ -131,12 +153,16 @@ function runningOf(machines: Machines, { startMs, endMs }: Evidence): Evaluation
   return { result: 'violated', seen: firstBreak, firstBreak };
 }
 
-function stoppedOf(machines: Machines, { endMs }: Evidence): Evaluation {
+function stoppedOf(group: string, machines: Machines, evidence: Evidence): Evaluation {
+  const { endMs } = evidence;
   const on = machines.filter(
     (machine) => !['stopped', 'deallocated', 'start-failed', 'deleted'].includes(stateAt(machine, endMs) ?? ''),
   );
   const seen = `${machines.length - on.length} of ${machines.length} machines are stopped at the end`;
   const [first] = on;
+  const byUser = machines.find(({ power }) => power.findLast((one) => one.atMs <= endMs)?.reason === '');
+  if (first === undefined && byUser !== undefined && evidence.episodesOf(group).length > 0)
+    return vacuous(`${shortName(byUser.name)} is off because its user stopped it, not because of its key`);
   if (first === undefined) return { result: 'held', seen };
   return {
     result: 'violated',

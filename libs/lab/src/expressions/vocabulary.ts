@@ -1,5 +1,5 @@
 /** Type of the value of a quantity. Moments are compared with moments, or with a duration since a loss. */
-export type QuantityType = 'moment' | 'duration' | 'number' | 'state';
+export type QuantityType = 'moment' | 'duration' | 'number' | 'state' | 'reason';
 
 /** Quantities of a group of machines. A moment is the latest of its machines. */
 export const groupQuantities = {
@@ -14,6 +14,7 @@ export const groupQuantities = {
   mismatches: 'number',
   running: 'state',
   isStopped: 'state',
+  reason: 'reason',
 } as const satisfies Readonly<Record<string, QuantityType>>;
 
 /** Moments of a step: when it took effect (also its bare name), and when it was called. */

@@ -1,9 +1,10 @@
 import type { Condition, Proof, SteadyCheck } from '../experiment.ts';
+import { type Planned, whyUnfit } from '../expressions/can-fail.ts';
 import { checkExpression } from '../expressions/check.ts';
 import { toMilliseconds } from '../expressions/duration.ts';
 import { parseExpression } from '../expressions/parse.ts';
 import { isFaultAction, isUndoable, takesAccess } from '../timeline/actions.ts';
-import { groupsOf, isUndone, type Plan } from '../timeline/concerns.ts';
+import { concerns, groupsOf, isUndone, keysOf, type Plan } from '../timeline/concerns.ts';
 import type { Path } from './document.ts';
 import { cureOfName, type Problems } from './problems.ts';
 import type { RawCondition, Shaped } from './shape.ts';
@@ -71,7 +72,7 @@ export const proofsOf = ({ raw, place }: Shaped, plan: Plan, problems: Problems,
 export const conditionsOf = (
   section: 'abort' | 'expect',
   { raw, place }: Shaped,
-  plan: Plan,
+  plan: Planned,
   problems: Problems,
   lineOf: LineOf,
 ): readonly Condition[] =>
@@ -84,10 +85,36 @@ export const conditionsOf = (
       problems.add(path, `"${text}", column ${column}: ${message}`, cure);
       return [];
     }
-    for (const { message, cure } of checkExpression(parsed.expression, plan))
+    const wrong = checkExpression(parsed.expression, plan);
+    const unfit = section === 'expect' && wrong.length === 0 ? whyUnfit(parsed.expression, plan) : undefined;
+    for (const { message, cure } of unfit === undefined ? wrong : [unfit])
       problems.add(path, `"${text}": ${message}`, cure);
     return [{ line: lineOf(path), text, expression: parsed.expression }];
   });
+
+/** Refuses a group that is expected to run all the time and to be off at the end. */
+export function checkContradictions(expect: readonly Condition[], { place }: Shaped, problems: Problems): void {
+  const states = expect.flatMap(({ expression }) => (expression.kind === 'holds' ? [expression.quantity] : []));
+  for (const { of } of states.filter(({ name }) => name === 'running')) {
+    if (!states.some((other) => other.of === of && other.name === 'isStopped')) continue;
+    problems.add(place('expect'), `no run can satisfy both ${of}.running and ${of}.isStopped`, 'Remove one of them.');
+  }
+}
+
+/** Checks that each step that takes a key away takes it from a disk of the estate. */
+export function checkConcerned(steps: readonly PlacedStep[], plan: Plan, problems: Problems): void {
+  if (plan.estate.kind !== 'planned') return;
+  const known = keysOf(plan);
+  for (const step of steps) {
+    if (!takesAccess(step.action) || groupsOf(plan.estate).some(({ name }) => concerns(plan, step, name))) continue;
+    if (!step.targets.some((target) => known.includes(target))) continue;
+    problems.add(
+      [...step.path, step.action],
+      `"${step.name}" takes a key that no disk is under: nothing of the estate can change`,
+      'Name a group, or the key of one.',
+    );
+  }
+}
 
 /** `{control: failed > 0}` is short for `control.failed > 0`. */
 const conditionText = (written: RawCondition): string => {

@@ -1,7 +1,7 @@
 import { visibleInLine } from '@interlock/runtime';
 import type { ExistingMachines, Experiment, Problem } from '../experiment.ts';
 import type { Plan } from '../timeline/concerns.ts';
-import { checkGivenBack, conditionsOf, proofsOf, steadyOf } from './conditions.ts';
+import { checkConcerned, checkContradictions, checkGivenBack, conditionsOf, proofsOf, steadyOf } from './conditions.ts';
 import { type DocumentKind, readDocument } from './document.ts';
 import { checkRoles, estateOf } from './estate.ts';
 import { checkExisting } from './existing.ts';
@@ -45,8 +45,10 @@ export function readExperiment(text: string, existing?: ExistingMachines): ReadE
   const plan: Plan = { estate, timeline: steps.map(({ path: _, ...step }) => step) };
   checkGivenBack(steps, plan, problems);
   checkOverlaps(steps, plan, problems);
+  checkConcerned(steps, plan, problems);
   if (machines !== undefined) checkExisting(steps, machines, problems);
   checkRoles(plan, shaped, problems);
+  const planned = { ...plan, settings };
   const experiment: Experiment = {
     title: shaped.raw.title,
     ...(shaped.raw.description !== undefined && { description: shaped.raw.description }),
@@ -56,9 +58,10 @@ export function readExperiment(text: string, existing?: ExistingMachines): ReadE
     ...plan,
     steady: steadyOf(shaped, plan, problems, lineOf),
     proof: proofsOf(shaped, plan, problems, lineOf),
-    abort: conditionsOf('abort', shaped, plan, problems, lineOf),
-    expect: conditionsOf('expect', shaped, plan, problems, lineOf),
+    abort: conditionsOf('abort', shaped, planned, problems, lineOf),
+    expect: conditionsOf('expect', shaped, planned, problems, lineOf),
   };
+  checkContradictions(experiment.expect, shaped, problems);
   return problems.found.length > 0 ? { problems: problems.found } : { experiment };
 }
 

@@ -1,3 +1,4 @@
+import { accessReasonOf } from '@interlock/access';
 import type { IoRecord, MachineRecord, PowerRecord } from '../record.ts';
 import type { Episode, Evidence } from './evidence.ts';
 
@@ -17,6 +18,10 @@ export interface Fate {
   readonly stopped?: Moment;
   readonly startRefused?: Moment;
   readonly back?: Moment;
+  /** The stop by the platform, and the reason that it shows. */
+  readonly keyStop?: PowerRecord;
+  /** Why `stopped` was not tested, if another than the platform stopped the machine first. */
+  readonly stoppedOtherwise?: string;
   /** Whether it did good I/O in the 2 s before the loss; otherwise it proves nothing about the loss. */
   readonly wasBusy: boolean;
 }
@@ -27,6 +32,9 @@ export const busyMs = 2_000;
 /** States in which a machine does not run, and was stopped or failed to start. */
 export const isOff = ({ state }: PowerRecord): boolean =>
   state === 'stopped' || state === 'deallocated' || state === 'deleted';
+
+/** Whether the platform stopped the machine because of a key: only such a stop names a reason. */
+export const isKeyStop = ({ reason }: PowerRecord): boolean => reason !== '';
 
 /** Text of an operation. */
 export const operationText = ({ machine, disk, op, seq, reason }: IoRecord): string =>
@@ -63,13 +71,16 @@ export function fateOf(evidence: Evidence, machine: MachineRecord, episode: Epis
     lastGoodRead: last(({ op }) => op === 'read'),
     lastGoodWrite: last(({ op }) => op === 'write'),
     lastGoodIo: last(() => true),
-    stopped: stopOf(machine, startMs, nextMs),
+    stopped: stopMomentOf(machine, startMs, nextMs),
     startRefused: refusalOf(machine, startMs, endMs),
     back: backOf(evidence, machine, episode, nextMs),
   };
+  const stop = firstStop(machine, startMs, nextMs);
   return {
     machine,
     episode,
+    ...(stop !== undefined && isKeyStop(stop) && { keyStop: stop }),
+    ...(stop !== undefined && !isKeyStop(stop) && { stoppedOtherwise: otherwiseText(machine, stop) }),
     wasBusy: good.some(({ completedMs }) => completedMs <= startMs && completedMs >= startMs - busyMs),
     ...Object.fromEntries(Object.entries(moments).filter(([, moment]) => moment !== undefined)),
   };
@@ -79,17 +90,29 @@ export function fateOf(evidence: Evidence, machine: MachineRecord, episode: Epis
 export const stateAt = ({ power }: MachineRecord, atMs: number): PowerRecord['state'] | undefined =>
   power.findLast((one) => one.atMs <= atMs)?.state;
 
-function stopOf(machine: MachineRecord, startMs: number, nextMs: number): Moment | undefined {
+/** The first stop of a machine from a loss on, whoever caused it. */
+const firstStop = ({ power }: MachineRecord, startMs: number, nextMs: number): PowerRecord | undefined =>
+  power.find((one) => isOff(one) && one.atMs >= startMs && one.atMs < nextMs);
+
+/** When the platform stopped the machine; undefined if another stopped it first, or it was off before. */
+function stopMomentOf(machine: MachineRecord, startMs: number, nextMs: number): Moment | undefined {
   // A machine that was off before the loss does not stop. One that is off in the millisecond of the loss stopped because of it.
   if (!['running', 'stopping'].includes(stateAt(machine, startMs - 1) ?? 'stopped')) return undefined;
-  const stop = machine.power.find((one) => isOff(one) && one.atMs >= startMs && one.atMs < nextMs);
+  const stop = firstStop(machine, startMs, nextMs);
   if (stop === undefined) return { atMs: Number.POSITIVE_INFINITY, seen: `${shortName(machine.name)} never stopped` };
-  return { atMs: stop.atMs, seen: `${shortName(machine.name)} ${stop.state} (${stop.reason || 'by its user'})` };
+  if (!isKeyStop(stop)) return undefined;
+  return { atMs: stop.atMs, seen: `${shortName(machine.name)} ${stop.state} (${stop.reason})` };
 }
+
+const otherwiseText = ({ name }: MachineRecord, { state }: PowerRecord): string =>
+  `${shortName(name)} was ${state} by its user before the platform stopped it`;
 
 function refusalOf(machine: MachineRecord, startMs: number, endMs: number): Moment | undefined {
   const starts = machine.starts.filter(({ requestedMs }) => requestedMs >= startMs && requestedMs < endMs);
   if (starts.length === 0) return undefined;
+  // A start that fails for another cause shows nothing about the key.
+  if (starts.some(({ outcome, reason }) => outcome === 'failed' && accessReasonOf(reason) === undefined))
+    return undefined;
   const notRefused = starts.find(({ outcome }) => outcome !== 'failed');
   if (notRefused !== undefined)
     return {
@@ -115,7 +138,7 @@ function backOf(
   if (endMs === Number.POSITIVE_INFINITY) return undefined;
   const before = machine.power.findLast(({ atMs }) => atMs < startMs);
   const wasStopped = before?.state === 'stopped' && before.reason !== '';
-  const stopMs = wasStopped ? before.atMs : (stopOf(machine, startMs, nextMs)?.atMs ?? Number.POSITIVE_INFINITY);
+  const stopMs = wasStopped ? before.atMs : (stopMomentOf(machine, startMs, nextMs)?.atMs ?? Number.POSITIVE_INFINITY);
   if (stopMs === Number.POSITIVE_INFINITY) return undefined;
   const runs = machine.power.find(
     ({ state, atMs }) => state === 'running' && atMs >= Math.max(endMs, stopMs) && atMs < nextMs,

@@ -1,10 +1,12 @@
+import { accessReasonOf, lossReasonOf } from '@interlock/access';
 import type { Condition, Proof, SteadyCheck, Step } from '../experiment.ts';
 import { durationText } from '../expressions/duration.ts';
 import { evaluateBy } from '../expressions/evaluate.ts';
 import { relativeText } from '../expressions/operators.ts';
 import type { Evidence } from '../measures/evidence.ts';
-import { busyMs, isOff, operationText, shortName } from '../measures/fate.ts';
+import { busyMs, isKeyStop, isOff, operationText, shortName } from '../measures/fate.ts';
 import type { SightingRecord } from '../record.ts';
+import { takesAccess } from '../timeline/actions.ts';
 import { lossesOf } from '../timeline/concerns.ts';
 import type { RuleVerdict } from '../verdict.ts';
 
@@ -95,6 +97,10 @@ function proofRule(proof: Proof, evidence: Evidence): RuleVerdict {
   return { kind: 'proof', text, result: first.atMs <= fromMs + withinMs ? 'held' : 'vacuous', seen };
 }
 
+/** Whether a refusal for this reason can come from the step: a lost key has reasons of its own, and an outage is not one. */
+const provesLoss = ({ action }: Step, reason: string): boolean =>
+  action === 'throttle' ? accessReasonOf(reason) !== undefined : lossReasonOf(reason) !== undefined;
+
 type Sight = Pick<SightingRecord, 'atMs' | 'seen'>;
 
 function sightsOf({ see }: Proof, step: Step, evidence: Evidence): readonly Sight[] {
@@ -104,12 +110,16 @@ function sightsOf({ see }: Proof, step: Step, evidence: Evidence): readonly Sigh
   switch (see) {
     case 'io-refused':
       return machines.flatMap((machine) =>
-        evidence.ioOf(machine).flatMap((one) => (one.ok ? [] : [{ atMs: one.completedMs, seen: operationText(one) }])),
+        evidence
+          .ioOf(machine)
+          .flatMap((one) =>
+            one.ok || !provesLoss(step, one.reason) ? [] : [{ atMs: one.completedMs, seen: operationText(one) }],
+          ),
       );
     case 'machine-stopped':
       return machines.flatMap(({ name, power }) =>
         power.flatMap((one) =>
-          isOff(one)
+          isOff(one) && (isKeyStop(one) || !takesAccess(step.action))
             ? [{ atMs: one.atMs, seen: `${shortName(name)} ${one.state} (${one.reason || 'by its user'})` }]
             : [],
         ),
@@ -117,7 +127,7 @@ function sightsOf({ see }: Proof, step: Step, evidence: Evidence): readonly Sigh
     case 'start-refused':
       return machines.flatMap(({ name, starts }) =>
         starts.flatMap(({ outcome, endedMs, requestedMs, reason }) =>
-          outcome === 'failed'
+          outcome === 'failed' && provesLoss(step, reason)
             ? [{ atMs: endedMs ?? requestedMs, seen: `start of ${shortName(name)} refused (${reason})` }]
             : [],
         ),

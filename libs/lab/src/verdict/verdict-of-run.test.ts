@@ -413,3 +413,39 @@ timeline: [{at: 0s, pause: key-vault, for: 2s}]
   assert.equal(verdict.outcome, 'vacuous', verdict.because);
   assert.match(verdict.because, /the file expects nothing/);
 });
+
+test('a t0 is at most 50 ms outside of its call', () => {
+  const of = (effectMs: number) => verdictOf(changeStep('loss', { effectMs })).problems.join();
+  const doneMs = startedMs + 1_060;
+  assert.equal(of(doneMs + 50), '');
+  assert.match(of(doneMs + 51), /t0 of "loss" is 51 ms after its call had ended/);
+  assert.match(of(startedMs + 1_004 - 51), /t0 of "loss" is 51 ms before its injection/);
+});
+
+test('a fault that is over before everything that it could disturb is a rule without a test', () => {
+  const late = { invokedMs: startedMs + 11_700, effectMs: startedMs + 11_700, doneMs: startedMs + 11_700 };
+  const moved =
+    (change: object): Change =>
+    ({ steps }) => ({
+      steps: steps.map((step) => (step.name.endsWith('pause-key-vault') ? { ...step, ...change } : step)),
+    });
+  const without = experimentOf(
+    testFile.replace('ultra.running', 'premium.failed >= 1').replace('control.gap <= 1s', 'control.failed <= 2'),
+  );
+  const ruleIn = (change: Change, of = without) =>
+    verdictOf(change, of).rules.find(({ text }) => text === 'pause-key-vault could disturb something');
+  assert.equal(
+    ruleIn(() => ({})),
+    undefined,
+  );
+  assert.equal(ruleIn(moved(late))?.result, undefined, 'control.failed covers the whole timeline');
+  const nothing = experimentOf(testFile.replace('  - ultra.running\n', '').replace('  - control.gap <= 1s\n', ''));
+  assert.equal(
+    ruleIn(() => ({}), nothing),
+    undefined,
+  );
+  assert.match(
+    ruleIn(moved({ ...late, invokedMs: startedMs + 60_000, effectMs: startedMs + 60_000 }), nothing)?.seen ?? '',
+    /when everything was over/,
+  );
+});

@@ -5,6 +5,7 @@ import { Evidence } from '../measures/evidence.ts';
 import { figuresOf } from '../measures/figures.ts';
 import type { RunRecord } from '../record.ts';
 import type { GroupFigures, Outcome, RuleVerdict, Verdict } from '../verdict.ts';
+import { chanceRules } from './chances.ts';
 import { problemsOfRun } from './problems.ts';
 import { controlRules, expectationRules, guaranteeRules, proofRules, steadyRules } from './rules.ts';
 
@@ -20,6 +21,7 @@ export function verdictOfRun(experiment: Experiment, record: RunRecord): Verdict
   const rules = [
     ...steadyRules(evidence),
     ...proofRules(evidence),
+    ...chanceRules(evidence),
     ...expectationRules(evidence),
     ...controlRules(evidence),
     ...guaranteeRules(evidence),

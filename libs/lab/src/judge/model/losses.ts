@@ -96,8 +96,9 @@ export class LossTruth {
     for (const ofSet of this.#pairs.values())
       for (const pair of ofSet.values()) {
         if (this.#sets.get(pair.set)?.principal !== principal) continue;
-        for (const { untilMs, traces } of [...pair.losses.running, ...pair.losses.opening])
-          if (untilMs === undefined) for (const trace of this.#tracesFor(pair)) traces.add(trace);
+        // The loss may be over by then: the vault learns of it within `authzTtl`.
+        for (const loss of [pair.losses.running.at(-1), pair.losses.opening.at(-1)])
+          for (const trace of this.#tracesFor(pair)) loss?.traces.add(trace);
       }
   }
 

@@ -31,6 +31,7 @@ const counts: Readonly<Record<string, (group: string, count: string) => string>>
 /** An expectation as a sentence without its full stop; undefined if it has only its own text. */
 export function inWords(expression: Expression): string | undefined {
   if (expression.kind === 'holds') return stateInWords(expression.quantity);
+  if (expression.kind === 'reason') return `${expression.quantity.of} stops for ${expression.reason}`;
   const { left, operator, right } = expression;
   const limit = limits[operator] ?? operator;
   if (left.quantity === undefined || left.offset !== 0) return undefined;
