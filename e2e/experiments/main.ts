@@ -10,6 +10,7 @@ import {
   problemLines,
   readExperiment,
   readMatrix,
+  signManifest,
   type Target,
   type Verdict,
   verdictLines,
@@ -20,19 +21,27 @@ import { matrixPage } from '@interlock/lab/report/matrix/matrix-page';
 import type { SpanStore } from '@interlock/lab/spans/span-store';
 import { runCommand } from '@interlock/local/command.ts';
 import { dataRoot } from '@interlock/local/data-folder.ts';
-import { type Scope, systemClock, systemRandom, UserFileError, visible, visibleInLine } from '@interlock/runtime';
+import {
+  readUserFile,
+  type Scope,
+  systemClock,
+  systemRandom,
+  UserFileError,
+  visible,
+  visibleInLine,
+} from '@interlock/runtime';
 import type { ClusterPlace } from '../../deploy/kubernetes/kubectl.ts';
 import { clusterTarget, requireCloudIn } from './kubernetes/cluster-target.ts';
 import { existingCloudTarget } from './local/existing-cloud.ts';
 import { ownCloudTarget } from './local/own-cloud.ts';
 import { recoverRun } from './recover-run.ts';
-import { eventKeeper, type RunPlace, runFile, thisRunner } from './run-file.ts';
+import { type RunPlace, runFile, thisRunner } from './run-file.ts';
 import { historiesExitCode, historiesLines, playHistories } from './simulated/histories.ts';
 import { outcomesText, playMatrix, worstExitCode } from './simulated/matrix.ts';
 import { simulatedTarget } from './simulated/target.ts';
 
 const usage = `interlock experiment run FILE [--target local|existing|kubernetes|simulated] [--keep DIR] [--repeat N] [--seed N] [--set leaseTtl=30s]
-                         [--histories N] [--kube-context C] [--namespace N]
+                         [--histories N] [--kube-context C] [--namespace N] [--sign KEY]
 interlock experiment recover DIR`;
 
 /** Exit code of bad input. */
@@ -73,6 +82,7 @@ function readArguments() {
         histories: text,
         'kube-context': text,
         namespace: { ...text, default: 'interlock' },
+        sign: text,
         set: { ...text, multiple: true, default: [] },
       },
     });
@@ -87,6 +97,7 @@ async function run(path: string, wishes: Wishes, scope: Scope): Promise<{ readon
   if (target !== 'local' && target !== 'existing' && target !== 'kubernetes' && target !== 'simulated')
     throw new BadInput(`--target must be local, existing, kubernetes or simulated, not "${target}".`);
   const cluster = { context: wishes['kube-context'], namespace: wishes.namespace };
+  const sign = wishes.sign === undefined ? undefined : keyIn(wishes.sign);
   if (keep !== undefined) requireEmpty(resolve(keep));
   const whole = textIn(path);
   if ('problems' in whole) return refused(problemLines(path, whole.problems));
@@ -108,7 +119,7 @@ async function run(path: string, wishes: Wishes, scope: Scope): Promise<{ readon
     if (repeat !== '1') console.log(`run ${count} of ${repeat}`);
     const folder =
       keep === undefined ? undefined : repeat === '1' ? resolve(keep) : join(resolve(keep), `run-${count}`);
-    const ended = await runOnce({ path, text, experiment: read.experiment, target, cluster, folder }, scope);
+    const ended = await runOnce({ path, text, experiment: read.experiment, target, cluster, folder, sign }, scope);
     if ('exitCode' in ended) return ended;
     const report = keep === undefined ? {} : { report: `run-${count}/report.html` };
     runs.push({ experiment: read.experiment, verdict: ended, ...report });
@@ -126,6 +137,17 @@ function textIn(path: string): ReturnType<typeof experimentTextOf> {
   } catch (error) {
     if (error instanceof UserFileError) throw new BadInput(error.message, { cause: error });
     throw error;
+  }
+}
+
+/** The key of `--sign`. @throws BadInput unless it is a private key of Ed25519 in PEM */
+function keyIn(path: string): Buffer {
+  try {
+    const pem = readUserFile(resolve(path));
+    signManifest(Buffer.alloc(0), Buffer.from(pem));
+    return Buffer.from(pem);
+  } catch (error) {
+    throw new BadInput(`--sign ${path}: ${error instanceof Error ? error.message : error}`, { cause: error });
   }
 }
 
@@ -228,6 +250,8 @@ interface OneRun {
   readonly cluster: ClusterPlace;
   /** The folder for the evidence. If undefined, it is in the data folder and is removed if the experiment held. */
   readonly folder: string | undefined;
+  /** The private key that signs the evidence. */
+  readonly sign: Buffer | undefined;
 }
 
 async function runOnce(one: OneRun, scope: Scope): Promise<Verdict | { readonly exitCode: number }> {
@@ -244,7 +268,7 @@ async function runOnce(one: OneRun, scope: Scope): Promise<Verdict | { readonly 
   const takeSpans = (store: SpanStore): void => {
     spans = store;
   };
-  const { target, place } = targetOf(one, data, { id: unique, say, keepEvents: eventKeeper(folder), takeSpans });
+  const { target, place } = targetOf(one, data, { id: unique, say, takeSpans });
   const problems = target.refuse(experiment);
   if (problems.length > 0) return refused(problemLines(path, problems));
   if (one.target === 'kubernetes') await requireCluster(one.cluster);
@@ -255,7 +279,12 @@ async function runOnce(one: OneRun, scope: Scope): Promise<Verdict | { readonly 
   console.log(`${visibleInLine(experiment.title)}\n`);
   const interrupt = new AbortController();
   const { signal } = interrupt;
-  const running = runFile({ experiment, text, id, folder, place, target, spans: () => spans, signal, say });
+  const signWith = one.sign === undefined ? {} : { signWith: one.sign };
+  const running = runFile({
+    ...{ experiment, text, id, folder, place, target, signal, say },
+    ...signWith,
+    spans: () => spans,
+  });
   // Ctrl-C: everything is undone, and the evidence written, before the process ends.
   scope.defer('experiment', async () => {
     interrupt.abort();
@@ -307,7 +336,7 @@ function targetOf(
 ): { readonly target: Target; readonly place: RunPlace } {
   if (name === 'simulated')
     return {
-      target: simulatedTarget(experiment.seed, parts.keepEvents && { events: parts.keepEvents }),
+      target: simulatedTarget(experiment.seed),
       place: { target: name },
     };
   if (name === 'kubernetes')

@@ -1,5 +1,4 @@
-import { appendFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readBuild } from '@interlock/host';
 import {
   beginEvidence,
   chaosToolkitJournal,
@@ -9,19 +8,21 @@ import {
   junitXml,
   put,
   type RunRecord,
+  readEvidence,
   reportJson,
   runExperiment,
+  sealEvidence,
   type Target,
   type Verdict,
   verdictOfRun,
   writeEvidence,
 } from '@interlock/lab';
+import { judgedAgain } from '@interlock/lab/judge/recording/raw-record';
 import { keptSpans } from '@interlock/lab/report/experiment/kept-spans';
 import { reportPage } from '@interlock/lab/report/experiment/report-page';
 import type { SpanStore } from '@interlock/lab/spans/span-store';
 import { processStart } from '@interlock/local/lock.mjs';
 import type { ClusterPlace } from '../../deploy/kubernetes/kubectl.ts';
-import type { CloudAccess } from './cloud/cloud-lab.ts';
 
 /** Where a run can be recovered: what `recover` needs, in `place.json`. */
 export interface RunPlace {
@@ -52,6 +53,8 @@ export interface FileRun {
   readonly target: Target;
   /** The store of the cloud's spans; undefined if this process does not receive them. */
   readonly spans?: () => Pick<SpanStore, 'spansOfTrace'> | undefined;
+  /** Private key in PEM, Ed25519, that signs the manifest of the evidence. */
+  readonly signWith?: string | Buffer;
   readonly signal: AbortSignal;
   readonly say: (line: string) => void;
 }
@@ -62,21 +65,6 @@ export interface FileRunResult {
   readonly verdict: Verdict;
 }
 
-/** Keeps the stored events of a run as evidence: what happened and when, without the data of the events, which may hold sealed secrets. */
-export const eventKeeper =
-  (folder: string): NonNullable<CloudAccess['keepEvents']> =>
-  (service, events, sinceMs) =>
-    appendFileSync(
-      join(folder, evidenceFiles.events),
-      events
-        .filter(({ time }) => time >= sinceMs)
-        .map(({ position, stream, type, time, cause: { traceparent } }) =>
-          JSON.stringify({ service, position, stream, type, atMs: time, traceparent }).concat('\n'),
-        )
-        .join(''),
-      { mode: 0o600 },
-    );
-
 /** Runs it, and leaves evidence, verdict and report in its folder. @throws EvidenceError if the folder is in use */
 export const runFile = async (run: FileRun): Promise<FileRunResult> => {
   const { experiment, text, id, folder, place, target, signal, say } = run;
@@ -85,7 +73,11 @@ export const runFile = async (run: FileRun): Promise<FileRunResult> => {
   writeEvidence(folder, record);
   const store = run.spans?.();
   if (store !== undefined) put(folder, evidenceFiles.spans, spanLines(record, store));
-  return { record, verdict: writeVerdict(folder, experiment, record) };
+  const { version, revision: commit } = readBuild();
+  sealEvidence(folder, { target: target.name, run: id, interlock: { version, commit } }, run.signWith);
+  // The same way as `experiment judge`: what is not in the evidence does not count.
+  const judged = judgedAgain(readEvidence(folder).record);
+  return { record: judged, verdict: writeVerdict(folder, experiment, judged) };
 };
 
 /** Most spans kept of one trace: a loss of many machines makes thousands, and the first ones show how it spread. */

@@ -6,7 +6,7 @@ import { type Experiment, readExperiment, type Verdict, verdictLines } from '@in
 import type { SpanStore } from '@interlock/lab/spans/span-store';
 import { removeWhole } from '@interlock/local/data-folder.ts';
 import { ownCloudTarget } from '../experiments/local/own-cloud.ts';
-import { eventKeeper, runFile, thisRunner } from '../experiments/run-file.ts';
+import { runFile, thisRunner } from '../experiments/run-file.ts';
 import { whyNoQemu } from './qemu-machines.ts';
 
 const file = fileURLToPath(new URL('../experiments/files/linux-in-qemu.experiment.yaml', import.meta.url));
@@ -72,7 +72,7 @@ const runOnce = async ({ experiment, text, out, say, signal }: OneRun): Promise<
   const { verdict } = await runFile({
     ...{ experiment, text, id, signal, say, folder: out, spans: () => spans },
     place: { target: 'local', data, runner: thisRunner() },
-    target: ownCloudTarget(data, { id, say, keepEvents: eventKeeper(out), takeSpans }),
+    target: ownCloudTarget(data, { id, say, takeSpans }),
   });
   return verdict;
 };

@@ -6,6 +6,7 @@ import type {
   GuaranteeRecord,
   Lab,
   Observed,
+  RawRecord,
   SightingRecord,
   SteadyCheck,
   Step,
@@ -14,6 +15,9 @@ import type {
 import { isFaultAction, keyOfTarget } from '@interlock/lab';
 import type { Terms } from '@interlock/lab/judge/invariants/bounds';
 import type { History } from '@interlock/lab/judge/journal/history';
+import { guaranteesOf } from '@interlock/lab/judge/recording/guarantees';
+import { MachineLog } from '@interlock/lab/judge/recording/machine-log';
+import { rawRecord } from '@interlock/lab/judge/recording/raw-record';
 import type { Disturbance } from '@interlock/lab/judge/recording/replay';
 import { serviceNames } from '@interlock/local/services.ts';
 import type { ClientTls, Workload } from '@interlock/rpc';
@@ -21,7 +25,6 @@ import { type Clock, systemClock, systemRandom } from '@interlock/runtime';
 import type { Clients } from '../../cloud/clients.ts';
 import { compareDisks } from './content.ts';
 import type { EventFeeds } from './event-feed.ts';
-import { guaranteesOf } from './guarantees.ts';
 import { type GuestJournals, ioRecordOf } from './guest-journals.ts';
 import { comparedByGuests } from './guest-reads.ts';
 import { insist } from './insist.ts';
@@ -43,7 +46,6 @@ import {
   startStopped,
   undoMachineAction,
 } from './machine-actions.ts';
-import { MachineLog } from './machine-records.ts';
 import type { MadeEstate } from './planned-estate.ts';
 import { atMachineTimes, type ClockShift } from './shifted-times.ts';
 import { refusedIdentities, refusedUses } from './sightings.ts';
@@ -107,6 +109,8 @@ export class CloudLab implements Lab {
   readonly #starting: Promise<void>[] = [];
   /** When machines were stopped to compare their disks: later changes of their power are not of the experiment. */
   #comparedMs = Number.POSITIVE_INFINITY;
+  /** The run is over: what was observed from now on is its evidence. */
+  #isCompared = false;
   /** When access was last restored, or a fault ended: later reads of guests show what is left. */
   #givenBackMs = systemClock.now();
 
@@ -304,7 +308,17 @@ export class CloudLab implements Lab {
       get guarantees() {
         return guarantees();
       },
+      ...(this.#isCompared && { raw: this.#rawOf(events) }),
     };
+  }
+
+  #rawOf(events: Record<Workload, readonly RecordedEvent[]>): RawRecord {
+    const { faults, terms } = this.#access;
+    const untilMs = Number.isFinite(this.#comparedMs) ? { untilMs: this.#comparedMs } : {};
+    return rawRecord(events, {
+      ...{ disturbances: faults.disturbances(), terms, sinceMs: this.#sinceMs, findings: [] },
+      ...untilMs,
+    });
   }
 
   /** Key version of each disk when the timeline started. */
@@ -314,6 +328,7 @@ export class CloudLab implements Lab {
   }
 
   async compareContent(): Promise<ContentRecord> {
+    this.#isCompared = true;
     // The record judges a machine that does not start again.
     await Promise.allSettled(this.#starting);
     await this.#untilStarted();

@@ -1,12 +1,13 @@
 import type { RecordedEvent } from '@interlock/event-store';
 import { workloads } from '@interlock/host';
-import type { GuaranteeRecord, IoRecord } from '@interlock/lab';
+import type { GuaranteeRecord, IoRecord, RawRecord } from '@interlock/lab';
 import type { Guarantee } from '@interlock/lab/judge/findings';
+import { guaranteesOf } from '@interlock/lab/judge/recording/guarantees';
+import { rawRecord } from '@interlock/lab/judge/recording/raw-record';
 import type { Disturbance } from '@interlock/lab/judge/recording/replay';
 import type { Workload } from '@interlock/rpc';
 import type { SimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
 import { type HistoryLog, openHistoryLog } from '../../simulation/runs/history-log.ts';
-import { guaranteesOf } from '../cloud/guarantees.ts';
 
 /** What only the judges of the simulation check. The other guarantees have the rows of every target (`recordedRows`). */
 const lookedAt: Readonly<Partial<Record<Guarantee, string>>> = {
@@ -61,14 +62,18 @@ export interface Recorded {
   readonly sinceMs: number;
 }
 
-/** The oracle's verdicts on the stored events and on the guests' I/O, by the same rules as for real processes. */
+/** The oracle's verdicts on the stored events and on the guests' I/O, by the same rules as for real processes, and what they derive from. */
 export const recordedRows = async (
   { storeOf, settings }: SimulatedCloud,
   { io, disturbances, machines, sinceMs }: Recorded,
-): Promise<readonly GuaranteeRecord[]> => {
+  findings: readonly GuaranteeRecord[],
+): Promise<{ readonly guarantees: readonly GuaranteeRecord[]; readonly raw: RawRecord }> => {
   const feeds = workloads.map(async (service) => [service, await storeOf(service).feed(0, 10_000_000)] as const);
-  return guaranteesOf({
-    events: Object.fromEntries(await Promise.all(feeds)) as Record<Workload, readonly RecordedEvent[]>,
+  const events = Object.fromEntries(await Promise.all(feeds)) as Record<Workload, readonly RecordedEvent[]>;
+  const { authzTtlMs, leases, sweepIntervalMs, guestStopTimeoutMs } = settings;
+  const terms = { authzTtlMs, leases, sweepIntervalMs, guestStopTimeoutMs };
+  const rows = guaranteesOf({
+    events,
     history: io.map(({ invokedMs: invokedAt, completedMs: completedAt, ...one }) => ({
       ...one,
       invokedAt,
@@ -77,9 +82,11 @@ export const recordedRows = async (
       length: 0,
     })),
     disturbances,
-    terms: settings,
+    terms,
     slackMs: 0,
     machines: new Set(machines),
     sinceMs,
   });
+  const raw = rawRecord(events, { disturbances, terms, slackMs: 0, sinceMs, findings });
+  return { guarantees: [...findings, ...rows], raw };
 };

@@ -5,7 +5,6 @@ import {
   type ContentRecord,
   type Effect,
   type Experiment,
-  type GuaranteeRecord,
   groupsOf,
   type IoRecord,
   type Lab,
@@ -18,6 +17,7 @@ import {
   type Undo,
 } from '@interlock/lab';
 import { Disturbances } from '@interlock/lab/judge/model/disturbances';
+import { MachineLog } from '@interlock/lab/judge/recording/machine-log';
 import type { Workload } from '@interlock/rpc';
 import type { VirtualClock } from '@interlock/runtime';
 import type { SimulatedSpan } from '../../simulation/cloud/recorded-span.ts';
@@ -25,7 +25,6 @@ import { type Committed, createSimulatedCloud, type SimulatedCloud } from '../..
 import { Judge } from '../../simulation/invariants/judge.ts';
 import { openTruth, type SimulatedTruth } from '../../simulation/truth/truth.ts';
 import { type Clients, clientsOf } from '../../simulation/workload/estate.ts';
-import { MachineLog } from '../cloud/machine-records.ts';
 import { type MadeEstate, untilRunning } from '../cloud/planned-estate.ts';
 import { Actions, keyVersionsIn } from './actions.ts';
 import { type ContentStage, compareContent } from './content.ts';
@@ -103,7 +102,7 @@ export class SimulatedLab implements Lab {
   #sinceMs = 0;
   #keyVersions: ReadonlyMap<string, string> = new Map();
   #frozen: Frozen | undefined;
-  #guarantees: readonly GuaranteeRecord[] | undefined;
+  #judged: Pick<Observed, 'guarantees' | 'raw'> | undefined;
 
   private constructor(world: SimulatedCloud, { experiment, settings, image, everyMs, keep }: LabParts) {
     this.#keep = keep;
@@ -195,7 +194,7 @@ export class SimulatedLab implements Lab {
 
   async observe(): Promise<Observed> {
     const { machines, io, sightings } = this.#frozen ?? this.#recorded();
-    return { machines, io, sightings, guarantees: this.#guarantees ?? this.#findings.violated() };
+    return { machines, io, sightings, ...(this.#judged ?? { guarantees: this.#findings.violated() }) };
   }
 
   compareContent(): Promise<ContentRecord> {
@@ -348,13 +347,13 @@ export class SimulatedLab implements Lab {
     const disks = this.#made.machines.flatMap((machine) => machine.disks.map(({ name }) => name));
     const content = await compareContent(this.#stage(), disks);
     await this.#settle();
-    const rows = await recordedRows(this.#world, {
+    const recorded = {
       io: this.#frozen.io,
       disturbances: this.#faults.disturbed,
       machines: this.#made.machines.map(({ name }) => name),
       sinceMs: this.#sinceMs,
-    });
-    this.#guarantees = [...this.#findings.rows(), ...rows];
+    };
+    this.#judged = await recordedRows(this.#world, recorded, this.#findings.rows());
     return content;
   }
 

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { readExperiment, runExperiment, verdictOfRun, withChanges } from '@interlock/lab';
 import { takeOrders } from '../../simulation/runs/take-orders.ts';
-import { eventKeeper, runFile } from '../run-file.ts';
+import { runFile } from '../run-file.ts';
 import type { MatrixTask, PlayedRun } from './matrix.ts';
 import { simulatedTarget } from './target.ts';
 
@@ -22,7 +22,7 @@ const play = async (number: number, { cases, folder }: MatrixTask): Promise<Play
   }
   const name = String(number).padStart(4, '0');
   const own = join(folder, name);
-  const target = simulatedTarget(seed, { events: eventKeeper(own) });
+  const target = simulatedTarget(seed);
   const { verdict } = await runFile({
     ...common,
     text: withChanges(text, [], String(seed)),

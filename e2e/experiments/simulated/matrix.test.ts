@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { evidenceFiles, readEvidence, readExperiment, readMatrix, verdictOfRun } from '@interlock/lab';
+import { judgedAgain } from '@interlock/lab/judge/recording/raw-record';
 import { cellsOf } from '@interlock/lab/report/matrix/cells-of';
 import { playMatrix } from './matrix.ts';
 
@@ -39,7 +40,7 @@ test('each sampled run of a matrix holds, and its evidence gives the same verdic
       const read = readExperiment(text);
       assert.ok('experiment' in read);
       const kept = JSON.parse(readFileSync(join(own, evidenceFiles.verdict), 'utf8'));
-      assert.deepEqual(JSON.parse(JSON.stringify(verdictOfRun(read.experiment, record))), kept);
+      assert.deepEqual(JSON.parse(JSON.stringify(verdictOfRun(read.experiment, judgedAgain(record)))), kept);
     }
   } finally {
     rmSync(folder, { recursive: true });

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Experiment } from '@interlock/lab';
-import { eventKeeper, runFile } from '../run-file.ts';
+import { runFile } from '../run-file.ts';
 import { simulatedTarget } from './target.ts';
 import { brokenIn, experimentOf, machineOf, runSimulated } from './test-runs.ts';
 
@@ -178,7 +178,7 @@ const evidenceOf = async (experiment: Experiment, seed: number): Promise<Readonl
   const parent = mkdtempSync(join(tmpdir(), 'interlock-simulated-'));
   try {
     const folder = join(parent, 'evidence');
-    const target = simulatedTarget(seed, { events: eventKeeper(folder) });
+    const target = simulatedTarget(seed);
     const place = { target: 'simulated' } as const;
     const { signal } = new AbortController();
     const id = `simulated-${seed}`;

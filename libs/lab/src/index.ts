@@ -11,6 +11,7 @@ export { experimentTextOf } from './estate/inline-estate.ts';
 export { printEstate } from './estate/print-estate.ts';
 export { readEstate } from './estate/read-estate.ts';
 export * from './evidence/evidence-folder.ts';
+export { type RunIdentity, requirePublicKey, signManifest } from './evidence/manifest.ts';
 export * from './experiment.ts';
 export type { Expression, Quantity, Term } from './expression.ts';
 export { checkExpression, type ExpressionProblem } from './expressions/check.ts';

@@ -13,6 +13,16 @@ export interface RunRecord {
   readonly content: ContentRecord;
   /** Results of the oracle for guarantees and rules, from the recorded events. */
   readonly guarantees: readonly GuaranteeRecord[];
+  /** What the oracle and the power records derive from; absent if nothing was read. */
+  readonly raw?: RawRecord;
+}
+
+/** What a verdict is judged from again: what services stored, and what was done to them. Plain data. */
+export interface RawRecord {
+  /** Every event of every service since the cloud was created, in the order of the feeds, without hashes and certificates. */
+  readonly events: readonly Readonly<Record<string, unknown>>[];
+  /** Disturbances, settings and the judged time, as the oracle of the target reads them. */
+  readonly facts: Readonly<Record<string, unknown>>;
 }
 
 /** Facts about the whole run. */

@@ -1,6 +1,6 @@
 import type { Clock } from '@interlock/runtime';
 import type { ExistingMachines, Experiment, Problem, SteadyCheck, Step } from './experiment.ts';
-import type { ContentRecord, GuaranteeRecord, IoRecord, MachineRecord, SightingRecord } from './record.ts';
+import type { ContentRecord, GuaranteeRecord, IoRecord, MachineRecord, RawRecord, SightingRecord } from './record.ts';
 
 /** Where experiments run: a local cloud, an existing one, a cluster, or the simulation. */
 export interface Target {
@@ -60,4 +60,6 @@ export interface Observed {
   readonly io: readonly IoRecord[];
   readonly sightings: readonly SightingRecord[];
   readonly guarantees: readonly GuaranteeRecord[];
+  /** From which power records and guarantees derive. */
+  readonly raw?: RawRecord;
 }

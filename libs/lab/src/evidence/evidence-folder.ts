@@ -13,7 +13,8 @@ import {
 import { join } from 'node:path';
 import { isInFolder, readUserFile, UserFileError } from '@interlock/runtime';
 import type { JournalLine, StepJournal } from '../engine/step-journal.ts';
-import type { RunRecord } from '../record.ts';
+import type { RawRecord, RunRecord } from '../record.ts';
+import { manifestOf, manifestProblems, type RunIdentity, signatureProblem, signManifest } from './manifest.ts';
 
 /** Most bytes of a file of the evidence: somewhat less than a text may have in V8. */
 const FILE_BYTES_MAX = 511 * 1_024 * 1_024;
@@ -31,13 +32,34 @@ export const evidenceFiles = {
   io: 'io.jsonl',
   sightings: 'sightings.jsonl',
   content: 'content.json',
-  guarantees: 'guarantees.json',
-  /** Events of the services as stored, without secrets. */
+  /** Events of the services as stored, without secrets. Power records and guarantees are derived from them. */
   events: 'events.jsonl',
+  /** Disturbances, settings and the judged time. */
+  facts: 'facts.json',
   /** Spans of the traces of the steps; only of a run on a cloud of its own. */
   spans: 'spans.jsonl',
   verdict: 'verdict.json',
+  /** SHA-256 of each file, and what was run: an in-toto statement. */
+  manifest: 'manifest.json',
+  /** The statement signed, with `--sign`. */
+  envelope: 'manifest.dsse.json',
 } as const;
+
+const { experiment, place, run, intents, steps, machines, io, sightings, content, events, facts } = evidenceFiles;
+/** Files that the evidence of every run has. */
+const needed: readonly string[] = [
+  experiment,
+  place,
+  run,
+  intents,
+  steps,
+  machines,
+  io,
+  sightings,
+  content,
+  events,
+  facts,
+];
 
 /** A folder without the evidence of a run, or with only a part of it. */
 export class EvidenceError extends Error {
@@ -80,15 +102,29 @@ export const journalIn = (folder: string): StepJournal => ({
 
 /** Writes the evidence of a run except its journal. Each file appears completely or not at all. */
 export const writeEvidence = (folder: string, record: RunRecord): void => {
-  const { run, steps, machines, io, sightings, content, guarantees } = record;
+  const { run, steps, machines, io, sightings, content, raw } = record;
   put(folder, evidenceFiles.steps, jsonLines(steps));
-  put(folder, evidenceFiles.machines, json(machines));
+  // Power and starts derive from the events: a copy could say something else.
+  put(folder, evidenceFiles.machines, json(machines.map((one) => ({ ...one, power: [], starts: [] }))));
+  put(folder, evidenceFiles.events, jsonLines(raw?.events ?? []));
+  put(folder, evidenceFiles.facts, json(raw?.facts ?? {}));
   put(folder, evidenceFiles.io, jsonLines(io));
   put(folder, evidenceFiles.sightings, jsonLines(sightings));
   put(folder, evidenceFiles.content, json(content));
-  put(folder, evidenceFiles.guarantees, json(guarantees));
   // Written last: a folder with this file is complete.
   put(folder, evidenceFiles.run, json(run));
+};
+
+/**
+ * Writes the manifest of the evidence in a folder; after it, a changed file is found.
+ * @param signWith private key in PEM, Ed25519 @throws Error for another key
+ */
+export const sealEvidence = (folder: string, identity: RunIdentity, signWith?: string | Buffer): void => {
+  const names = [...needed, evidenceFiles.spans].filter((name) => existsSync(join(folder, name)));
+  const files = new Map(names.map((name) => [name, readUserFile(join(folder, name), FILE_BYTES_MAX)]));
+  const manifest = json(manifestOf(files, identity));
+  put(folder, evidenceFiles.manifest, manifest);
+  if (signWith !== undefined) put(folder, evidenceFiles.envelope, json(signManifest(Buffer.from(manifest), signWith)));
 };
 
 /** Writes another file of the evidence, completely or not at all, readable only by its owner. */
@@ -102,30 +138,61 @@ export const put = (folder: string, name: string, text: string): void => {
 export interface KeptRun {
   /** The experiment as given. */
   readonly text: string;
+  /** Without power records and guarantees: those derive from `raw`. Missing, empty or changed files are problems of the run. */
   readonly record: RunRecord;
 }
 
-/** Reads the evidence of a run. @throws EvidenceError that names the missing or damaged file, and what to do */
-export const readEvidence = (folder: string): KeptRun => {
+/**
+ * Reads the evidence of a run.
+ * @param verifyWith public key in PEM, Ed25519, that must have signed it
+ * @throws EvidenceError if the folder holds no run, or its runner was ended; Error for another key
+ */
+export const readEvidence = (folder: string, verifyWith?: string | Buffer): KeptRun => {
   const text = readExperimentText(folder);
-  if (!existsSync(join(folder, evidenceFiles.run))) {
+  const bytesOf = (name: string): Buffer | undefined =>
+    existsSync(join(folder, name)) ? Buffer.from(bytesIn(folder, name)) : undefined;
+  const manifest = bytesOf(evidenceFiles.manifest);
+  const unsigned =
+    verifyWith === undefined
+      ? undefined
+      : signatureProblem(manifest, bytesOf(evidenceFiles.envelope)?.toString('utf8'), verifyWith);
+  const problems = [
+    ...manifestProblems(manifest?.toString('utf8'), bytesOf, needed),
+    ...(unsigned === undefined ? [] : [unsigned]),
+  ];
+  if (manifest === undefined && !existsSync(join(folder, evidenceFiles.run))) {
     throw new EvidenceError(
       `${folder} has no ${evidenceFiles.run}: its runner was ended before it wrote it. interlock experiment recover ${folder} undoes what it left`,
     );
   }
-  return {
-    text,
-    record: {
-      run: readJson(folder, evidenceFiles.run),
-      steps: readLines(folder, evidenceFiles.steps),
-      machines: readJson(folder, evidenceFiles.machines),
-      io: readLines(folder, evidenceFiles.io),
-      sightings: readLines(folder, evidenceFiles.sightings),
-      content: readJson(folder, evidenceFiles.content),
-      guarantees: readJson(folder, evidenceFiles.guarantees),
-    },
+  /** What is left of a file: what cannot be read is a problem of the run, and named. */
+  const orElse = <Value>(read: () => Value, otherwise: Value): Value => {
+    try {
+      return read();
+    } catch (error) {
+      if (!(error instanceof EvidenceError)) throw error;
+      problems.push(error.message);
+      return otherwise;
+    }
   };
+  const lines = <Value>(name: string): readonly Value[] => orElse(() => readLines<Value>(folder, name), []);
+  const one = <Value>(name: string, otherwise: Value): Value => orElse(() => readJson<Value>(folder, name), otherwise);
+  const run = one<RunRecord['run']>(evidenceFiles.run, noFacts);
+  const raw = { events: lines<RawRecord['events'][number]>(evidenceFiles.events), facts: one(evidenceFiles.facts, {}) };
+  const record: RunRecord = {
+    run,
+    steps: lines(evidenceFiles.steps),
+    machines: one(evidenceFiles.machines, []),
+    io: lines(evidenceFiles.io),
+    sightings: lines(evidenceFiles.sightings),
+    content: one(evidenceFiles.content, { disksCompared: 0, bytesCompared: 0, bytesLost: 0 }),
+    guarantees: [],
+    raw,
+  };
+  return { text, record: { ...record, run: { ...run, problems: [...run.problems, ...problems] } } };
 };
+
+const noFacts: RunRecord['run'] = { id: '', target: 'local', seed: 0, problems: [], versions: {} };
 
 /** The experiment of a run as given. @throws EvidenceError if the folder holds no run */
 export const readExperimentText = (folder: string): string => {
@@ -157,12 +224,14 @@ const json = (value: unknown): string => `${JSON.stringify(value, undefined, 2)}
 
 const jsonLines = (values: readonly unknown[]): string => values.map((value) => `${JSON.stringify(value)}\n`).join('');
 
-const textOf = (folder: string, name: string): string => {
+const textOf = (folder: string, name: string): string => bytesIn(folder, name).toString('utf8');
+
+const bytesIn = (folder: string, name: string): Buffer => {
   const path = join(folder, name);
   try {
     // Evidence may come from elsewhere.
     if (!isInFolder(folder, path)) throw new UserFileError(`${path} is a link that leads out of the folder`);
-    return readUserFile(path, FILE_BYTES_MAX).toString('utf8');
+    return Buffer.from(readUserFile(path, FILE_BYTES_MAX));
   } catch (error) {
     if (error instanceof UserFileError) throw new EvidenceError(error.message, { cause: error });
     throw new EvidenceError(`${join(folder, name)} cannot be read: the evidence is not complete`, { cause: error });

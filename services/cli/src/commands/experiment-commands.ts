@@ -9,7 +9,7 @@ import type { Runner } from './runner.ts';
 const script = 'e2e/experiments/main.ts';
 
 /** Flags of `experiment run`, in the order in which they are passed on. */
-const runFlags = ['target', 'keep', 'repeat', 'seed', 'histories', 'set'] as const;
+const runFlags = ['target', 'keep', 'repeat', 'seed', 'histories', 'sign', 'set'] as const;
 
 /** Flags of every command that say where a cluster is. */
 const clusterFlags = (flags: GlobalFlags): readonly string[] => [
@@ -44,11 +44,12 @@ export function addExperimentCommands(program: Command, runner: Pick<Runner, 'in
   const judge = experiment
     .command('judge')
     .description('repeats the verdict from kept evidence; nothing else is read')
-    .argument('<folder>', 'the evidence of a run');
-  judge.action((folder: string) =>
+    .argument('<folder>', 'the evidence of a run')
+    .addOption(filled('--verify <file>', 'the public key (PEM, Ed25519) that must have signed the evidence'));
+  judge.action((folder: string, { verify }: { readonly verify?: string }) =>
     runner.offline(judge.optsWithGlobals(), async (parts) => {
       const { judgeFolder } = await import('./experiment.ts');
-      return judgeFolder(folder, parts);
+      return judgeFolder(folder, parts, verify);
     }),
   );
   const list = experiment
@@ -80,6 +81,7 @@ function addRun(experiment: Command, runner: Pick<Runner, 'inClone'>): void {
     .addOption(single('--repeat <n>', 'how often it runs, one run after the other'))
     .addOption(single('--seed <n>', 'in place of the seed of the file'))
     .addOption(single('--histories <n>', 'with --target simulated: plays so many histories and shows the distribution'))
+    .addOption(filled('--sign <file>', 'signs the evidence with this private key (PEM, Ed25519)'))
     .option(
       '--set <setting=value>',
       'a setting in place of that of the file, for example leaseTtl=30s. Can be repeated',
@@ -89,7 +91,8 @@ function addRun(experiment: Command, runner: Pick<Runner, 'inClone'>): void {
   run.action((file: string) => {
     const flags: RunFlags = run.optsWithGlobals();
     const args = runFlags.flatMap((name) => {
-      const value = name === 'keep' && flags.keep !== undefined ? resolve(flags.keep) : flags[name];
+      const value =
+        (name === 'keep' || name === 'sign') && flags[name] !== undefined ? resolve(flags[name]) : flags[name];
       const values = value === undefined ? [] : typeof value === 'string' ? [value] : value;
       return values.map((one) => `--${name}=${one}`);
     });

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import { EvidenceError, evidenceFiles, problemLines, readEvidence, readExperiment, verdictOfRun } from '@interlock/lab';
+import { judgedAgain } from '@interlock/lab/judge/recording/raw-record';
 import { keptSpans } from '@interlock/lab/report/experiment/kept-spans';
 import { reportPage } from '@interlock/lab/report/experiment/report-page';
 import { cellsOf } from '@interlock/lab/report/matrix/cells-of';
@@ -50,7 +51,8 @@ function judged(folder: string) {
     const { text, record } = readEvidence(folder);
     const read = readExperiment(text);
     if ('problems' in read) throw new UsageError(problemLines(folder, read.problems).join('\n'));
-    return { experiment: read.experiment, record, verdict: verdictOfRun(read.experiment, record) };
+    const whole = judgedAgain(record);
+    return { experiment: read.experiment, record: whole, verdict: verdictOfRun(read.experiment, whole) };
   } catch (error) {
     if (error instanceof EvidenceError) throw new UsageError(error.message, { cause: error });
     throw error;

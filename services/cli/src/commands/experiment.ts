@@ -12,9 +12,11 @@ import {
   readExperiment,
   readExperimentText,
   readMatrix,
+  requirePublicKey,
   verdictLines,
   verdictOfRun,
 } from '@interlock/lab';
+import { judgedAgain } from '@interlock/lab/judge/recording/raw-record';
 import { readUserFile, visibleInLine } from '@interlock/runtime';
 import { aligned } from '../output/align.ts';
 import { ExitCode, UsageError } from '../problems.ts';
@@ -46,13 +48,27 @@ export function readFrom(file: string, { readFile }: OfflineParts['terminal']): 
   return matrix !== undefined && 'problems' in matrix ? matrix : read;
 }
 
-/** Judges the evidence of a run again. @returns the exit code of its outcome @throws UsageError if the folder holds no whole run */
-export function judgeFolder(folder: string, { terminal, output }: OfflineParts): number {
+/** The key of `--verify`. @throws UsageError unless it is a public key in PEM */
+function publicKeyIn(path: string, { readFile }: OfflineParts['terminal']): Buffer {
+  const pem = Buffer.from(readFile(path));
   try {
-    const { text, record } = readEvidence(folder);
+    requirePublicKey(pem);
+    return pem;
+  } catch (error) {
+    throw new UsageError(`--verify ${path}: ${error instanceof Error ? error.message : error}`, { cause: error });
+  }
+}
+
+/** Judges the evidence of a run again. @param publicKey file of the key that must have signed it @returns the exit code of its outcome @throws UsageError if the folder holds no whole run */
+export function judgeFolder(folder: string, { terminal, output }: OfflineParts, publicKey?: string): number {
+  try {
+    const { text, record } = readEvidence(
+      folder,
+      publicKey === undefined ? undefined : publicKeyIn(publicKey, terminal),
+    );
     const read = readExperiment(text);
     if ('problems' in read) throw new UsageError(problemLines(folder, read.problems).join('\n'));
-    const verdict = verdictOfRun(read.experiment, record);
+    const verdict = verdictOfRun(read.experiment, judgedAgain(record));
     if (output.isDocument) output.write(JSON.parse(JSON.stringify(verdict)));
     else terminal.out(verdictLines(verdict).join('\n'));
     return exitCodes[verdict.outcome];

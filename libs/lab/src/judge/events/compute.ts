@@ -35,7 +35,7 @@ export interface OpenedDisk {
 export type ReadVmEvent =
   | { readonly type: 'VmCreationStarted' | 'VmCreationFailed' | 'VmDeleted' }
   | { readonly type: 'VmCreated'; readonly disks: readonly PlannedDisk[]; readonly opened: readonly OpenedDisk[] }
-  | { readonly type: 'VmStarting' | 'VmStarted' | 'VmStopped' | 'VmDeallocating' | 'VmDeallocated' }
+  | { readonly type: 'VmStarting' | 'VmStarted' | 'VmDeallocating' | 'VmDeallocated' }
   /** `code`: an `AccessReason`, or another reason in capitals. */
   | {
       readonly type: 'VmStartFailed';
@@ -43,8 +43,14 @@ export type ReadVmEvent =
       readonly blocked?: readonly KeyLoss[];
     }
   /** `reason`: the access loss that stops it; absent if its user requested the stop or the guest ended. */
-  | { readonly type: 'VmStopping'; readonly reason?: KeyLoss; readonly blocked?: readonly KeyLoss[] }
+  | {
+      readonly type: 'VmStopping';
+      readonly reason?: KeyLoss;
+      readonly blocked?: readonly KeyLoss[];
+      readonly preempted?: { readonly code: string };
+    }
   /** Lost keys of open ultra disks: the next start needs them. */
+  | { readonly type: 'VmStopped'; readonly reason?: KeyLoss }
   | { readonly type: 'NextStartBlocked'; readonly blocked: readonly KeyLoss[] }
   | { readonly type: 'DisksOpened'; readonly opened: readonly OpenedDisk[] }
   | { readonly type: 'DisksClosed' }

@@ -1,13 +1,13 @@
 import type { RecordedEvent } from '@interlock/event-store';
-import type { GuaranteeRecord } from '@interlock/lab';
-import { judgeCauses } from '@interlock/lab/judge/causes/judge-causes';
-import type { Terms } from '@interlock/lab/judge/invariants/bounds';
-import { type IoViolation, judgeIo, type KeyLossWindow } from '@interlock/lab/judge/journal/guest-io';
-import type { History } from '@interlock/lab/judge/journal/history';
-import { judgeRecording } from '@interlock/lab/judge/recording/judge-recording';
-import type { ObservedLoss } from '@interlock/lab/judge/recording/observed-losses';
-import { type Disturbance, replay } from '@interlock/lab/judge/recording/replay';
 import type { Workload } from '@interlock/rpc';
+import type { GuaranteeRecord } from '../../record.ts';
+import { judgeCauses } from '../causes/judge-causes.ts';
+import type { Terms } from '../invariants/bounds.ts';
+import { type IoViolation, judgeIo, type KeyLossWindow } from '../journal/guest-io.ts';
+import type { History } from '../journal/history.ts';
+import { judgeRecording } from './judge-recording.ts';
+import type { ObservedLoss } from './observed-losses.ts';
+import { type Disturbance, replay } from './replay.ts';
 
 /** What a busy machine may add to a promised time, in milliseconds. Never added to the bound of I/O. */
 const slackDefaultMs = 15_000;

@@ -1,11 +1,18 @@
 import type { RecordedEvent } from '@interlock/event-store';
-import type { DiskRecord, MachineRecord, PowerRecord, StartRecord } from '@interlock/lab';
 import { traceIdOf } from '@interlock/runtime';
-import type { VmEvent } from '../../../services/compute/src/vm/events.ts';
-import type { MadeMachine } from './planned-estate.ts';
+import type { DiskRecord, MachineRecord, PowerRecord, StartRecord } from '../../record.ts';
+import type { ReadVmEvent } from '../events/compute.ts';
+import { readEvent } from '../events/recorded.ts';
+
+/** A machine of an estate, as its target made it. */
+interface KnownMachine extends Pick<MachineRecord, 'name' | 'group'> {
+  readonly disks: readonly Omit<DiskRecord, 'keyVersion'>[];
+  /** A Linux in QEMU, and no process. */
+  readonly isQemu: boolean;
+}
 
 /** The power state after an event of compute. Events that are absent do not change it. */
-const stateAfter: Partial<Record<VmEvent['type'], PowerRecord['state']>> = {
+const stateAfter: Partial<Record<ReadVmEvent['type'], PowerRecord['state']>> = {
   VmCreated: 'starting',
   VmStarting: 'starting',
   VmStarted: 'running',
@@ -29,9 +36,10 @@ export class MachineLog {
   readonly #logs = new Map<string, Log>();
 
   /** Applies an event of compute, in the order of its feed. */
-  apply({ stream, type, data, time: atMs, cause }: RecordedEvent): void {
+  apply(recorded: RecordedEvent): void {
+    const { stream, time: atMs, cause } = recorded;
     if (!stream.startsWith('vm-')) return;
-    const event = { type, ...data } as unknown as VmEvent;
+    const event = readEvent<ReadVmEvent>(recorded);
     const state = stateAfter[event.type];
     if (state === undefined) return;
     const name = stream.slice('vm-'.length);
@@ -42,12 +50,18 @@ export class MachineLog {
     noteStart(log.starts, event, atMs);
   }
 
+  /** Power and starts of a machine, by its full name. */
+  of(name: string): Pick<MachineRecord, 'power' | 'starts'> {
+    const { power = [], starts = [] } = this.#logs.get(name) ?? {};
+    return { power: [...power], starts: [...starts] };
+  }
+
   /**
    * @param keyVersions key version of each disk when the timeline started, by full name of the disk
    * @param console last lines of the serial console of a machine
    */
   records(
-    machines: readonly MadeMachine[],
+    machines: readonly KnownMachine[],
     keyVersions: ReadonlyMap<string, string>,
     console: (machine: string) => readonly string[] = () => [],
   ): readonly MachineRecord[] {
@@ -66,13 +80,13 @@ export class MachineLog {
 }
 
 /** The loss that an event names, and the trace of its cause. */
-const reasonOf = (event: VmEvent, traceId: string): Pick<PowerRecord, 'reason' | 'traceId'> => {
+const reasonOf = (event: ReadVmEvent, traceId: string): Pick<PowerRecord, 'reason' | 'traceId'> => {
   if (event.type === 'VmStartFailed') return { reason: event.failure.code, traceId };
   const loss = event.type === 'VmStopping' || event.type === 'VmStopped' ? event.reason : undefined;
   return { reason: loss?.reason ?? '', traceId: loss?.traceId || traceId };
 };
 
-const noteStart = (starts: StartRecord[], event: VmEvent, atMs: number): void => {
+const noteStart = (starts: StartRecord[], event: ReadVmEvent, atMs: number): void => {
   if (event.type === 'VmCreated' || event.type === 'VmStarting') {
     starts.push({ requestedMs: atMs, outcome: 'in-progress', reason: '' });
     return;
