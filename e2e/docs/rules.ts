@@ -1,6 +1,9 @@
+import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
+import { withSteps } from '@interlock/lab/file/step-schema';
 import { defaultFacts, filesPage, shippedFiles, withFiles } from '../experiments/kubernetes/files-page.ts';
 import { hasKubectl } from '../kubernetes/render.ts';
+import { actionsPage, causesPage, causesText, withActions } from './causes-page.ts';
 import { completed, errorPage, isWordless, reasonRows } from './error-page.ts';
 import { gatewayPage, gatewayText } from './gateway-page.ts';
 import { reasonsInApi, reasonsInCode } from './reasons.ts';
@@ -19,6 +22,13 @@ writeFileSync(pathOf(gatewayPage), gatewayText());
 for (const name of pages) writeFileSync(pathOf(pageOf(name)), withTables(textOf(pageOf(name)), name));
 
 writeFileSync(pathOf(sizePage), withSizes(textOf(sizePage)));
+
+writeFileSync(pathOf(causesPage), causesText());
+writeFileSync(pathOf(actionsPage), withActions(textOf(actionsPage)));
+
+const schemaFile = 'libs/lab/experiment.schema.json';
+writeFileSync(pathOf(schemaFile), JSON.stringify(withSteps(JSON.parse(textOf(schemaFile)))));
+execFileSync('npx', ['biome', 'format', '--write', pathOf(schemaFile)], { stdio: 'inherit' });
 
 const proofs = ruleProofs();
 const rules = withProofs(textOf(rulePage), proofs);

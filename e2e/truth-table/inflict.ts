@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import type { Step } from '@interlock/lab';
+import type { CallableKeyAction, Step } from '@interlock/lab';
 import { type Clock, systemClock } from '@interlock/runtime';
 import {
-  type CallableKeyAction,
   carryOutKeyAction,
   planKeyAction,
   undoKeyAction,

@@ -32,7 +32,6 @@ import {
   carryOutKeyAction,
   isKeyAction,
   type KeyEffect,
-  type KeyOwner,
   type KeyUndo,
   planKeyAction,
   undoKeyAction,
@@ -47,6 +46,7 @@ import {
   undoMachineAction,
 } from './machine-actions.ts';
 import type { MadeEstate } from './planned-estate.ts';
+import type { KeyOwner } from './service-owner.ts';
 import { atMachineTimes, type ClockShift } from './shifted-times.ts';
 import { refusedIdentities, refusedUses } from './sightings.ts';
 import { brokenCheck } from './steady-checks.ts';

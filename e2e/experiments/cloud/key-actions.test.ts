@@ -1,17 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { causes, isCallableKeyAction, isFinal, type Step, variantsOf } from '@interlock/lab';
 import { createSimulatedCloud, type SimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
 import { estateImage } from '../../simulation/runs/estate-image.ts';
 import { openTruth } from '../../simulation/truth/truth.ts';
 import { clientsOf, group, ownerToken, setName } from '../../simulation/workload/estate.ts';
-import {
-  type CallableKeyAction,
-  carryOutKeyAction,
-  type KeyOwner,
-  planKeyAction,
-  undoKeyAction,
-} from './key-actions.ts';
+import { carryOutKeyAction, planKeyAction, undoKeyAction } from './key-actions.ts';
 import { type EffectEvent, type KeyPlace, type KeyState, readKeyState } from './key-state.ts';
+import type { KeyOwner } from './service-owner.ts';
 
 /** Keys in the simulated estate: one in a vault with access policies, one in a vault with role assignments. */
 const byPolicy: KeyPlace = {
@@ -26,6 +22,9 @@ const byRole: KeyPlace = {
   key: 'vaults/kv2/keys/k1',
   set: setName('lodge'),
 };
+
+/** Causes that are played here. */
+const playedCauses = variantsOf(causes).filter(({ cause }) => cause.take !== undefined && !isFinal(cause));
 
 /** The dates that `expire-key` sets are at most this far ahead, in milliseconds. */
 const untilDateMs = 1_001;
@@ -55,30 +54,17 @@ const isStored = async (world: SimulatedCloud, event: EffectEvent, head: number)
 const headOf = async (world: SimulatedCloud, event: EffectEvent['service']): Promise<number> =>
   (await world.storeOf(event).feed(0, 1_000_000)).at(-1)?.position ?? 0;
 
-/** Every action that has an undo, on a vault of each permission model that it works on. */
-const cases: readonly {
-  readonly action: CallableKeyAction;
-  readonly place: KeyPlace;
-  readonly options?: Record<string, string>;
-}[] = [
-  ...(
-    ['disable-key', 'delete-key', 'expire-key', 'not-yet-valid', 'delete-vault', 'switch-permission-model'] as const
-  ).flatMap((action) => [byPolicy, byRole].map((place) => ({ action, place }))),
-  ...(['delete-identity', 'set-identity-none'] as const).flatMap((action) =>
-    [byPolicy, byRole].map((place) => ({ action, place })),
-  ),
-  { action: 'remove-policy', place: byPolicy },
-  { action: 'remove-role', place: byRole },
-  ...['get', 'wrap', 'unwrap'].map((permission) => ({
-    action: 'remove-permission' as const,
-    place: byPolicy,
-    options: { permission },
-  })),
-];
+/** Every cause that can be undone, on a vault of each permission model that it works on. */
+const cases = playedCauses.flatMap(({ cause, choice, title }) => {
+  const { name, model } = cause;
+  assert.ok(isCallableKeyAction(name));
+  const options: Step['options'] = cause.choice && choice ? { [cause.choice.option]: choice } : {};
+  const places = [...(model === 'ROLE_ASSIGNMENT' ? [] : [byPolicy]), ...(model === 'ACCESS_POLICY' ? [] : [byRole])];
+  return places.map((place) => ({ action: name, place, options, title }));
+});
 
-for (const { action, place, options = {} } of cases) {
-  const what = `${action}${options.permission ? ` ${options.permission}` : ''} in ${place.vault}`;
-  test(`G5: the undo of ${what} restores the same access, also when action and undo are repeated`, () =>
+for (const { action, place, options, title } of cases) {
+  test(`G5: the undo of ${title} in ${place.vault} restores the same access, also when action and undo are repeated`, () =>
     withCloud(async (world, owner, truth) => {
       const key = await readKeyState(owner.clients, place);
       const blockers = () => truth.losses.blockers(place.set, key.keyVersion, 'opening');
@@ -98,11 +84,21 @@ for (const { action, place, options = {} } of cases) {
       await world.clock.sleep(world.settings.authzTtlMs);
       assert.deepEqual(blockers(), []);
       const after = await readKeyState(owner.clients, place);
-      const ofGrant = ({ keyVersion, notBeforeMs, expireMs, permissionModel, permissions, roles }: KeyState) => ({
+      const ofGrant = ({
         keyVersion,
         notBeforeMs,
         expireMs,
         permissionModel,
+        permissions,
+        roles,
+        ...rest
+      }: KeyState) => ({
+        keyVersion,
+        notBeforeMs,
+        expireMs,
+        permissionModel,
+        operations: [...rest.operations].sort(),
+        networkRules: rest.networkRules,
         permissions: [...permissions].sort(),
         roles: roles.map(({ role, scope }) => ({ role, scope })),
       });
@@ -112,7 +108,7 @@ for (const { action, place, options = {} } of cases) {
 
 test('an undo of an action that was not carried out changes nothing', () =>
   withCloud(async (world, owner, truth) => {
-    for (const { action, place, options = {} } of cases) {
+    for (const { action, place, options } of cases) {
       const key = await readKeyState(owner.clients, place);
       await undoKeyAction(owner, action, planKeyAction({ action, options }, { key, uuid: () => world.random.uuid() }));
       assert.deepEqual(await readKeyState(owner.clients, place), key, action);

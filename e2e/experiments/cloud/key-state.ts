@@ -1,4 +1,5 @@
-import type { AccessPolicy_KeyPermission } from '@interlock/contracts/interlock/key_vault/v1/vault.ts';
+import type { KeyVersion_Operation } from '@interlock/contracts/interlock/key_vault/v1/key_version.ts';
+import type { AccessPolicy_KeyPermission, NetworkRules } from '@interlock/contracts/interlock/key_vault/v1/vault.ts';
 import type { Workload } from '@interlock/rpc';
 import type { Clients } from '../../cloud/clients.ts';
 
@@ -38,7 +39,10 @@ export interface KeyState {
   readonly keyVersions: readonly string[];
   readonly notBeforeMs?: number;
   readonly expireMs?: number;
+  /** The operations that the version allows. */
+  readonly operations: readonly KeyVersion_Operation[];
   readonly permissionModel: 'ACCESS_POLICY' | 'ROLE_ASSIGNMENT';
+  readonly networkRules: NetworkRules;
   /** `principals/<uuid>` of the set's identity; empty if it has none. */
   readonly principal: string;
   /** The permissions in the access policy of that identity; empty without a policy. */
@@ -48,6 +52,14 @@ export interface KeyState {
 
 /** The role with the permissions that the identity of a set needs (CMK-26). */
 export const encryptionRole = 'roles/keyVaultCryptoServiceEncryptionUser';
+
+/** The rules of a vault that has none. */
+const openToAll: NetworkRules = {
+  defaultAction: 'ALLOW',
+  bypassTrustedServices: true,
+  ipRules: [],
+  publicAccessDisabled: false,
+};
 
 /** The commit that shows that an action took effect: the first event of these types on a stream, after the invocation. */
 export interface EffectEvent {
@@ -78,6 +90,8 @@ export const readKeyState = async (clients: KeyClients, place: KeyPlace): Promis
     keyVersions: [keyVersion, ...set.previousKeys.map((one) => one.keyVersion)],
     ...(version.notBefore === undefined ? {} : { notBeforeMs: version.notBefore.getTime() }),
     ...(version.expireTime === undefined ? {} : { expireMs: version.expireTime.getTime() }),
+    operations: version.keyOperations,
+    networkRules: vault.networkRules ?? openToAll,
     permissionModel: vault.permissionModel === 'ROLE_ASSIGNMENT' ? 'ROLE_ASSIGNMENT' : 'ACCESS_POLICY',
     principal,
     permissions: policy?.keyPermissions ?? [],

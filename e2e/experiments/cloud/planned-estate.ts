@@ -2,9 +2,11 @@ import type { DiskSku } from '@interlock/contracts/interlock/access/v1/access.ts
 import type { DiskForMachine, Workload } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import { Rejection } from '@interlock/event-store';
 import {
-  type ActionName,
+  type Cause,
   type DiskClass,
   type DiskRecord,
+  findCause,
+  isFinal,
   keyOfTarget,
   keysOf,
   type Plan,
@@ -163,24 +165,25 @@ export const untilRunning = async (
   });
 };
 
-/** Keys that a step with this action targets. */
-const keysOfAction = ({ estate, timeline }: Plan, action: ActionName): ReadonlySet<string> =>
+/** Keys that a step with such a cause targets. */
+const keysOfCauses = ({ estate, timeline }: Plan, isIt: (cause: Cause) => boolean): ReadonlySet<string> =>
   new Set(
-    timeline
-      .filter((step) => step.action === action)
-      .flatMap(({ targets }) => targets.map((target) => keyOfTarget(estate, target))),
+    timeline.flatMap(({ action, targets }) => {
+      const cause = findCause(action);
+      return cause !== undefined && isIt(cause) ? targets.map((target) => keyOfTarget(estate, target)) : [];
+    }),
   );
 
 /**
  * Creates the estate of an experiment and waits until its machines run: a vault and a set for each key, and the machines of each
- * group. A vault uses role assignments if a step removes a role of its key, otherwise access policies.
+ * group. A vault uses role assignments if a cause of the timeline needs that for its key, otherwise access policies.
  * @throws RpcFailure or Rejection of a service, or Error if a part is not ready in time
  */
 export const makePlannedEstate = async (maker: EstateMaker, plan: Plan): Promise<MadeEstate> => {
   const { estate } = plan;
   if (estate.kind !== 'planned') throw new Error('only a planned estate can be made');
-  const byRole = keysOfAction(plan, 'remove-role');
-  const purged = keysOfAction(plan, 'purge-key');
+  const byRole = keysOfCauses(plan, ({ model }) => model === 'ROLE_ASSIGNMENT');
+  const purged = keysOfCauses(plan, isFinal);
   const names = keysOf(plan);
   const places = await Promise.all(
     names.map((name) => makeKey(maker, name, { byRole: byRole.has(name), isPurged: purged.has(name) })),

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
-  faultActions,
+  isFaultAction,
   type RunRecord,
   readExperiment,
   takesAccess,
@@ -31,9 +31,7 @@ test('the default overlay accepts at least six files that take a key or break a 
     assert.deepEqual(target.refuse(experiment), []);
     assert.deepEqual(refusedThere(experiment, facts), []);
     const { timeline, expect, proof } = experiment;
-    const isDisturbed = timeline.some(
-      ({ action }) => takesAccess(action) || faultActions.some((one) => one === action),
-    );
+    const isDisturbed = timeline.some(({ action }) => takesAccess(action) || isFaultAction(action));
     const canFail = expect.some(({ text }) => /\.(stopped|lastGood\w+|running|failed|gap) ?(<|==|$)/.test(text));
     return isDisturbed && proof.length > 0 && canFail;
   });

@@ -8,7 +8,6 @@ import {
   carryOutKeyAction,
   isKeyAction,
   type KeyEffect,
-  type KeyOwner,
   type KeyUndo,
   planKeyAction,
   undoKeyAction,
@@ -23,6 +22,7 @@ import {
   undoMachineAction,
 } from '../cloud/machine-actions.ts';
 import type { MadeEstate } from '../cloud/planned-estate.ts';
+import type { KeyOwner } from '../cloud/service-owner.ts';
 import { type Faults, isFault } from './faults.ts';
 
 /** What the actions of a lab need. */

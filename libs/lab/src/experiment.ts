@@ -1,4 +1,8 @@
 import type { Expression } from './expression.ts';
+import type { ActionName } from './timeline/actions.ts';
+
+export type { ActionName, CallableKeyAction, KeyAction, MachineAction } from './timeline/actions.ts';
+export type { FaultAction } from './timeline/faults.ts';
 
 /** Classes of disks, as experiment files and the command line name them. */
 export type DiskClass = 'premium-ssd' | 'premium-ssd-v2' | 'standard-ssd' | 'standard-hdd' | 'ultra';
@@ -35,45 +39,6 @@ export interface ExistingMachines {
   readonly idle: ReadonlySet<string>;
 }
 
-/** Ways to take a key away, or to change it. */
-export const keyActions = [
-  'disable-key',
-  'delete-key',
-  'purge-key',
-  'expire-key',
-  'not-yet-valid',
-  'remove-policy',
-  'remove-permission',
-  'remove-role',
-  'delete-identity',
-  'set-identity-none',
-  'delete-vault',
-  'switch-permission-model',
-  'rotate-key',
-  'assign-key',
-  'throttle',
-] as const;
-
-/** Faults of processes, connections, clocks and storage. */
-export const faultActions = [
-  'kill',
-  'restart',
-  'pause',
-  'slow',
-  'cut',
-  'shift-clock',
-  'fill-storage',
-  'fail-storage',
-] as const;
-
-/** Actions of users on machines. */
-export const machineActions = ['start', 'stop', 'attach', 'detach', 'snapshot'] as const;
-
-export type KeyAction = (typeof keyActions)[number];
-export type FaultAction = (typeof faultActions)[number];
-export type MachineAction = (typeof machineActions)[number];
-export type ActionName = KeyAction | FaultAction | MachineAction | 'give-back';
-
 /** Targets of faults. */
 export const cloudParts = [
   'key-vault',
@@ -86,6 +51,9 @@ export const cloudParts = [
 ] as const;
 export type CloudPart = (typeof cloudParts)[number];
 
+/** Whether it is a part of the cloud. */
+export const isCloudPart = (name: string): name is CloudPart => cloudParts.some((part) => part === name);
+
 /** One entry of the timeline. Times in milliseconds after the start of the timeline. */
 export interface Step {
   /** Unique: `as`, or the action with its target. Expressions and `give-back` use it. */
@@ -96,7 +64,7 @@ export interface Step {
   readonly targets: readonly string[];
   /** Time after which the step is undone; undefined: never, or by a `give-back`. */
   readonly forMs?: number;
-  /** Further arguments: `permission`, `by` of `slow` and `shift-clock`, `clock` of `shift-clock`, `start` of `give-back`, `to` of `assign-key`. */
+  /** Further arguments: `permission`, `operation`, `by` of `slow` and `shift-clock`, `clock` of `shift-clock`, `start` of `give-back`, `to` of `assign-key`. */
   readonly options: Readonly<Record<string, string | number | boolean>>;
   readonly line: number;
 }

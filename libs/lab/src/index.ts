@@ -1,3 +1,4 @@
+export * from './causes/causes.ts';
 export { abortEveryMs } from './engine/abort-watch.ts';
 export { latenessMsMax } from './engine/actor.ts';
 export { type Recovered, recoverSteps } from './engine/recover.ts';
@@ -39,11 +40,14 @@ export type * from './record.ts';
 export type * from './target.ts';
 export {
   actionNames,
-  isCloudPart,
+  actions,
+  choiceOf,
+  isCallableKeyAction,
   isFaultAction,
   isKeyAction,
   isMachineAction,
   isUndoable,
+  kindOf,
   takesAccess,
   targetKindOf,
 } from './timeline/actions.ts';

@@ -2,12 +2,12 @@ import { nearest } from '@interlock/runtime/nearest';
 import { cloudParts, type Step } from '../experiment.ts';
 import type { Expression, Quantity, Term } from '../expression.ts';
 import { concerns, groupsOf, isUndone, lossesOf, type Plan } from '../timeline/concerns.ts';
+import { faultsWith } from '../timeline/faults.ts';
 import { printQuantity } from './print.ts';
 import {
   groupQuantities,
   isGroupQuantity,
   isPartQuantity,
-  partMoments,
   partQuantities,
   type QuantityType,
   runQuantities,
@@ -232,7 +232,7 @@ function problemOfPart(
   plan: Plan,
 ): readonly ExpressionProblem[] | undefined {
   if (!isPartQuantity(name)) return undefined;
-  const { actions, end } = partMoments[name];
+  const { actions, end } = faultsWith(name);
   const steps = timeline.filter((step) => actions.includes(step.action) && step.targets.includes(of));
   if (steps.length === 0)
     return [

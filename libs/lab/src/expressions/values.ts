@@ -2,8 +2,9 @@ import type { Quantity } from '../expression.ts';
 import type { Episode, Evidence } from '../measures/evidence.ts';
 import { busyMs, fatesOf, idleText, operationText, shortName, stateAt } from '../measures/fate.ts';
 import { longestGaps } from '../measures/gaps.ts';
+import { faultsWith } from '../timeline/faults.ts';
 import { type Evaluation, relativeText, spanText, vacuous } from './operators.ts';
-import { isPartQuantity, partMoments } from './vocabulary.ts';
+import { isPartQuantity, type PartQuantity } from './vocabulary.ts';
 
 /** A number, a duration in milliseconds, or a moment; or why it was not measured. */
 export type Measured =
@@ -50,8 +51,8 @@ function contentValue(name: string, { record: { content } }: Evidence): Measured
 }
 
 /** The latest moment of its kind of a part. */
-function partMoment(part: string, name: keyof typeof partMoments, evidence: Evidence): Measured {
-  const { actions, end } = partMoments[name];
+function partMoment(part: string, name: PartQuantity, evidence: Evidence): Measured {
+  const { actions, end } = faultsWith(name);
   const times = evidence.experiment.timeline
     .filter(({ action, targets }) => actions.includes(action) && targets.includes(part))
     .flatMap((step) => {

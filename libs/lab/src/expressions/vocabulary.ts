@@ -1,3 +1,5 @@
+import { type FaultMoment, faultMoments } from '../timeline/faults.ts';
+
 /** Type of the value of a quantity. Moments are compared with moments, or with a duration since a loss. */
 export type QuantityType = 'moment' | 'duration' | 'number' | 'state' | 'reason';
 
@@ -23,15 +25,9 @@ export const stepQuantities = { effect: 'moment', injected: 'moment' } as const 
 >;
 
 /** Moments of a part of the cloud: the latest of its kind. */
-export const partQuantities = {
-  killed: 'moment',
-  restarted: 'moment',
-  paused: 'moment',
-  resumed: 'moment',
-  slowed: 'moment',
-  cut: 'moment',
-  healed: 'moment',
-} as const satisfies Readonly<Record<string, QuantityType>>;
+export const partQuantities = Object.fromEntries(faultMoments.map((name) => [name, 'moment'])) as Readonly<
+  Record<FaultMoment, 'moment'>
+>;
 
 /** Quantities of the whole run. */
 export const runQuantities = {
@@ -40,20 +36,7 @@ export const runQuantities = {
 } as const satisfies Readonly<Record<string, QuantityType>>;
 
 export type GroupQuantity = keyof typeof groupQuantities;
-export type PartQuantity = keyof typeof partQuantities;
-
-/** The steps that give a moment of a part; `end`: when they are undone, otherwise when they take effect. */
-export const partMoments: Readonly<
-  Record<PartQuantity, { readonly actions: readonly string[]; readonly end: boolean }>
-> = {
-  killed: { actions: ['kill', 'restart'], end: false },
-  restarted: { actions: ['kill', 'restart'], end: true },
-  paused: { actions: ['pause'], end: false },
-  resumed: { actions: ['pause'], end: true },
-  slowed: { actions: ['slow'], end: false },
-  cut: { actions: ['cut'], end: false },
-  healed: { actions: ['slow', 'cut', 'shift-clock', 'fill-storage', 'fail-storage'], end: true },
-};
+export type PartQuantity = FaultMoment;
 
 export const isGroupQuantity = (name: string): name is GroupQuantity => Object.hasOwn(groupQuantities, name);
 export const isPartQuantity = (name: string): name is PartQuantity => Object.hasOwn(partQuantities, name);

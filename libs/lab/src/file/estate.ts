@@ -1,6 +1,12 @@
-import { cloudParts, type DiskClass, type Estate, type PlannedDisk, type PlannedGroup } from '../experiment.ts';
+import {
+  cloudParts,
+  type DiskClass,
+  type Estate,
+  isCloudPart,
+  type PlannedDisk,
+  type PlannedGroup,
+} from '../experiment.ts';
 import { runQuantities } from '../expressions/vocabulary.ts';
-import { isCloudPart } from '../timeline/actions.ts';
 import { concerns, groupsOf, keysOf, type Plan } from '../timeline/concerns.ts';
 import type { Path } from './document.ts';
 import type { Problems } from './problems.ts';

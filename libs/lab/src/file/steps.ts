@@ -1,6 +1,6 @@
 import type { Estate, Step } from '../experiment.ts';
 import { durationText, toMilliseconds } from '../expressions/duration.ts';
-import { actionNames, isUndoable, targetKindOf } from '../timeline/actions.ts';
+import { actionNames, isUndoable, kindOf, targetKindOf } from '../timeline/actions.ts';
 import { groupsOf, keyOfTarget, keysOf, type Plan } from '../timeline/concerns.ts';
 import type { Path } from './document.ts';
 import { cureOfName, type Problems } from './problems.ts';
@@ -13,15 +13,6 @@ export interface PlacedStep extends Step {
 
 /** Longest timeline: a day. */
 const END_MAX_MS = 24 * 3_600_000;
-
-/** Options of each action in addition to `at`, `as`, `for`, `leave`, and whether they are required. */
-const optionsOf: Readonly<Record<string, Readonly<Record<string, 'needed' | 'allowed'>>>> = {
-  'remove-permission': { permission: 'needed' },
-  'assign-key': { to: 'needed' },
-  slow: { by: 'needed' },
-  'shift-clock': { by: 'needed', clock: 'allowed' },
-  'give-back': { start: 'allowed' },
-};
 
 /** The timeline of a file, by time. Entries of `rollback` without a time follow when the rest has ended. */
 export function stepsOf(
@@ -100,7 +91,7 @@ function checkStep(step: PlacedStep, estate: Estate, steps: readonly PlacedStep[
 }
 
 function checkOptions({ action, path, options, forMs, name }: PlacedStep, problems: Problems): void {
-  const known = optionsOf[action] ?? {};
+  const known: Readonly<Record<string, string>> = kindOf(action)?.options ?? {};
   for (const [option, need] of Object.entries(known))
     if (need === 'needed' && options[option] === undefined)
       problems.add(path, `${action} needs ${option}`, `Add ${examples[option]}.`);
@@ -116,6 +107,7 @@ function checkOptions({ action, path, options, forMs, name }: PlacedStep, proble
 
 const examples: Readonly<Record<string, string>> = {
   permission: 'permission: unwrap (or get, wrap)',
+  operation: 'operation: unwrap (or wrap)',
   to: 'to: <name of the new key>',
   by: 'by: 200ms',
 };

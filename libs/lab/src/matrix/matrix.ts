@@ -1,4 +1,5 @@
 import { parse, stringify } from 'yaml';
+import { findCause } from '../causes/causes.ts';
 import type { DiskClass, Experiment, Problem } from '../experiment.ts';
 import { readExperiment } from '../file/read-experiment.ts';
 import { type RawDisk, type RawFile, type RawGroup, type RawStep, synonyms } from '../file/shape.ts';
@@ -94,7 +95,7 @@ interface Cell {
 }
 
 function caseOf({ rest, loss, key }: Template, { cause, diskClass, fault }: Cell) {
-  const [action, permission] = nameOf(cause);
+  const [action, choice] = nameOf(cause);
   const [name, expect] = nameOf(diskClass);
   const groups = rest.estate as Readonly<Record<string, RawGroup>>;
   const estate = Object.fromEntries(
@@ -102,8 +103,8 @@ function caseOf({ rest, loss, key }: Template, { cause, diskClass, fault }: Cell
   );
   const timeline = (rest.timeline ?? []).map((step): RawStep => {
     if (step[loss] === undefined) return step;
-    const { [loss]: target, permission: _, ...options } = step;
-    return { ...options, [action]: target, ...(permission === undefined ? {} : { permission }) };
+    const { [loss]: target, permission: _, operation: __, ...options } = step;
+    return { ...options, [action]: target, ...choiceIn(action, choice) };
   });
   const faultTitle = fault === 'none' ? 'none' : titleOf(fault);
   const title = `${action}, ${name}, ${faultTitle}`;
@@ -116,6 +117,12 @@ function caseOf({ rest, loss, key }: Template, { cause, diskClass, fault }: Cell
   });
   return { title, text, found: readExperiment(text) };
 }
+
+/** The option that a cause with a choice needs. */
+const choiceIn = (action: string, choice: string | undefined): RawStep => {
+  const option = findCause(action)?.choice?.option;
+  return option === undefined || choice === undefined ? {} : { [option]: choice };
+};
 
 /** An entry that is a name, or a name with a value. */
 const nameOf = <Value>(entry: string | Readonly<Record<string, Value>>): readonly [string, Value | undefined] => {

@@ -1,4 +1,5 @@
 import { lossReasons } from '@interlock/access';
+import { findCause } from '../causes/causes.ts';
 import type { Step } from '../experiment.ts';
 import { relativeText, spanText } from '../expressions/operators.ts';
 import type { Episode, Evidence } from '../measures/evidence.ts';
@@ -100,7 +101,7 @@ const isUnder = (
 };
 
 /** Actions whose effect a date decides: it may come after the call. */
-const isByDate = (action: string): boolean => action === 'expire-key' || action === 'not-yet-valid';
+const isByDate = (action: string): boolean => findCause(action)?.isByDate === true;
 
 /** How far the clocks of two processes may differ, in milliseconds: on one machine they are one clock, in a cluster they are not. */
 const clocksMs = ({ record: { run } }: Evidence): number => (run.target === 'kubernetes' ? lateMsMax : 50);

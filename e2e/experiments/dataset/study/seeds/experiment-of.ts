@@ -1,3 +1,4 @@
+import type { CauseName } from '@interlock/lab';
 import { seededRandom } from '@interlock/runtime';
 
 /** The parts that may be killed. Postgres only while no service starts: a service whose start fails ends, and no operator restarts it here. */
@@ -5,7 +6,13 @@ const parts = ['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'
 const firstParts = [...parts, 'postgres'] as const;
 
 /** Ways to lose the key of the second group. Each run has one. */
-const losses = ['disable-key', 'delete-key', 'remove-role', 'expire-key', 'set-identity-none'] as const;
+const losses = [
+  'disable-key',
+  'delete-key',
+  'remove-role',
+  'expire-key',
+  'set-identity-none',
+] as const satisfies readonly CauseName[];
 
 /** Kills of a run, the time between two of them, and how long a part stays down, in milliseconds. */
 const killCount = 3;

@@ -1,3 +1,4 @@
+import { findCause } from '../../causes/causes.ts';
 import type { EstateDisk, EstateFile, EstateMachine } from '../../estate/estate-file.ts';
 import type { CloudPart, Experiment, FaultAction, PlannedGroup, Problem, Step } from '../../experiment.ts';
 import { durationText } from '../../expressions/duration.ts';
@@ -187,7 +188,7 @@ const estateFileOf = (experiment: Experiment): EstateFile => {
   const keys = keysOf(experiment);
   const byRole = new Set(
     experiment.timeline
-      .filter(({ action }) => action === 'remove-role')
+      .filter(({ action }) => findCause(action)?.model === 'ROLE_ASSIGNMENT')
       .map(({ targets: [target = ''] }) => keyOfTarget(experiment.estate, target)),
   );
   const planned = groupsOf(experiment.estate).flatMap((group) =>

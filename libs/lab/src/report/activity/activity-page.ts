@@ -1,8 +1,7 @@
 import type { StepRecord } from '../../record.ts';
-import { isKeyAction, takesAccess } from '../../timeline/actions.ts';
+import { actionInWords, isKeyAction, takesAccess } from '../../timeline/actions.ts';
 import { effectOf } from '../experiment/fate.ts';
 import { lastSegment, recordPicture } from '../experiment/record-picture.ts';
-import { actionInWords } from '../experiment/step-words.ts';
 import { duration, type Html, html } from '../html.ts';
 import { document } from '../page.ts';
 import { laneLegend } from '../picture/legend.ts';

@@ -1,5 +1,5 @@
+import { isCloudPart } from '../../experiment.ts';
 import type { Expression, Quantity, Term } from '../../expression.ts';
-import { isCloudPart } from '../../timeline/actions.ts';
 import { limit as limitOf } from '../html.ts';
 
 /** What happens to a group, up to the limit. */

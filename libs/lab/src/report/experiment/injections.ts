@@ -1,9 +1,9 @@
 import type { Experiment } from '../../experiment.ts';
+import { isCloudPart } from '../../experiment.ts';
 import type { RunRecord, StepRecord } from '../../record.ts';
-import { isCloudPart } from '../../timeline/actions.ts';
+import { actionInWords } from '../../timeline/actions.ts';
 import { duration, type Html, html } from '../html.ts';
 import { effectOf } from './fate.ts';
-import { actionInWords } from './step-words.ts';
 
 /** Later than planned by more than this, in milliseconds, is shown. */
 const lateMs = 50;
@@ -42,8 +42,8 @@ export function whatOf(
   { name, action, targets }: Pick<StepRecord, 'name' | 'action' | 'targets'>,
 ): string {
   const { options = {} } = timeline.find((step) => step.name === name) ?? {};
-  const permission = typeof options.permission === 'string' ? ` (${options.permission})` : '';
-  const words = `${actionInWords(action)}${permission}`;
+  const choice = options.permission ?? options.operation;
+  const words = `${actionInWords(action)}${choice === undefined ? '' : ` (${choice})`}`;
   if (targets.length === 0) return words;
   return targets.every(isCloudPart) ? `${targets.join(' and ')} ${words}` : `${targets.join(', ')}: ${words}`;
 }

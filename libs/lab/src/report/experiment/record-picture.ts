@@ -1,5 +1,5 @@
 import type { IoRecord, MachineRecord, RunRecord, StepRecord } from '../../record.ts';
-import { isFaultAction, takesAccess } from '../../timeline/actions.ts';
+import { actionInWords, isFaultAction, takesAccess } from '../../timeline/actions.ts';
 import type { GroupFigures } from '../../verdict.ts';
 import { className } from '../class-names.ts';
 import { duration } from '../html.ts';
@@ -8,7 +8,6 @@ import type { Lane } from '../picture/lane.ts';
 import { sharedPauseMs, sharedPauses } from '../picture/pauses.ts';
 import type { Mark, PictureContent } from '../picture/picture.ts';
 import { commonStretches, effectOf, type Happenings, lossesOf, runningTimes, stretchesOf } from './fate.ts';
-import { actionInWords } from './step-words.ts';
 
 /** With more machines than this, those of a group with the same outcome share a lane. */
 const lanesMax = 12;

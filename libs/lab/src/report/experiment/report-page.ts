@@ -2,6 +2,7 @@ import type { Experiment } from '../../experiment.ts';
 import { shortName } from '../../measures/fate.ts';
 import type { RunRecord } from '../../record.ts';
 import type { Span } from '../../spans/span-store.ts';
+import { actionInWords } from '../../timeline/actions.ts';
 import type { Verdict } from '../../verdict.ts';
 import { duration, type Html, html } from '../html.ts';
 import { document } from '../page.ts';
@@ -14,7 +15,6 @@ import { headline, longest, outcomeLabels, whyNothing } from './headline.ts';
 import { injections, whatOf } from './injections.ts';
 import { periodOf, recordPicture, treatmentFirst } from './record-picture.ts';
 import { expectationRows, guaranteeRows, proofRows } from './rules.ts';
-import { actionInWords } from './step-words.ts';
 
 /**
  * `report.html` of an experiment: one file without external resources, for readers who are not engineers.

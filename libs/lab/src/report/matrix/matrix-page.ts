@@ -1,6 +1,6 @@
+import { actionInWords } from '../../timeline/actions.ts';
 import { className } from '../class-names.ts';
 import { outcomeLabels } from '../experiment/headline.ts';
-import { actionInWords } from '../experiment/step-words.ts';
 import { duration, type Html, html, px } from '../html.ts';
 import { document } from '../page.ts';
 import { countsOf, decisive, type MatrixCell, slowestOf, tailOf } from './cell.ts';

@@ -1,0 +1,225 @@
+import type { AccessOwner, Choice } from '@interlock/lab';
+import { allowSet } from '../../cloud/world.ts';
+import { type EffectEvent, encryptionRole, type HeldRole, type KeyClients, type KeyState } from './key-state.ts';
+
+/** The caller of actions on keys, with its sources of time and randomness. */
+export interface KeyOwner {
+  readonly clients: KeyClients;
+  /** Wall clock of key-vault, to which dates of keys refer, in milliseconds since the epoch. */
+  readonly now: () => number;
+  /** Access token of an owner of every key, for key-vault: a set needs it to leave a version that cannot be used. */
+  readonly ownerToken: () => Promise<string>;
+}
+
+/** The effect of a call. */
+export interface CallEffect {
+  /** When it takes effect, in milliseconds since the epoch, if a date decides that. */
+  readonly effectMs?: number;
+  /** The commit that decides it otherwise; absent if there was nothing to do. */
+  readonly event?: EffectEvent;
+}
+
+/** Commits that decide about a key. */
+export const events = {
+  ofKey: ({ place }: KeyState, ...types: readonly string[]): EffectEvent => ({
+    service: 'key-vault',
+    stream: `key-${place.key}`,
+    types,
+  }),
+  ofVault: ({ place }: KeyState, ...types: readonly string[]): EffectEvent => ({
+    service: 'key-vault',
+    stream: place.vault.replace('vaults/', 'vault-'),
+    types,
+  }),
+  ofSet: ({ place }: KeyState, ...types: readonly string[]): EffectEvent => ({
+    service: 'disk-encryption-set',
+    stream: `set-${place.set}`,
+    types,
+  }),
+  /** @param name `principals/<uuid>` */
+  ofPrincipal: (name: string, ...types: readonly string[]): EffectEvent => ({
+    service: 'identity',
+    stream: name.replace('principals/', 'principal-'),
+    types,
+  }),
+  /** @param name `roleAssignments/<uuid>` */
+  ofRole: (name: string, ...types: readonly string[]): EffectEvent => ({
+    service: 'identity',
+    stream: name.replace('roleAssignments/', 'role_assignment-'),
+    types,
+  }),
+};
+
+const dayMs = 86_400_000;
+
+/** Permissions of a policy, and operations of a version, as the API names them. */
+const permissionOf = { get: 'GET', wrap: 'WRAP_KEY', unwrap: 'UNWRAP_KEY' } as const satisfies Record<Choice, string>;
+
+const dateOf = (ms: number | undefined): Date | undefined => (ms === undefined ? undefined : new Date(ms));
+
+/** Assigns roles to a principal, except those that it has, so a repeated undo makes no second assignment. */
+const assignRoles = async (
+  { clients }: KeyOwner,
+  ids: readonly string[],
+  principal: string,
+  roles: readonly Pick<HeldRole, 'role' | 'scope'>[],
+): Promise<CallEffect> => {
+  if (roles.length === 0) return {};
+  const { roleAssignments: held } = await clients.identity.listRoleAssignments({ principal });
+  const missing = roles.filter(({ role, scope }) => !held.some((one) => one.role === role && one.scope === scope));
+  let event: EffectEvent | undefined;
+  for (const [n, { role, scope }] of missing.entries()) {
+    const roleAssignmentId = ids[n] ?? '';
+    await clients.identity.createRoleAssignment({ roleAssignmentId, principal, role, scope });
+    event = events.ofRole(`roleAssignments/${roleAssignmentId}`, 'RoleAssigned');
+  }
+  return event === undefined ? {} : { event };
+};
+
+/**
+ * Gives an identity the permissions that it needs on the vault of a key, by the vault's permission model.
+ * @param ids UUIDs for role assignments
+ */
+export const grantOn = async (
+  owner: KeyOwner,
+  ids: readonly string[],
+  principal: string,
+  on: KeyState,
+): Promise<CallEffect> => {
+  const { vault, resourceGroup } = on.place;
+  if (on.permissionModel === 'ROLE_ASSIGNMENT')
+    return assignRoles(owner, ids, principal, [{ role: encryptionRole, scope: `${resourceGroup}/${vault}` }]);
+  await allowSet(owner.clients, vault, principal);
+  return { event: events.ofVault(on, 'AccessPolicySet') };
+};
+
+/**
+ * The calls of the services that end access to a key, and that restore the recorded state. Repeating a call has no further effect.
+ * @param key its state before @param ids UUIDs: one for each role assignment that a call makes
+ */
+export const serviceOwner = (owner: KeyOwner, key: KeyState, ids: readonly string[]): AccessOwner<CallEffect> => ({
+  ...keyCalls(owner, key),
+  ...vaultCalls(owner, key),
+  ...grantCalls(owner, key, ids),
+});
+
+type KeyCalls =
+  | 'disableVersion'
+  | 'enableVersion'
+  | 'disableKey'
+  | 'enableKey'
+  | 'expire'
+  | 'postpone'
+  | 'restoreDates'
+  | 'deleteKey'
+  | 'recoverKey'
+  | 'purgeKey'
+  | 'removeOperation'
+  | 'restoreOperations';
+type VaultCalls = 'deleteVault' | 'recoverVault' | 'switchModel' | 'restoreModel' | 'closeNetwork' | 'openNetwork';
+type GrantCalls = Exclude<keyof AccessOwner<CallEffect>, KeyCalls | VaultCalls>;
+
+const keyCalls = ({ clients: { keyVault }, now }: KeyOwner, key: KeyState): Pick<AccessOwner<CallEffect>, KeyCalls> => {
+  const { keyVersion, place, operations } = key;
+  const version = { name: keyVersion };
+  const whole = { name: place.key };
+  const confirmed = { ...whole, confirmName: place.key };
+  const setDates = async ({ notBeforeMs, expireMs }: Pick<KeyState, 'notBeforeMs' | 'expireMs'>) => {
+    await keyVault.setKeyVersionDates({ ...version, notBefore: dateOf(notBeforeMs), expireTime: dateOf(expireMs) });
+    return { event: events.ofKey(key, 'KeyVersionDatesSet') };
+  };
+  const setOperations = async (keyOperations: KeyState['operations']) => {
+    await keyVault.setKeyOperations({ ...version, keyOperations: [...keyOperations] });
+    return { event: events.ofKey(key, 'KeyOperationsSet') };
+  };
+  const showing = async (call: Promise<unknown>, ...types: readonly string[]): Promise<CallEffect> => {
+    await call;
+    return { event: events.ofKey(key, ...types) };
+  };
+  return {
+    disableVersion: () => showing(keyVault.disableKeyVersion(version), 'KeyVersionDisabled'),
+    enableVersion: () => showing(keyVault.enableKeyVersion(version), 'KeyVersionEnabled'),
+    disableKey: () => showing(keyVault.disableKey(whole), 'KeyVersionDisabled'),
+    enableKey: () => showing(keyVault.enableKey(whole), 'KeyVersionEnabled'),
+    // Dates are whole seconds, so the next second is the first that is not in the past.
+    async expire() {
+      const effectMs = Math.ceil((now() + 1) / 1_000) * 1_000;
+      const { notBeforeMs } = key;
+      await setDates({ expireMs: effectMs, ...(notBeforeMs === undefined ? {} : { notBeforeMs }) });
+      return { effectMs };
+    },
+    postpone: () => setDates({ notBeforeMs: now() + dayMs }),
+    restoreDates: () => setDates(key),
+    deleteKey: () => showing(keyVault.deleteKey(confirmed), 'KeyDeleted'),
+    recoverKey: () => showing(keyVault.recoverKey(whole), 'KeyRecovered'),
+    purgeKey: () => showing(keyVault.purgeKey(confirmed), 'KeyPurged'),
+    removeOperation: (operation) => setOperations(operations.filter((one) => one !== permissionOf[operation])),
+    restoreOperations: () => setOperations(operations),
+  };
+};
+
+const vaultCalls = ({ clients: { keyVault } }: KeyOwner, key: KeyState): Pick<AccessOwner<CallEffect>, VaultCalls> => {
+  const name = key.place.vault;
+  const confirmed = { name, confirmName: name };
+  const showing = async (call: Promise<unknown>, type: string): Promise<CallEffect> => {
+    await call;
+    return { event: events.ofVault(key, type) };
+  };
+  const setModel = (permissionModel: KeyState['permissionModel']) =>
+    showing(keyVault.setPermissionModel({ ...confirmed, permissionModel }), 'PermissionModelSet');
+  const setNetwork = (networkRules: KeyState['networkRules']) =>
+    showing(keyVault.setNetworkRules({ ...confirmed, networkRules }), 'NetworkRulesSet');
+  return {
+    deleteVault: () => showing(keyVault.deleteVault(confirmed), 'VaultDeleted'),
+    recoverVault: () => showing(keyVault.recoverVault({ name }), 'VaultRecovered'),
+    switchModel: () => setModel(key.permissionModel === 'ACCESS_POLICY' ? 'ROLE_ASSIGNMENT' : 'ACCESS_POLICY'),
+    restoreModel: () => setModel(key.permissionModel),
+    closeNetwork: () =>
+      setNetwork({ defaultAction: 'DENY', bypassTrustedServices: false, ipRules: [], publicAccessDisabled: false }),
+    openNetwork: () => setNetwork(key.networkRules),
+  };
+};
+
+const grantCalls = (
+  owner: KeyOwner,
+  key: KeyState,
+  ids: readonly string[],
+): Pick<AccessOwner<CallEffect>, GrantCalls> => {
+  const { identity, keyVault, sets } = owner.clients;
+  const { place, principal, permissions, roles } = key;
+  const setPolicy = async (keyPermissions: KeyState['permissions']) => {
+    await keyVault.setAccessPolicy({
+      name: place.vault,
+      accessPolicy: { principal, keyPermissions: [...keyPermissions] },
+    });
+    return { event: events.ofVault(key, 'AccessPolicySet') };
+  };
+  return {
+    async removePolicy() {
+      await keyVault.removeAccessPolicy({ name: place.vault, principal });
+      return { event: events.ofVault(key, 'AccessPolicyRemoved') };
+    },
+    removePermission: (permission) => setPolicy(permissions.filter((one) => one !== permissionOf[permission])),
+    restorePolicy: async () => (permissions.length === 0 ? {} : setPolicy(permissions)),
+    async removeRoles() {
+      const last = roles.at(-1);
+      if (last === undefined) throw new Error(`the identity of ${place.set} has no role to remove`);
+      for (const { name } of roles) await identity.deleteRoleAssignment({ name });
+      return { event: events.ofRole(last.name, 'RoleRemoved') };
+    },
+    restoreRoles: () => assignRoles(owner, ids, principal, roles),
+    async deleteIdentity() {
+      await identity.deletePrincipal({ name: principal, confirmName: principal });
+      return { event: events.ofPrincipal(principal, 'PrincipalDeleted') };
+    },
+    async removeIdentity() {
+      await sets.updateDiskEncryptionSet({ name: place.set, identityType: 'NONE' });
+      return { event: events.ofSet(key, 'IdentityRemoved') };
+    },
+    // A deleted principal cannot be restored: the set gets another identity, which has no grant.
+    async replaceIdentity() {
+      const set = await sets.updateDiskEncryptionSet({ name: place.set, identityType: 'SYSTEM_ASSIGNED' });
+      return grantOn(owner, ids, set.identity?.principal ?? '', key);
+    },
+  };
+};

@@ -1,0 +1,145 @@
+import { type Cause, causes, isFinal } from '../causes/causes.ts';
+import { cloudParts } from '../experiment.ts';
+import { type ActionKind, actionNames, actions, type OptionName, type TargetKind } from '../timeline/actions.ts';
+
+type Schema = Readonly<Record<string, unknown>>;
+type OptionSchema = Schema & { readonly description: string };
+
+/** How each option is written. `start` of `give-back` shares its name with the action, so the action describes both. */
+export const stepOptions: Readonly<Record<Exclude<OptionName, 'start'>, OptionSchema>> = {
+  clock: {
+    title: 'wall or boot',
+    enum: ['wall', 'boot'],
+    description:
+      'The clock that shift-clock sets: the wall clock (default), or the time since boot, as after a suspension.',
+    examples: ['boot'],
+  },
+  by: {
+    $ref: '#/$defs/shift',
+    description: '`slow`: delay of every message (`200ms`). `shift-clock`: how far (`-5m` is backwards).',
+  },
+  permission: {
+    title: 'get, wrap or unwrap',
+    enum: ['get', 'wrap', 'unwrap'],
+    description: '`remove-permission`: which permission of the set is removed.',
+  },
+  operation: {
+    title: 'wrap or unwrap',
+    enum: ['wrap', 'unwrap'],
+    description: '`remove-operation`: which operation of the key version is removed.',
+  },
+  to: {
+    $ref: '#/$defs/name',
+    description: '`assign-key`: name of the new key of the set. A key that no disk names is made for it.',
+  },
+};
+
+const targets: Readonly<Record<TargetKind, Schema>> = {
+  key: { $ref: '#/$defs/keyTarget', examples: ['premium'] },
+  part: { $ref: '#/$defs/part', examples: ['key-vault'] },
+  group: { $ref: '#/$defs/name', examples: ['premium'] },
+  step: { $ref: '#/$defs/name', examples: ['loss'] },
+  'two-parts': {
+    title: 'a list of two parts of the cloud',
+    type: 'array',
+    items: { $ref: '#/$defs/part', description: 'A part of the cloud.' },
+    minItems: 2,
+    maxItems: 2,
+    examples: [['compute', 'disk']],
+  },
+};
+
+const actionSchema = (name: string, { targets: kind, description }: ActionKind): Schema =>
+  name === 'start'
+    ? {
+        title: 'the name of a group, or true in a give-back',
+        anyOf: [{ $ref: '#/$defs/name' }, { type: 'boolean' }],
+        description,
+        examples: ['premium', true],
+      }
+    : { ...targets[kind], description };
+
+const stepSchema = (): Schema => ({
+  title: 'a step with one action',
+  type: 'object',
+  properties: {
+    at: { $ref: '#/$defs/time', description: 'When, counted from the moment at which all steady checks hold.' },
+    as: {
+      $ref: '#/$defs/name',
+      description:
+        'Name of the step in expressions and for `give-back`. Default: action and target, for example `kill-nats`.',
+    },
+    for: { $ref: '#/$defs/duration', description: 'Undoes the step after this time.' },
+    leave: {
+      title: 'true or false',
+      type: 'boolean',
+      description: 'The key is not given back, on purpose.',
+      examples: [true],
+    },
+    ...stepOptions,
+    ...Object.fromEntries(actionNames.map((name) => [name, actionSchema(name, actions[name])])),
+  },
+  required: ['at'],
+  additionalProperties: false,
+  oneOf: actionNames.map((name) => ({
+    required: [name],
+    ...(name === 'start' ? { properties: { start: { type: 'string' } } } : {}),
+  })),
+  examples: [{ at: '0s', kill: 'nats', for: '45s' }],
+});
+
+/** A cause of a matrix: it replaces another one, so it can be undone and calls of an owner bring it about. */
+const isExchangeable = (cause: Cause): boolean => cause.take !== undefined && !isFinal(cause);
+
+const matrixCauseSchema = (): Schema => {
+  const all = (causes as readonly Cause[]).filter(isExchangeable);
+  return {
+    title: 'a key action that can be undone, or remove-permission with its permission',
+    anyOf: [
+      { enum: all.filter(({ choice }) => choice === undefined).map(({ name }) => name) },
+      ...all.flatMap(({ name, choice }) =>
+        choice === undefined
+          ? []
+          : [
+              {
+                type: 'object',
+                properties: { [name]: stepOptions[choice.option] },
+                required: [name],
+                additionalProperties: false,
+              },
+            ],
+      ),
+    ],
+    examples: ['disable-key', { 'remove-permission': 'unwrap' }],
+  };
+};
+
+/** The parts of a schema that the tables of actions and causes decide. */
+interface SchemaWithSteps {
+  readonly properties: { readonly matrix: { readonly properties: { readonly causes: Schema } } };
+  readonly $defs: Readonly<Record<string, unknown>>;
+}
+
+/** `experiment.schema.json` with the actions, causes and parts as in the code. */
+export const withSteps = <Whole extends SchemaWithSteps>(schema: Whole): Whole => {
+  const { matrix } = schema.properties;
+  return {
+    ...schema,
+    properties: {
+      ...schema.properties,
+      matrix: {
+        ...matrix,
+        properties: { ...matrix.properties, causes: { ...matrix.properties.causes, items: matrixCauseSchema() } },
+      },
+    },
+    $defs: {
+      ...schema.$defs,
+      part: {
+        title: `a part of the cloud (${cloudParts.join(', ')})`,
+        enum: cloudParts,
+        examples: ['key-vault'],
+      },
+      step: stepSchema(),
+    },
+  };
+};
