@@ -1,12 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import type { CallableKeyAction, Step } from '@interlock/lab';
 import { type Clock, systemClock } from '@interlock/runtime';
-import {
-  carryOutKeyAction,
-  planKeyAction,
-  undoKeyAction,
-} from '../experiments/cloud/key-actions.ts';
-import { encryptionRole, readKeyState } from '../experiments/cloud/key-state.ts';
+import { encryptionRole, readKeyState } from '../cloud/key-state.ts';
+import { carryOutKeyAction, planKeyAction, undoKeyAction } from '../experiments/cloud/key-actions.ts';
 import type { CauseName } from './causes.ts';
 import type { Place } from './place.ts';
 

@@ -23,6 +23,8 @@ import { serviceNames } from '@interlock/local/services.ts';
 import type { ClientTls, Workload } from '@interlock/rpc';
 import { type Clock, systemClock, systemRandom } from '@interlock/runtime';
 import type { Clients } from '../../cloud/clients.ts';
+import { type KeyState, readKeyState } from '../../cloud/key-state.ts';
+import type { KeyOwner } from '../../cloud/service-owner.ts';
 import { compareDisks } from './content.ts';
 import type { EventFeeds } from './event-feed.ts';
 import { type GuestJournals, ioRecordOf } from './guest-journals.ts';
@@ -36,7 +38,6 @@ import {
   planKeyAction,
   undoKeyAction,
 } from './key-actions.ts';
-import { type KeyState, readKeyState } from './key-state.ts';
 import {
   carryOutMachineAction,
   isMachineAction,
@@ -46,7 +47,6 @@ import {
   undoMachineAction,
 } from './machine-actions.ts';
 import type { MadeEstate } from './planned-estate.ts';
-import type { KeyOwner } from './service-owner.ts';
 import { atMachineTimes, type ClockShift } from './shifted-times.ts';
 import { refusedIdentities, refusedUses } from './sightings.ts';
 import { brokenCheck } from './steady-checks.ts';

@@ -1,6 +1,6 @@
 import type { DiskClass, ExistingMachines } from '@interlock/lab';
 import type { Clients } from '../../cloud/clients.ts';
-import type { KeyPlace } from './key-state.ts';
+import type { KeyPlace } from '../../cloud/key-state.ts';
 import type { MadeEstate, MadeMachine } from './planned-estate.ts';
 
 const pageSize = 1_000;

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { causes, isCallableKeyAction, isFinal, type Step, variantsOf } from '@interlock/lab';
+import { type EffectEvent, type KeyPlace, type KeyState, readKeyState } from '../../cloud/key-state.ts';
+import type { KeyOwner } from '../../cloud/service-owner.ts';
 import { createSimulatedCloud, type SimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
 import { estateImage } from '../../simulation/runs/estate-image.ts';
 import { openTruth } from '../../simulation/truth/truth.ts';
 import { clientsOf, group, ownerToken, setName } from '../../simulation/workload/estate.ts';
 import { carryOutKeyAction, planKeyAction, undoKeyAction } from './key-actions.ts';
-import { type EffectEvent, type KeyPlace, type KeyState, readKeyState } from './key-state.ts';
-import type { KeyOwner } from './service-owner.ts';
 
 /** Keys in the simulated estate: one in a vault with access policies, one in a vault with role assignments. */
 const byPolicy: KeyPlace = {

@@ -8,8 +8,8 @@ import {
   type Step,
   takeAccess,
 } from '@interlock/lab';
-import type { KeyState } from './key-state.ts';
-import { type CallEffect, events, grantOn, type KeyOwner, serviceOwner } from './service-owner.ts';
+import type { KeyState } from '../../cloud/key-state.ts';
+import { type CallEffect, events, grantOn, type KeyOwner, serviceOwner } from '../../cloud/service-owner.ts';
 
 /** Everything that an action and its undo need. Plain JSON, for `Undo.data`. */
 export interface KeyUndo {

@@ -1,8 +1,8 @@
 import type { DiskClass, MachineAction, Step } from '@interlock/lab';
 import type { Clock } from '@interlock/runtime';
 import type { Clients } from '../../cloud/clients.ts';
+import type { KeyPlace } from '../../cloud/key-state.ts';
 import { location } from '../../cloud/world.ts';
-import type { KeyPlace } from './key-state.ts';
 import { type MadeMachine, skuOf } from './planned-estate.ts';
 
 /** Services that users of machines call. */

@@ -3,10 +3,10 @@ import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import type { Plan, Step } from '@interlock/lab';
 import { MachineLog } from '@interlock/lab/judge/recording/machine-log';
+import { readKeyState } from '../../cloud/key-state.ts';
 import { createSimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
 import { clientsOf, group, location } from '../../simulation/workload/estate.ts';
 import { existingMachines } from './existing-estate.ts';
-import { readKeyState } from './key-state.ts';
 import { makePlannedEstate } from './planned-estate.ts';
 
 const step = (action: Step['action'], target: string): Step => ({

@@ -14,9 +14,9 @@ import {
 } from '@interlock/lab';
 import type { Clock } from '@interlock/runtime';
 import type { Clients } from '../../cloud/clients.ts';
+import { encryptionRole, type KeyPlace } from '../../cloud/key-state.ts';
 import { allowSet } from '../../cloud/world.ts';
 import { insist } from './insist.ts';
-import { encryptionRole, type KeyPlace } from './key-state.ts';
 
 /** What is needed to create an estate, and where. */
 export interface EstateMaker {

@@ -1,6 +1,8 @@
 import type { RecordedEvent } from '@interlock/event-store';
 import { type Effect, groupsOf, keyOfTarget, type Plan, type Step, type Undo } from '@interlock/lab';
 import { traceIdOf } from '@interlock/runtime';
+import { type KeyPlace, readKeyState } from '../../cloud/key-state.ts';
+import type { KeyOwner } from '../../cloud/service-owner.ts';
 import type { Committed, SimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
 import { type Clients, ownerToken } from '../../simulation/workload/estate.ts';
 import { insist } from '../cloud/insist.ts';
@@ -12,7 +14,6 @@ import {
   planKeyAction,
   undoKeyAction,
 } from '../cloud/key-actions.ts';
-import { type KeyPlace, readKeyState } from '../cloud/key-state.ts';
 import {
   carryOutMachineAction,
   isMachineAction,
@@ -22,7 +23,6 @@ import {
   undoMachineAction,
 } from '../cloud/machine-actions.ts';
 import type { MadeEstate } from '../cloud/planned-estate.ts';
-import type { KeyOwner } from '../cloud/service-owner.ts';
 import { type Faults, isFault } from './faults.ts';
 
 /** What the actions of a lab need. */

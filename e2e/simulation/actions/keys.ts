@@ -1,7 +1,7 @@
-import { pickRevocation } from '../runs/revocations.ts';
 import { keyOf, plannedSets, setName } from '../workload/estate.ts';
 import { attempt, type Stage } from '../workload/stage.ts';
 import type { Action } from './action.ts';
+import { giveBack, pickCause, take } from './causes.ts';
 
 /** How long a revocation lasts: an instant, less than a lease, or well beyond it. */
 const holdMs = ({ random }: Stage): number => {
@@ -26,13 +26,13 @@ export const revokeForAWhile = async (
   // A rotation may be in progress: sometimes the older version is disabled.
   const keyVersion = random.pick([known.activeKey, known.activeKey, ...known.previousKeys]);
   if (truth.losses.access.isGone(keyVersion)) return;
-  const { take, give } = pickRevocation(stage);
+  const variant = pickCause(stage, keyVersion);
   await preview(stage, keyVersion);
   if (random.chance(0.4)) await race(stage, setName(set.id));
   if (random.chance(0.8)) tryToStart(stage, setName(set.id));
-  if (await take(stage, set, keyVersion)) counts.revocations += 1;
+  if (await take(stage, variant, set, keyVersion)) counts.revocations += 1;
   stage.later(lastsMs, async () => {
-    await give(stage, set, keyVersion);
+    await giveBack(stage, variant, set, keyVersion);
     if (truth.losses.blockers(setName(set.id), keyVersion, 'opening').length === 0) counts.returns += 1;
   });
 };

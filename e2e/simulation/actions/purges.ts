@@ -1,5 +1,5 @@
-import { grant } from '../runs/revocations.ts';
 import { group, keyOf, location, plannedSets, plannedVaults, setName, vaultOf } from '../workload/estate.ts';
+import { grant } from '../workload/grants.ts';
 import { attempt, type Stage } from '../workload/stage.ts';
 import type { Action } from './action.ts';
 import { assignTo, resume } from './sets.ts';

@@ -4,7 +4,6 @@ import { actions } from '../actions/actions.ts';
 import { faults } from '../actions/faults.ts';
 import { revokeForAWhile } from '../actions/keys.ts';
 import { startTogether } from '../actions/machines.ts';
-import { grant, renewIdentity, setNetwork, setOperations, switchModel } from '../runs/revocations.ts';
 import {
   encryptionOperations,
   keyOf,
@@ -15,6 +14,7 @@ import {
   vaultOf,
   waitUntil,
 } from './estate.ts';
+import { grant, openNetwork, renewIdentity, restoreModel, setOperations } from './grants.ts';
 import { type DataAccess, readRange } from './io.ts';
 import { sectorsInUse } from './sectors.ts';
 import { attempt, type Stage } from './stage.ts';
@@ -126,8 +126,8 @@ export const restoreEverything = async (stage: Stage): Promise<void> => {
   for (const { id } of plannedVaults) {
     const name = `vaults/${id}`;
     await attempt(stage, 'vault.recover', name, () => keyVault.recoverVault({ name }));
-    await switchModel(stage, name, false);
-    await setNetwork(stage, name, undefined);
+    await restoreModel(stage, name);
+    await openNetwork(stage, name);
   }
   const versions = truth.losses.access.keyVersions();
   for (const name of new Set(versions.map(keyOf))) {

@@ -1,6 +1,13 @@
 import type { AccessOwner, Choice } from '@interlock/lab';
-import { allowSet } from '../../cloud/world.ts';
-import { type EffectEvent, encryptionRole, type HeldRole, type KeyClients, type KeyState } from './key-state.ts';
+import {
+  closedToAll,
+  type EffectEvent,
+  encryptionRole,
+  type HeldRole,
+  type KeyClients,
+  type KeyState,
+} from './key-state.ts';
+import { allowSet } from './world.ts';
 
 /** The caller of actions on keys, with its sources of time and randomness. */
 export interface KeyOwner {
@@ -174,8 +181,7 @@ const vaultCalls = ({ clients: { keyVault } }: KeyOwner, key: KeyState): Pick<Ac
     recoverVault: () => showing(keyVault.recoverVault({ name }), 'VaultRecovered'),
     switchModel: () => setModel(key.permissionModel === 'ACCESS_POLICY' ? 'ROLE_ASSIGNMENT' : 'ACCESS_POLICY'),
     restoreModel: () => setModel(key.permissionModel),
-    closeNetwork: () =>
-      setNetwork({ defaultAction: 'DENY', bypassTrustedServices: false, ipRules: [], publicAccessDisabled: false }),
+    closeNetwork: () => setNetwork(closedToAll),
     openNetwork: () => setNetwork(key.networkRules),
   };
 };

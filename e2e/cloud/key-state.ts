@@ -1,7 +1,7 @@
 import type { KeyVersion_Operation } from '@interlock/contracts/interlock/key_vault/v1/key_version.ts';
 import type { AccessPolicy_KeyPermission, NetworkRules } from '@interlock/contracts/interlock/key_vault/v1/vault.ts';
 import type { Workload } from '@interlock/rpc';
-import type { Clients } from '../../cloud/clients.ts';
+import type { Clients } from './clients.ts';
 
 /** Services that key actions call, as the owner of the keys. */
 export type KeyClients = Pick<Clients, 'identity' | 'keyVault' | 'sets'>;
@@ -53,13 +53,16 @@ export interface KeyState {
 /** The role with the permissions that the identity of a set needs (CMK-26). */
 export const encryptionRole = 'roles/keyVaultCryptoServiceEncryptionUser';
 
-/** The rules of a vault that has none. */
-const openToAll: NetworkRules = {
+/** The network rules of a vault that has none. */
+export const openToAll: NetworkRules = {
   defaultAction: 'ALLOW',
   bypassTrustedServices: true,
   ipRules: [],
   publicAccessDisabled: false,
 };
+
+/** The rules of a vault that is closed to every network, and to trusted services. */
+export const closedToAll: NetworkRules = { ...openToAll, defaultAction: 'DENY', bypassTrustedServices: false };
 
 /** The commit that shows that an action took effect: the first event of these types on a stream, after the invocation. */
 export interface EffectEvent {
