@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
+import type { AccessReason } from '@interlock/access';
 import { setPermissions } from '@interlock/access/permissions';
+import {
+  type AccessOwner,
+  type CallableCause,
+  type Choice,
+  causeOf,
+  giveAccessBack,
+  takeAccess,
+} from '@interlock/lab/causes';
 import { until } from '../cloud/until.ts';
 import { type AzureCloud, azureCloud } from './test-azure-cloud.ts';
 import { type ComputeWorld, computeWorld, type VaultWithKey } from './test-compute.ts';
@@ -60,112 +69,95 @@ export interface LossClient {
   endAccess(): Promise<unknown>;
 }
 
-/** One way to lose a key and to restore access. */
-interface LossWay {
-  readonly name: string;
-  /** Code of a start in between. */
-  readonly code: string;
-  readonly lose: (client: LossClient) => Promise<unknown>;
-  readonly giveBack: (client: LossClient) => Promise<unknown>;
-}
-
 const past = new Date('2020-01-01T00:00:00Z');
 const future = new Date('2035-01-01T00:00:00Z');
 
+const unavailable = (why: string) => () => Promise.reject(new Error(why));
+
+/** An owner of a key, through one of Azure's clients. */
+const ownerBy = (client: LossClient): AccessOwner<unknown> => ({
+  disableVersion: () => client.changeVersion({ enabled: false }),
+  enableVersion: () => client.changeVersion({ enabled: true }),
+  disableKey: unavailable("Azure's clients disable versions"),
+  enableKey: unavailable("Azure's clients enable versions"),
+  expire: () => client.changeVersion({ expiresOn: past }),
+  postpone: () => client.changeVersion({ notBefore: new Date('2034-01-01T00:00:00Z') }),
+  restoreDates: () => client.changeVersion({ expiresOn: future, notBefore: past }),
+  deleteKey: () => client.deleteKey(),
+  recoverKey: () => client.recoverKey(),
+  purgeKey: unavailable('the vault has purge protection'),
+  deleteVault: () => client.deleteVault(),
+  recoverVault: () => client.recoverVault(),
+  removePolicy: () => client.removePolicy(),
+  removePermission: (permission) =>
+    client.setPolicy(setPermissions.filter((one) => one !== (permission === 'get' ? 'get' : `${permission}Key`))),
+  restorePolicy: () => client.setPolicy(setPermissions),
+  removeRoles: () => client.removeRole(),
+  restoreRoles: () => client.grantRole(),
+  removeOperation: unavailable('keys.test.ts changes operations'),
+  restoreOperations: unavailable('keys.test.ts changes operations'),
+  switchModel: () => client.setRoleModel(false),
+  restoreModel: () => client.setRoleModel(true),
+  closeNetwork: () => client.closeNetwork(false),
+  // The vault stays behind its firewall for the later ways.
+  openNetwork: () => client.closeNetwork(true),
+  deleteIdentity: unavailable('the API for principals is not emulated'),
+  removeIdentity: () => client.setIdentity(false),
+  async replaceIdentity() {
+    await client.setIdentity(true);
+    await client.grantRole();
+  },
+});
+
+/** A cause as Azure's clients play it. */
+interface LossWay {
+  /** Default: the name of the cause. */
+  readonly title?: string;
+  readonly cause: CallableCause;
+  readonly choice?: Choice;
+  /** Comes before the loss. */
+  readonly before?: (client: LossClient) => Promise<unknown>;
+  /** Restores access in place of the calls of the cause. */
+  readonly giveBack?: (client: LossClient) => Promise<unknown>;
+}
+
 /** The order matters: the vault changes its permission model half way, and the last ways change the key. */
-const ways: readonly LossWay[] = [
+export const ways: readonly LossWay[] = [
+  { cause: 'disable-version' },
+  { cause: 'expire-key' },
+  { cause: 'not-yet-valid' },
+  { cause: 'delete-key' },
+  { cause: 'remove-role' },
+  { cause: 'set-identity-none' },
+  { cause: 'close-network' },
+  { cause: 'delete-vault' },
   {
-    name: 'key disabled',
-    code: 'KeyVaultKeyNotEnabled',
-    lose: (client) => client.changeVersion({ enabled: false }),
-    giveBack: (client) => client.changeVersion({ enabled: true }),
-  },
-  {
-    name: 'key expired',
-    code: 'KeyVaultAccessForbidden',
-    lose: (client) => client.changeVersion({ expiresOn: past }),
-    giveBack: (client) => client.changeVersion({ expiresOn: future }),
-  },
-  {
-    name: 'key not yet valid',
-    code: 'KeyVaultKeyNotYetValid',
-    lose: (client) => client.changeVersion({ notBefore: new Date('2034-01-01T00:00:00Z') }),
-    giveBack: (client) => client.changeVersion({ notBefore: past }),
-  },
-  {
-    name: 'key deleted',
-    code: 'KeyVaultKeyNotFound',
-    lose: (client) => client.deleteKey(),
-    giveBack: (client) => client.recoverKey(),
-  },
-  {
-    name: 'role assignment deleted',
-    code: 'KeyVaultAccessForbidden',
-    lose: (client) => client.removeRole(),
-    giveBack: (client) => client.grantRole(),
-  },
-  {
-    name: 'identity removed from the set',
-    code: 'KeyVaultAccessTokenCannotBeAcquired',
-    lose: (client) => client.setIdentity(false),
-    async giveBack(client) {
-      await client.setIdentity(true);
-      await client.grantRole();
-    },
-  },
-  {
-    // The vault stays behind its firewall for the later ways.
-    name: 'vault behind a firewall without bypass',
-    code: 'KeyVaultAccessForbidden',
-    lose: (client) => client.closeNetwork(false),
-    giveBack: (client) => client.closeNetwork(true),
-  },
-  {
-    name: 'vault deleted',
-    code: 'KeyVaultNotFound',
-    lose: (client) => client.deleteVault(),
-    async giveBack(client) {
-      await client.recoverVault();
-      await client.grantRole();
-    },
-  },
-  {
-    name: 'vault changed to access policies',
-    code: 'KeyVaultAccessForbidden',
-    lose: (client) => client.setRoleModel(false),
+    cause: 'switch-permission-model',
     async giveBack(client) {
       await client.setPolicy(['all'], client.principal);
       await client.setPolicy(setPermissions);
     },
   },
+  { cause: 'remove-policy' },
+  { cause: 'remove-permission', choice: 'unwrap' },
+  { title: 'an older key version disabled', cause: 'disable-version', before: (client) => client.rotateKey() },
   {
-    name: 'access policy removed',
-    code: 'KeyVaultAccessForbidden',
-    lose: (client) => client.removePolicy(),
-    giveBack: (client) => client.setPolicy(setPermissions),
-  },
-  {
-    name: 'unwrapKey taken from the access policy',
-    code: 'KeyVaultAccessForbidden',
-    lose: (client) => client.setPolicy(['get', 'wrapKey']),
-    giveBack: (client) => client.setPolicy(setPermissions),
-  },
-  {
-    name: 'older key version disabled',
-    code: 'KeyVaultKeyNotEnabled',
-    async lose(client) {
-      await client.rotateKey();
-      await client.changeVersion({ enabled: false });
-    },
-    giveBack: (client) => client.changeVersion({ enabled: true }),
-  },
-  {
-    name: 'key disabled, and another key assigned to the set',
-    code: 'KeyVaultKeyNotEnabled',
-    lose: (client) => client.changeVersion({ enabled: false }),
+    title: 'disable-version, and another key assigned to the set',
+    cause: 'disable-version',
     giveBack: (client) => client.moveToNewKey('k2'),
   },
 ];
+
+/** The code of a refused start, as clients of Azure know it. */
+const codes: Readonly<Partial<Record<AccessReason, string>>> = {
+  KEY_DISABLED: 'KeyVaultKeyNotEnabled',
+  KEY_NOT_YET_VALID: 'KeyVaultKeyNotYetValid',
+  KEY_EXPIRED: 'KeyVaultAccessForbidden',
+  KEY_DELETED: 'KeyVaultKeyNotFound',
+  VAULT_DELETED: 'KeyVaultNotFound',
+  ACCESS_DENIED: 'KeyVaultAccessForbidden',
+  IDENTITY_DELETED: 'KeyVaultAccessTokenCannotBeAcquired',
+};
 
 /** A cloud with a running machine `vm` in the group `G1`: its data disk `data` is under the set `des1`. */
 export interface LossWorld {
@@ -237,20 +229,24 @@ export const testEveryLoss = (
   opened: () => { readonly client: LossClient; readonly content: Buffer },
   options: { readonly skip?: string | false } = {},
 ): void => {
-  for (const way of ways) {
-    const title = `CMK-100, CMK-120, CMK-127: ${way.name}: the machine stops, does not start, and has every byte afterwards`;
-    test(title, options, async () => {
+  for (const { cause: name, choice, title = name, before, giveBack } of ways) {
+    const cause = causeOf(name);
+    const code = codes[cause.reason];
+    const what = `CMK-100, CMK-120, CMK-127: ${title}: the machine stops, does not start, and has every byte afterwards`;
+    test(what, options, async () => {
       const { client, content } = opened();
-      await way.lose(client);
+      const owner = ownerBy(client);
+      await before?.(client);
+      await takeAccess({ cause, ...(choice === undefined ? {} : { choice }) }, owner);
       const stopped = async () => {
         const view = await client.view();
         return view.power === 'PowerState/stopped' && view;
       };
       const { disk } = await until('the machine is stopped', stopped, boundMs);
-      assert.equal(disk, `ProvisioningState/failed/${way.code}`);
-      assert.equal(await client.start(), way.code);
+      assert.equal(disk, `ProvisioningState/failed/${code}`);
+      assert.equal(await client.start(), code);
       assert.match((await client.view()).provisioning ?? '', /^ProvisioningState\/failed/i);
-      await way.giveBack(client);
+      await (giveBack === undefined ? giveAccessBack(cause, owner) : giveBack(client));
       await client.deallocate();
       assert.ok(
         content.equals(await until('the disk can be read', () => readContent(client, content.length), boundMs)),
