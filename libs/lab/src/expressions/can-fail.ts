@@ -2,12 +2,13 @@ import type { Experiment, Step } from '../experiment.ts';
 import type { Expression, Quantity, Term } from '../expression.ts';
 import { isFaultAction, takesAccess } from '../timeline/actions.ts';
 import { endMsOf, groupsOf, lossesOf } from '../timeline/concerns.ts';
+import { faultsWith } from '../timeline/faults.ts';
 import { durationText } from './duration.ts';
 import { groupMoments } from './moments.ts';
 import { boundsAbove, holds, mirrored, type Operator } from './operators.ts';
 import { printQuantity } from './print.ts';
 import { promisedMs } from './promises.ts';
-import { isPartQuantity, partMoments, runQuantities } from './vocabulary.ts';
+import { isPartQuantity, runQuantities } from './vocabulary.ts';
 
 /** The parts of an experiment that decide what can happen in it. */
 export type Planned = Pick<Experiment, 'estate' | 'timeline' | 'settings'>;
@@ -205,7 +206,7 @@ function plannedMs({ of, name }: Quantity, plan: Planned): number | undefined {
   const step = plan.timeline.find((one) => one.name === of);
   if (step !== undefined) return step.atMs;
   if (!isPartQuantity(name) || Object.hasOwn(runQuantities, name)) return undefined;
-  const { actions, end } = partMoments[name];
+  const { actions, end } = faultsWith(name);
   const times = plan.timeline
     .filter(({ action, targets }) => actions.includes(action) && targets.includes(of))
     .map((one) => (end && one.action !== 'restart' ? endMsOf(plan, one) : one.atMs))
