@@ -1,17 +1,22 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { type Experiment, experimentTextOf, problemLines, readExperiment, withChanges } from '@interlock/lab';
+import { experimentTextOf, problemLines, readExperiment, withChanges } from '@interlock/lab';
 import { assertEmpty, checkDataset, DatasetError, writeCollection, writeRun } from '@interlock/lab/dataset';
 import { runCommand } from '@interlock/local/command.ts';
 import { LauncherError } from '@interlock/local/data-folder.ts';
 import { type Scope, systemClock, UserFileError, visible } from '@interlock/runtime';
 import { playInProcesses } from '../../simulation/runs/play-pool.ts';
 import { simulatedTarget } from '../simulated/target.ts';
-import type { RecordedRun, RecordTask } from './record-process.ts';
 import { recordRun } from './record-run.ts';
+import { type Played, playedBy, type RecordedRun, type RecordTask } from './record-task.ts';
 
-const usage = 'interlock dataset record EXPERIMENT --out DIR [--seed N] [--target local|simulated] [--runs N]';
+const usage = `interlock dataset record EXPERIMENT|study --out DIR [--seed N] [--target local|simulated] [--runs N]
+
+study: each run draws its estate, losses, faults and what users do from its seed.`;
+
+/** In place of a file: runs that differ. */
+const STUDY = 'study';
 
 /** Exit code of bad input. */
 const badInput = 2;
@@ -38,7 +43,14 @@ async function recordFile(scope: Scope): Promise<{ readonly exitCode: number }> 
   if (target !== 'local' && target !== 'simulated')
     throw new LauncherError(`--target must be local or simulated, not "${target}".`);
   if (!/^[1-9]\d{0,4}$/.test(runs)) throw new LauncherError(`--runs must be 1 to 99999, not "${runs}".`);
-  if (!existsSync(path)) throw new LauncherError(`${path} does not exist.`);
+  const folder = resolve(out);
+  if (path.endsWith(STUDY) && !existsSync(path)) {
+    const first = Number(seed ?? '1');
+    if (!/^\d{1,9}$/.test(seed ?? '1')) throw new LauncherError(`--seed must be a whole number, not "${seed}".`);
+    const task: RecordTask = { title: 'Study: runs that differ', plays: STUDY, out: folder };
+    return recorded(task, { target, runs: Number(runs), first }, scope);
+  }
+  if (!existsSync(path)) throw new LauncherError(`${path} does not exist. Name an experiment file, or ${STUDY}.`);
   const whole = experimentTextOf(path);
   if ('problems' in whole) return refused(problemLines(path, whole.problems));
   const text = withChanges(whole.text, [], seed);
@@ -47,13 +59,25 @@ async function recordFile(scope: Scope): Promise<{ readonly exitCode: number }> 
   const { experiment } = read;
   const problems = target === 'simulated' ? simulatedTarget(experiment.seed).refuse(experiment) : [];
   if (problems.length > 0) return refused(problemLines(path, problems));
-  const folder = resolve(out);
+  const task: RecordTask = { title: experiment.title, plays: { experiment, text }, out: folder };
+  return recorded(task, { target, runs: Number(runs), first: experiment.seed }, scope);
+}
+
+/** How many runs are recorded, where, and the seed of the first. */
+interface Wanted {
+  readonly target: 'local' | 'simulated';
+  readonly runs: number;
+  readonly first: number;
+}
+
+/** Records the runs and checks the data set. */
+async function recorded(task: RecordTask, wanted: Wanted, scope: Scope): Promise<{ readonly exitCode: number }> {
+  const { out: folder } = task;
   try {
     assertEmpty(folder);
-    const task = { experiment, text, out: folder };
-    if (runs === '1') await recordOne(task, target, scope);
-    else if (target === 'simulated') await recordMany(task, Number(runs), scope);
-    else await recordInTurn(task, Number(runs), scope);
+    if (wanted.runs === 1) await recordOne(task, wanted, scope);
+    else if (wanted.target === 'simulated') await recordMany(task, wanted, scope);
+    else await recordInTurn(task, wanted, scope);
   } catch (error) {
     if (error instanceof DatasetError) return refused([error.message]);
     throw error;
@@ -82,7 +106,7 @@ function refused(lines: readonly string[]): { readonly exitCode: number } {
 }
 
 async function record(
-  { experiment, text, out }: RecordTask,
+  { experiment, text, out }: Played & Pick<RecordTask, 'out'>,
   target: 'local' | 'simulated',
   { seed, id }: { readonly seed: number; readonly id: string },
   scope: Scope,
@@ -107,28 +131,28 @@ async function record(
   return { path: id, seed, sha256, outcome: data.facts.outcome };
 }
 
-async function recordOne(task: RecordTask, target: 'local' | 'simulated', scope: Scope): Promise<void> {
-  const { seed } = task.experiment;
-  await record(task, target, { seed, id: `${target}-${seed}` }, scope);
+async function recordOne(task: RecordTask, { target, first: seed }: Wanted, scope: Scope): Promise<void> {
+  await record({ ...playedBy(task, seed), out: task.out }, target, { seed, id: `${target}-${seed}` }, scope);
 }
 
 /** Runs on a local cloud, one after the other, because two at the same time would disturb each other. */
-async function recordInTurn(task: RecordTask, runs: number, scope: Scope): Promise<void> {
-  const recorded: RecordedRun[] = [];
-  for (const seed of seedsOf(task.experiment, runs)) {
+async function recordInTurn(task: RecordTask, { first, runs }: Wanted, scope: Scope): Promise<void> {
+  const done: RecordedRun[] = [];
+  for (const seed of seedsOf(first, runs)) {
     if (scope.signal.aborted) break;
     const id = `local-${seed}`;
-    console.log(`run ${recorded.length + 1} of ${runs}`);
-    recorded.push(await record({ ...task, out: join(task.out, id) }, 'local', { seed, id }, scope));
+    console.log(`run ${done.length + 1} of ${runs}`);
+    const one = { ...playedBy(task, seed), out: join(task.out, id) };
+    done.push(await record(one, 'local', { seed, id }, scope));
   }
-  writeCollection(task.out, task.experiment.title, manifestRuns(recorded));
+  writeCollection(task.out, task.title, manifestRuns(done));
 }
 
 /** Simulated runs, in separate processes. */
-async function recordMany(task: RecordTask, runs: number, { signal }: Scope): Promise<void> {
+async function recordMany(task: RecordTask, { first, runs }: Wanted, { signal }: Scope): Promise<void> {
   const fromMs = systemClock.monotonicMs();
-  const recorded: RecordedRun[] = [];
-  const left = seedsOf(task.experiment, runs);
+  const done: RecordedRun[] = [];
+  const left = seedsOf(first, runs);
   let nextMs = fromMs + progressMs;
   await playInProcesses<RecordTask, RecordedRun>({
     script: new URL('./record-process.ts', import.meta.url),
@@ -136,17 +160,17 @@ async function recordMany(task: RecordTask, runs: number, { signal }: Scope): Pr
     task,
     nextSeed: () => (signal.aborted ? undefined : left.shift()),
     played: (run) => {
-      recorded.push(run);
+      done.push(run);
       const nowMs = systemClock.monotonicMs();
       if (nowMs < nextMs) return;
       nextMs = nowMs + progressMs;
-      const leftS = (((nowMs - fromMs) / recorded.length) * (runs - recorded.length)) / 1_000;
-      console.log(`${recorded.length} of ${runs} runs; ${Math.ceil(leftS)} s left`);
+      const leftS = (((nowMs - fromMs) / done.length) * (runs - done.length)) / 1_000;
+      console.log(`${done.length} of ${runs} runs; ${Math.ceil(leftS)} s left`);
     },
   });
   // Processes end in any order: the manifest is the same each time.
-  const sorted = recorded.toSorted((a, b) => a.seed - b.seed);
-  writeCollection(task.out, task.experiment.title, manifestRuns(sorted));
+  const sorted = done.toSorted((a, b) => a.seed - b.seed);
+  writeCollection(task.out, task.title, manifestRuns(sorted));
   console.log(`${sorted.length} runs: ${outcomes(sorted)}`);
 }
 
@@ -160,6 +184,6 @@ function outcomes(runs: readonly RecordedRun[]): string {
     .join(', ');
 }
 
-function seedsOf({ seed }: Experiment, runs: number): number[] {
+function seedsOf(seed: number, runs: number): number[] {
   return Array.from({ length: runs }, (_, index) => (seed + index) % seeds);
 }

@@ -1,7 +1,10 @@
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync } from 'node:fs';
 import { cpus, type as osType, release, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { RecordedEvent } from '@interlock/event-store';
+import { readBuild } from '@interlock/host';
 import { type Experiment, runExperiment, type Target, verdictOfRun } from '@interlock/lab';
 import {
   edgesOf,
@@ -10,6 +13,7 @@ import {
   type LogsRequest,
   type MetricsRequest,
   type RunData,
+  type Source,
   type TracesRequest,
   type TruthEvent,
 } from '@interlock/lab/dataset';
@@ -51,6 +55,15 @@ export class IncompleteRun extends Error {
   override readonly name = 'IncompleteRun';
 }
 
+const clone = fileURLToPath(new URL('../../..', import.meta.url));
+
+/** The version and the commit of this clone. */
+const sourceOfClone = (): Source => {
+  const { version, revision } = readBuild();
+  const date = execFileSync('git', ['-C', clone, 'show', '--no-patch', '--format=%cs', 'HEAD'], { encoding: 'utf8' });
+  return { version, commit: revision, date: date.trim() };
+};
+
 /** Runs an experiment and returns everything for its data set. @throws IncompleteRun if it never started */
 export const recordRun = async (run: RunToRecord): Promise<RunData> => {
   const { experiment, text, seed, id, signal, say } = run;
@@ -69,6 +82,7 @@ export const recordRun = async (run: RunToRecord): Promise<RunData> => {
       target: run.target,
       startedAt: new Date(startedMs).toISOString(),
       endedAt: new Date(endedMs).toISOString(),
+      source: sourceOfClone(),
       outcome: verdictOfRun(experiment, record).outcome,
       versions,
       hardware,

@@ -107,6 +107,7 @@ test('the baselines differ: one edge needs links, and timestamps confuse two mac
     ['parents and links', 1, 1, 1, 1, 1],
     // By time, the machine that starts seems to follow the one that stops.
     ['timestamps', 3 / 4, 1, 0, 1, 1],
+    ['delays', 3 / 4, 1, 0, 1, 1],
     ['labels', 1, 1, 1, 1, 1],
     ['causes', 1, 1, 1, 1, 1],
   ]);

@@ -1,8 +1,10 @@
 export { type Degradation, degrade } from './change/degrade.ts';
 export { policyOf, type SamplingPolicy, sample } from './change/sample.ts';
+export { splitTraces } from './change/split-traces.ts';
 export { checkDataset, datasetNotes } from './check/check.ts';
 export { exported, exportFormats } from './export/exports.ts';
 export { type LinkView, linkViews } from './export/link-view.ts';
+export type { Distribution } from './format/distribution.ts';
 export {
   assertEmpty,
   DatasetError,
@@ -13,6 +15,7 @@ export {
   writeRun,
 } from './format/folder.ts';
 export { labelAttributes, withoutLabels } from './format/labels.ts';
+export type { Source } from './format/manifest.ts';
 export { RUN_ATTRIBUTE, runFiles } from './format/manifest.ts';
 export {
   type AnyValue,
@@ -41,4 +44,5 @@ export { readLines, scoreTable } from './score/score-table.ts';
 export { type TraceMeasures, traceMeasures } from './score/trace-measures.ts';
 export { edgesOf, scoredEdges } from './truth/edges.ts';
 export { faultsOf, type TimelineStep } from './truth/faults.ts';
+export { graphHash } from './truth/graph-hash.ts';
 export { exportsOf } from './truth/span-counts.ts';

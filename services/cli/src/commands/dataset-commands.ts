@@ -30,7 +30,7 @@ function addRecord(dataset: Command, runner: Pick<Runner, 'inClone'>): void {
   const record = dataset
     .command('record')
     .description('runs an experiment and writes its telemetry beside what really happened')
-    .argument('<file>', 'the experiment file')
+    .argument('<file>', 'the experiment file, or study: runs that draw an experiment each from their seeds')
     .addOption(outOption('where the data set goes'))
     .addOption(single('--seed <n>', 'in place of the seed of the file'))
     .addOption(

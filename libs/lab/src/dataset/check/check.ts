@@ -1,7 +1,9 @@
 import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
+import { distributionOf, profileOf } from '../format/distribution.ts';
 import { bytesIn, DatasetError, MANIFEST, readManifest, readRun, runFolders, sha256 } from '../format/folder.ts';
-import { RUN_ATTRIBUTE, type RunManifest } from '../format/manifest.ts';
+import { type CollectionManifest, RUN_ATTRIBUTE, type RunManifest } from '../format/manifest.ts';
 import { attributeOf, type OtlpResource } from '../format/otlp.ts';
 import type { RunData } from '../format/run-data.ts';
 import { wrongTruth } from './recompute.ts';
@@ -15,12 +17,13 @@ export const checkDataset = (folder: string): readonly string[] => {
   try {
     const manifest = readManifest(folder);
     if (manifest.kind === 'run') return checkRun(folder, manifest);
-    return manifest.runs.flatMap(({ path, sha256: expected }) => {
+    const whole = manifest.runs.flatMap(({ path, sha256: expected }) => {
       if (!existsSync(join(folder, path, MANIFEST))) return [`${path}/manifest.json is missing`];
       const found = sha256(bytesIn(folder, join(path, MANIFEST)));
       const changed = found === expected ? [] : [`${path}/manifest.json has the SHA-256 ${found}, not ${expected}`];
       return [...changed, ...checkDataset(join(folder, path)).map((problem) => `${path}: ${problem}`)];
     });
+    return whole.length > 0 ? whole : wrongCollection(folder, manifest);
   } catch (error) {
     if (error instanceof DatasetError) return [error.message];
     throw error;
@@ -33,6 +36,27 @@ export const datasetNotes = (folder: string): readonly string[] =>
     const where = run === folder ? '' : `${relative(folder, run)}: `;
     return spanNotes(readRun(run)).map((note) => `${where}${note}`);
   });
+
+/** What a collection derives from its runs: their graphs, the distribution, and splits that share no graph. */
+const wrongCollection = (folder: string, manifest: CollectionManifest): readonly string[] => {
+  const profiles = manifest.runs.map(({ path }) => profileOf(readRun(join(folder, path))));
+  const graphs = manifest.runs.flatMap(({ path, graph }, index) =>
+    profiles[index]?.graph === graph
+      ? []
+      : [`manifest.json: ${path} has the graph ${profiles[index]?.graph}, not ${graph}`],
+  );
+  const isSame = isDeepStrictEqual(distributionOf(profiles), manifest.distribution);
+  const graphOf = new Map(manifest.runs.map(({ path, graph }) => [path, graph]));
+  const splits = Object.values(manifest.splits).map((paths) => new Set(paths.map((path) => graphOf.get(path))));
+  const isShared = splits.some((some, index) =>
+    splits.slice(index + 1).some((other) => [...some].some((graph) => other.has(graph))),
+  );
+  return [
+    ...graphs,
+    ...(isSame ? [] : ['manifest.json: the distribution is not that of the runs']),
+    ...(isShared ? ['manifest.json: two splits share a causal graph'] : []),
+  ];
+};
 
 const checkRun = (folder: string, manifest: RunManifest): readonly string[] => {
   const broken = manifest.files.flatMap(({ path, sha256: expected }) => {

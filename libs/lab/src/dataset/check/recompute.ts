@@ -103,6 +103,9 @@ const stepOf = (fault: TruthFault) => ({
   ...(fault.keyVersions === undefined ? {} : { keyVersions: fault.keyVersions }),
 });
 
+/** The key of a key version. */
+const keyOf = (version: string): string => version.slice(0, version.indexOf('/versions/'));
+
 const wrongFaults = (data: RunData): readonly string[] => {
   const expected = faultsOf(data.faults.map(stepOf), data);
   const graph = eventGraph(data.edges);
@@ -118,10 +121,12 @@ const wrongFaults = (data: RunData): readonly string[] => {
       ].map((what) => `${fault.name} has ${what}`);
       const { keyVersions: taken, rootEvent: root } = fault;
       if (taken === undefined || root === undefined) return wrong;
+      // A version that the key got meanwhile is lost as well.
+      const keys = new Set(taken.map(keyOf));
       const foreign = [...distances(root, graph.effectsOf).keys()].flatMap((id) => {
         const event = byId.get(id);
         const lost = event?.type === 'KeyAccessLost' ? event.data.keyVersion : undefined;
-        return typeof lost === 'string' && !taken.includes(lost)
+        return typeof lost === 'string' && !keys.has(keyOf(lost))
           ? [`${fault.name} took ${lost} away, which is not its own`]
           : [];
       });

@@ -41,11 +41,16 @@ test('exports for OpenRCA, RCAEval and Jaeger have the files and columns of thes
       'telemetry/2023_11_14/log/log_service.csv',
       'telemetry/2023_11_14/metric/metric_service.csv',
       'record.csv',
+      'query.csv',
     ],
   );
   assert.equal(
     openRca.get('record.csv'),
     'level,component,timestamp,datetime,reason\nservice,key-vault,1700000000,2023-11-14 22:13:20,disable\n',
+  );
+  assert.match(
+    String(openRca.get('query.csv')),
+    /^task_index,instruction,scoring_points\ntask_7,.*"The only root cause occurrence time is within 1 minutes \(i\.e\., <=1min\) of 2023-11-14 22:13:20\nThe only predicted root cause component is key-vault\nThe only predicted root cause reason is disable"\n$/,
   );
   assert.match(String(openRca.get('telemetry/2023_11_14/log/log_service.csv')), /"machine, ""stopped"""/);
   const rcaEval = exported(testRun(), 'rcaeval', 'links');

@@ -73,6 +73,7 @@ const openRca = (data: RunData): ExportedFiles => {
       ),
     ],
     ['record.csv', openRcaRecords(data)],
+    ['query.csv', openRcaQueries(data)],
   ]);
 };
 
@@ -101,6 +102,27 @@ const openRcaRecords = (data: RunData): string =>
       return ['service', componentOf(data, fault), seconds(nano), time, fault.action];
     }),
   );
+
+const dateTime = (nano: string): string => new Date(msOf(nano)).toISOString().slice(0, 19).replace('T', ' ');
+
+/** One question for the whole run, of OpenRCA's most difficult kind (`task_7`): time, component and reason of each root cause. */
+const openRcaQueries = (data: RunData): string => {
+  const faults = injections(data.faults);
+  const { startedAt, endedAt } = data.facts;
+  const period = [startedAt, endedAt].map((time) => time.slice(0, 19).replace('T', ' ')).join(' to ');
+  const count = faults.length === 1 ? 'one failure was' : `${faults.length} failures were`;
+  const points = faults.flatMap((fault, index) => {
+    const which = faults.length === 1 ? 'The only' : `The ${index + 1}-th`;
+    const at = dateTime(fault.effectUnixNano ?? fault.injectedUnixNano);
+    return [
+      `${which} root cause occurrence time is within 1 minutes (i.e., <=1min) of ${at}`,
+      `${which} predicted root cause component is ${componentOf(data, fault)}`,
+      `${which} predicted root cause reason is ${fault.action}`,
+    ];
+  });
+  const instruction = `From ${period} (UTC), ${count} detected in the system. The root cause component, the root cause reason and the exact time of the root cause occurrence are unknown. Identify all three for each failure.`;
+  return csv(['task_index', 'instruction', 'scoring_points'], [['task_7', instruction, points.join('\n')]]);
+};
 
 /** The layout of RCAEval: a folder for each fault, with the telemetry and the time of injection in seconds. */
 const rcaEval = (data: RunData): ExportedFiles => {

@@ -33,7 +33,9 @@ The data set contains no personal data and no secrets. Machines, disks, keys and
 
 Run \`${facts.run}\` of the experiment in \`experiment.yaml\`, seed ${facts.seed}, target ${facts.target}, from ${facts.startedAt} to ${facts.endedAt} (UTC${facts.target === 'simulated' ? ', virtual time' : ''}). Outcome: ${facts.outcome}.
 
-${Object.entries({ ...facts.versions, ...facts.hardware })
+${facts.source === undefined ? '' : `Sources: version ${facts.source.version}, commit ${facts.source.commit} of ${facts.source.date}.\n\n`}${Object.entries(
+  { ...facts.versions, ...facts.hardware },
+)
   .map(([name, value]) => `- ${name}: ${value}`)
   .join('\n')}
 
@@ -69,6 +71,6 @@ title: ${JSON.stringify(`Interlock traces with exact causes: ${facts.title} (see
 authors:
   - name: The Interlock authors
 version: ${JSON.stringify(facts.run)}
-date-released: ${JSON.stringify(facts.startedAt.slice(0, 10))}
-license: Apache-2.0
+date-released: ${JSON.stringify(facts.source?.date ?? facts.startedAt.slice(0, 10))}
+${facts.source === undefined || facts.source.commit === 'unknown' ? '' : `commit: ${facts.source.commit}\n`}license: Apache-2.0
 `;

@@ -2,9 +2,11 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { isInFolder, pathInFolder, readUserFile, UserFileError } from '@interlock/runtime';
+import { distributionOf, profileOf } from './distribution.ts';
 import { citation, datasheet } from './documents.ts';
 import {
   type CollectionManifest,
+  type CollectionRun,
   type ManifestFile,
   type RunManifest,
   runFiles,
@@ -71,10 +73,27 @@ export const writeRun = (folder: string, data: RunData): string => {
   return sha256(json(manifest));
 };
 
-/** Writes the manifest of a folder with several runs, each in its own folder. */
-export const writeCollection = (folder: string, title: string, runs: CollectionManifest['runs']): void => {
-  const splits = splitsOf(runs.map(({ path }) => path));
-  const manifest: CollectionManifest = { schema: SCHEMA, kind: 'collection', title, runs, splits };
+/** Writes the manifest of a folder with several runs, each in its own folder. @throws DatasetError if it cannot read one */
+export const writeCollection = (
+  folder: string,
+  title: string,
+  written: readonly Omit<CollectionRun, 'graph'>[],
+): void => {
+  const read = written.map((run) => {
+    const data = readRun(join(folder, run.path));
+    return { run, profile: profileOf(data), source: data.facts.source };
+  });
+  const runs = read.map(({ run, profile }) => ({ ...run, graph: profile.graph }));
+  const source = read[0]?.source;
+  const manifest: CollectionManifest = {
+    schema: SCHEMA,
+    kind: 'collection',
+    title,
+    ...(source === undefined ? {} : { source }),
+    runs,
+    distribution: distributionOf(read.map(({ profile }) => profile)),
+    splits: splitsOf(runs),
+  };
   writeFileSync(join(folder, MANIFEST), json(manifest));
 };
 

@@ -1,3 +1,5 @@
+import type { Distribution } from './distribution.ts';
+
 /** Version of the layout of a data set. */
 export const SCHEMA = 'interlock-dataset/2';
 
@@ -27,6 +29,8 @@ export interface RunManifest {
   readonly endedAt: string;
   /** Outcome of the experiment's verdict. */
   readonly outcome: string;
+  /** The sources that recorded it; absent for data that were made otherwise. */
+  readonly source?: Source;
   readonly versions: Readonly<Record<string, string>>;
   readonly hardware: Readonly<Record<string, string | number>>;
   readonly files: readonly ManifestFile[];
@@ -34,13 +38,36 @@ export interface RunManifest {
   readonly changes: readonly string[];
 }
 
+/** A run of a collection. */
+export interface CollectionRun {
+  readonly path: string;
+  readonly seed: number;
+  readonly sha256: string;
+  /** `graphHash` of its events. */
+  readonly graph: string;
+}
+
+/** The sources that recorded a run. */
+export interface Source {
+  /** Version of the root's package.json. */
+  readonly version: string;
+  /** Full id of the commit. */
+  readonly commit: string;
+  /** Date of the commit, `2026-12-01`. */
+  readonly date: string;
+}
+
 /** `manifest.json` of a folder with several runs, each in a folder of its own. */
 export interface CollectionManifest {
   readonly schema: typeof SCHEMA;
   readonly kind: 'collection';
   readonly title: string;
-  readonly runs: readonly { readonly path: string; readonly seed: number; readonly sha256: string }[];
-  /** Paths of runs, by seed, so that no run is in two. */
+  readonly runs: readonly CollectionRun[];
+  /** The sources that recorded the runs; absent for data that were made otherwise. */
+  readonly source?: Source;
+  /** What the runs are like together. */
+  readonly distribution: Distribution;
+  /** Paths of runs, so that no causal graph is in two. */
   readonly splits: Readonly<Record<'train' | 'validation' | 'test', readonly string[]>>;
 }
 
@@ -60,8 +87,10 @@ export const runFiles = {
   citation: 'CITATION.cff',
 } as const;
 
-/** Splits runs by the last digit of their number: 70 % train, 10 % validation, 20 % test. */
-export const splitsOf = (paths: readonly string[]): CollectionManifest['splits'] => {
-  const of = (isIn: (digit: number) => boolean): readonly string[] => paths.filter((_, index) => isIn(index % 10));
+/** Splits runs by the last digit of the number of their causal graph: of the graphs, 70 % train, 10 % validation, 20 % test. */
+export const splitsOf = (runs: readonly Pick<CollectionRun, 'path' | 'graph'>[]): CollectionManifest['splits'] => {
+  const numbers = new Map([...new Set(runs.map(({ graph }) => graph))].map((graph, index) => [graph, index]));
+  const of = (isIn: (digit: number) => boolean): readonly string[] =>
+    runs.flatMap(({ path, graph }) => (isIn((numbers.get(graph) ?? 0) % 10) ? [path] : []));
   return { train: of((digit) => digit < 7), validation: of((digit) => digit === 7), test: of((digit) => digit > 7) };
 };

@@ -5,10 +5,11 @@ import { msOf, type TruthEvent } from '../format/truth.ts';
 import type { Edge } from '../truth/event-graph.ts';
 import { byTime } from '../truth/faults.ts';
 import { type Following, placeOf, referencesOf, type SpanGraph, spanGraph, spanKey } from '../truth/span-graph.ts';
+import { fromDelays } from './delays.ts';
 import type { Prediction } from './score.ts';
 
 /** Methods that read telemetry without labels. Each knows the events, but not their causes. */
-export const blindMethods = ['parents', 'links', 'message links', 'parents and links', 'timestamps'] as const;
+export const blindMethods = ['parents', 'links', 'message links', 'parents and links', 'timestamps', 'delays'] as const;
 
 /** Methods that read answers: the labels in the telemetry, and the truth itself. */
 export const labelledMethods = ['labels', 'causes'] as const;
@@ -30,6 +31,7 @@ const readBy: Readonly<Record<MethodName, readonly string[]>> = {
   'message links': [...events, 'span.parent_span_id', 'span.links'],
   'parents and links': [...events, 'span.parent_span_id', 'span.links'],
   timestamps: [...events, 'span.start'],
+  delays: [...events, 'event.service', 'span.start'],
   labels: [...events, 'span.parent_span_id', 'span.links', 'interlock.cause.ids', 'interlock.event.ids'],
   causes: ['edges'],
 };
@@ -58,6 +60,8 @@ const edgesBy = (name: MethodName, data: RunData): readonly Edge[] => {
       return fromSpans(data, { following: 'both', storing: 'both', isLabelled: true });
     case 'timestamps':
       return fromTimes(data);
+    case 'delays':
+      return fromDelays(spansIn(data.traces), data.events);
     case 'causes':
       return data.edges.map(({ from, to }) => ({ from, to }));
   }
