@@ -23,7 +23,8 @@ export { type ExpressionError, type Parsed, parseExpression } from './expression
 export { printExpression } from './expressions/print.ts';
 export { quantityNames } from './expressions/vocabulary.ts';
 export { problemLines, type ReadExperiment, readExperiment } from './file/read-experiment.ts';
-export { settingNames, shortestMs, variableOfSetting } from './file/settings.ts';
+export { settingNames, variableOfSetting } from './file/setting-names.ts';
+export { shortestMs } from './file/settings.ts';
 export { sectionNames } from './file/shape.ts';
 export { withChanges } from './file/with-changes.ts';
 export { type MatrixCase, type ReadMatrix, readMatrix } from './matrix/matrix.ts';

@@ -1,19 +1,8 @@
-import schema from '../../experiment.schema.json' with { type: 'json' };
 import { durationText, toMilliseconds } from '../expressions/duration.ts';
 import type { Path } from './document.ts';
 import type { Problems } from './problems.ts';
+import { defaultMs, isDuration, variableOfSetting } from './setting-names.ts';
 import type { Shaped } from './shape.ts';
-
-const properties: Readonly<Record<string, object>> = schema.$defs.settings.properties;
-
-const isDuration = (name: string): boolean => Reflect.get(properties[name] ?? {}, '$ref') === '#/$defs/duration';
-
-/** Names of the settings that an experiment may change: the schema is their list. */
-export const settingNames: readonly string[] = Object.keys(properties);
-
-/** The variable of a setting: `leaseTtl` is `LEASE_TTL_MS`, because it is a duration; `legacyPadding` is `LEGACY_PADDING`. */
-export const variableOfSetting = (name: string): string =>
-  `${name.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}${isDuration(name) ? '_MS' : ''}`;
 
 /** Lines of the settings of a file, by variable. */
 export const settingLinesOf = (
@@ -39,9 +28,6 @@ export const shortestMs: Readonly<Record<string, number>> = {
   sweepInterval: 100,
   userTokenLifetime: 1_000,
 };
-
-/** Defaults of the two settings that depend on each other. */
-const defaultMs = { leaseTtl: 60_000, authzTtl: 5_000 };
 
 /** The variables that the settings of a file set, with their values in milliseconds, numbers or booleans. */
 export function settingsOf({ raw, place }: Shaped, problems: Problems): Readonly<Record<string, string>> {

@@ -1,6 +1,7 @@
 import { type Cause, causes, isFinal } from '../causes/causes.ts';
 import { cloudParts } from '../experiment.ts';
-import { type ActionKind, actionNames, actions, type OptionName, type TargetKind } from '../timeline/actions.ts';
+import type { ActionKind, OptionName, TargetKind } from '../timeline/action-kind.ts';
+import { actionNames, actions } from '../timeline/actions.ts';
 
 type Schema = Readonly<Record<string, unknown>>;
 type OptionSchema = Schema & { readonly description: string };

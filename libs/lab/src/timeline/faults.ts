@@ -1,4 +1,4 @@
-import type { ActionKind } from './actions.ts';
+import type { ActionKind } from './action-kind.ts';
 
 /** A fault of the cloud, with the moments of a part that it gives to expressions. */
 export interface FaultKind extends ActionKind {
