@@ -4,7 +4,6 @@ export { splitTraces } from './change/split-traces.ts';
 export { checkDataset, datasetNotes } from './check/check.ts';
 export { exported, exportFormats } from './export/exports.ts';
 export { type LinkView, linkViews } from './export/link-view.ts';
-export type { Distribution } from './format/distribution.ts';
 export {
   assertEmpty,
   DatasetError,
@@ -15,7 +14,7 @@ export {
   writeRun,
 } from './format/folder.ts';
 export { labelAttributes, withoutLabels } from './format/labels.ts';
-export type { Source } from './format/manifest.ts';
+export type { Distribution, Source } from './format/manifest.ts';
 export { RUN_ATTRIBUTE, runFiles } from './format/manifest.ts';
 export {
   type AnyValue,

@@ -1,5 +1,6 @@
 import { distances, eventGraph } from '../truth/event-graph.ts';
 import { graphHash } from '../truth/graph-hash.ts';
+import type { Distribution, Spread } from './manifest.ts';
 import type { RunData } from './run-data.ts';
 
 /** What a run contributes to the distribution of its data set. */
@@ -45,28 +46,6 @@ export const profileOf = ({ events, edges, traces, faults }: RunData): RunProfil
     symptomsInOtherTraces: symptoms.filter((isOther) => isOther).length,
   };
 };
-
-/** Least, mean and most of a number over the runs. */
-export interface Spread {
-  readonly least: number;
-  readonly mean: number;
-  readonly most: number;
-}
-
-/** What the runs of a data set have together. */
-export interface Distribution {
-  readonly runs: number;
-  /** Causal graphs that differ in more than ids and times. */
-  readonly distinctGraphs: number;
-  readonly machines: Spread;
-  readonly events: Spread;
-  readonly edges: Spread;
-  readonly spans: Spread;
-  /** How many runs have each action. */
-  readonly actions: Readonly<Record<string, number>>;
-  readonly symptoms: number;
-  readonly symptomsInOtherTraces: number;
-}
 
 const spread = (values: readonly number[]): Spread => ({
   least: Math.min(...values),

@@ -1,5 +1,3 @@
-import type { Distribution } from './distribution.ts';
-
 /** Version of the layout of a data set. */
 export const SCHEMA = 'interlock-dataset/2';
 
@@ -36,6 +34,28 @@ export interface RunManifest {
   readonly files: readonly ManifestFile[];
   /** Changes of the run since it was recorded, oldest first. */
   readonly changes: readonly string[];
+}
+
+/** Least, mean and most of a number over the runs. */
+export interface Spread {
+  readonly least: number;
+  readonly mean: number;
+  readonly most: number;
+}
+
+/** What the runs of a data set have together. */
+export interface Distribution {
+  readonly runs: number;
+  /** Causal graphs that differ in more than ids and times. */
+  readonly distinctGraphs: number;
+  readonly machines: Spread;
+  readonly events: Spread;
+  readonly edges: Spread;
+  readonly spans: Spread;
+  /** How many runs have each action. */
+  readonly actions: Readonly<Record<string, number>>;
+  readonly symptoms: number;
+  readonly symptomsInOtherTraces: number;
 }
 
 /** A run of a collection. */
