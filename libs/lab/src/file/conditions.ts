@@ -105,9 +105,11 @@ export function checkContradictions(expect: readonly Condition[], { place }: Sha
 export function checkConcerned(steps: readonly PlacedStep[], plan: Plan, problems: Problems): void {
   if (plan.estate.kind !== 'planned') return;
   const known = keysOf(plan);
+  // Between assign-key and its undo, the loss of an old key is a way to show that it is not needed.
+  const own = keysOf({ estate: plan.estate, timeline: [] });
   for (const step of steps) {
     if (!takesAccess(step.action) || groupsOf(plan.estate).some(({ name }) => concerns(plan, step, name))) continue;
-    if (!step.targets.some((target) => known.includes(target))) continue;
+    if (step.targets.some((target) => !known.includes(target) || own.includes(target))) continue;
     problems.add(
       [...step.path, step.action],
       `"${step.name}" takes a key that no disk is under: nothing of the estate can change`,
