@@ -36,6 +36,8 @@ export interface LocalParts {
   readonly takeSpans?: (spans: SpanStore) => void;
   /** Receives each OTLP export of the services as it was sent: its path and its text. */
   readonly takeTelemetry?: (path: string, body: string) => void;
+  /** The program of each service in place of its own: for planted bugs. */
+  readonly entry?: Parameters<typeof startLocalCloud>[0]['entry'];
 }
 
 /** Time between two exports of metrics of a run that is recorded, in milliseconds. */
@@ -182,6 +184,7 @@ const openLab = async (experiment: Experiment, data: DataFolder, scope: Scope, p
       : forFullDisk(parts, scope.signal)),
     ...(route === undefined ? {} : { route }),
     ...(parts.takeTelemetry === undefined ? {} : { takeTelemetry: parts.takeTelemetry }),
+    ...(parts.entry === undefined ? {} : { entry: parts.entry }),
   });
   parts.takeSpans?.(cloud.spans);
   const outside = openOutside(cloud);
