@@ -251,3 +251,16 @@ test('calls to a paused service are seen to fail, although no service calls it',
   const { sightings } = await runSimulated(experiment);
   assert.ok(sightings.some(({ see, subject }) => see === 'calls-fail' && subject === 'compute'));
 });
+
+test("a shift of compute's clock is in the record: what compute stores has the shifted time", async () => {
+  const atOf = async (shift: readonly string[]): Promise<number> => {
+    const { raw } = await runSimulated(
+      experimentOf([...shift, 'at: 2s, disable-key: premium, as: loss', 'at: 20s, give-back: loss, start: true']),
+    );
+    const stop = raw?.events.find(({ type, data }) => type === 'VmStopping' && Object(data).reason !== undefined);
+    assert.ok(stop);
+    return Object(stop.data).at - Number(stop.time);
+  };
+  assert.equal(await atOf([]), 0);
+  assert.equal(await atOf(['at: 0s, shift-clock: compute, by: 5m']), 300_000);
+});
