@@ -201,6 +201,19 @@ function latestOf(name: string, loss: Step, plan: Planned): number {
   );
 }
 
+/**
+ * When a moment of a group must have come by the plan, in milliseconds after the start: the limit of `premium.stopped <= loss + 5s`.
+ * @returns undefined without an upper limit that the plan decides
+ */
+export function plannedLimitMs(expression: Expression, plan: Planned): number | undefined {
+  if (expression.kind !== 'compare' || !boundsAbove(expression.operator)) return undefined;
+  const { left, right } = expression;
+  if (left.quantity === undefined || !isGroupMoment(left.quantity, plan)) return undefined;
+  const loss = lossesOf(plan, left.quantity.of)[0];
+  const base = right.quantity === undefined ? loss?.atMs : plannedMs(right.quantity, plan);
+  return base === undefined ? undefined : base + right.offset - left.offset;
+}
+
 /** When the file plans a moment of a step or a part, in milliseconds after the start; undefined for a moment of a group. */
 function plannedMs({ of, name }: Quantity, plan: Planned): number | undefined {
   const step = plan.timeline.find((one) => one.name === of);

@@ -47,7 +47,7 @@ svg .strong { fill: var(--ink); font-weight: 600; }
 .partly { fill: var(--stop); opacity: 0.28; }
 .fault { fill: var(--fault); } svg .fault-label { font-size: 11px; fill: var(--fault-ink); paint-order: stroke; stroke: var(--sheet); stroke-width: 0; }
 .grid { stroke: var(--line); }
-.event-aside { stroke: var(--faint); stroke-dasharray: 3 3; } .fold { fill: var(--sheet); } .pause { fill: var(--key); opacity: 0.16; }
+.event-aside { stroke: var(--faint); stroke-dasharray: 3 3; } .fold { fill: var(--sheet); } .pause { fill: var(--identity); opacity: 0.2; }
 .on-narrow { display: none; }
 .event-loss { stroke: var(--stop); } .event-return { stroke: var(--work); } .event-change { stroke: var(--key); }
 svg .label { paint-order: stroke; stroke: var(--sheet); stroke-width: 5px; stroke-linejoin: round; }

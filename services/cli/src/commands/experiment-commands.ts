@@ -126,10 +126,15 @@ function addExport(experiment: Command, runner: Pick<Runner, 'offline'>): void {
     .argument('<file>', 'the experiment file')
     .addOption(filled('--to <chaos-toolkit|chaos-mesh|litmus>', 'the tool'))
     .addOption(filled('--output <folder>', 'where the files are written (default the folder of the experiment)'))
-    .addOption(filled('--image <image>', 'the tools image (default localhost/interlock/tools:0.1.0)'));
+    .addOption(filled('--image <image>', 'the tools image (default localhost/interlock/tools:0.1.0)'))
+    .option('--strict', 'ends with 2 and writes nothing if the tool cannot say every step and expectation');
   command.action((file: string) => {
-    const flags: GlobalFlags & { readonly to?: string; readonly output?: string; readonly image?: string } =
-      command.optsWithGlobals();
+    const flags: GlobalFlags & {
+      readonly to?: string;
+      readonly output?: string;
+      readonly image?: string;
+      readonly strict?: boolean;
+    } = command.optsWithGlobals();
     return runner.offline(flags, async (parts) => {
       const { exportFile } = await import('./experiment-export.ts');
       return exportFile(file, flags, parts);

@@ -1,3 +1,4 @@
+import { mkdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { exportExperiment, exportTools, problemLines } from '@interlock/lab';
 import { ExitCode, UsageError } from '../problems.ts';
@@ -15,11 +16,13 @@ export interface ExportFlags {
   readonly output?: string;
   readonly image?: string;
   readonly group?: string;
+  /** Writes nothing and returns 2 if the tool cannot say everything. */
+  readonly strict?: boolean;
 }
 
 /**
  * Writes an experiment as files of another tool.
- * @returns 0, or 2 if the file is not valid, or has a step that no command line can do
+ * @returns 0, or 2 if the file is not valid, has a step that no command line can do, or with `strict` loses a part
  * @throws UsageError without `--to`, or for a file that cannot be read
  */
 export async function exportFile(file: string, flags: ExportFlags, { terminal }: OfflineParts): Promise<number> {
@@ -38,11 +41,15 @@ export async function exportFile(file: string, flags: ExportFlags, { terminal }:
     for (const line of problemLines(file, made.problems)) terminal.err(line);
     return ExitCode.usage;
   }
+  for (const line of made.lost) terminal.err(line);
+  if (flags.strict === true && made.lost.length > 0) {
+    terminal.err(`--strict: ${to} cannot say ${made.lost.length} parts of ${file}; nothing was written`);
+    return ExitCode.usage;
+  }
+  if (flags.output !== undefined) mkdirSync(output, { recursive: true });
   for (const [path, text] of made.files) {
     await terminal.writeFile(join(output, path), pieces(text));
     terminal.out(join(output, path));
-    for (const line of text.split('\n').filter((one) => one.startsWith('#   ')))
-      terminal.err(`not exported: ${line.slice(4)}`);
   }
   return ExitCode.ok;
 }

@@ -142,6 +142,14 @@ test("experiment export writes another tool's files and lists what it leaves out
   await run('experiment', 'export', 'a/no-events.experiment.yaml', '--to', 'chaos-mesh');
   assert.deepEqual([...written.keys()], ['a/no-events.chaos-mesh.yaml', 'a/estate.yaml']);
   assert.ok(asides.includes('not exported: expect: bytesLost == 0'));
+  assert.ok(
+    asides.some((line) => /^weaker: expect: premium\.stopped/.test(line)),
+    asides.join('\n'),
+  );
+  const strict = testProgram({}, { files: { 'a/no-events.experiment.yaml': file } });
+  await strict.run('experiment', 'export', 'a/no-events.experiment.yaml', '--to', 'chaos-mesh', '--strict');
+  assert.deepEqual([...strict.written.keys()], []);
+  assert.match(strict.asides.at(-1) ?? '', /^--strict: chaos-mesh cannot say \d+ parts of .*; nothing was written$/);
   await assert.rejects(
     run('experiment', 'export', 'a/no-events.experiment.yaml'),
     /--to: chaos-toolkit, chaos-mesh, litmus/,

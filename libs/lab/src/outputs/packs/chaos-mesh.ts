@@ -1,7 +1,7 @@
 import type { CloudPart } from '../../experiment.ts';
 import { yamlText } from '../yaml-text.ts';
 import { commandContainer, commandVolumes, type PackImage } from './container.ts';
-import { type Command, headOf, type Pack, type PackStep } from './pack.ts';
+import { type Command, headOf, type Pack, type PackStep, weakerFaults } from './pack.ts';
 
 interface Template {
   readonly name: string;
@@ -140,9 +140,12 @@ export const chaosMeshPack = (whole: Pack, name: string, image: PackImage): stri
       templates: templates.all.map((one) => (one.name === entry ? { ...one, conditionalBranches } : one)),
     },
   };
-  const head = headOf({ ...pack, notes: [...pack.notes, ...templates.left] }, [
-    'Then: kubectl apply -k deploy/kubernetes/overlays/chaos, and kubectl create -f <this file>.',
-    'kubectl annotate workflow <name> workflow.chaos-mesh.org/abort=true ends it.',
-  ]);
+  const head = headOf(
+    { ...pack, notes: [...pack.notes, ...templates.left], weaker: [...pack.weaker, ...weakerFaults(pack)] },
+    [
+      'Then: kubectl apply -k deploy/kubernetes/overlays/chaos, and kubectl create -f <this file>.',
+      'kubectl annotate workflow <name> workflow.chaos-mesh.org/abort=true ends it.',
+    ],
+  );
   return head + yamlText(workflow);
 };

@@ -19,12 +19,14 @@ export interface ExportOptions extends PackImage {
 
 /**
  * Exports an experiment as files of another tool, by name: the experiment, and its estate. Comments at the top list what the tool
- * cannot express.
+ * cannot express, and what it only has in a weaker form; `lost` has the same lines.
  */
 export function exportExperiment(
   experiment: Experiment,
   { tool, name, image, group }: ExportOptions,
-): { readonly files: ReadonlyMap<string, string> } | { readonly problems: readonly Problem[] } {
+):
+  | { readonly files: ReadonlyMap<string, string>; readonly lost: readonly string[] }
+  | { readonly problems: readonly Problem[] } {
   const made = packOf(experiment);
   if ('problems' in made) return made;
   const { pack } = made;
@@ -36,6 +38,7 @@ export function exportExperiment(
         ? chaosMeshPack(pack, name, parts)
         : litmusPack(pack, parts);
   return {
+    lost: lostIn(text),
     files: new Map([
       [`${name}.${tool}.yaml`, text],
       ...(pack.estate === undefined
@@ -44,3 +47,13 @@ export function exportExperiment(
     ]),
   };
 }
+
+/** The lines of the head about what is left out or weaker. */
+const lostIn = (text: string): readonly string[] => {
+  let kind = '';
+  return text.split('\n').flatMap((line): readonly string[] => {
+    if (line.startsWith('# Not in it')) kind = 'not exported';
+    else if (line.startsWith('# Weaker in it')) kind = 'weaker';
+    return kind !== '' && line.startsWith('#   ') ? [`${kind}: ${line.slice(4)}`] : [];
+  });
+};

@@ -2,7 +2,7 @@ import type { CloudPart } from '../../experiment.ts';
 import { durationText } from '../../expressions/duration.ts';
 import { yamlComment, yamlText } from '../yaml-text.ts';
 import { commandContainer, commandVolumes, type PackImage } from './container.ts';
-import { type Command, headOf, type Pack, type PackStep } from './pack.ts';
+import { type Command, headOf, type Pack, type PackStep, weakerFaults } from './pack.ts';
 
 const statefulParts: readonly CloudPart[] = ['disk', 'compute', 'nats', 'postgres'];
 
@@ -122,7 +122,7 @@ export const litmusPack = (pack: Pack, image: PackImage): string => {
     comment: 'In the end, whatever happened',
     object: jobOf('rollback', command, image),
   }));
-  const head = headOf({ ...pack, notes: [...pack.notes, ...left] }, [
+  const head = headOf({ ...pack, notes: [...pack.notes, ...left], weaker: [...pack.weaker, ...weakerFaults(pack)] }, [
     'Then: kubectl apply -f deploy/kubernetes/experiments/litmus/policies.yaml, and kubectl create -f each object at its time.',
   ]);
   return (

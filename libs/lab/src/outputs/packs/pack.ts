@@ -1,6 +1,7 @@
 import { findCause } from '../../causes/causes.ts';
 import type { EstateDisk, EstateFile, EstateMachine } from '../../estate/estate-file.ts';
-import type { CloudPart, Experiment, FaultAction, PlannedGroup, Problem, Step } from '../../experiment.ts';
+import type { CloudPart, Condition, Experiment, FaultAction, PlannedGroup, Problem, Step } from '../../experiment.ts';
+import { plannedLimitMs } from '../../expressions/can-fail.ts';
 import { durationText } from '../../expressions/duration.ts';
 import { isFaultAction, isKeyAction, takesAccess } from '../../timeline/actions.ts';
 import { giveBackOf, groupsOf, keyOfTarget, keysOf } from '../../timeline/concerns.ts';
@@ -41,6 +42,8 @@ export interface Pack {
   readonly estate?: EstateFile;
   /** Parts of the experiment that the pack leaves out. */
   readonly notes: readonly string[];
+  /** Parts that it only has in a weaker form, and how. */
+  readonly weaker: readonly string[];
 }
 
 /** Region of the resources of a pack. */
@@ -58,7 +61,7 @@ export function packOf(experiment: Experiment): { readonly pack: Pack } | { read
   const steps = parts.flatMap((part) => part.steps ?? []).toSorted((a, b) => a.atMs - b.atMs);
   const given = timeline.filter(({ action, options }) => action === 'give-back' && options.start === true);
   const treated = [...new Set(given.flatMap((step) => treatedBy(experiment, step)))];
-  const checked = expect.map(({ text }) => ({ text, check: checkOf(experiment, text) }));
+  const checked = expect.map((condition) => ({ text: condition.text, check: checkOf(experiment, condition) }));
   const control = groupsOf(estate).filter(
     ({ name }) => !timeline.some(({ targets }) => targets.includes(name)) && /^control/i.test(name),
   );
@@ -79,7 +82,14 @@ export function packOf(experiment: Experiment): { readonly pack: Pack } | { read
       notes: [
         ...parts.flatMap((part) => part.notes ?? []),
         ...checked.flatMap(({ text, check }) => (check === undefined ? [`expect: ${text}`] : [])),
+        ...experiment.proof.map(({ of, see, withinMs }) => `proof: ${see} of ${of} within ${durationText(withinMs)}`),
+        ...experiment.abort.map(({ text }) => `abort: ${text}`),
+        ...experiment.steady.flatMap((check) => (check.kind === 'io' ? [`steady: I/O of ${check.group}`] : [])),
+        ...Object.entries(experiment.settings).map(([name, value]) => `setting: ${name}=${value}`),
       ],
+      weaker: checked.flatMap(({ text, check }) =>
+        check?.weaker === undefined ? [] : [`expect: ${text}: ${check.weaker}`],
+      ),
     },
   };
 }
@@ -169,18 +179,32 @@ const steadyCommands = (check: Experiment['steady'][number]): readonly Command[]
   return check.kind === 'leases-held' ? [['probe', 'leases']] : [];
 };
 
+/** A probe of an expectation, and in what it is weaker. */
+type Check = Pack['checks'][number] & { readonly weaker?: string };
+
 /** The probe of an expectation about a state: `premium.running`, `premium.stopped <= loss + 5s`. */
-const checkOf = (experiment: Experiment, text: string): Pack['checks'][number] | undefined => {
+const checkOf = (experiment: Experiment, { text, expression }: Condition): Check | undefined => {
   const [, name, what, rest] = /^([\w-]+)\.(running|isStopped|stopped)\b(.*)$/.exec(text) ?? [];
   const group = groupsOf(experiment.estate).find((one) => one.name === name);
   const loss = experiment.timeline.find(({ action }) => takesAccess(action));
   if (group === undefined || loss === undefined) return undefined;
   const machines = machinesOf(group);
   const backMs = giveBackOf(experiment, loss)?.atMs ?? loss.atMs + (loss.forMs ?? 0);
-  if (what === 'running') return { atMs: Math.max(0, backMs - 1_000), command: ['probe', 'running', ...machines] };
-  return rest?.includes('<=') === false && what === 'stopped'
-    ? undefined
-    : { atMs: Math.max(0, backMs - 1_000), command: ['probe', 'stopped', ...machines] };
+  const lastMs = Math.max(0, backMs - 1_000);
+  const once = `checked once, ${durationText(lastMs)} after the start`;
+  if (what === 'running')
+    return { atMs: lastMs, command: ['probe', 'running', ...machines], weaker: `${once}, and not all the time` };
+  const command = ['probe', 'stopped', ...machines];
+  if (what === 'isStopped') return { atMs: lastMs, command, weaker: `${once}, and not at the end` };
+  if (rest?.includes('<') !== true) return undefined;
+  const limitMs = plannedLimitMs(expression, experiment);
+  if (limitMs !== undefined && limitMs <= lastMs)
+    return {
+      atMs: limitMs,
+      command,
+      weaker: `checked ${durationText(limitMs)} after the start, whoever stopped the machines`,
+    };
+  return { atMs: lastMs, command, weaker: once };
 };
 
 /** The planned estate as a file for `interlock estate import`, with the names that the commands use. */
@@ -225,7 +249,7 @@ const estateFileOf = (experiment: Experiment): EstateFile => {
 };
 
 /** Comment lines of a pack: how to run it, and what it leaves out. */
-export const headOf = ({ title, notes, estate, endMs }: Pack, how: readonly string[]): string =>
+export const headOf = ({ title, notes, weaker, estate, endMs }: Pack, how: readonly string[]): string =>
   [
     `${title}. Made by interlock experiment export; the timeline lasts ${durationText(endMs)}.`,
     ...(estate === undefined
@@ -233,6 +257,15 @@ export const headOf = ({ title, notes, estate, endMs }: Pack, how: readonly stri
       : ['First: interlock estate import estate.yaml --group <group>, and set INTERLOCK_GROUP.']),
     ...how,
     ...(notes.length === 0 ? [] : ['Not in it, because the tool cannot say it:', ...notes.map((note) => `  ${note}`)]),
+    ...(weaker.length === 0 ? [] : ['Weaker in it:', ...weaker.map((note) => `  ${note}`)]),
   ]
     .map(yamlComment)
     .join('');
+
+/** Faults that a tool without pauses has in a weaker form. */
+export const weakerFaults = ({ steps }: Pack): readonly string[] =>
+  steps.flatMap((step) =>
+    step.kind === 'fault' && step.action === 'pause'
+      ? [`step: ${step.name}: cut off from all messages, and not paused`]
+      : [],
+  );

@@ -163,3 +163,14 @@ test('shows the last lines on the consoles of machines in QEMU', () => {
   assert.match(page, /interlock: booted in 3\.9 s\n&lt;b&gt;EXT4-fs error/);
   assert.doesNotMatch(pageOf(cases.held), /serial console/);
 });
+
+test('the page says why the slowest machine stopped when it did, and why operations of a control failed', () => {
+  const { experiment, record, verdict } = cases.held;
+  const control = record.machines.find(({ group }) => group.startsWith('control'));
+  const one = record.io.find(({ machine }) => machine === control?.name);
+  assert.ok(one !== undefined && record.run.startedMs !== undefined);
+  const failed = { ...one, ok: false, reason: 'STORE_UNAVAILABLE', completedMs: record.run.startedMs + 3_000 };
+  const text = textOf(reportPage(experiment, { ...record, io: [...record.io, failed] }, verdict));
+  assert.match(text, /stopped last, [\d.]+ s after the loss, for [A-Z_]+\. \S/);
+  assert.match(text, /control: one operation failed with STORE_UNAVAILABLE; the first was \w+ \d+ of control-1/);
+});

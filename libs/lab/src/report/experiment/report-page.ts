@@ -15,6 +15,7 @@ import { headline, longest, outcomeLabels, whyNothing } from './headline.ts';
 import { injections, whatOf } from './injections.ts';
 import { periodOf, recordPicture, treatmentFirst } from './record-picture.ts';
 import { expectationRows, guaranteeRows, proofRows } from './rules.ts';
+import { whyItHappened } from './why.ts';
 
 /**
  * `report.html` of an experiment: one file without external resources, for readers who are not engineers.
@@ -36,6 +37,7 @@ ${whyNothing(verdict, record)}
 </section>
 <section>
   <h2>What happened to the machines</h2>
+  ${whyItHappened(experiment, record)}
   ${timeline(record, verdict)}
 </section>
 <section>

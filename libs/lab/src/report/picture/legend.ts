@@ -20,7 +20,7 @@ export function laneLegend({ lanes, faults, pauses }: PictureContent): Html {
     [kinds.has('free'), hatched('var(--work)'), 'off; access is restored, and it does not run yet'],
     [kinds.has('away'), hatched('var(--faint)'), 'stopped or restarted by its user'],
     [faults.length > 0, 'var(--fault)', 'a part of the cloud is disturbed'],
-    [pauses.length > 0, 'color-mix(in srgb, var(--key) 30%, transparent)', 'every machine waits at once'],
+    [pauses.length > 0, 'color-mix(in srgb, var(--identity) 30%, transparent)', 'every machine waits at once'],
   ];
   return html`<div class="legend">${entries.flatMap(([isShown, colour, words]) =>
     isShown ? [html`<span><i style="background: ${colour}"></i>${words}</span>`] : [],

@@ -1,0 +1,79 @@
+import type { Experiment, Step } from '../../experiment.ts';
+import { Evidence } from '../../measures/evidence.ts';
+import { type Fate, fatesOf, operationText, shortName } from '../../measures/fate.ts';
+import type { IoRecord, RunRecord } from '../../record.ts';
+import { isFaultAction } from '../../timeline/actions.ts';
+import { duration, type Html, html } from '../html.ts';
+
+/** Why the slowest machine stopped when it did, and why operations failed of groups that no step concerns. */
+export function whyItHappened(experiment: Experiment, record: RunRecord): Html {
+  if (record.run.startedMs === undefined) return html``;
+  const evidence = new Evidence(experiment, record);
+  const slowest = slowestStop(evidence);
+  const sentences = [
+    ...(slowest === undefined ? [] : [stopInWords(slowest, evidence)]),
+    ...evidence.groups.flatMap((group) => failuresInWords(group, evidence)),
+  ];
+  if (sentences.length === 0) return html``;
+  return html`<ul class="why">${sentences.map((sentence) => html`<li>${sentence}</li>`)}</ul>`;
+}
+
+type Stopped = Fate & Required<Pick<Fate, 'keyStop'>>;
+
+/** The machine that the platform stopped latest after its loss. */
+function slowestStop(evidence: Evidence): Stopped | undefined {
+  const stopped = evidence.groups
+    .flatMap((group) => fatesOf(evidence, group))
+    .flatMap((fate) => (fate.keyStop === undefined ? [] : [{ ...fate, keyStop: fate.keyStop }]));
+  const after = ({ keyStop, episode }: Stopped): number => keyStop.atMs - episode.startMs;
+  return stopped.toSorted((a, b) => after(b) - after(a))[0];
+}
+
+function stopInWords({ machine, keyStop, episode }: Stopped, evidence: Evidence): string {
+  const faults = evidence.experiment.timeline.filter((step) => {
+    const fromMs = isFaultAction(step.action) ? evidence.effectMs(step) : undefined;
+    const untilMs = evidence.undoneMs(step) ?? Number.POSITIVE_INFINITY;
+    return fromMs !== undefined && fromMs <= keyStop.atMs && untilMs >= episode.startMs;
+  });
+  const last = `${shortName(machine.name)} stopped last, ${duration(keyStop.atMs - episode.startMs)} after the loss, for ${keyStop.reason}.`;
+  return `${last} ${deciding(faults, keyStop.atMs, evidence)}`;
+}
+
+/** How each part that is out delays a stop, the strongest first. */
+const delays: readonly (readonly [string, string])[] = [
+  ['compute', 'machines are stopped by it'],
+  ['key-vault', 'only it can refuse the key'],
+  ['identity', 'the vault needs it to know a removed role or identity'],
+  ['postgres', 'no service can store a decision without it'],
+  ['disk', 'it checks the lease of the key'],
+  ['nats', 'no event arrived, and the timed check of the lease decided'],
+  ['disk-encryption-set', 'no loss was published, and the report of the disk host or the timed check decided'],
+];
+
+function deciding(faults: readonly Step[], stoppedMs: number, evidence: Evidence): string {
+  for (const [part, how] of delays) {
+    const fault = faults.find(({ targets }) => targets.includes(part));
+    if (fault === undefined) continue;
+    const endMs = evidence.undoneMs(fault);
+    const until =
+      endMs === undefined || endMs > stoppedMs
+        ? 'was still disturbed'
+        : `was disturbed until ${duration(stoppedMs - endMs)} before`;
+    return `${part} ${until} (“${fault.name}”): ${how}.`;
+  }
+  return 'No part was disturbed: the published loss decided.';
+}
+
+/** Failed operations of a group that no step concerns, by reason. */
+function failuresInWords(group: string, evidence: Evidence): readonly string[] {
+  if (evidence.roleOf(group) !== 'control') return [];
+  const failed = evidence.failuresDuringTimeline(group);
+  return [...Map.groupBy(failed, ({ reason }) => reason)].map(([reason, some]) => {
+    const [first] = some;
+    const count = some.length === 1 ? 'one operation' : `${some.length} operations`;
+    return `${group}: ${count} failed with ${reason || 'no reason'}${first === undefined ? '' : `; the first was ${whenOf(first, evidence)}`}.`;
+  });
+}
+
+const whenOf = (one: IoRecord, { startMs }: Evidence): string =>
+  `${operationText({ ...one, reason: '' })}, ${duration(one.completedMs - startMs)} after the start`;
