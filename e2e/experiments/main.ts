@@ -42,6 +42,7 @@ import { simulatedTarget } from './simulated/target.ts';
 
 const usage = `interlock experiment run FILE [--target local|existing|kubernetes|simulated] [--keep DIR] [--repeat N] [--seed N] [--set leaseTtl=30s]
                          [--histories N] [--kube-context C] [--namespace N] [--sign KEY]
+interlock experiment validate FILE… --target local|existing|kubernetes|simulated
 interlock experiment recover DIR`;
 
 /** Exit code of bad input. */
@@ -61,6 +62,7 @@ runCommand((scope) =>
 async function command(scope: Scope): Promise<{ readonly exitCode: number }> {
   const { values, positionals } = readArguments();
   const [verb, path] = positionals;
+  if (verb === 'validate' && path !== undefined) return validate(positionals.slice(1), values);
   if (path === undefined || positionals.length > 2) throw new BadInput(usage);
   if (verb === 'recover') return { exitCode: await recoverRun(resolve(path), console.log) };
   if (verb !== 'run') throw new BadInput(usage);
@@ -94,8 +96,7 @@ function readArguments() {
 async function run(path: string, wishes: Wishes, scope: Scope): Promise<{ readonly exitCode: number }> {
   const { target, keep, repeat, seed, set, histories } = wishes;
   if (!/^[1-9]\d{0,3}$/.test(repeat)) throw new BadInput(`--repeat must be 1 to 9999, not "${repeat}".`);
-  if (target !== 'local' && target !== 'existing' && target !== 'kubernetes' && target !== 'simulated')
-    throw new BadInput(`--target must be local, existing, kubernetes or simulated, not "${target}".`);
+  requireTarget(target);
   const cluster = { context: wishes['kube-context'], namespace: wishes.namespace };
   const sign = wishes.sign === undefined ? undefined : keyIn(wishes.sign);
   if (keep !== undefined) requireEmpty(resolve(keep));
@@ -127,6 +128,34 @@ async function run(path: string, wishes: Wishes, scope: Scope): Promise<{ readon
   if (runs.length > 1)
     writeMatrix(runs, read.experiment.title, keep ?? join(dataRoot(process.env), 'experiments', idOf(path)));
   return { exitCode: worstExitCode(runs.map(({ verdict }) => verdict.outcome)) };
+}
+
+function requireTarget(target: string): asserts target is Target['name'] {
+  if (!['local', 'existing', 'kubernetes', 'simulated'].includes(target))
+    throw new BadInput(`--target must be local, existing, kubernetes or simulated, not "${target}".`);
+}
+
+/** Checks files for a target: what it cannot do is a problem. Starts nothing. */
+function validate(paths: readonly string[], { target: name, ...wishes }: Wishes): { readonly exitCode: number } {
+  requireTarget(name);
+  const cluster = { context: wishes['kube-context'], namespace: wishes.namespace };
+  const parts = { id: 'validate', say: () => undefined };
+  const data = dataRoot(process.env);
+  const targets: Readonly<Record<Target['name'], () => Target>> = {
+    simulated: () => simulatedTarget(1),
+    kubernetes: () => clusterTarget(cluster, parts),
+    existing: () => existingCloudTarget(data, parts),
+    local: () => ownCloudTarget(data, parts),
+  };
+  let exitCode = 0;
+  for (const path of paths.map((one) => resolve(one))) {
+    const whole = textIn(path);
+    const read = 'problems' in whole ? whole : readExperiment(whole.text);
+    const problems = 'problems' in read ? read.problems : targets[name]().refuse(read.experiment);
+    if (problems.length === 0) console.log(visible(`${path}: valid on the target ${name}`));
+    else ({ exitCode } = refused(problemLines(path, problems)));
+  }
+  return { exitCode };
 }
 
 /** The file with its estate, or the problems of the estate. @throws BadInput if the file cannot be read */

@@ -108,3 +108,21 @@ test("only the run's own cloud can shift the clock since boot", () => {
   const [problem] = simulatedTarget(1).refuse(experiment);
   assert.deepEqual([problem?.line, problem?.message], [5, 'no machine of the simulation is suspended']);
 });
+
+test('validate with a target names what that target cannot do, and starts nothing', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'interlock-validate-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, 'a.experiment.yaml');
+  writeFileSync(file, text(1).replace('[{at', '[{at: 0s, slow: nats, by: 100ms, for: 5s}, {at'));
+  const validate = (target: string) => {
+    const script = fileURLToPath(new URL('./main.ts', import.meta.url));
+    const env = { ...process.env, INTERLOCK_DATA: join(folder, 'data') };
+    return spawnSync(process.execPath, [script, 'validate', file, `--target=${target}`], { encoding: 'utf8', env });
+  };
+  const simulated = validate('simulated');
+  assert.equal(simulated.status, 2);
+  assert.match(simulated.stderr, /a\.experiment\.yaml:5: the simulation cannot do slow to nats/);
+  const local = validate('local');
+  assert.equal(local.status, 0, local.stderr);
+  assert.match(local.stdout, /valid on the target local/);
+});

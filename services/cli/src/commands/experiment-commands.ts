@@ -34,13 +34,21 @@ export function addExperimentCommands(program: Command, runner: Pick<Runner, 'in
   const validate = experiment
     .command('validate')
     .description('checks experiment files; starts nothing')
-    .argument('<file...>', 'experiment files');
-  validate.action((files: readonly string[]) =>
-    runner.offline(validate.optsWithGlobals(), async (parts) => {
+    .argument('<file...>', 'experiment files')
+    .addOption(
+      filled('--target <local|existing|kubernetes|simulated>', 'also names what this target cannot do (in a clone)'),
+    );
+  validate.action((files: readonly string[]) => {
+    const flags: GlobalFlags & { readonly target?: string } = validate.optsWithGlobals();
+    if (flags.target !== undefined) {
+      const paths = files.map((file) => resolve(file));
+      return runner.inClone(script, ['validate', ...paths, `--target=${flags.target}`, ...clusterFlags(flags)], flags);
+    }
+    return runner.offline(flags, async (parts) => {
       const { validateFiles } = await import('./experiment.ts');
       return validateFiles(files, parts);
-    }),
-  );
+    });
+  });
   const judge = experiment
     .command('judge')
     .description('repeats the verdict from kept evidence; nothing else is read')

@@ -39,9 +39,11 @@ test('run and recover pass paths and flags to the script of the clone', async ()
   const { run, lines } = testProgram();
   await run('experiment', 'run', 'a.yaml', '--target', 'simulated', '--set', 'leaseTtl=30s', '--set', 'authzTtl=1s');
   await run('experiment', 'recover', 'evidence');
+  await run('experiment', 'validate', 'a.yaml', '--target', 'simulated');
   assert.deepEqual(lines, [
     `e2e/experiments/main.ts run ${resolve('a.yaml')} --target=simulated --set=leaseTtl=30s --set=authzTtl=1s`,
     `e2e/experiments/main.ts recover ${resolve('evidence')}`,
+    `e2e/experiments/main.ts validate ${resolve('a.yaml')} --target=simulated`,
   ]);
 });
 
