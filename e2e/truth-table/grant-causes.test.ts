@@ -3,13 +3,14 @@ import { testCauses } from './test-cells.ts';
 
 testCauses(
   causesNamed(
-    'access policy removed',
-    'role removed',
-    'get missing',
-    'wrapKey missing',
-    'unwrapKey missing',
-    'permission model switched',
-    'identity deleted',
-    'identity set to none',
+    'remove-policy',
+    'remove-role',
+    'remove-permission get',
+    'remove-permission wrap',
+    'remove-permission unwrap',
+    'switch-permission-model',
+    'close-network',
+    'delete-identity',
+    'set-identity-none',
   ),
 );

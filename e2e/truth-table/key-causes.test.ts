@@ -3,12 +3,13 @@ import { testCauses } from './test-cells.ts';
 
 testCauses(
   causesNamed(
-    'version disabled',
-    'not yet valid',
-    'expired',
-    'key deleted',
-    'key purged',
-    'vault deleted',
-    'vault deleted and recovered',
+    'disable-key',
+    'disable-version',
+    'not-yet-valid',
+    'expire-key',
+    'delete-key',
+    'purge-key',
+    'delete-vault',
+    'recover-vault-without-role',
   ),
 );

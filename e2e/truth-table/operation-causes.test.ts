@@ -1,4 +1,4 @@
 import { causesNamed } from './causes.ts';
 import { testCauses } from './test-cells.ts';
 
-testCauses(causesNamed('wrapKey taken from the key', 'unwrapKey taken from the key'));
+testCauses(causesNamed('remove-operation wrap', 'remove-operation unwrap'));

@@ -10,7 +10,7 @@ import type { Place } from './place.ts';
 
 /** Options of vault and set. */
 export interface KeyedOptions {
-  readonly byRoles?: true;
+  readonly model?: 'ACCESS_POLICY' | 'ROLE_ASSIGNMENT' | undefined;
   readonly keyExpiry?: 'NEXT_START';
   readonly purgeProtectionEnabled: boolean;
 }
@@ -23,8 +23,9 @@ export const makeKeyed = async (owner: Owner, group: string, requested: KeyedOpt
     vaultId: `kv-${tag}`,
     resourceGroup: group,
     location,
-    permissionModel: requested.byRoles ? 'ROLE_ASSIGNMENT' : 'ACCESS_POLICY',
-    accessPolicies: requested.byRoles ? [] : [{ principal: owner.administrator, keyPermissions: ['ALL'] }],
+    permissionModel: requested.model ?? 'ACCESS_POLICY',
+    accessPolicies:
+      requested.model === 'ROLE_ASSIGNMENT' ? [] : [{ principal: owner.administrator, keyPermissions: ['ALL'] }],
     softDeleteRetentionDays: 7,
     purgeProtectionEnabled: requested.purgeProtectionEnabled,
   });
@@ -53,7 +54,7 @@ export const makeKeyed = async (owner: Owner, group: string, requested: KeyedOpt
     set,
     identity: identity?.principal ?? '',
   };
-  if (requested.byRoles) await assignRole(owner, keyed);
+  if (requested.model === 'ROLE_ASSIGNMENT') await assignRole(owner, keyed);
   else await allowSet({ keyVault }, keyed.vault, keyed.identity);
   // Grants take time to take effect, so the call is repeated (CMK-28).
   await until(

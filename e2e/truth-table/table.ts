@@ -1,5 +1,6 @@
 import type { AccessReason } from '@interlock/access';
-import { type Cause, type CauseName, causes } from './causes.ts';
+import { isFinal } from '@interlock/lab/causes';
+import { causes, type TableCause, type TableCauseName } from './causes.ts';
 
 /** The class of a machine's disks under the key; `mixed`: a Premium SSD and an ultra disk, both under it. */
 export const diskClasses = ['Premium SSD', 'Premium SSD v2', 'Standard SSD', 'Standard HDD', 'Ultra', 'mixed'] as const;
@@ -48,7 +49,7 @@ export interface Expectation {
 
 /** One cell of the table. */
 export interface Cell {
-  readonly cause: CauseName;
+  readonly cause: TableCauseName;
   readonly diskClass: DiskClass;
   readonly state: MachineState;
   /** The rule that decides it. */
@@ -57,7 +58,7 @@ export interface Cell {
 }
 
 /** Every cell of a cause. */
-export const cellsOf = (cause: Cause & { readonly name: CauseName }): readonly Cell[] =>
+export const cellsOf = (cause: TableCause): readonly Cell[] =>
   diskClasses.flatMap((diskClass) =>
     machineStates.map((state) => ({
       cause: cause.name,
@@ -69,7 +70,7 @@ export const cellsOf = (cause: Cause & { readonly name: CauseName }): readonly C
   );
 
 /** The rule for a cell: that of the machine's state if there is one, otherwise that of its disk class. */
-const ruleOf = ({ effect }: Cause, diskClass: DiskClass, state: MachineState): string => {
+const ruleOf = ({ effect }: TableCause, diskClass: DiskClass, state: MachineState): string => {
   if (state === 'stopped' || state === 'deallocated') return 'CMK-114';
   if (state === 'stopping') return 'CMK-106';
   if (effect === 'start only') return state === 'being created' ? 'CMK-106' : 'CMK-104';
@@ -79,8 +80,8 @@ const ruleOf = ({ effect }: Cause, diskClass: DiskClass, state: MachineState): s
   return diskClass === 'mixed' ? 'CMK-103' : 'CMK-101';
 };
 
-const expectationOf = (cause: Cause, diskClass: DiskClass, state: MachineState): Expectation => {
-  const { effect, reason, returns, stopReason = reason } = cause;
+const expectationOf = (cause: TableCause, diskClass: DiskClass, state: MachineState): Expectation => {
+  const { effect, reason, stopReason = reason, played } = cause;
   const goesOn = effect === 'start only' || effect === 'throttle';
   const isDecided = effect === 'loss' || effect === 'start only';
   const isAnswered = state === 'being created' || state === 'attaching';
@@ -97,7 +98,7 @@ const expectationOf = (cause: Cause, diskClass: DiskClass, state: MachineState):
     // A set publishes only decisions of the vault. A missing response or a temporary refusal is not a decision.
     set: isDecided ? reason : 'none',
     start: reason,
-    data: returns ? 'there' : 'lost',
+    data: isFinal(played.cause) ? 'lost' : 'there',
   } as const;
   switch (state) {
     case 'stopping':

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { judgeRecording } from '@interlock/lab/judge/recording/judge-recording';
-import type { Cause, CauseName, Effect } from './causes.ts';
+import type { Effect, TableCause, TableCauseName } from './causes.ts';
 import { openPlace, type Place, type PlaceTerms } from './place.ts';
 import { cellsOf } from './table.ts';
 import { type OpenTarget, realTarget, simulatedTarget } from './target.ts';
@@ -20,17 +20,15 @@ const termsOf: Readonly<Record<Effect, PlaceTerms>> = {
   throttle: { leases: renewedLeases, startTimeoutMs: 8_000 },
 };
 
-type NamedCause = Cause & { readonly name: CauseName };
-
 /** Plays these causes on what the simulation runs on: every combination of the table, in virtual time. */
-export const testCauses = (causes: readonly NamedCause[]): void => testEffects(causes, simulatedTarget, '');
+export const testCauses = (causes: readonly TableCause[]): void => testEffects(causes, simulatedTarget, '');
 
 /** Plays these causes on Postgres, NATS, RSA and files. */
-export const testCausesOnServers = (causes: readonly NamedCause[]): void =>
+export const testCausesOnServers = (causes: readonly TableCause[]): void =>
   testEffects(causes, realTarget, ', on real servers');
 
 /** One place for each effect, one after the other. */
-const testEffects = (causes: readonly NamedCause[], openTarget: OpenTarget, where: string): void => {
+const testEffects = (causes: readonly TableCause[], openTarget: OpenTarget, where: string): void => {
   for (const [effect, terms] of Object.entries(termsOf)) {
     const having = causes.filter((cause) => cause.effect === effect);
     if (having.length > 0) describe(`${effect}${where}`, () => testInPlace(having, openTarget, terms));
@@ -41,9 +39,9 @@ const testEffects = (causes: readonly NamedCause[], openTarget: OpenTarget, wher
 const atOnce = 2;
 
 /** Tests that play these causes in one place, each with its own fleet, with a test for each cell. */
-const testInPlace = (causes: readonly NamedCause[], openTarget: OpenTarget, terms: PlaceTerms): void => {
+const testInPlace = (causes: readonly TableCause[], openTarget: OpenTarget, terms: PlaceTerms): void => {
   let place: Place;
-  const trials = new Map<CauseName, Promise<Verdicts>>();
+  const trials = new Map<TableCauseName, Promise<Verdicts>>();
   before(async () => {
     place = await openPlace(terms, openTarget);
     // The first cause of each lane starts at once, every other one when the previous one of its lane has ended.

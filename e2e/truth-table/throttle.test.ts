@@ -1,4 +1,4 @@
 import { causesNamed } from './causes.ts';
 import { testCauses } from './test-cells.ts';
 
-testCauses(causesNamed('throttled'));
+testCauses(causesNamed('throttle'));

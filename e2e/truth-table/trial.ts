@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
+import { isFinal } from '@interlock/lab/causes';
 import { until } from '../cloud/until.ts';
-import type { Cause, CauseName } from './causes.ts';
+import type { TableCause } from './causes.ts';
 import { type Content, openContent } from './content.ts';
 import { disksUnderKey, fleetIn, type Member } from './fleet.ts';
-import { deedOf, type Keyed } from './inflict.ts';
+import { inflictAt, type Keyed } from './inflict.ts';
 import { inOne, lookAt, machinesIn, type Shown, shownOf } from './looking.ts';
 import { type Place, subscription } from './place.ts';
 import { dataOf, startOf } from './returning.ts';
@@ -25,17 +26,16 @@ const restMs = 30_000;
  * the key away, reads their state, tries to start them, restores access, starts them and reads what was written.
  * @throws Error if the stage cannot be set, or the key not be taken away or restored; the results are in the verdicts
  */
-export const tryCause = async (place: Place, cause: Cause & { readonly name: CauseName }): Promise<Verdicts> => {
-  const deed = deedOf(cause.name);
+export const tryCause = async (place: Place, cause: TableCause): Promise<Verdicts> => {
   const group = `${subscription}/resourceGroups/g${randomUUID().slice(0, 8)}`;
-  const keyed = await makeKeyed(place, group, { ...deed, purgeProtectionEnabled: false });
+  const keyed = await makeKeyed(place, group, { ...cause, purgeProtectionEnabled: false });
   const content = openContent(place);
   const members = new Map(fleetIn(group).map((member) => [member, cellFor(cause, member)]));
   const all = [...members.keys()];
 
   const { gates, answers } = await setStage(place, keyed.set, all, content);
   const stopped = () => untilStopped(place, cause, keyed, members);
-  const { undo } = await deed.inflict(place, keyed, stopped);
+  const { undo } = await inflictAt(place, keyed, cause, stopped);
   const inflictedAtMs = place.clock.monotonicMs();
   await stopped();
   await untilRenewed(place, cause, keyed, inflictedAtMs);
@@ -46,7 +46,7 @@ export const tryCause = async (place: Place, cause: Cause & { readonly name: Cau
   const io = await ofEach(all, (member) => tryAsGuest(content, member));
   const starts = await ofEach(all, (member) => startOf(place, member));
   await undo();
-  if (cause.returns) await untilAvailable(place, keyed);
+  if (!isFinal(cause.played.cause)) await untilAvailable(place, keyed);
   const data = await ofEach(all, (member) => dataOf(place, keyed.set, member, content));
 
   const unseen = { end: '', stopReason: '', disks: '', diskReason: '', set: '' };
@@ -64,7 +64,7 @@ export const tryCause = async (place: Place, cause: Cause & { readonly name: Cau
   );
 };
 
-const cellFor = (cause: Cause & { readonly name: CauseName }, { diskClass, state }: Member): Cell => {
+const cellFor = (cause: TableCause, { diskClass, state }: Member): Cell => {
   const found = cellsOf(cause).find((cell) => cell.diskClass === diskClass && cell.state === state);
   if (!found) throw new Error(`no cell for ${cause.name} × ${diskClass} × ${state}`);
   return found;
@@ -86,7 +86,7 @@ const tryAsGuest = async (content: Content, member: Member): Promise<string> =>
  */
 const untilStopped = async (
   place: Place,
-  { effect }: Cause,
+  { effect }: TableCause,
   keyed: Keyed,
   members: ReadonlyMap<Member, Cell>,
 ): Promise<void> => {
@@ -104,7 +104,7 @@ const untilStopped = async (
  * If running machines must continue: waits until the vault has granted this host another lease. Running machines could use the
  * earlier lease for a while. If no other one is granted, the earlier one has ended at the end of this wait, and I/O shows it.
  */
-const untilRenewed = async (place: Place, { effect }: Cause, { set }: Keyed, sinceMs: number): Promise<void> => {
+const untilRenewed = async (place: Place, { effect }: TableCause, { set }: Keyed, sinceMs: number): Promise<void> => {
   if (effect !== 'start only' && effect !== 'throttle') return;
   await inTime(place, 'the lease was won again', async () => {
     const nowMs = place.clock.monotonicMs();

@@ -1,9 +1,9 @@
 import type { AccessReason } from '@interlock/access';
-import type { CauseName } from '../../truth-table/causes.ts';
+import type { TableCauseName } from '../../truth-table/causes.ts';
 
 /** One way to lose a key and to restore access, with a few machines that ran. */
 export interface TimedLoss {
-  readonly cause: CauseName;
+  readonly cause: TableCauseName;
   /** The reason their stop must have. */
   readonly reason: AccessReason;
   readonly machines: readonly TimedMachine[];

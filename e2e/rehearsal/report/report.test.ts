@@ -49,7 +49,7 @@ test('the report has the documented shape', () => {
   assert.equal(proof.length + throughApi.length, 13, 'the count and the lists are of the same disks');
   assert.deepEqual(proof, goodEvidence().content.perDisk);
   assert.deepEqual(report.stopwatch[0], {
-    cause: 'version disabled',
+    cause: 'disable-key',
     reason: 'KEY_DISABLED',
     machines: 3,
     toLastGoodIoMs: { p50: 20, p95: 30, p99: 30, max: 30 },

@@ -1,5 +1,5 @@
 import { type Html, html } from '@interlock/lab/report/html';
-import { type Cause, type CauseName, causes } from '../../truth-table/causes.ts';
+import { causes, type TableCause, type TableCauseName } from '../../truth-table/causes.ts';
 import { type Cell, cellsOf, type DiskClass, diskClasses, machineStates } from '../../truth-table/table.ts';
 import type { Gathered } from '../evidence/evidence.ts';
 
@@ -14,10 +14,10 @@ const classes: Readonly<Record<string, DiskClass>> = {
   ULTRA: 'Ultra',
 };
 /** The causes that machines of every class went through. */
-const played: Readonly<Record<string, CauseName>> = {
-  KEY_DISABLED: 'version disabled',
-  KEY_DELETED: 'key deleted',
-  ACCESS_DENIED: 'access policy removed',
+const played: Readonly<Record<string, TableCauseName>> = {
+  KEY_DISABLED: 'disable-key',
+  KEY_DELETED: 'delete-key',
+  ACCESS_DENIED: 'remove-policy',
 };
 
 /** The truth table: what happens to a running machine, for each cause and class, with a mark where this run observed it. */
@@ -32,8 +32,7 @@ export function truth(evidence: Gathered): Html {
     <span>no mark: executed by <code>npm test</code>, as are the machines that were ${machineStates.slice(1).join(', ')}: ${causes.length * diskClasses.length * machineStates.length} cells, in docs/truth-table.md</span></div>`;
 }
 
-const running = (cause: Cause & { readonly name: CauseName }): readonly Cell[] =>
-  cellsOf(cause).filter(({ state }) => state === 'running');
+const running = (cause: TableCause): readonly Cell[] => cellsOf(cause).filter(({ state }) => state === 'running');
 
 const keyOf = ({ cause, diskClass }: Pick<Cell, 'cause' | 'diskClass'>): string => `${cause} × ${diskClass}`;
 
@@ -47,7 +46,7 @@ function shown({ expected, diskClass }: Cell, isAsExpected: boolean | undefined)
 
 function seenIn({ disabled, deleted, withdrawn, timed = [] }: Gathered): Seen {
   const seen = new Map<string, boolean>();
-  const note = (cause: CauseName, diskClass: DiskClass | undefined, isAsExpected: boolean): void => {
+  const note = (cause: TableCauseName, diskClass: DiskClass | undefined, isAsExpected: boolean): void => {
     if (diskClass === undefined) return;
     const key = keyOf({ cause, diskClass });
     seen.set(key, (seen.get(key) ?? true) && isAsExpected);

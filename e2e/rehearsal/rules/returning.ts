@@ -11,7 +11,7 @@ export const returningRules = [
     ({ enabled, disabled, timed }) => [
       ...returned(enabled, isNotUltra),
       everyone(enabled, disabled.machines),
-      ...timedFindings(timed, ['version disabled']),
+      ...timedFindings(timed, ['disable-key', 'disable-version']),
     ],
   ),
 

@@ -143,12 +143,12 @@ export const breaks: Breaks = {
   },
   'CMK-27': {
     'the machines keep running after the switch': (e) => {
-      one(one(e.timed, ({ cause }) => cause === 'permission model switched').machines).reason = '';
+      one(one(e.timed, ({ cause }) => cause === 'switch-permission-model').machines).reason = '';
     },
   },
   'CMK-38': {
     'a machine keeps running after its set lost its identity': (e) => {
-      one(one(e.timed, ({ cause }) => cause === 'identity set to none').machines).stoppedAfterMs = Number.NaN;
+      one(one(e.timed, ({ cause }) => cause === 'set-identity-none').machines).stoppedAfterMs = Number.NaN;
     },
   },
   'CMK-80': {

@@ -47,10 +47,10 @@ export const lossBreaks: Breaks = {
   'CMK-103': { 'the mixed machine keeps running': (e) => keepsRunning(e.disabled, 'vm-mixed') },
   'CMK-104': {
     'a machine keeps running after the key has expired': (e) => {
-      one(timedOf(e, 'expired').machines).stoppedAfterMs = Number.NaN;
+      one(timedOf(e, 'expire-key').machines).stoppedAfterMs = Number.NaN;
     },
     'no key expired': (e) => {
-      e.timed = e.timed.filter(({ cause }) => cause !== 'expired');
+      e.timed = e.timed.filter(({ cause }) => cause !== 'expire-key');
     },
   },
   'CMK-105': {
@@ -95,10 +95,10 @@ export const lossBreaks: Breaks = {
       e.enabled.starts = e.enabled.starts.filter(({ machine }) => machine !== 'vm-ssd');
     },
     'a timed machine did not find all that it wrote': (e) => {
-      one(timedOf(e, 'version disabled').machines).verified -= 1;
+      one(timedOf(e, 'disable-key').machines).verified -= 1;
     },
     'a timed machine wrote nothing': (e) => {
-      Object.assign(one(timedOf(e, 'version disabled').machines), { written: 0, verified: 0 });
+      Object.assign(one(timedOf(e, 'disable-key').machines), { written: 0, verified: 0 });
     },
     'a machine runs but does nothing': (e) => {
       one(e.enabled.io, ({ machine }) => machine === 'vm-hdd').writes = 0;
@@ -112,15 +112,15 @@ export const lossBreaks: Breaks = {
   },
   'CMK-122': {
     'a machine does not run again': (e) => {
-      one(timedOf(e, 'key deleted').machines).runningAfterMs = Number.NaN;
+      one(timedOf(e, 'delete-key').machines).runningAfterMs = Number.NaN;
     },
   },
   'CMK-123': {
     'a stop has another reason': (e) => {
-      one(timedOf(e, 'get missing').machines).reason = 'KEY_DISABLED';
+      one(timedOf(e, 'remove-permission get').machines).reason = 'KEY_DISABLED';
     },
     'a guest finds other content than it wrote': (e) => {
-      one(timedOf(e, 'role removed').machines).mismatched = 1;
+      one(timedOf(e, 'remove-role').machines).mismatched = 1;
     },
   },
   'CMK-126': {
@@ -157,7 +157,7 @@ export const lossBreaks: Breaks = {
   },
   'CMK-133': {
     'a read succeeds after the stop': (e) => {
-      one(timedOf(e, 'vault deleted').machines).lastGoodIoAfterMs = 9_000;
+      one(timedOf(e, 'delete-vault').machines).lastGoodIoAfterMs = 9_000;
     },
   },
   'CMK-144': {

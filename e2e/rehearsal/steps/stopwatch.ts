@@ -3,8 +3,8 @@ import { type Io, type Journals, lastGoodIo, lastSegment } from '@interlock/lab/
 import { expectedPlaces } from '@interlock/lab/judge/journal/records';
 import { until } from '../../cloud/until.ts';
 import { makeMachine } from '../../cloud/world.ts';
-import { type Cause, type CauseName, causes } from '../../truth-table/causes.ts';
-import { deeds, type Keyed, type Owner } from '../../truth-table/inflict.ts';
+import { causes, type TableCause, type TableCauseName } from '../../truth-table/causes.ts';
+import { inflict, type Keyed, type Owner } from '../../truth-table/inflict.ts';
 import { makeKeyed, untilAvailable } from '../../truth-table/stage.ts';
 import { millisOf, quietly, untilSeen } from '../evidence/observe.ts';
 import type { TimedLoss, TimedMachine } from '../evidence/timed.ts';
@@ -13,31 +13,26 @@ import { groupsOf, type People, type Person, type World } from '../world.ts';
 
 /** Causes that are not timed here, and why. */
 export const untimed = [
-  { name: 'expired, next start', why: 'stops nothing' },
-  { name: 'key purged', why: 'refused here: the vaults of this run are purge protected' },
-  { name: 'vault unreachable', why: 'takes as long as the lease and the grace of the disk host, by their settings' },
-  { name: 'throttled', why: 'stops nothing' },
-] as const satisfies readonly { readonly name: CauseName; readonly why: string }[];
+  { name: 'expire-key, next start', why: 'stops nothing' },
+  { name: 'purge-key', why: 'refused here: the vaults of this run are purge protected' },
+  { name: 'vault-unreachable', why: 'takes as long as the lease and the grace of the disk host, by their settings' },
+  { name: 'throttle', why: 'stops nothing' },
+] as const satisfies readonly { readonly name: TableCauseName; readonly why: string }[];
 
 /** Every other cause: its owner can undo it. */
-type Timed = Exclude<CauseName, (typeof untimed)[number]['name']>;
+type Timed = Exclude<TableCauseName, (typeof untimed)[number]['name']>;
 
 /** Machines of one lane go through its causes one after the other. Lanes run in parallel, each with its own key. */
-export const lanes: readonly { readonly byRoles?: true; readonly causes: readonly Timed[] }[] = [
-  { causes: ['version disabled', 'expired', 'identity deleted', 'get missing'] },
-  { causes: ['key deleted', 'not yet valid', 'identity set to none', 'wrapKey missing'] },
-  { causes: ['vault deleted', 'access policy removed', 'permission model switched', 'unwrapKey missing'] },
+export const lanes: readonly { readonly model?: 'ROLE_ASSIGNMENT'; readonly causes: readonly Timed[] }[] = [
+  { causes: ['disable-key', 'expire-key', 'delete-identity', 'remove-permission get', 'disable-version'] },
+  { causes: ['delete-key', 'not-yet-valid', 'set-identity-none', 'remove-permission wrap', 'close-network'] },
+  { causes: ['delete-vault', 'remove-policy', 'switch-permission-model', 'remove-permission unwrap'] },
   {
-    byRoles: true,
-    causes: [
-      'role removed',
-      'vault deleted and recovered',
-      'wrapKey taken from the key',
-      'unwrapKey taken from the key',
-    ],
+    model: 'ROLE_ASSIGNMENT',
+    causes: ['remove-role', 'recover-vault-without-role', 'remove-operation wrap', 'remove-operation unwrap'],
   },
 ];
-/** Classes of their only disks: every class from which a machine can boot. Each further machine is a further process, sixteen times. */
+/** Classes of their only disks: every class from which a machine can boot. Each further machine is a further process, eighteen times. */
 const skus = ['PREMIUM_SSD', 'STANDARD_SSD', 'STANDARD_HDD'] as const;
 /** Reads and writes per second: enough to see within 40 ms when they end. */
 const workload = { kind: 'WRITE_AND_VERIFY', ioPerSecond: 25, ioSizeBytes: 4_096 } as const;
@@ -65,12 +60,12 @@ interface Lane {
 const playLane = async (
   world: World,
   person: Person,
-  { byRoles, causes: names }: (typeof lanes)[number],
+  { model, causes: names }: (typeof lanes)[number],
   n: number,
 ): Promise<readonly TimedLoss[]> => {
   const owner = { ...person, administrator: person.principal };
   const group = groupsOf(world).timed(n);
-  const keyed = await makeKeyed(owner, group, { ...(byRoles ? { byRoles } : {}), purgeProtectionEnabled: true });
+  const keyed = await makeKeyed(owner, group, { model, purgeProtectionEnabled: true });
   const machines = await Promise.all(
     skus.map(async (sku) => ({
       sku,
@@ -92,10 +87,9 @@ const timeCause = async (
   person: Person,
   owner: Owner,
   keyed: Keyed,
-  cause: Cause & { readonly name: CauseName },
+  cause: TableCause,
   { machines, journals }: Lane,
 ): Promise<TimedLoss> => {
-  const deed = deeds[cause.name as Timed];
   const { compute } = person;
   const allIn = (power: PowerState) => Promise.all(machines.map(({ name }) => inPower(person, name, power)));
   await untilSeen('the guests write', async () =>
@@ -106,7 +100,7 @@ const timeCause = async (
   };
 
   const sentAtMs = clock.now();
-  const { effectMs: lostAtMs = sentAtMs, undo } = await deed.inflict(owner, keyed, stopped);
+  const { effectMs: lostAtMs = sentAtMs, undo } = await inflict(owner, keyed, cause, stopped);
   const [off, journal] = [await allIn('STOPPED'), await journals()];
   const returnedAtMs = clock.now();
   await undo();

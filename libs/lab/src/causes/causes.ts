@@ -268,6 +268,18 @@ export const causes = [
 /** Name of a cause. */
 export type CauseName = (typeof causes)[number]['name'];
 
+type TitleOf<One> = One extends {
+  readonly name: infer Name extends string;
+  readonly choice: { readonly values: readonly (infer Value extends string)[] };
+}
+  ? `${Name} ${Value}`
+  : One extends { readonly name: infer Name extends string }
+    ? Name
+    : never;
+
+/** Name of a cause with its choice: `remove-permission get`. */
+export type CauseTitle = TitleOf<(typeof causes)[number]>;
+
 /** Causes that calls of an owner bring about. */
 export type CallableCause = Exclude<CauseName, 'throttle'>;
 
@@ -302,26 +314,16 @@ export const isFinal = ({ giveBack }: Cause): boolean => giveBack?.length === 0;
 export interface CauseVariant {
   readonly cause: Cause;
   readonly choice?: Choice;
-  /** `remove-permission get` */
-  readonly title: string;
+  readonly title: CauseTitle;
 }
 
 /** Each cause with each of its choices. */
 export const variantsOf = (some: readonly Cause[]): readonly CauseVariant[] =>
-  some.flatMap((cause): readonly CauseVariant[] =>
+  some.flatMap((cause) =>
     cause.choice === undefined
-      ? [{ cause, title: cause.name }]
-      : cause.choice.values.map((choice) => ({ cause, choice, title: `${cause.name} ${choice}` })),
+      ? [{ cause, title: cause.name as CauseTitle }]
+      : cause.choice.values.map((choice) => ({ cause, choice, title: `${cause.name} ${choice}` as CauseTitle })),
   );
-
-/** The variant of that title. @throws Error that names those that exist */
-export const variantOf = (title: string): CauseVariant => {
-  const all = variantsOf(causes);
-  const found = all.find((variant) => variant.title === title);
-  if (found === undefined)
-    throw new Error(`no cause is ${title}; the causes are ${all.map((variant) => variant.title).join(', ')}`);
-  return found;
-};
 
 /**
  * Ends access.
