@@ -24,6 +24,8 @@ export interface CallEffect {
   readonly effectMs?: number;
   /** The commit that decides it otherwise; absent if there was nothing to do. */
   readonly event?: EffectEvent;
+  /** When the owner decided it, in milliseconds since the epoch, if the response has that. */
+  readonly decidedMs?: number;
 }
 
 /** Commits that decide about a key. */
@@ -126,6 +128,12 @@ type KeyCalls =
 type VaultCalls = 'deleteVault' | 'recoverVault' | 'switchModel' | 'restoreModel' | 'closeNetwork' | 'openNetwork';
 type GrantCalls = Exclude<keyof AccessOwner<CallEffect>, KeyCalls | VaultCalls>;
 
+/** A response that may have the time of a change. */
+interface Decided {
+  readonly deleteTime?: Date | undefined;
+  readonly updateTime?: Date | undefined;
+}
+
 const keyCalls = ({ clients: { keyVault }, now }: KeyOwner, key: KeyState): Pick<AccessOwner<CallEffect>, KeyCalls> => {
   const { keyVersion, place, operations } = key;
   const version = { name: keyVersion };
@@ -139,9 +147,10 @@ const keyCalls = ({ clients: { keyVault }, now }: KeyOwner, key: KeyState): Pick
     await keyVault.setKeyOperations({ ...version, keyOperations: [...keyOperations] });
     return { event: events.ofKey(key, 'KeyOperationsSet') };
   };
-  const showing = async (call: Promise<unknown>, ...types: readonly string[]): Promise<CallEffect> => {
-    await call;
-    return { event: events.ofKey(key, ...types) };
+  const showing = async (call: Promise<object>, type: string): Promise<CallEffect> => {
+    const { deleteTime, updateTime }: Decided = await call;
+    const decidedMs = (deleteTime ?? updateTime)?.getTime();
+    return { event: events.ofKey(key, type), ...(decidedMs === undefined ? {} : { decidedMs }) };
   };
   return {
     disableVersion: () => showing(keyVault.disableKeyVersion(version), 'KeyVersionDisabled'),

@@ -1,3 +1,4 @@
+import type { AccessReason } from '@interlock/access';
 import type { AccessPolicy_KeyPermission } from '@interlock/contracts/interlock/key_vault/v1/vault.ts';
 import type { IoSummary } from '@interlock/lab/judge/journal/journal';
 import type { Attempt } from '../attempt.ts';
@@ -194,7 +195,7 @@ export interface MachineAfterLoss {
 }
 
 export interface LossSeen {
-  readonly cause: 'KEY_DISABLED' | 'KEY_DELETED' | 'ACCESS_DENIED';
+  readonly cause: AccessReason;
   readonly keyVersion: string;
   readonly committedAt: number;
   readonly traceId: string;

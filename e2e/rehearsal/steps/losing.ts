@@ -1,5 +1,7 @@
+import { type AccessOwner, type CallableCause, causeOf, takeAccess } from '@interlock/lab/causes';
 import { lastGoodIo, summarize } from '@interlock/lab/judge/journal/journal';
 import { trace } from '@opentelemetry/api';
+import type { CallEffect } from '../../cloud/service-owner.ts';
 import type { LossSeen, MachineAfterLoss } from '../evidence/evidence.ts';
 import { millisOf, readFleet, untilAtWork, untilFleet } from '../evidence/observe.ts';
 import type { StepPlan } from '../timeline.ts';
@@ -9,10 +11,10 @@ import { idsOf, start } from './machines.ts';
 /** A planned loss. */
 export interface LossPlan {
   readonly step: StepPlan;
-  readonly cause: LossSeen['cause'];
+  readonly cause: CallableCause;
   readonly keyVersion: string;
-  /** Removes access. @returns when that was decided, in milliseconds since the epoch */
-  act(): Promise<number>;
+  /** Whose calls remove access. */
+  readonly owner: AccessOwner<CallEffect>;
   /** Machines running now that the loss must stop. */
   readonly stops: readonly PlannedMachine[];
   /** Machines running now that it must not stop. */
@@ -24,10 +26,14 @@ export interface LossPlan {
 /** Removes access, and observes which machines stop, which keep running, and that none starts. */
 export const loseAccess = async (world: World, { vmUser }: People, plan: LossPlan): Promise<LossSeen> => {
   const { timeline, clock } = world;
-  const { cause, keyVersion, stops, stay, tries } = plan;
+  const { keyVersion, owner, stops, stay, tries } = plan;
+  const cause = causeOf(plan.cause);
   const before = await readFleet(world, vmUser);
   const { committedAt, traceId } = await timeline.step(plan.step, async () => {
-    const decidedAt = await plan.act();
+    // Without a time of the decision, the clock before the call counts: measured latencies may be too long, but not too short.
+    const askedAt = clock.now();
+    const [taken] = await takeAccess({ cause }, owner);
+    const decidedAt = taken?.decidedMs ?? askedAt;
     await untilFleet(world, vmUser, 'stopped', idsOf(stops), ({ powerState }) => powerState === 'STOPPED');
     return { committedAt: decidedAt, traceId: trace.getActiveSpan()?.spanContext().traceId ?? '' };
   });
@@ -67,5 +73,5 @@ export const loseAccess = async (world: World, { vmUser }: People, plan: LossPla
     };
   };
   const involved = machines.filter((machine) => stops.includes(machine) || stay.includes(machine));
-  return { cause, keyVersion, committedAt, traceId, machines: involved.map(seen), starts };
+  return { cause: cause.reason, keyVersion, committedAt, traceId, machines: involved.map(seen), starts };
 };

@@ -1,10 +1,12 @@
 import type { Impact_Kind } from '@interlock/contracts/interlock/disk_encryption_set/v1/impact.ts';
+import { type AccessOwner, causeOf, giveAccessBack } from '@interlock/lab/causes';
 import { lastSegment } from '@interlock/lab/judge/journal/journal';
+import { readKeyState } from '../../cloud/key-state.ts';
+import { type CallEffect, serviceOwner } from '../../cloud/service-owner.ts';
 import { attempt } from '../attempt.ts';
-import { millisOf, untilSeen } from '../evidence/observe.ts';
+import { untilSeen } from '../evidence/observe.ts';
 import type { ImpactSeen } from '../evidence/timed.ts';
 import {
-  generatedKey,
   groupsOf,
   type KeyInVault,
   type KeySet,
@@ -18,7 +20,6 @@ import {
   type World,
 } from '../world.ts';
 import { createDisk } from './disks.ts';
-import { grant } from './grants.ts';
 import { loseAccess } from './losing.ts';
 import { deallocate, idsOf, plannedNamed, start } from './machines.ts';
 import { returnToWork } from './returning.ts';
@@ -30,10 +31,30 @@ const ultra = plannedNamed(['vm-ultra']);
 const firstBack = ['vm-hdd', 'vm-mixed'];
 const untouched = machines.filter(({ onLoss }) => onLoss === 'untouched');
 
+/** The owner of the key of a set: the vault administrator. Only the administrator sees sets and roles. */
+const ownerOf = async (
+  world: World,
+  { administrator, vaultAdministrator }: People,
+  set: string,
+): Promise<AccessOwner<CallEffect>> => {
+  const { identity, sets } = administrator;
+  const { keyVault, tokens } = vaultAdministrator;
+  const clients = { identity, sets, keyVault };
+  const { activeKey } = await sets.getDiskEncryptionSet({ name: set });
+  const [key = ''] = (activeKey?.keyVersion ?? '').split('/versions/');
+  const state = await readKeyState(clients, { resourceGroup: groupsOf(world).keys, vault: vaultName, key, set });
+  return serviceOwner(
+    { clients, now: () => world.clock.now(), ownerToken: async () => tokens.token('interlock:key-vault') },
+    state,
+    [],
+  );
+};
+
 /** Disable and enable: every observation of a lost key, with every machine. */
 export const disableAndEnable = async (world: World, people: People, key: KeyInVault): Promise<void> => {
   const { timeline, evidence } = world;
   const { vaultAdministrator } = people;
+  const owner = await ownerOf(world, people, namesIn(world).set('house'));
   evidence.impact = await timeline.step(
     {
       who: 'Vault administrator',
@@ -49,9 +70,9 @@ export const disableAndEnable = async (world: World, people: People, key: KeyInV
       rules: ['CMK-10', 'CMK-100', 'CMK-101', 'CMK-102', 'CMK-103', 'CMK-111'],
       event: { label: 'key disabled', kind: 'loss' },
     },
-    cause: 'KEY_DISABLED',
+    cause: 'disable-version',
     keyVersion: key.version,
-    act: async () => millisOf((await vaultAdministrator.keyVault.disableKeyVersion({ name: key.version })).updateTime),
+    owner,
     stops: stopping,
     stay: [...ultra, ...untouched],
     tries: idsOf(stopping),
@@ -65,7 +86,7 @@ export const disableAndEnable = async (world: World, people: People, key: KeyInV
       event: { label: 'key enabled', kind: 'return' },
     },
     async () => {
-      await vaultAdministrator.keyVault.enableKeyVersion({ name: key.version });
+      await giveAccessBack(causeOf('disable-version'), owner);
       await untilKeyIs(people, namesIn(world).set('house'), key.version, 'AVAILABLE');
     },
   );
@@ -187,12 +208,9 @@ export const deleteAndAssign = async (
       rules: ['CMK-10', 'CMK-100', 'CMK-101', 'CMK-102', 'CMK-103', 'CMK-111'],
       event: { label: 'key deleted', kind: 'loss' },
     },
-    cause: 'KEY_DELETED',
+    cause: 'delete-key',
     keyVersion: key.version,
-    act: async () =>
-      millisOf(
-        (await vaultAdministrator.keyVault.deleteKey({ name: generatedKey, confirmName: generatedKey })).deleteTime,
-      ),
+    owner: await ownerOf(world, people, set.name),
     stops: stopping,
     stay: [...ultra, ...untouched],
     tries: ['vm-hdd'],
@@ -223,8 +241,9 @@ export const deleteAndAssign = async (
 
 /** Removes the grant of the set's identity, and grants it again. */
 export const withdrawAndGrant = async (world: World, people: People, set: KeySet, keys: Keys): Promise<void> => {
-  const { timeline, evidence, clock } = world;
-  const { vaultAdministrator, vmUser } = people;
+  const { timeline, evidence } = world;
+  const { vmUser } = people;
+  const owner = await ownerOf(world, people, set.name);
   evidence.withdrawn = await loseAccess(world, people, {
     step: {
       who: 'Vault administrator',
@@ -232,14 +251,9 @@ export const withdrawAndGrant = async (world: World, people: People, set: KeySet
       rules: ['CMK-10', 'CMK-105', 'CMK-111'],
       event: { label: 'access withdrawn', kind: 'loss' },
     },
-    cause: 'ACCESS_DENIED',
+    cause: 'remove-policy',
     keyVersion: keys.imported.version,
-    act: async () => {
-      // The vault records no time for this, so the clock before the call is used: measured latencies may be too long, but not too short.
-      const askedAt = clock.now();
-      await vaultAdministrator.keyVault.removeAccessPolicy({ name: vaultName, principal: set.principal });
-      return askedAt;
-    },
+    owner,
     stops: plannedNamed(firstBack),
     stay: [...ultra, ...untouched],
     tries: ['vm-mixed'],
@@ -260,7 +274,7 @@ export const withdrawAndGrant = async (world: World, people: People, set: KeySet
       event: { label: 'access granted', kind: 'return' },
     },
     async () => {
-      await grant(people, set);
+      await giveAccessBack(causeOf('remove-policy'), owner);
       await untilKeyIs(people, set.name, keys.imported.version, 'AVAILABLE');
     },
   );
