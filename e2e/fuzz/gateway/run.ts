@@ -15,7 +15,7 @@ import { fuzzTarget } from './target.ts';
 /** Longest time that another client may wait for the response to a simple request, in milliseconds. */
 const neighbourMsMax = 2_000;
 /** How many more descriptors the gateway may have at the end than at the start: its connections to services and database open on demand. */
-const descriptorGrowthMax = 30;
+const descriptorGrowthMax = 12;
 /** How long the gateway may take to close the connections of the run, in milliseconds. */
 const closeMs = 30_000;
 /** Time between two looks at the process, in milliseconds. */
