@@ -1,3 +1,4 @@
+import { setPermissionsOnWire } from '@interlock/access/permissions';
 import type { AccessOwner, Choice } from '@interlock/lab';
 import {
   closedToAll,
@@ -7,7 +8,6 @@ import {
   type KeyClients,
   type KeyState,
 } from './key-state.ts';
-import { allowSet } from './world.ts';
 
 /** The caller of actions on keys, with its sources of time and randomness. */
 export interface KeyOwner {
@@ -35,7 +35,7 @@ export const events = {
     stream: `key-${place.key}`,
     types,
   }),
-  ofVault: ({ place }: KeyState, ...types: readonly string[]): EffectEvent => ({
+  ofVault: ({ place }: Pick<KeyState, 'place'>, ...types: readonly string[]): EffectEvent => ({
     service: 'key-vault',
     stream: place.vault.replace('vaults/', 'vault-'),
     types,
@@ -85,6 +85,13 @@ const assignRoles = async (
   return event === undefined ? {} : { event };
 };
 
+/** Gives the set's identity the permissions that it needs on the vault (CMK-05). */
+export const allowSet = (clients: Pick<KeyClients, 'keyVault'>, vault: string, identity: string) =>
+  clients.keyVault.setAccessPolicy({
+    name: vault,
+    accessPolicy: { principal: identity, keyPermissions: [...setPermissionsOnWire] },
+  });
+
 /**
  * Gives an identity the permissions that it needs on the vault of a key, by the vault's permission model.
  * @param ids UUIDs for role assignments
@@ -93,7 +100,7 @@ export const grantOn = async (
   owner: KeyOwner,
   ids: readonly string[],
   principal: string,
-  on: KeyState,
+  on: Pick<KeyState, 'place' | 'permissionModel'>,
 ): Promise<CallEffect> => {
   const { vault, resourceGroup } = on.place;
   if (on.permissionModel === 'ROLE_ASSIGNMENT')

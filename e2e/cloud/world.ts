@@ -1,15 +1,16 @@
 import { randomUUID } from 'node:crypto';
-import { setPermissionsOnWire } from '@interlock/access/permissions';
 import type { DiskSku } from '@interlock/contracts/interlock/access/v1/access.ts';
 import type {
-  DiskForMachine,
-  NewDisk,
   VirtualMachine,
   VirtualMachine_Guest,
   Workload,
 } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
+import { systemClock } from '@interlock/runtime';
 import type { Clients } from './clients.ts';
+import { makeKeys, newDisksOfMachine } from './make-estate.ts';
 import { until } from './until.ts';
+
+export { allowSet } from './service-owner.ts';
 
 /** A vault with a key, a set that may use it, and machines with disks under it. All names are full names. */
 export interface World {
@@ -48,51 +49,28 @@ export const makeWorld = async (
   const tag = randomUUID().slice(0, 8);
   const [{ name: subscription } = { name: '' }] = (await clients.identity.listSubscriptions({})).subscriptions;
   const group = `${subscription}/resourceGroups/g${tag}`;
-  const vault = await clients.keyVault.createVault({
-    vaultId: `kv-${tag}`,
-    resourceGroup: group,
-    location,
-    sku: 'STANDARD',
-    permissionModel: 'ACCESS_POLICY',
-    softDeleteRetentionDays: 7,
-    purgeProtectionEnabled: true,
-  });
   const { sub } = JSON.parse(
     Buffer.from((await clients.tokens.token('interlock:key-vault')).split('.')[1] ?? '', 'base64url').toString(),
   );
-  await clients.keyVault.setAccessPolicy({
-    name: vault.name,
-    accessPolicy: { principal: `principals/${sub}`, keyPermissions: ['ALL'] },
-  });
-  const newKey = { parent: vault.name, keyId: 'k1', requestId: randomUUID() };
-  const version =
-    keyPem === undefined
-      ? await clients.keyVault.createKey({ ...newKey, keySizeBits: 2048 })
-      : await clients.keyVault.importKey({ ...newKey, keyMaterial: { $case: 'pem', value: keyPem } });
-  const created = await clients.sets.createDiskEncryptionSet({
-    parent: group,
-    diskEncryptionSetId: `set-${tag}`,
-    location,
-    keyUrl: version.keyUrl,
-  });
-  const set = await until('the set is made', async () => {
-    const found = await clients.sets.getDiskEncryptionSet({ name: created.name });
-    return found.provisioningState === 'SUCCEEDED' && found;
-  });
-  const identity = set.identity?.principal ?? '';
-  await allowSet(clients, vault.name, identity);
-  const names = await Promise.all(
-    machines.map((disks, n) => makeMachine(clients, { group, set: set.name }, `vm${n}`, disks, workload, guest)),
+  const made = await makeKeys(
+    {
+      ...{ clients, clock: systemClock, uuid: randomUUID, resourceGroup: group, owner: `principals/${sub}`, keyPem },
+      purgeProtectionEnabled: true,
+    },
+    {
+      location,
+      vaults: [{ name: `kv-${tag}`, keys: [{ name: 'k1' }] }],
+      sets: [{ name: `set-${tag}`, key: `kv-${tag}/k1` }],
+    },
   );
-  return { group, vault: vault.name, keyVersion: version.name, set: set.name, identity, machines: names };
+  const key = made.get(`set-${tag}`);
+  if (key === undefined) throw new Error(`set-${tag} was not made`);
+  const { vault, keyVersion, set, principal: identity } = key;
+  const names = await Promise.all(
+    machines.map((disks, n) => makeMachine(clients, { group, set }, `vm${n}`, disks, workload, guest)),
+  );
+  return { group, vault, keyVersion, set, identity, machines: names };
 };
-
-/** Gives the set's identity the permissions that it needs on the vault (CMK-05). */
-export const allowSet = (clients: Pick<Clients, 'keyVault'>, vault: string, identity: string) =>
-  clients.keyVault.setAccessPolicy({
-    name: vault,
-    accessPolicy: { principal: identity, keyPermissions: [...setPermissionsOnWire] },
-  });
 
 const usualWorkload: Workload = { kind: 'WRITE_AND_VERIFY', ioPerSecond: 20, ioSizeBytes: 4096 };
 
@@ -108,28 +86,15 @@ export const makeMachine = async (
   workload = usualWorkload,
   guest: VirtualMachine_Guest = 'PROCESS',
 ): Promise<string> => {
-  const newDisk = (kind: DiskKind, n: number): NewDisk => ({
-    diskId: `${virtualMachineId}-d${n}`,
-    sku: kind === 'platform' ? 'PREMIUM_SSD' : kind,
-    sizeGib: 1,
-    encryption:
-      kind === 'platform'
-        ? { type: 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY', diskEncryptionSet: '' }
-        : { type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: set },
-  });
-  const diskOf = (kind: DiskKind, n: number): DiskForMachine => ({
-    lun: n === 0 ? 0 : n - 1,
-    deleteWithVm: false,
-    source: { $case: 'newDisk', value: newDisk(kind, n) },
-  });
-  const [osDisk, ...dataDisks] = disks.map(diskOf);
+  const planned = disks.map((kind, n) => ({
+    id: `${virtualMachineId}-d${n}`,
+    ...(kind === 'platform' ? { sku: 'PREMIUM_SSD' as const, set: '' } : { sku: kind, set }),
+  }));
   const { name } = await clients.compute.createVirtualMachine({
     parent: group,
     virtualMachineId,
     location,
-    ...(osDisk ? { osDisk } : {}),
-    dataDisks,
-    ultraSsdEnabled: disks.includes('ULTRA'),
+    ...newDisksOfMachine(planned),
     workload,
     guest,
   });

@@ -1,6 +1,6 @@
-import type { DiskSku, Encryption } from '@interlock/contracts/interlock/access/v1/access.ts';
-import type { DiskForMachine } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
+import type { DiskSku } from '@interlock/contracts/interlock/access/v1/access.ts';
 import type { CallOptions } from '@interlock/rpc';
+import { type NewDiskPlan, newDisk, newDisksOfMachine } from '../cloud/make-estate.ts';
 import { location } from '../cloud/world.ts';
 import type { Place } from './place.ts';
 import { type DiskClass, diskClasses, type MachineState, machineStates } from './table.ts';
@@ -70,27 +70,19 @@ export const disksUnderKey = ({ os, data, attached }: Member): readonly FleetDis
 const idOf = (name: string): string => name.slice(name.lastIndexOf('/') + 1);
 const groupOf = (name: string): string => name.split('/').slice(0, 4).join('/');
 
-const encryptionOf = ({ isUnderKey }: FleetDisk, set: string): Encryption =>
-  isUnderKey
-    ? { type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: set }
-    : { type: 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY', diskEncryptionSet: '' };
+const planOf = ({ name, sku, isUnderKey }: FleetDisk, set: string): NewDiskPlan => ({
+  id: idOf(name),
+  sku,
+  set: isUnderKey ? set : '',
+});
 
 /** Creates a machine with new disks; resolves once all of them exist and are open. */
 export const createMember = async ({ compute }: Place, set: string, { vm, os, data }: Member): Promise<void> => {
-  const newDisk = (disk: FleetDisk, lun: number): DiskForMachine => ({
-    lun,
-    deleteWithVm: false,
-    source: {
-      $case: 'newDisk',
-      value: { diskId: idOf(disk.name), sku: disk.sku, sizeGib: 1, encryption: encryptionOf(disk, set) },
-    },
-  });
   const request = {
     parent: groupOf(vm),
     virtualMachineId: idOf(vm),
     location,
-    osDisk: newDisk(os, 0),
-    dataDisks: data.map(newDisk),
+    ...newDisksOfMachine([os, ...data].map((disk) => planOf(disk, set))),
     ultraSsdEnabled: true,
   };
   await compute.createVirtualMachine(request, patient);
@@ -98,12 +90,5 @@ export const createMember = async ({ compute }: Place, set: string, { vm, os, da
 
 /** Creates an unattached disk. */
 export const createFreeDisk = async ({ disks }: Pick<Place, 'disks'>, set: string, disk: FleetDisk): Promise<void> => {
-  await disks.createDisk({
-    parent: groupOf(disk.name),
-    diskId: idOf(disk.name),
-    location,
-    sku: disk.sku,
-    sizeGib: 1,
-    encryption: encryptionOf(disk, set),
-  });
+  await disks.createDisk({ parent: groupOf(disk.name), location, ...newDisk(planOf(disk, set)) });
 };

@@ -1,23 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { giveAccessBack, isFinal, takeAccess } from '@interlock/lab/causes';
 import { type Clock, systemClock } from '@interlock/runtime';
-import { encryptionRole, readKeyState } from '../cloud/key-state.ts';
+import { readKeyState } from '../cloud/key-state.ts';
+import type { MadeKey } from '../cloud/make-estate.ts';
 import { serviceOwner } from '../cloud/service-owner.ts';
 import type { TableCause } from './causes.ts';
 import type { Place } from './place.ts';
 
 /** The key of one fleet, and the set that may use it. */
-export interface Keyed {
-  /** `subscriptions/<s>/resourceGroups/<g>` of all resources here. */
-  readonly group: string;
-  readonly vault: string;
-  /** `vaults/<v>/keys/<k>` */
-  readonly key: string;
-  readonly keyVersion: string;
-  readonly set: string;
-  /** `principals/<uuid>` of the set's managed identity. */
-  readonly identity: string;
-}
+export type Keyed = MadeKey;
 
 /** The owner of keys, sets and principals. */
 export type Owner = Pick<Place, 'administrator' | 'identity' | 'keyVault' | 'sets' | 'disks'> & {
@@ -32,15 +23,6 @@ export interface Inflicted {
   /** Restores access. */
   undo(): Promise<unknown>;
 }
-
-/** Gives the set's identity the role that it needs on the vault. */
-export const assignRole = ({ identity }: Owner, keyed: Keyed): Promise<unknown> =>
-  identity.createRoleAssignment({
-    roleAssignmentId: randomUUID(),
-    principal: keyed.identity,
-    role: encryptionRole,
-    scope: `${keyed.group}/${keyed.vault}`,
-  });
 
 /** Nothing restores the data under a purged key. Another key serves new disks only. */
 const assignNewKey = async ({ keyVault, sets }: Owner, { vault, set }: Keyed): Promise<void> => {
@@ -58,10 +40,9 @@ export const inflict = async (
   { played }: TableCause,
   stopped: () => Promise<void>,
 ): Promise<Inflicted> => {
-  const { group: resourceGroup, vault, key, set } = keyed;
   const { clock = systemClock } = clients;
   const ownerToken = () => Promise.reject(new Error('no cause assigns a key'));
-  const state = await readKeyState(clients, { resourceGroup, vault, key, set });
+  const state = await readKeyState(clients, keyed);
   const owner = serviceOwner({ clients, now: clock.now, ownerToken }, state, [randomUUID()]);
   const [first] = await takeAccess(played, owner, stopped);
   const { effectMs } = first ?? {};

@@ -33,7 +33,7 @@ export const lookAt = async (
   keyed: Keyed,
   members: readonly Member[],
 ): Promise<ReadonlyMap<Member, Shown>> => {
-  const { group } = keyed;
+  const { resourceGroup: group } = keyed;
   const [machines, { disks }, set] = await Promise.all([
     machinesIn(place.compute, group),
     place.disks.listDisks({ parent: group, pageSize: 1_000 }),

@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto';
+import { systemClock } from '@interlock/runtime';
+import { makeKeys } from '../cloud/make-estate.ts';
 import { until } from '../cloud/until.ts';
-import { allowSet, location } from '../cloud/world.ts';
+import { location } from '../cloud/world.ts';
 import type { Content } from './content.ts';
 import { attachLun, createFreeDisk, createMember, disksUnderKey, type Member, patient } from './fleet.ts';
 import type { Gate } from './gated-driver.ts';
-import { assignRole, type Keyed, type Owner } from './inflict.ts';
+import type { Keyed, Owner } from './inflict.ts';
 import { machinesIn, reasonOf } from './looking.ts';
 import type { Place } from './place.ts';
 
@@ -17,45 +19,31 @@ export interface KeyedOptions {
 
 /** Creates a vault, a key, and a set that may use it. */
 export const makeKeyed = async (owner: Owner, group: string, requested: KeyedOptions): Promise<Keyed> => {
-  const { keyVault, sets, clock } = owner;
+  const { clock = systemClock } = owner;
   const tag = randomUUID().slice(0, 8);
-  const vault = await keyVault.createVault({
-    vaultId: `kv-${tag}`,
-    resourceGroup: group,
-    location,
-    permissionModel: requested.model ?? 'ACCESS_POLICY',
-    accessPolicies:
-      requested.model === 'ROLE_ASSIGNMENT' ? [] : [{ principal: owner.administrator, keyPermissions: ['ALL'] }],
-    softDeleteRetentionDays: 7,
-    purgeProtectionEnabled: requested.purgeProtectionEnabled,
-  });
-  const version = await keyVault.createKey({ parent: vault.name, keyId: 'k1', requestId: randomUUID() });
-  const made = await sets.createDiskEncryptionSet({
-    parent: group,
-    diskEncryptionSetId: `set-${tag}`,
-    location,
-    keyUrl: version.keyUrl,
-    ...(requested.keyExpiry === undefined ? {} : { keyExpiry: requested.keyExpiry }),
-  });
-  const { name: set, identity } = await until(
-    'the set is made',
-    async () => {
-      const found = await sets.getDiskEncryptionSet({ name: made.name });
-      return found.provisioningState === 'SUCCEEDED' && found;
+  const { model, keyExpiry, purgeProtectionEnabled } = requested;
+  const made = await makeKeys(
+    {
+      clients: owner,
+      clock,
+      uuid: randomUUID,
+      resourceGroup: group,
+      owner: owner.administrator,
+      purgeProtectionEnabled,
     },
-    undefined,
-    clock,
+    {
+      location,
+      vaults: [
+        { name: `kv-${tag}`, permissions: model === 'ROLE_ASSIGNMENT' ? 'roles' : 'policies', keys: [{ name: 'k1' }] },
+      ],
+      sets: [
+        { name: `set-${tag}`, key: `kv-${tag}/k1`, ...(keyExpiry === undefined ? {} : { keyExpiry: 'next-start' }) },
+      ],
+    },
   );
-  const keyed = {
-    group,
-    vault: vault.name,
-    key: `${vault.name}/keys/k1`,
-    keyVersion: version.name,
-    set,
-    identity: identity?.principal ?? '',
-  };
-  if (requested.model === 'ROLE_ASSIGNMENT') await assignRole(owner, keyed);
-  else await allowSet({ keyVault }, keyed.vault, keyed.identity);
+  const keyed = made.get(`set-${tag}`);
+  if (keyed === undefined) throw new Error(`set-${tag} was not made`);
+  const { set } = keyed;
   // Grants take time to take effect, so the call is repeated (CMK-28).
   await until(
     'the set may use its key',

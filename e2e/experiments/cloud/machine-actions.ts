@@ -1,9 +1,10 @@
-import type { DiskClass, MachineAction, Step } from '@interlock/lab';
+import { type DiskClass, type MachineAction, type Step, skuOfClass } from '@interlock/lab';
 import type { Clock } from '@interlock/runtime';
 import type { Clients } from '../../cloud/clients.ts';
 import type { KeyPlace } from '../../cloud/key-state.ts';
+import { newDisk } from '../../cloud/make-estate.ts';
 import { location } from '../../cloud/world.ts';
-import { type MadeMachine, skuOf } from './planned-estate.ts';
+import type { MadeMachine } from './planned-estate.ts';
 
 /** Services that users of machines call. */
 export type MachineClients = Pick<Clients, 'sets' | 'disks' | 'compute'>;
@@ -84,13 +85,8 @@ const stop = async ({ compute }: MachineClients, names: readonly string[]): Prom
 const attach = async ({ disks, compute }: MachineClients, machine: TargetMachine): Promise<void> => {
   const { name, disk } = machine;
   if (disk === undefined) return;
-  const { set } = disk;
-  const encryption =
-    set === ''
-      ? ({ type: 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY', diskEncryptionSet: '' } as const)
-      : ({ type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: set } as const);
-  const made = { parent: parentOf(disk.name), diskId: idOf(disk.name), location };
-  await disks.createDisk({ ...made, sku: skuOf(disk.class), sizeGib: 1, encryption });
+  const planned = { id: idOf(disk.name), sku: skuOfClass[disk.class], set: disk.set };
+  await disks.createDisk({ parent: parentOf(disk.name), location, ...newDisk(planned) });
   await compute.attachDisk({ name, disk: disk.name, lun: disk.lun });
 };
 

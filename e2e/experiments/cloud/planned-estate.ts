@@ -1,9 +1,7 @@
-import type { DiskSku } from '@interlock/contracts/interlock/access/v1/access.ts';
-import type { DiskForMachine, Workload } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
+import type { Workload } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import { Rejection } from '@interlock/event-store';
 import {
   type Cause,
-  type DiskClass,
   type DiskRecord,
   findCause,
   isFinal,
@@ -11,11 +9,12 @@ import {
   keysOf,
   type Plan,
   type PlannedGroup,
+  skuOfClass,
 } from '@interlock/lab';
 import type { Clock } from '@interlock/runtime';
 import type { Clients } from '../../cloud/clients.ts';
-import { encryptionRole, type KeyPlace } from '../../cloud/key-state.ts';
-import { allowSet } from '../../cloud/world.ts';
+import type { KeyPlace } from '../../cloud/key-state.ts';
+import { makeKeys, newDisksOfMachine } from '../../cloud/make-estate.ts';
 import { insist } from './insist.ts';
 
 /** What is needed to create an estate, and where. */
@@ -54,58 +53,28 @@ export interface MadeEstate {
   readonly machines: readonly MadeMachine[];
 }
 
-/** Class of a disk as requests name it. */
-export const skuOf = (name: DiskClass): DiskSku => name.toUpperCase().replaceAll('-', '_') as DiskSku;
-
-/** How long one part of an estate may take, and the pause between two checks, in milliseconds. */
-const limitMs = 120_000;
-const pauseMs = 50;
-
-/** Repeats a call until the response is neither undefined nor false. @throws Error that names what did not happen in time */
-const until = async <Answer>(
-  clock: Clock,
-  what: string,
-  look: () => Promise<Answer | undefined | false>,
-): Promise<Answer> => {
-  for (const endMs = clock.monotonicMs() + limitMs; ; await clock.sleep(pauseMs)) {
-    const answer = await look();
-    if (answer !== undefined && answer !== false) return answer;
-    if (clock.monotonicMs() > endMs) throw new Error(`after ${limitMs / 1_000} s still not: ${what}`);
-  }
-};
-
 /** Creates a vault with a key, and a set that may use it. On a busy machine a new key may take longer than a call. */
 const makeKey = async (
   maker: EstateMaker,
-  keyName: string,
+  name: string,
   { byRole, isPurged }: { readonly byRole: boolean; readonly isPurged: boolean },
-): Promise<KeyPlace> => {
-  const { clients, clock, resourceGroup, location, owner, tag, uuid } = maker;
-  const { identity, keyVault, sets } = clients;
-  const [requestId, roleAssignmentId] = [uuid(), uuid()];
-  const call = <Result>(work: () => Promise<Result>): Promise<Result> => insist(clock, work);
-  const newVault = {
-    vaultId: ['kv', keyName, tag].filter((part) => part !== '').join('-'),
-    resourceGroup,
-    location,
-    permissionModel: byRole ? 'ROLE_ASSIGNMENT' : 'ACCESS_POLICY',
-    softDeleteRetentionDays: 7,
-    purgeProtectionEnabled: !isPurged,
-  } as const;
-  const all = { principal: owner, keyPermissions: ['ALL' as const] };
-  const { name: parent } = await call(() => keyVault.createVault({ ...newVault, accessPolicies: [all] }));
-  const newKey = { parent, keyId: keyName, keySizeBits: 2048, requestId };
-  const { keyUrl } = await call(() => keyVault.createKey(newKey));
-  const newSet = { parent: resourceGroup, diskEncryptionSetId: keyName, location, keyUrl };
-  const { name: set } = await call(() => sets.createDiskEncryptionSet(newSet));
-  const principal = await until(clock, `the set ${set} is made`, async () => {
-    const { provisioningState, identity: own } = await call(() => sets.getDiskEncryptionSet({ name: set }));
-    return provisioningState === 'SUCCEEDED' && own?.principal;
-  });
-  const newRole = { roleAssignmentId, principal, role: encryptionRole, scope: `${resourceGroup}/${parent}` };
-  if (byRole) await call(() => identity.createRoleAssignment(newRole));
-  else await call(() => allowSet({ keyVault }, parent, principal));
-  return { resourceGroup, vault: parent, key: `${parent}/keys/${keyName}`, set };
+): Promise<readonly [string, KeyPlace]> => {
+  const vault = ['kv', name, maker.tag].filter((part) => part !== '').join('-');
+  const made = await makeKeys(
+    {
+      ...maker,
+      purgeProtectionEnabled: !isPurged,
+      call: (work) => insist(maker.clock, work),
+    },
+    {
+      location: maker.location,
+      vaults: [{ name: vault, permissions: byRole ? 'roles' : 'policies', keys: [{ name }] }],
+      sets: [{ name, key: `${vault}/${name}` }],
+    },
+  );
+  const key = made.get(name);
+  if (key === undefined) throw new Error(`the set of ${name} was not made`);
+  return [name, key];
 };
 
 /** Creates a machine, which starts automatically. May be repeated. */
@@ -116,27 +85,16 @@ const makeMachine = async (
   keys: ReadonlyMap<string, KeyPlace>,
 ): Promise<MadeMachine> => {
   const disks = group.disks.map((disk, n) => ({ ...disk, id: `${id}-d${n}` }));
-  const diskOf = ({ id: diskId, class: name, key }: (typeof disks)[number], n: number): DiskForMachine => {
-    const set = keys.get(key)?.set;
-    const encryption =
-      set === undefined
-        ? ({ type: 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY', diskEncryptionSet: '' } as const)
-        : ({ type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: set } as const);
-    return {
-      source: { $case: 'newDisk', value: { diskId, sku: skuOf(name), sizeGib: 1, encryption } },
-      lun: Math.max(0, n - 1),
-      deleteWithVm: false,
-    };
-  };
-  const [osDisk, ...dataDisks] = disks.map(diskOf);
-  if (osDisk === undefined) throw new Error(`the group ${group.name} needs an OS disk: its list of disks is empty`);
+  const planned = disks.map((disk) => ({
+    id: disk.id,
+    sku: skuOfClass[disk.class],
+    set: keys.get(disk.key)?.set ?? '',
+  }));
   const { name } = await clients.compute.createVirtualMachine({
     parent: resourceGroup,
     virtualMachineId: id,
     location,
-    osDisk,
-    dataDisks,
-    ultraSsdEnabled: disks.some((disk) => disk.class === 'ultra'),
+    ...newDisksOfMachine(planned),
     ...(workload === undefined ? {} : { workload }),
     guest: group.guest === 'qemu' ? 'QEMU' : 'PROCESS',
   });
@@ -157,13 +115,20 @@ export const untilRunning = async (
   { clients, clock }: Pick<EstateMaker, 'clients' | 'clock'>,
   name: string,
 ): Promise<void> => {
-  await until(clock, `${name} runs`, async () => {
+  const runs = async (): Promise<boolean> => {
     const { powerState, provisioningState, failure } = await clients.compute.getVirtualMachine({ name });
     if (provisioningState === 'FAILED')
       throw new Error(`${name} did not start: ${failure?.message ?? 'no reason given'}`);
     return powerState === 'RUNNING';
-  });
+  };
+  for (const endMs = clock.monotonicMs() + limitMs; !(await runs()); await clock.sleep(pauseMs)) {
+    if (clock.monotonicMs() > endMs) throw new Error(`after ${limitMs / 1_000} s still not: ${name} runs`);
+  }
 };
+
+/** How long a machine may take to run, and the pause between two checks, in milliseconds. */
+const limitMs = 120_000;
+const pauseMs = 50;
 
 /** Keys that a step with such a cause targets. */
 const keysOfCauses = ({ estate, timeline }: Plan, isIt: (cause: Cause) => boolean): ReadonlySet<string> =>
@@ -185,10 +150,11 @@ export const makePlannedEstate = async (maker: EstateMaker, plan: Plan): Promise
   const byRole = keysOfCauses(plan, ({ model }) => model === 'ROLE_ASSIGNMENT');
   const purged = keysOfCauses(plan, isFinal);
   const names = keysOf(plan);
-  const places = await Promise.all(
-    names.map((name) => makeKey(maker, name, { byRole: byRole.has(name), isPurged: purged.has(name) })),
+  const keys = new Map(
+    await Promise.all(
+      names.map((name) => makeKey(maker, name, { byRole: byRole.has(name), isPurged: purged.has(name) })),
+    ),
   );
-  const keys = new Map(names.map((name, n) => [name, places[n]] as const).filter(isMade));
   const machines = await Promise.all(
     estate.groups.flatMap((group) =>
       Array.from({ length: group.machines }, (_, n) =>
@@ -199,6 +165,3 @@ export const makePlannedEstate = async (maker: EstateMaker, plan: Plan): Promise
   await Promise.all(machines.map(({ name }) => insist(maker.clock, () => untilRunning(maker, name))));
   return { resourceGroup: maker.resourceGroup, keys, machines };
 };
-
-const isMade = (entry: readonly [string, KeyPlace | undefined]): entry is readonly [string, KeyPlace] =>
-  entry[1] !== undefined;

@@ -1,4 +1,5 @@
 import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
+import { encryptionUnder } from '../../cloud/make-estate.ts';
 import { attempt } from '../attempt.ts';
 import {
   allDisks,
@@ -28,9 +29,7 @@ export const createDisk = (world: World, { disks }: Person, { id, sku, set }: Pl
   });
 
 const encryptionOf = (world: World, set: PlannedDisk['set']) =>
-  set === 'platform'
-    ? ({ type: 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY', diskEncryptionSet: '' } as const)
-    : ({ type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: namesIn(world).set(set) } as const);
+  encryptionUnder(set === 'platform' ? '' : namesIn(world).set(set));
 
 /**
  * A mark: content that only this rehearsal can have written, at a place to which no guest writes. It identifies the data

@@ -69,7 +69,13 @@ const playLane = async (
   const machines = await Promise.all(
     skus.map(async (sku) => ({
       sku,
-      name: await makeMachine(person, keyed, `timed${n}-${sku.toLowerCase().replaceAll('_', '-')}`, [sku], workload),
+      name: await makeMachine(
+        person,
+        { group, set: keyed.set },
+        `timed${n}-${sku.toLowerCase().replaceAll('_', '-')}`,
+        [sku],
+        workload,
+      ),
     })),
   );
   const journals = world.journalsOf(machines.map(({ name }) => name));

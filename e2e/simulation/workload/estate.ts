@@ -1,13 +1,19 @@
-import { setPermissionsOnWire } from '@interlock/access/permissions';
 import type { DiskSku } from '@interlock/contracts/interlock/access/v1/access.ts';
 import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
-import type { DiskForMachine } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import { DiskDataServiceDefinition, DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
 import type { KeyExpiryPolicy } from '@interlock/contracts/interlock/disk_encryption_set/v1/set_options.ts';
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import type { RpcClient } from '@interlock/rpc';
+import {
+  type EstateKeys,
+  encryptionUnder,
+  makeKeys,
+  type NewDiskPlan,
+  newDisk,
+  newDisksOfMachine,
+} from '../../cloud/make-estate.ts';
 import type { SimulatedCloud } from '../cloud/simulated-cloud.ts';
 
 /** Clients of the services for the administrator, who has all rights. */
@@ -48,7 +54,6 @@ export const keyOf = (keyVersion: string): string => keyVersion.split('/versions
 
 /** Operations of a key version without which it is of no use to a set (KV-88). */
 export const encryptionOperations = ['WRAP_KEY', 'UNWRAP_KEY'] as const;
-export const encryptionRole = 'roles/keyVaultCryptoServiceEncryptionUser';
 
 /** A vault of the plan. One of them uses role assignments. */
 export interface PlannedVault {
@@ -86,6 +91,23 @@ export const plannedSets: readonly PlannedSet[] = [
   { id: 'barn', vault: 'kv3', key: 'k1', keyExpiry: 'STOP', autoRestart: true, autoRotation: false },
 ];
 
+/** The same, as an estate. */
+const plannedKeys: EstateKeys = {
+  location,
+  vaults: plannedVaults.map(({ id, model }) => ({
+    name: id,
+    permissions: model === 'ROLE_ASSIGNMENT' ? 'roles' : 'policies',
+    keys: plannedSets.filter(({ vault }) => vault === id).map(({ key }) => ({ name: key })),
+  })),
+  sets: plannedSets.map(({ id, vault, key, keyExpiry, autoRestart, autoRotation }) => ({
+    name: id,
+    key: `${vault}/${key}`,
+    ...(keyExpiry === 'NEXT_START' ? { keyExpiry: 'next-start' } : {}),
+    autoRestart,
+    autoKeyRotation: autoRotation,
+  })),
+};
+
 const disk = (id: string, sku: DiskSku, set = ''): PlannedDisk => ({ id, sku, set });
 
 /** Every class of disk, the deciding mixtures (CMK-100 to CMK-103), and one under no customer key (CMK-111). */
@@ -113,26 +135,13 @@ export const plannedSpares: readonly PlannedDisk[] = [
   disk('spare-platform', 'STANDARD_SSD'),
 ];
 
-/** The encryption of a disk, for requests. */
-export const encryptionOf = (set: string) =>
-  set === ''
-    ? ({ type: 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY', diskEncryptionSet: '' } as const)
-    : ({ type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: setName(set) } as const);
+const planOf = ({ id, sku, set }: PlannedDisk): NewDiskPlan => ({ id, sku, set: set === '' ? '' : setName(set) });
+
+/** The encryption of a disk, for requests. @param set id; empty: under the key of the platform */
+export const encryptionOf = (set: string) => encryptionUnder(set === '' ? '' : setName(set));
 
 /** The disks of a machine, for its creation. */
-export const machineDisks = ([os, ...data]: readonly PlannedDisk[]) => {
-  const request = ({ id, sku, set }: PlannedDisk, lun: number): DiskForMachine => ({
-    source: { $case: 'newDisk', value: { diskId: id, sku, sizeGib: 1, encryption: encryptionOf(set) } },
-    lun,
-    deleteWithVm: false,
-  });
-  if (!os) throw new Error('a machine has an OS disk');
-  return {
-    osDisk: request(os, 0),
-    dataDisks: data.map(request),
-    ultraSsdEnabled: data.some(({ sku }) => sku === 'ULTRA'),
-  };
-};
+export const machineDisks = (disks: readonly PlannedDisk[]) => newDisksOfMachine(disks.map(planOf));
 
 /** Waits for a state. @throws Error that names what did not happen */
 export const waitUntil = async (
@@ -161,51 +170,14 @@ export const reached = async (wait: () => Promise<void>): Promise<boolean> => {
 
 /** Creates vaults, keys, sets and machines, and waits until every machine runs. No fault may happen in that time. */
 export const makeEstate = async (world: SimulatedCloud): Promise<void> => {
-  const { identity, keyVault, sets, disks, compute } = clientsOf(world);
-  const { random, people } = world;
-  for (const { id, model } of plannedVaults) {
-    await keyVault.createVault({
-      vaultId: id,
-      resourceGroup: group,
-      location,
-      permissionModel: model,
-      accessPolicies: [{ principal: people.administrator.name, keyPermissions: ['ALL'] }],
-      softDeleteRetentionDays: 7,
-    });
-  }
+  const clients = clientsOf(world);
+  const { disks, compute } = clients;
+  const { random, people, clock } = world;
+  const owner = people.administrator.name;
+  const uuid = () => random.uuid();
+  await makeKeys({ clients, clock, uuid, resourceGroup: group, owner }, plannedKeys);
   await Promise.all(
-    plannedSets.map(async ({ id, vault, key, keyExpiry, autoRestart, autoRotation }) => {
-      const parent = `vaults/${vault}`;
-      const { keyUrl } = await keyVault.createKey({ parent, keyId: key, requestId: random.uuid() });
-      const made = await sets.createDiskEncryptionSet({
-        parent: group,
-        diskEncryptionSetId: id,
-        location,
-        keyUrl,
-        keyExpiry,
-        autoRestart,
-        autoKeyRotationEnabled: autoRotation,
-      });
-      const principal = made.identity?.principal ?? '';
-      if (plannedVaults.find((one) => one.id === vault)?.model === 'ROLE_ASSIGNMENT') {
-        await identity.createRoleAssignment({
-          roleAssignmentId: random.uuid(),
-          principal,
-          role: encryptionRole,
-          scope: `${group}/vaults/${vault}`,
-        });
-      } else {
-        await keyVault.setAccessPolicy({
-          name: parent,
-          accessPolicy: { principal, keyPermissions: [...setPermissionsOnWire] },
-        });
-      }
-    }),
-  );
-  await Promise.all(
-    plannedSpares.map(({ id, sku, set }) =>
-      disks.createDisk({ parent: group, diskId: id, location, sku, sizeGib: 1, encryption: encryptionOf(set) }),
-    ),
+    plannedSpares.map((spare) => disks.createDisk({ parent: group, location, ...newDisk(planOf(spare)) })),
   );
   await Promise.all(
     Object.entries(plannedMachines).map(([id, planned]) =>

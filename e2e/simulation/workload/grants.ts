@@ -1,6 +1,7 @@
 import { setPermissionsOnWire } from '@interlock/access/permissions';
 import type { KeyVersion_Operation } from '@interlock/contracts/interlock/key_vault/v1/key_version.ts';
-import { encryptionRole, group, type PlannedSet, plannedVaults, setName, vaultOf } from './estate.ts';
+import { encryptionRole } from '../../cloud/key-state.ts';
+import { group, type PlannedSet, plannedVaults, setName, vaultOf } from './estate.ts';
 import { attempt, type Stage } from './stage.ts';
 
 const grantAll = (set: PlannedSet, stage: Stage, vault: string): Promise<unknown> =>

@@ -1,4 +1,5 @@
 import { lossOutcome, outlivesKeyLoss } from '@interlock/access/outcome';
+import type { DiskSku } from '@interlock/contracts/interlock/access/v1/access.ts';
 import type { DiskClass } from '../experiment.ts';
 import { disksOfMachine, type EstateDisk, type EstateFile, type EstateMachine, type EstateSet } from './estate-file.ts';
 
@@ -33,7 +34,7 @@ export interface EstateOutcome {
 }
 
 /** `DiskSku` of the contracts for each class. */
-export const skuOfClass: Readonly<Record<DiskClass, string>> = {
+export const skuOfClass: Readonly<Record<DiskClass, DiskSku>> = {
   'premium-ssd': 'PREMIUM_SSD',
   'premium-ssd-v2': 'PREMIUM_SSD_V2',
   'standard-ssd': 'STANDARD_SSD',
