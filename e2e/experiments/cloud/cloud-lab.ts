@@ -6,7 +6,6 @@ import type {
   GuaranteeRecord,
   Lab,
   Observed,
-  RawRecord,
   SightingRecord,
   SteadyCheck,
   Step,
@@ -109,7 +108,6 @@ export class CloudLab implements Lab {
   readonly #starting: Promise<void>[] = [];
   /** When machines were stopped to compare their disks: later changes of their power are not of the experiment. */
   #comparedMs = Number.POSITIVE_INFINITY;
-  /** The run is over: what was observed from now on is its evidence. */
   #isCompared = false;
   /** When access was last restored, or a fault ended: later reads of guests show what is left. */
   #givenBackMs = systemClock.now();
@@ -289,6 +287,7 @@ export class CloudLab implements Lab {
     const log = new MachineLog();
     for (const event of events.compute) if (event.time < this.#comparedMs) log.apply(event);
     const { machines } = this.#estate;
+    const facts = { disturbances: faults.disturbances(), terms, sinceMs: this.#sinceMs, untilMs: this.#comparedMs };
     const guarantees = (): readonly GuaranteeRecord[] =>
       guaranteesOf({
         events,
@@ -308,17 +307,8 @@ export class CloudLab implements Lab {
       get guarantees() {
         return guarantees();
       },
-      ...(this.#isCompared && { raw: this.#rawOf(events) }),
+      ...(this.#isCompared && { raw: rawRecord(events, { ...facts, findings: [] }) }),
     };
-  }
-
-  #rawOf(events: Record<Workload, readonly RecordedEvent[]>): RawRecord {
-    const { faults, terms } = this.#access;
-    const untilMs = Number.isFinite(this.#comparedMs) ? { untilMs: this.#comparedMs } : {};
-    return rawRecord(events, {
-      ...{ disturbances: faults.disturbances(), terms, sinceMs: this.#sinceMs, findings: [] },
-      ...untilMs,
-    });
   }
 
   /** Key version of each disk when the timeline started. */

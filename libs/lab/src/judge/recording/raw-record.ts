@@ -14,7 +14,7 @@ export interface Facts {
   readonly slackMs?: number;
   /** Start of the judged time. */
   readonly sinceMs: number;
-  /** From when on changes of power are of the comparison of disks, not of the run; absent: never. */
+  /** From when on changes of power are of the comparison of disks, not of the run; absent or infinite: never. */
   readonly untilMs?: number;
   /** What only the judges of the simulation see, in its stores and in memory. */
   readonly findings: readonly GuaranteeRecord[];

@@ -1,0 +1,3 @@
+import { runComputeWith } from './planted-compute.ts';
+
+await runComputeWith('a lost key stops no machine that runs');
