@@ -79,13 +79,20 @@ test('a machine that keeps running shows its restart, and no stretch for a wait'
 
 test('marks an interval in which no machine did I/O, unless some machine did', () => {
   const [one, other] = [worked(0, 3_000), worked(3_400, 5_000)];
-  assert.deepEqual(pausesOf([...one, ...other]), [[startMs + 2_900, startMs + 3_400]]);
-  assert.deepEqual(pausesOf([...one, ...other, io(3_150)]), []);
-  assert.deepEqual(pausesOf([...one, ...other, { ...io(3_150), ok: false }]).length, 1, 'refused I/O is no work');
-  const machines = (goodEvidence().machines ?? []).slice(0, 1);
+  const pauses = (...more: readonly Io[]) => pausesOf({ a: [...one, ...other, ...more], b: [...one, ...other] });
+  assert.deepEqual(pauses(), [[startMs + 2_900, startMs + 3_400]]);
+  assert.deepEqual(pauses(io(3_150)), []);
+  assert.deepEqual(pauses({ ...io(3_150), ok: false }).length, 1, 'refused I/O is no work');
+  assert.deepEqual(pausesOf({ a: [...one, ...other] }), [], 'a machine alone is only slow');
+  const machines = (goodEvidence().machines ?? []).slice(0, 2);
   const isExplained = (journal: readonly Io[]) =>
     /every machine waits at once/.test(
-      machineLanes({ machines, journals: { [machines[0]?.name ?? '']: journal }, steps: [], evidence: {} }).html,
+      machineLanes({
+        machines,
+        journals: Object.fromEntries(machines.map(({ name }) => [name, journal])),
+        steps: [],
+        evidence: {},
+      }).html,
     );
   assert.deepEqual(
     [isExplained([...one, ...other]), isExplained([...one, ...other, io(3_150)])],

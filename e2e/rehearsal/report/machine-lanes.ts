@@ -42,7 +42,7 @@ export const machineLanes = ({ machines, journals, steps, evidence }: Content): 
       stretches: stretchesOf(machine, data, { losses, returns, toMs }),
     };
   });
-  const content = { lanes, marks, faults: [], pauses: pausesOf(all), fromMs, toMs };
+  const content = { lanes, marks, faults: [], pauses: pausesOf(journals), fromMs, toMs };
   return html`<div class="scroll wide">${picture(content)}</div>${laneLegend(content)}`;
 };
 
@@ -84,6 +84,10 @@ function about({ disks, onLoss }: Machine): string {
   return onLoss === 'untouched' ? `${classes}, another key` : `${classes} under the key`;
 }
 
-/** When no machine worked, from and to in milliseconds since the epoch. */
-export const pausesOf = (all: readonly Io[]): readonly (readonly [number, number])[] =>
-  sharedPauses(all.filter(({ ok }) => ok).map(({ completedAt }) => completedAt));
+/** When no machine worked although several should, from and to in milliseconds since the epoch. */
+export const pausesOf = (journals: Journals): readonly (readonly [number, number])[] =>
+  sharedPauses(
+    Object.entries(journals).flatMap(([machine, all]) =>
+      all.flatMap(({ ok, completedAt }) => (ok ? [{ machine, completedMs: completedAt }] : [])),
+    ),
+  );

@@ -33,12 +33,12 @@ export function recordPicture(record: Recorded, order: readonly string[], period
   const machines = record.machines.toSorted((a, b) => order.indexOf(a.group) - order.indexOf(b.group));
   const data = record.io.filter(({ op, completedMs }) => op !== 'flush' && completedMs >= fromMs);
   const ioOf = Map.groupBy(data, ({ machine }) => machine);
-  const goodMs = data.filter(({ ok }) => ok).map(({ completedMs }) => completedMs);
+  const good = data.filter(({ ok }) => ok);
   return {
     lanes: bundled(machines, fromMs).map((bundle) => laneOf(bundle, record, ioOf, period)),
     marks: marksOf(record.steps),
     faults: faultsOf(record.steps, toMs),
-    pauses: sharedPauses(goodMs, Math.max(sharedPauseMs, (toMs - fromMs) * pausePart)),
+    pauses: sharedPauses(good, Math.max(sharedPauseMs, (toMs - fromMs) * pausePart)),
     ...period,
   };
 }
