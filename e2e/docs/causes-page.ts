@@ -1,5 +1,6 @@
-import { actionNames, actions, type Cause, causes, isFinal, unreachableVault } from '@interlock/lab';
+import { actionNames, actions, type Cause, causes, faults, isFinal, unreachableVault } from '@interlock/lab';
 import { stepOptions } from '@interlock/lab/file/step-schema';
+import { onOwnCloud } from '../experiments/local/part-faults.ts';
 import { lineOf } from './table.ts';
 
 /** The page of causes, and the page with the table of actions, as paths from the root. */
@@ -54,8 +55,18 @@ const actionText = (name: (typeof actionNames)[number]): string => {
   return `\`${name}\`${names.length === 0 ? '' : ` (${names.join(', ')})`}`;
 };
 
-/** The page with the tables of actions and of their options. */
-export const withActions = (page: string): string => {
+/** Faults that a local cloud cannot inject, as the page lists them. */
+const notLocal = (): string =>
+  Object.keys(faults)
+    .filter((name) => !onOwnCloud.includes(name))
+    .map((name) => `\`${name}\``)
+    .join(', ');
+
+/** The page with the tables of actions and of their options, and with what `local` lacks. */
+export const withActions = (page: string): string =>
+  withTables(page).replace(/^(\| `local` \(default\) \| [^|]* \| )all but [^|]* \|$/m, `$1all but ${notLocal()} |`);
+
+const withTables = (page: string): string => {
   const from = page.indexOf('| Target | Actions');
   const to = page.indexOf('\n\nNot every target', from);
   if (from < 0 || to < 0)

@@ -1,4 +1,4 @@
-import { type Experiment, endMsOf, type Problem } from '@interlock/lab';
+import { type Experiment, endMsOf, type FaultAction, isFaultAction, type Problem } from '@interlock/lab';
 import { serviceNames } from '@interlock/local/services.ts';
 import { isObject } from '../../../deploy/kubernetes/kubectl.ts';
 import { otherSettings } from '../cloud/setting-defaults.ts';
@@ -38,6 +38,9 @@ export const factsOf = (shared: unknown, workloads: readonly Manifest[]): Cluste
 
 const podOf = ({ spec }: Manifest): Manifest => Object(Object(Object(spec).template).spec);
 
+/** Faults that kubectl can inject. */
+const byKubectl: readonly string[] = ['kill', 'restart', 'pause', 'cut'] satisfies readonly FaultAction[];
+
 const isServer = (part: string | undefined): boolean => part === 'nats' || part === 'postgres';
 
 /** The parts of an experiment that no cluster can do. */
@@ -55,7 +58,7 @@ const refusedSteps = (experiment: Experiment): readonly Problem[] => {
     const refuse = (message: string, cure: string): readonly Problem[] => [
       { line, message: `${name}: ${message}`, cure },
     ];
-    if (['slow', 'shift-clock', 'fill-storage', 'fail-storage', 'throttle'].includes(action))
+    if (action === 'throttle' || (isFaultAction(action) && !byKubectl.includes(action)))
       return refuse(
         `a cluster cannot do ${action} by kubectl`,
         'Use --target local or simulated, or export the experiment to Chaos Mesh.',

@@ -1,4 +1,11 @@
-import type { Effect, Problem, SightingRecord, Step } from '@interlock/lab';
+import {
+  type Effect,
+  type FaultAction,
+  isFaultAction,
+  type Problem,
+  type SightingRecord,
+  type Step,
+} from '@interlock/lab';
 import type { Disturbed } from '@interlock/lab/judge/model/disturbances';
 import type { Disturbance } from '@interlock/lab/judge/recording/replay';
 import type { clockShift } from '@interlock/local/clocks/clock-shift.ts';
@@ -47,19 +54,23 @@ const disturbedOf = (part: CloudPart): Disturbed => (part === 'nats' ? 'bus' : p
 
 const isService = (part: string | undefined): part is ServiceName => serviceNames.some((name) => name === part);
 
+/** Faults that any local cloud can inject, and those that need a cloud that the experiment starts itself. */
+const onAnyCloud: readonly string[] = ['kill', 'restart', 'pause'] satisfies readonly FaultAction[];
+export const onOwnCloud: readonly string[] = [
+  ...onAnyCloud,
+  ...(['slow', 'cut', 'shift-clock', 'fill-storage'] satisfies readonly FaultAction[]),
+];
+
 /** Faults of a timeline that a local cloud cannot inject. @param isOwn whether the experiment starts the cloud itself */
 export const refusedFaults = (timeline: readonly Step[], isOwn: boolean): readonly Problem[] =>
   timeline.flatMap(({ action, targets, line, name }): readonly Problem[] => {
     const [part] = targets;
     const refuse = (message: string, cure: string): readonly Problem[] => [{ line, message, cure }];
-    const ownOnly = ['slow', 'cut', 'shift-clock', 'fill-storage', 'throttle'];
-    if (!isOwn && ownOnly.includes(action))
+    if (action !== 'throttle' && !isFaultAction(action)) return [];
+    if (action !== 'throttle' && !onOwnCloud.includes(action))
+      return refuse(`${name}: a local cloud cannot do ${action}`, 'Use --target simulated.');
+    if (!isOwn && !onAnyCloud.includes(action))
       return refuse(`${name}: ${action} needs a cloud that the experiment starts itself`, 'Use --target local.');
-    if (action === 'fail-storage')
-      return refuse(
-        `${name}: no storage of this machine can be made to fail`,
-        'Use --target simulated, or fill-storage: disk.',
-      );
     const unmountable = action === 'fill-storage' ? mountRefusal() : undefined;
     if (unmountable !== undefined)
       return refuse(

@@ -19,7 +19,7 @@ export interface FaultParts {
 const restartMs = 1_000;
 
 /** The parts that each action can affect in the simulation. */
-const able: Readonly<Record<FaultAction | 'throttle', readonly CloudPart[]>> = {
+export const faultParts: Readonly<Record<FaultAction | 'throttle', readonly CloudPart[]>> = {
   kill: [...workloads, 'nats', 'postgres'],
   restart: [...workloads, 'nats', 'postgres'],
   pause: [...workloads, 'nats', 'postgres'],
@@ -32,7 +32,7 @@ const able: Readonly<Record<FaultAction | 'throttle', readonly CloudPart[]>> = {
 };
 
 /** Whether the action is a fault of the cloud. */
-export const isFault = (action: string): action is FaultAction | 'throttle' => Object.hasOwn(able, action);
+export const isFault = (action: string): action is FaultAction | 'throttle' => Object.hasOwn(faultParts, action);
 
 /** The faults of an experiment that the simulation cannot inject. */
 export const faultProblems = ({ timeline }: Pick<Experiment, 'timeline'>): readonly Problem[] =>
@@ -40,10 +40,10 @@ export const faultProblems = ({ timeline }: Pick<Experiment, 'timeline'>): reado
     if (!isFault(action) || action === 'throttle') return [];
     if (options.clock === 'boot')
       return [{ line, message: 'no machine of the simulation is suspended', cure: 'Use --target local.' }];
-    const wrong = targets.find((target) => !(able[action] as readonly string[]).includes(target));
+    const wrong = targets.find((target) => !(faultParts[action] as readonly string[]).includes(target));
     if (wrong !== undefined) {
       const message = `the simulation cannot do ${action} to ${wrong}`;
-      return [{ line, message, cure: `target one of ${able[action].join(', ')}, or run it on another target` }];
+      return [{ line, message, cure: `target one of ${faultParts[action].join(', ')}, or run it on another target` }];
     }
     const [a, b] = targets;
     const isOfServers = action === 'cut' && [a, b].every((one) => one === 'nats' || one === 'postgres');

@@ -4,8 +4,9 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import type { Experiment } from '@interlock/lab';
+import { type Experiment, type FaultKind, faults } from '@interlock/lab';
 import { runFile } from '../run-file.ts';
+import { faultParts, isFault } from './faults.ts';
 import { simulatedTarget } from './target.ts';
 import { brokenIn, experimentOf, machineOf, runSimulated } from './test-runs.ts';
 
@@ -75,7 +76,8 @@ test('CMK-108: data under a purged key counts as lost, and no other data does', 
   assert.ok(record.content.bytesLost > 0 && record.content.bytesLost < record.content.bytesCompared);
 });
 
-const faults = [
+/** Chosen targets, and each other fault of the table on the first part that it can affect. */
+const chosen = [
   'kill: key-vault',
   'kill: identity',
   'kill: disk-encryption-set',
@@ -96,7 +98,12 @@ const faults = [
   'fail-storage: postgres',
 ];
 
-for (const fault of faults) {
+const others = Object.entries(faults).flatMap(([name, kind]: readonly [string, FaultKind]) => {
+  if (!isFault(name) || kind.isFinal === true || chosen.some((step) => step.startsWith(`${name}:`))) return [];
+  return [`${name}: ${faultParts[name][0]}${kind.options?.by === undefined ? '' : ', by: 500ms'}`];
+});
+
+for (const fault of [...chosen, ...others]) {
   test(`G1 to G10: no rule is broken when a key is disabled during "${fault}"`, async () => {
     const record = await runSimulated(
       experimentOf([

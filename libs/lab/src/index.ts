@@ -65,6 +65,7 @@ export {
   roleOf,
   stepUndone,
 } from './timeline/concerns.ts';
+export { type FaultKind, faults } from './timeline/faults.ts';
 export { verdictLines } from './verdict/verdict-lines.ts';
 export { verdictOfRun } from './verdict/verdict-of-run.ts';
 export type * from './verdict.ts';

@@ -17,7 +17,8 @@ export const stepOptions: Readonly<Record<Exclude<OptionName, 'start'>, OptionSc
   },
   by: {
     $ref: '#/$defs/shift',
-    description: '`slow`: delay of every message (`200ms`). `shift-clock`: how far (`-5m` is backwards).',
+    description:
+      'How long a fault delays each message or operation (`200ms`), or how far it sets a clock (`-5m`: backwards).',
   },
   permission: {
     title: 'get, wrap or unwrap',

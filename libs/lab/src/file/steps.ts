@@ -99,8 +99,8 @@ function checkOptions({ action, path, options, forMs, name }: PlacedStep, proble
     if (known[option] !== undefined || (option === 'leave' && targetKindOf(action) === 'key')) continue;
     problems.add([...path, option], `${action} has no option ${option}`, `Remove ${option} from "${name}".`);
   }
-  if (action === 'slow' && Number(options.by) < 0)
-    problems.add([...path, 'by'], 'slow cannot delay by a negative time', 'Write for example by: 200ms.');
+  if (action !== 'shift-clock' && Number(options.by) < 0)
+    problems.add([...path, 'by'], `${action} cannot delay by a negative time`, 'Write for example by: 200ms.');
   if (forMs !== undefined && !isUndoable(action))
     problems.add([...path, 'for'], `${action} cannot be undone, so it has no for`, `Remove for from "${name}".`);
 }
