@@ -26,6 +26,7 @@ export const faultParts: Readonly<Record<FaultAction | 'throttle', readonly Clou
   slow: workloads,
   cut: [...workloads, 'nats', 'postgres'],
   'shift-clock': workloads,
+  'slow-storage': ['disk', 'postgres'],
   'fill-storage': ['disk', 'postgres'],
   'fail-storage': ['disk', 'postgres'],
   throttle: ['key-vault'],
@@ -125,6 +126,8 @@ export class Faults {
         return this.#slow(part, byMs);
       case 'shift-clock':
         return this.#shiftClock(part, byMs);
+      case 'slow-storage':
+        return this.#slowStorage(part, byMs);
       case 'fill-storage':
         return this.#storage(part, 'full');
       case 'fail-storage':
@@ -258,6 +261,21 @@ export class Faults {
     return {
       heal: () => {
         set(0);
+        end();
+      },
+    };
+  }
+
+  /** Each operation is up to this much late, before and after it takes effect. */
+  #slowStorage(part: CloudPart, byMs: number): Lasting {
+    const { rates } = this.#parts.world.faults;
+    const slowed = part === 'postgres' ? rates.stores : rates.volumes;
+    const { delay, delayMs } = slowed;
+    Object.assign(slowed, { delay: 1, delayMs: byMs });
+    const end = this.#disturb(part === 'postgres' ? 'store' : 'volumes');
+    return {
+      heal: () => {
+        Object.assign(slowed, { delay, delayMs });
         end();
       },
     };

@@ -133,6 +133,21 @@ for (const server of ['nats', 'postgres']) {
   });
 }
 
+test('slow storage delays the operations of guests, and no rule is broken', async () => {
+  const record = await runSimulated(experimentOf(['at: 5s, slow-storage: disk, by: 400ms, for: 10s']));
+  assert.deepEqual(brokenIn(record), []);
+  const [{ effectMs = Number.NaN } = {}] = record.steps;
+  const longest = (fromMs: number, toMs: number): number =>
+    Math.max(
+      ...record.io
+        .filter(({ invokedMs }) => invokedMs >= fromMs && invokedMs < toMs)
+        .map(({ invokedMs, completedMs }) => completedMs - invokedMs),
+    );
+  assert.ok(longest(effectMs, effectMs + 9_000) > 200);
+  assert.ok(longest(effectMs - 4_000, effectMs - 1_000) < 200);
+  assert.ok(record.io.every(({ ok }) => ok));
+});
+
 test('a throttled vault refuses uses of its own keys only', async () => {
   const record = await runSimulated(
     experimentOf(['at: 1s, throttle: premium, for: 12s', 'at: 4s, stop: premium, as: off', 'at: 5s, give-back: off']),

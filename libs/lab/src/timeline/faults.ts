@@ -55,6 +55,14 @@ export const faults = {
     options: { by: 'needed', clock: 'allowed' },
     ends: 'healed',
   },
+  'slow-storage': {
+    targets: 'part',
+    done: 'storage slowed',
+    description: 'Delays every read, write and flush of the storage of the part: see `by`.',
+    options: { by: 'needed' },
+    begins: 'slowed',
+    ends: 'healed',
+  },
   'fill-storage': {
     targets: 'part',
     done: 'storage filled',
