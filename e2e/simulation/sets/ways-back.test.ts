@@ -1,7 +1,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setPermissionsOnWire } from '@interlock/access/permissions';
 import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
+import {
+  type CallableCause,
+  type CauseVariant,
+  causeOf,
+  causes,
+  giveAccessBack,
+  isFinal,
+  takeAccess,
+  variantsOf,
+} from '@interlock/lab/causes';
+import { readKeyState } from '../../cloud/key-state.ts';
+import { serviceOwner } from '../../cloud/service-owner.ts';
 import { inSimulatedCloud, parent, type SimulatedSets } from './test-simulated-sets.ts';
 
 const written = Buffer.alloc(8_192, 'every byte of it');
@@ -27,33 +38,31 @@ type Step = (world: SimulatedSets, fleet: Fleet) => Promise<unknown>;
 const keyOf = (version: string): string => version.split('/versions/')[0] ?? '';
 const principalOf = ({ set }: Fleet): string => set.identity?.principal ?? '';
 
-const stops: Readonly<Record<string, Step>> = {
-  disabled: (world, { first }) => world.vault.disableKeyVersion({ name: first.name }),
-  deleted: (world, { first }) => world.vault.deleteKey({ name: keyOf(first.name), confirmName: keyOf(first.name) }),
-  expired: (world, { first }) =>
-    world.vault.setKeyVersionDates({ name: first.name, expireTime: new Date(world.clock.now()) }),
-  'expired, then deleted': async (world, fleet) => {
-    await stops.expired?.(world, fleet);
-    await world.settled();
-    await stops.deleted?.(world, fleet);
-  },
-  'not valid yet': (world, { first }) =>
-    world.vault.setKeyVersionDates({ name: first.name, notBefore: new Date(world.clock.now() + 3_600_000) }),
-  'vault deleted': (world, { kv1 }) => world.vault.deleteVault({ name: kv1, confirmName: kv1 }),
-  'grants withdrawn': (world, fleet) =>
-    world.vault.removeAccessPolicy({ name: fleet.kv1, principal: principalOf(fleet) }),
-  'unwrapKey taken from the version': (world, { first }) =>
-    world.vault.setKeyOperations({ name: first.name, keyOperations: ['WRAP_KEY', 'SIGN'] }),
-  'identity none': (world, { set }) => world.sets.updateDiskEncryptionSet({ name: set.name, identityType: 'NONE' }),
-  'identity deleted': (world, fleet) =>
-    world.identity.deletePrincipal({ name: principalOf(fleet), confirmName: principalOf(fleet) }),
+/** The owner of the first key of a fleet. */
+const ownerOf = async (world: SimulatedSets, { kv1, first, set }: Fleet) => {
+  const { identity, vault: keyVault, sets, clock } = world;
+  const clients = { identity, keyVault, sets };
+  const place = { resourceGroup: parent, vault: kv1, key: keyOf(first.name), set: set.name };
+  const caller = { clients, now: () => clock.now(), ownerToken: () => world.ownerToken() };
+  return serviceOwner(caller, await readKeyState(clients, place), []);
 };
 
-/** Another identity with the grants of the old one. */
-const newIdentity: Step = async (world, { set, kv1, kv2 }) => {
-  const made = await world.sets.updateDiskEncryptionSet({ name: set.name, identityType: 'SYSTEM_ASSIGNED' });
-  for (const vault of [kv1, kv2]) await world.grant(vault, made);
+/** Takes the key away. @returns its own way back */
+const lose = async (
+  world: SimulatedSets,
+  fleet: Fleet,
+  variant: Pick<CauseVariant, 'cause' | 'choice'>,
+): Promise<() => Promise<unknown>> => {
+  const owner = await ownerOf(world, fleet);
+  await takeAccess(variant, owner);
+  return async () => {
+    await giveAccessBack(variant.cause, owner);
+    // Disks of the set may be under a key of the other vault, too.
+    const set = await world.sets.getDiskEncryptionSet({ name: fleet.set.name });
+    if (variant.cause.lost === 'identity') await world.grant(fleet.kv2, set);
+  };
 };
+
 /** Assigns a new version of the key, another key, or a key in another vault, with the owner's authorization where it is needed. */
 const assign =
   (which: 'sameVault' | 'otherVault' | 'newVersion', word: 'with the word' | 'without'): Step =>
@@ -64,48 +73,54 @@ const assign =
     await world.sets.assignKey({ name: set.name, keyUrl, keyOwnerToken });
   };
 
-const enable: Step = (world, { first }) => world.vault.enableKeyVersion({ name: first.name });
-const recover: Step = (world, { first }) => world.vault.recoverKey({ name: keyOf(first.name) });
-const moveDates: Step = (world, { first }) => world.vault.setKeyVersionDates({ name: first.name });
-const recoverVault: Step = async (world, { kv1, set }) => {
-  await world.vault.recoverVault({ name: kv1 });
-  await world.grant(kv1, set);
-};
-const grantAgain: Step = (world, { kv1, set }) => world.grant(kv1, set);
+/** Every cause in a vault with access policies, and its own way back. */
+const ownWays = variantsOf(causes).filter(
+  ({ cause }) => cause.take !== undefined && !isFinal(cause) && cause.model !== 'ROLE_ASSIGNMENT',
+);
 
-const giveOperations: Step = (world, { first }) =>
-  world.vault.setKeyOperations({ name: first.name, keyOperations: ['UNWRAP_KEY', 'WRAP_KEY'] });
+/** Ways back by another key. */
+const otherWays: readonly (readonly [cause: CallableCause, way: string, Step])[] = [
+  ['disable-version', 'another version, with authorization', assign('newVersion', 'with the word')],
+  ['disable-version', 'another key, with authorization', assign('sameVault', 'with the word')],
+  ['disable-version', 'a key in another vault, with authorization', assign('otherVault', 'with the word')],
+  ['delete-key', 'a key in another vault, with authorization', assign('otherVault', 'with the word')],
+  ['expire-key', 'another key, without authorization', assign('sameVault', 'without')],
+  [
+    'expire-key',
+    'deleted too, then a key in another vault, with authorization',
+    async (world, fleet) => {
+      await lose(world, fleet, { cause: causeOf('delete-key') });
+      await world.settled();
+      await assign('otherVault', 'with the word')(world, fleet);
+    },
+  ],
+];
 
-const ways: readonly (readonly [cause: string, way: string, Step])[] = [
-  ['disabled', 'enabled', enable],
-  ['disabled', 'another version, with authorization', assign('newVersion', 'with the word')],
-  ['disabled', 'another key, with authorization', assign('sameVault', 'with the word')],
-  ['disabled', 'a key in another vault, with authorization', assign('otherVault', 'with the word')],
-  ['deleted', 'recovered', recover],
-  ['deleted', 'a key in another vault, with authorization', assign('otherVault', 'with the word')],
-  ['expired', 'another exp', moveDates],
-  ['expired', 'another key, without authorization', assign('sameVault', 'without')],
-  ['expired, then deleted', 'a key in another vault, with authorization', assign('otherVault', 'with the word')],
-  ['not valid yet', 'another nbf', moveDates],
-  ['vault deleted', 'recovered and granted again', recoverVault],
-  ['grants withdrawn', 'granted again', grantAgain],
-  ['unwrapKey taken from the version', 'operations restored', giveOperations],
-  ['identity none', 'another identity with grants', newIdentity],
-  ['identity deleted', 'another identity with grants', newIdentity],
+const ways: readonly {
+  readonly variant: Pick<CauseVariant, 'cause' | 'choice'>;
+  readonly title: string;
+  readonly goBack?: Step;
+}[] = [
+  ...ownWays.map((variant) => ({ variant, title: `${variant.title} → ${variant.cause.back}` })),
+  ...otherWays.map(([name, way, goBack]) => ({
+    variant: { cause: causeOf(name) },
+    title: `${name} → ${way}`,
+    goBack,
+  })),
 ];
 
 const powersOf = async (world: SimulatedSets, { machines }: Fleet): Promise<string[]> =>
   Promise.all(machines.map((name) => world.powerOf(name)));
 
-for (const [cause, way, goBack] of ways) {
-  test(`G5, CMK-125, CMK-127: ${cause} → ${way}: machines stay stopped until started, and every byte is there`, async () => {
+for (const { variant, title, goBack } of ways) {
+  test(`G5, CMK-125, CMK-127: ${title}: machines stay stopped until started, and every byte is there`, async () => {
     await inSimulatedCloud(21, async (world) => {
       const fleet = await fleetOf(world);
-      await stops[cause]?.(world, fleet);
+      const ownWay = await lose(world, fleet, variant);
       await world.settled();
       assert.deepEqual(await powersOf(world, fleet), ['STOPPED', 'STOPPED']);
       await assert.rejects(world.withAccess(fleet.loose, (io) => io.read(written.length)));
-      await goBack(world, fleet);
+      await (goBack?.(world, fleet) ?? ownWay());
       await world.settled();
       assert.deepEqual(await powersOf(world, fleet), ['STOPPED', 'STOPPED'], 'nothing starts by itself');
       for (const name of fleet.machines) {
@@ -126,7 +141,7 @@ test('CMK-121, autoRestart: machines whose disks moved to another key restart au
     const off = await world.newMachine('vm3', fleet.set);
     await world.compute.powerOffVirtualMachine({ name: off });
     await world.untilPower(off, 'STOPPED');
-    await stops.deleted?.(world, fleet);
+    await lose(world, fleet, { cause: causeOf('delete-key') });
     await world.settled();
     assert.deepEqual(await powersOf(world, fleet), ['STOPPED', 'STOPPED']);
     await assign('otherVault', 'with the word')(world, fleet);
@@ -148,7 +163,7 @@ for (const power of ['RUNNING', 'STOPPED'] as const) {
         for (const name of machines) await world.compute.powerOffVirtualMachine({ name });
       }
       await world.settled();
-      await stops.expired?.(world, fleet);
+      const moveDates = await lose(world, fleet, { cause: causeOf('expire-key') });
       await world.settled();
       assert.deepEqual(await powersOf(world, fleet), [power, power], 'the expiry stops nothing');
       const found = async () => (await world.disks.getDisk({ name: loose })).unavailableReason;
@@ -163,7 +178,7 @@ for (const power of ['RUNNING', 'STOPPED'] as const) {
       assert.equal(await found(), 'ACCESS_DENIED');
       await world.grant(kv1, set);
       await world.settled();
-      await moveDates(world, fleet);
+      await moveDates();
       await world.settled();
       assert.equal(await found(), 'KEY_ACCESS_REASON_UNSPECIFIED');
       for (const name of machines) await world.compute.startVirtualMachine({ name });
@@ -172,14 +187,14 @@ for (const power of ['RUNNING', 'STOPPED'] as const) {
   });
 }
 
-for (const cause of ['disabled', 'deleted'] as const) {
-  test(`CMK-10, CMK-121: a user with rights on the set but not on the key cannot undo that the key is ${cause}`, async () => {
+for (const cause of ['disable-version', 'delete-key'] as const) {
+  test(`CMK-10, CMK-121: a user with rights on the set but not on the key cannot undo ${cause}`, async () => {
     await inSimulatedCloud(22, async (world) => {
       const fleet = await fleetOf(world);
       const { set, first, otherVault } = fleet;
       const owner = await world.newPerson({ role: 'roles/contributor', scope: parent });
       const sets = world.cloud.as(owner).client('disk-encryption-set', DiskEncryptionSetServiceDefinition);
-      await stops[cause]?.(world, fleet);
+      await lose(world, fleet, { cause: causeOf(cause) });
       await world.settled();
 
       // The user's own authorization does not count, because the user may neither enable nor recover the old key.
@@ -213,28 +228,17 @@ for (const cause of ['disabled', 'deleted'] as const) {
   });
 }
 
-const taken: Readonly<Record<string, Step>> = {
-  'get is removed from the grant': (world, fleet) => withholdGrant(world, fleet, 'GET'),
-  'wrapKey is removed from the grant': (world, fleet) => withholdGrant(world, fleet, 'WRAP_KEY'),
-  'wrapKey is removed from the key version': (world, { first }) =>
-    world.vault.setKeyOperations({ name: first.name, keyOperations: ['UNWRAP_KEY'] }),
-};
-const withholdGrant = (world: SimulatedSets, fleet: Fleet, missing: (typeof setPermissionsOnWire)[number]) =>
-  world.vault.setAccessPolicy({
-    name: fleet.kv1,
-    accessPolicy: {
-      principal: principalOf(fleet),
-      keyPermissions: setPermissionsOnWire.filter((one) => one !== missing),
-    },
-  });
+const taken = variantsOf(causes).filter(({ title }) =>
+  ['remove-permission get', 'remove-permission wrap', 'remove-operation wrap'].includes(title),
+);
 
-for (const [how, take] of Object.entries(taken)) {
-  test(`CMK-10, CMK-25: ${how}, which stops machines: another key assigned without authorization does not undo it`, async () => {
+for (const variant of taken) {
+  test(`CMK-10, CMK-25: ${variant.title}, which stops machines: another key assigned without authorization does not undo it`, async () => {
     await inSimulatedCloud(27, async (world) => {
       const fleet = await fleetOf(world);
-      const { set, first, kv1, otherVault, loose, machines } = fleet;
+      const { set, first, otherVault, loose, machines } = fleet;
       const { name } = set;
-      await take(world, fleet);
+      const ownWay = await lose(world, fleet, variant);
       await world.settled();
       assert.deepEqual(await powersOf(world, fleet), ['STOPPED', 'STOPPED']);
       await world.sets.assignKey({ name, keyUrl: otherVault.keyUrl });
@@ -250,8 +254,7 @@ for (const [how, take] of Object.entries(taken)) {
       await world.settled();
       assert.deepEqual(await powersOf(world, fleet), ['STOPPED', 'STOPPED']);
 
-      await world.vault.setKeyOperations({ name: first.name, keyOperations: ['WRAP_KEY', 'UNWRAP_KEY'] });
-      await world.grant(kv1, set);
+      await ownWay();
       await world.untilSet(name, 'all has moved', (now) => now.rotation?.state === 'SUCCEEDED');
       assert.deepEqual(await world.withAccess(loose, (io) => io.read(written.length)), written);
     });
