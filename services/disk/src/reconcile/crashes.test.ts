@@ -112,6 +112,7 @@ const operations: readonly Operation[] = [
   },
   {
     name: 'take a snapshot',
+    options: shortFiles,
     prepare: withContent(under(setName)),
     run: (host) => host.disks.createSnapshot(snapshotRequest),
     done: async (host) => {
@@ -392,12 +393,14 @@ for (const [what, announcement, prepare, run] of [
 const creations = [
   {
     name: 'create a disk',
+    options: {},
     prepare: async () => undefined,
     run: (disks: DiskHost['disks']) => disks.createDisk(diskRequest(under(setName))),
     remove: (disks: DiskHost['disks']) => disks.deleteDisk({ name: diskName }),
   },
   {
     name: 'take a snapshot',
+    options: shortFiles,
     prepare: withContent(under(setName)),
     run: (disks: DiskHost['disks']) => disks.createSnapshot(snapshotRequest),
     remove: (disks: DiskHost['disks']) => disks.deleteSnapshot({ name: snapshotName }),
@@ -412,10 +415,10 @@ const isWhole = async (host: DiskHost): Promise<boolean> => {
 };
 const unavailable = (text: string): Error => new StoreUnavailable(text);
 
-for (const { name, prepare, run, remove } of creations) {
+for (const { name, options, prepare, run, remove } of creations) {
   /** The n-th call and all later ones fail, so that the creation cannot be undone at once either, until `disarm`. */
   const interrupted = async (failAt: number, error?: (text: string) => Error) => {
-    const host = await startDiskHost();
+    const host = await startDiskHost(options);
     await prepare(host);
     host.faults.arm(failAt, 'crash', error);
     const disks = host.clientWithoutRetries(DiskServiceDefinition);
@@ -470,6 +473,7 @@ for (const { name, prepare, run, remove } of creations) {
     for (let isThrough = false; !isThrough; failAt++) {
       let commits = Number.NEGATIVE_INFINITY;
       const host = await startDiskHost({
+        ...options,
         afterCommit: () => {
           commits += 1;
           if (commits === failAt) throw new StoreUnavailable('stored, but not answered');
@@ -489,7 +493,7 @@ for (const { name, prepare, run, remove } of creations) {
   });
 }
 
-for (const [name, { prepare, run, remove }] of creations.map(
+for (const [name, { options, prepare, run, remove }] of creations.map(
   (creation) => [creation.name.replace(/^\S+/, 'delete'), creation] as const,
 )) {
   test(`${name}: an interrupted deletion is completed without a retry, whichever call failed`, {
@@ -497,7 +501,7 @@ for (const [name, { prepare, run, remove }] of creations.map(
   }, async () => {
     let failAt = 1;
     for (let isThrough = false; !isThrough; failAt++) {
-      const host = await startDiskHost();
+      const host = await startDiskHost(options);
       await prepare(host);
       await run(host.disks);
       host.faults.arm(failAt, 'crash');
@@ -516,6 +520,7 @@ for (const [name, { prepare, run, remove }] of creations.map(
   }, async () => {
     let commits = Number.NEGATIVE_INFINITY;
     const host = await startDiskHost({
+      ...options,
       afterCommit: () => {
         commits += 1;
         if (commits === 1) throw new StoreUnavailable('stored, but not answered');
