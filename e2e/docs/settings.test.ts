@@ -9,8 +9,8 @@ const sources = filesLike(/^(libs|services|deploy|e2e)\/.*\.(ts|mjs)$/)
   .filter((file) => !/(^|\/)(test-[^/]*|[^/]*\.test)\.ts$|^libs\/contracts\//.test(file))
   .map((file) => ({ file, text: textOf(file) }));
 
-/** Set by the system or npm, not by an operator. */
-const notOurs = new Set(['HOME', 'PATH', 'HOSTNAME', 'INIT_CWD', 'TZ']);
+/** Set by the system, npm or the test runner, not by an operator. */
+const notOurs = new Set(['HOME', 'PATH', 'HOSTNAME', 'INIT_CWD', 'NODE_TEST_CONTEXT', 'TZ']);
 
 /** Variables read by name: `env.X`, `process.env.X`, `const { X: … } = process.env`, and names in a constant. */
 const readByName = (text: string): readonly string[] => [
