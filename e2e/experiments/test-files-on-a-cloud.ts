@@ -18,10 +18,11 @@ const ending = '.experiment.yaml';
 export const isWithOwnSettings = (name: string): boolean =>
   /^(friday|linux-in-qemu|no-events|every-cause|two-keys|cluster-)/.test(name);
 
-/** A part is killed, paused, gone for longer than a lease, suspended with its clock; the disk is full; and a host loses the pin of an ultra disk. */
+/**
+ * A part is killed, paused or suspended with its clock; NATS is gone for longer than a lease (with a paused disk host); the disk is
+ * full; and a host loses the pin of an ultra disk.
+ */
 const oneOfEachKind: ReadonlySet<string> = new Set([
-  'key-vault-is-down',
-  'nats-is-down',
   'paused-disk',
   'the-disk-host-is-killed',
   'the-disk-host-was-suspended',
