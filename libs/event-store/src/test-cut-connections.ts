@@ -106,16 +106,19 @@ const startProxy = async (
 /** Error codes of queries on a cut connection. A connect timeout is not one of them. */
 const lost = /^(CONNECTION_CLOSED|CONNECTION_DESTROYED|ECONNRESET|EPIPE)$/;
 
+/** Queries that cuts interrupt in a test, of some 2,000 queries. */
+const interruptedMin = 300;
+
 /**
- * Runs six sequences of queries for a while, and checks that each query gets its own result or a connection error.
- * @throws AssertionError for the result of another query, any other error, and if no query succeeded or none failed
+ * Runs six sequences of queries until connections were cut in 300 of them, and checks that each query gets its own result or a
+ * connection error.
+ * @throws AssertionError for the result of another query, any other error, and if no query succeeded
  */
-export const askThroughCuts = async (sql: Sql, forMs: number): Promise<void> => {
+export const askThroughCuts = async (sql: Sql): Promise<void> => {
   let answered = 0;
   let failed = 0;
-  const until = performance.now() + forMs;
   const ask = async (first: number): Promise<void> => {
-    for (let value = first; performance.now() < until; value += 1) {
+    for (let value = first; failed < interruptedMin; value += 1) {
       const rows = await sql<{ value: number }[]>`select ${value}::int as value`.catch(
         (error: Error & { code?: string }) => {
           assert.match(error.code ?? '', lost, error.message);
@@ -130,5 +133,5 @@ export const askThroughCuts = async (sql: Sql, forMs: number): Promise<void> => 
     }
   };
   await Promise.all([1, 2, 3, 4, 5, 6].map((million) => ask(million * 1_000_000)));
-  assert(answered > 0 && failed > 0, `${answered} answered, ${failed} failed`);
+  assert(answered > 0, `none of the queries succeeded, ${failed} failed`);
 };
