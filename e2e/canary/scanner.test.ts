@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { filesBelow, searchPlaces } from './places.ts';
 import { searchMemory } from './process-memory.ts';
 import { createScanner } from './scanner.ts';
 
@@ -78,4 +82,15 @@ test('G8: finds a secret in the memory of a process', () => {
   const { finds, bytes } = searchMemory(process.pid, own);
   assert.ok(finds.some(({ name, form }) => name === 'kept' && form === 'raw'));
   assert.ok(bytes > 1024 * 1024);
+});
+
+test('G8: finds a secret anywhere in a file, also behind a hole', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'interlock-holes-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  writeFileSync(join(folder, 'log'), around(dek));
+  const volume = openSync(join(folder, 'volume'), 'w');
+  writeSync(volume, dek, 0, dek.length, 2 ** 30 - 57);
+  closeSync(volume);
+  const { leaks } = await searchPlaces(scanner, filesBelow(folder, scanner.overlap));
+  assert.deepEqual([...new Set(leaks.map(({ place }) => place))].sort(), ['file log', 'file volume']);
 });
