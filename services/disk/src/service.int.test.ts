@@ -383,6 +383,20 @@ test(
   },
 );
 
+test('VM-27: a grown disk keeps its content and reads zeros beyond it, and a disk cannot shrink', limit, async () => {
+  const disk = await cloud.newDisk({ set: await cloud.newSet() });
+  const { accessToken } = await cloud.openNew(disk.name);
+  const end = 2 ** 30;
+  await cloud.write(disk.name, accessToken, end - 4, Buffer.from('last'));
+  const grown = await cloud.disks.growDisk({ name: disk.name, sizeGib: 3 });
+  assert.equal(grown.sizeGib, 3);
+  assert.deepEqual(await cloud.read(disk.name, accessToken, end - 4, 8), Buffer.from('last\0\0\0\0'));
+  await cloud.write(disk.name, accessToken, 3 * end - 4, Buffer.from('more'));
+  await assert.rejects(cloud.disks.growDisk({ name: disk.name, sizeGib: 2 }), { reason: 'DISK_CANNOT_SHRINK' });
+  await assert.rejects(cloud.disks.growDisk({ name: disk.name, sizeGib: 4, etag: '1' }), { reason: 'ETAG_MISMATCH' });
+  assert.equal((await cloud.disks.getDisk({ name: disk.name })).sizeGib, 3);
+});
+
 test('reads and writes outside the disk are refused', limit, async () => {
   const disk = await cloud.newDisk();
   const { accessToken: token } = await cloud.openNew(disk.name);

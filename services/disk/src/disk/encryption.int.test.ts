@@ -7,7 +7,7 @@ import { closeDisk } from '../testing/test-one-disk.ts';
 
 let cloud: DiskCloud;
 before(async () => {
-  cloud = await startDiskCloud();
+  cloud = await startDiskCloud({ hasShortFiles: true });
 });
 after(() => cloud.close());
 
