@@ -71,6 +71,12 @@ test('no file imports itself through others, for types neither', () => {
   assert.deepEqual(circles, []);
 });
 
+test('no suite of tests is asynchronous: a test after an await would run outside of it, after its hooks', () => {
+  const isAsync = /\b(describe|suite)\([^\n]*,\s*async\b/;
+  const wrong = files.filter((file) => isTest(file) && isAsync.test(readFileSync(join(root, file), 'utf8')));
+  assert.deepEqual(wrong, []);
+});
+
 test('a service imports libraries and its own files only', () => {
   const wrong = imports.filter(({ from, to }) => {
     const own = serviceOf(from);

@@ -9,7 +9,7 @@ import {
   randomBytes,
   verify as verifySignature,
 } from 'node:crypto';
-import { after, describe, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import { systemRandom } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
@@ -59,13 +59,17 @@ function privateJwk(bits: number, change: Record<string, unknown> = {}): Record<
 }
 
 for (const [name, createEngine] of Object.entries(engines)) {
-  describe(`RSA engine: ${name}`, async () => {
+  describe(`RSA engine: ${name}`, () => {
     const sealing = newSealing();
     const engine = createEngine(sealing, false);
     const legacy = createEngine(sealing, true);
     after(() => Promise.all([engine.close(), legacy.close()]));
-    const first = keyOf('keys/a/1', await engine.generate('keys/a/1', 2048, order));
-    const second = keyOf('keys/a/2', await engine.generate('keys/a/2', 3072, order));
+    let first: RsaKey;
+    let second: RsaKey;
+    before(async () => {
+      first = keyOf('keys/a/1', await engine.generate('keys/a/1', 2048, order));
+      second = keyOf('keys/a/2', await engine.generate('keys/a/2', 3072, order));
+    });
     const dek = randomBytes(32);
 
     for (const algorithm of ['RSA-OAEP-256', 'RSA-OAEP', 'RSA1_5']) {
