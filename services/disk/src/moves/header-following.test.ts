@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
+import { pieceSize } from '../host/storage/sector.ts';
 import { type DiskHost, diskName, setName, startDiskHost } from '../host/test-disk-host.ts';
 import { rewrapDek } from '../testing/test-one-disk.ts';
 
@@ -13,7 +14,8 @@ const callsMax = 40;
 const looksMax = 400;
 
 const hostWith = async (t: TestContext, options: Parameters<typeof startDiskHost>[0] = {}): Promise<DiskHost> => {
-  const host = await startDiskHost(options);
+  // The snapshot copies the holes of its disk too.
+  const host = await startDiskHost({ partBytesMax: 2 * pieceSize, ...options });
   t.after(() => host.stop());
   const encryption = { type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: setName } as const;
   await host.disks.createDisk({ parent, diskId: 'd', location: 'l', sku: 'PREMIUM_SSD', sizeGib: 1, encryption });
