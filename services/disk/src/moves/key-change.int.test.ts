@@ -12,7 +12,7 @@ import { openDisk, rewrapDek } from '../testing/test-one-disk.ts';
 
 let cloud: DiskCloud;
 before(async () => {
-  cloud = await startDiskCloud();
+  cloud = await startDiskCloud({ hasShortFiles: true });
 });
 after(() => cloud.close());
 
