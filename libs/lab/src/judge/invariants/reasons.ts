@@ -1,5 +1,6 @@
 import { accessReasonOf, isOutage } from '@interlock/access';
 import type { RecordedEvent } from '@interlock/event-store';
+import { traceIdOf } from '@interlock/runtime';
 import type { KeyLoss, ReadVmEvent } from '../events/compute.ts';
 import type { ReadSetEvent } from '../events/disk-encryption-set.ts';
 import { readEvent } from '../events/recorded.ts';
@@ -54,8 +55,13 @@ export class ReasonJudge {
     const event = readEvent<ReadVmEvent>(recorded);
     const disks = this.#parts.truth.machines.machines.get(name)?.disks;
     // A loss that was over when the disk was opened explains nothing that follows.
-    for (const [what, loss] of claimsOf(event))
-      this.#judge(`${what} of ${name}`, loss, disks?.get(loss.disk ?? '')?.requestedMs);
+    const ownTrace = traceIdOf(recorded.cause.traceparent);
+    for (const [what, loss] of claimsOf(event)) {
+      // The vault can name no commit for a grant that never was, as after the vault was purged and created again.
+      const isUnexplained = loss.reason === 'ACCESS_DENIED' && loss.traceId === ownTrace;
+      const shown = isUnexplained ? { ...loss, traceId: '' } : loss;
+      this.#judge(`${what} of ${name}`, shown, disks?.get(loss.disk ?? '')?.requestedMs);
+    }
   }
 
   #judge(what: string, claimed: ClaimedLoss, openedMs = Number.NEGATIVE_INFINITY): void {
