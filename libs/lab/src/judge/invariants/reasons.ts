@@ -53,24 +53,23 @@ export class ReasonJudge {
     }
     if (!stream.startsWith('vm-')) return;
     const event = readEvent<ReadVmEvent>(recorded);
-    const disks = this.#parts.truth.machines.machines.get(name)?.disks;
-    // A loss that was over when the disk was opened explains nothing that follows.
     const ownTrace = traceIdOf(recorded.cause.traceparent);
     for (const [what, loss] of claimsOf(event)) {
       // The vault can name no commit for a grant that never was, as after the vault was purged and created again.
       const isUnexplained = loss.reason === 'ACCESS_DENIED' && loss.traceId === ownTrace;
       const shown = isUnexplained ? { ...loss, traceId: '' } : loss;
-      this.#judge(`${what} of ${name}`, shown, disks?.get(loss.disk ?? '')?.requestedMs);
+      this.#judge(`${what} of ${name}`, shown);
     }
   }
 
-  #judge(what: string, claimed: ClaimedLoss, openedMs = Number.NEGATIVE_INFINITY): void {
+  #judge(what: string, claimed: ClaimedLoss): void {
     const { reason, set, keyVersion, traceId = '', accessEpoch = 0, disk } = claimed;
     const { log, truth, bounds } = this.#parts;
     if (isOutageReason(reason)) return;
     const all = truth.losses.losses(set, keyVersion, 'opening');
     const createdMs = this.#createdMs.get(set) ?? Number.NEGATIVE_INFINITY;
-    const sinceMs = Math.max(truth.nowMs() - bounds.newsMs, createdMs, openedMs);
+    // A loss that ended a moment ago may still be the newest that a service knows, also for a disk that was opened since.
+    const sinceMs = Math.max(truth.nowMs() - bounds.newsMs, createdMs);
     const recent = all.filter(({ untilMs }) => untilMs === undefined || untilMs >= sinceMs);
     const fitting = recent.filter(({ reasons }) => isDefinite(reason) && reasons.has(reason));
     const subject = `${keyVersion} of ${set}${disk === undefined ? '' : ` (${disk})`}`;
