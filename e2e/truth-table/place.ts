@@ -212,7 +212,7 @@ const servicesOn = (ground: Ground): Readonly<Record<Workload, CloudService>> =>
           dataAddress: 'disk.test:1',
           snapshotLimits: { perDiskMax: 10, recentMax: 10, recentMs: 60_000 },
           leases: terms.leases,
-          host: { folder: 'volumes', machine: 'this', ttlMs: 30_000 },
+          host: { name: 'disk-0', folder: 'volumes', machine: 'this', ttlMs: 30_000 },
         },
       }),
     compute: (seams) =>

@@ -74,7 +74,7 @@ const decisionsFor = (
   } as const;
   const { tokenHash } = newAccessToken(1, systemRandom);
   return [
-    begin(at, JSON.stringify([location, sku, sizeGib, set.name]), volumeId, spec),
+    begin(at, JSON.stringify([location, sku, sizeGib, set.name]), { host: 'disk-0', volumeId }, spec),
     finish(at, { uniqueId, volume, wrap: { keyVersion, generation }, accessEpoch }),
     attach(at, { virtualMachine, isOsDisk, requestId: systemRandom.uuid() }),
     open(at, { virtualMachine, tokenHashOf: () => tokenHash, before: undefined }, { attachEpoch: 1, accessEpoch }),

@@ -214,7 +214,7 @@ const users = (
         dataAddress: 'disk.simulation:1',
         snapshotLimits: { perDiskMax: 50, recentMax: 20, recentMs: 60_000 },
         leases: settings.leases,
-        host: { folder: 'volumes', machine: hardware.machine, ttlMs: settings.hostLeaseTtlMs },
+        host: { name: 'disk-0', folder: 'volumes', machine: hardware.machine, ttlMs: settings.hostLeaseTtlMs },
         watchCipher: (cipher, disk) => hardware.ciphers.watch(cipher, disk),
       },
     }),

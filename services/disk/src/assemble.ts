@@ -11,6 +11,7 @@ import { DiskCreation } from './disk/creation.ts';
 import { openRecords } from './disk/records.ts';
 import { disks as diskStreams } from './disk/state.ts';
 import { openStoredHeaders } from './disk/stored-headers.ts';
+import { notHere, ownStreams } from './fleet/own.ts';
 import { assembleHost } from './host/assemble-host.ts';
 import { openSetKeys } from './host/keys/set-keys.ts';
 import { openLossTable } from './host/keys/set-losses.ts';
@@ -76,8 +77,11 @@ const serveNbd = async ({ settings, scope }: Seams<DiskSettings>, parts: NbdServ
 export const assemble: Assemble<DiskSettings> = async (seams) => {
   const { store, openCategory, clock, random, log, settings, authorize, client, scope } = seams;
   const { leases: terms, snapshotLimits: limits, dataAddress } = settings;
-  const disks = await openCategory(diskStreams);
-  const snapshots = await openCategory(snapshotStreams);
+  const hostName = settings.host.name;
+  const all = { disks: await openCategory(diskStreams), snapshots: await openCategory(snapshotStreams) };
+  const refusal = (name: string, host: string) => (host === hostName ? undefined : notHere(name, host, hostName));
+  const disks = ownStreams(all.disks, refusal);
+  const snapshots = ownStreams(all.snapshots, refusal);
   const stored = openStoredHeaders(store);
   const turns = keyedMutex();
   const retries = new RetryQueue({ turns, clock, random, log, signal: scope.signal });
@@ -85,13 +89,13 @@ export const assemble: Assemble<DiskSettings> = async (seams) => {
   const options = openSetOptions(store);
   const sets = client('disk-encryption-set', DiskEncryptionSetServiceDefinition);
   const setKeys = openSetKeys(store, sets, options);
-  const records = openRecords({ disks, snapshots, stored, turns, clock });
+  const records = openRecords({ disks, snapshots, hostName, stored, turns, clock });
   const { host, sessions, keyAccess, leases, data, nbd, leaseApi } = await assembleHost(seams, {
     ...{ records, setKeys, sets, options, turns, retries },
   });
 
   const control: Control = {
-    ...{ store, disks, snapshots, stored, setKeys, host, turns, retries, clock, random, log },
+    ...{ store, disks, snapshots, all, hostName, stored, setKeys, host, turns, retries, clock, random, log },
     signal: scope.signal,
   };
   const diskCreation = new DiskCreation(control);

@@ -83,6 +83,7 @@ await hostService({
         },
         leases: leaseTermsOf(settings),
         host: {
+          name: settings.diskHost,
           folder,
           machine: await machineId(),
           ttlMs: settings.hostLeaseTtlMs,

@@ -1,6 +1,7 @@
 import { hostFolderSpec } from '@interlock/host';
 import { bool, type ConfigOf, type ConfigProblem, int, optional, text } from '@interlock/runtime';
 import type { MasterKey } from '@interlock/sealing';
+import { firstHost } from './fleet/own.ts';
 import type { SectorCipher } from './host/cipher/xts.ts';
 import { type LeaseTerms, leaseDefaults } from './host/keys/lease.ts';
 import { parseNbdAddress } from './host/nbd/address.ts';
@@ -32,6 +33,7 @@ export interface DiskSettings {
 /** The settings of this service in addition to those of every service. */
 export const diskSpec = {
   ...hostFolderSpec,
+  diskHost: text('Unique name of this disk host; its disks name it, so it never changes', { default: firstHost }),
   dataFolder: text('Folder of the volumes, used by this host only; created if missing'),
   standby: bool('Wait as a standby while another process serves the volumes', {
     default: false,

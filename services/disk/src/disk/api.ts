@@ -69,7 +69,6 @@ interface DiskApiParts {
 
 /** Disks as resources: request in, resource out. */
 export const diskApi = (control: Control, parts: DiskApiParts) => {
-  const { disks } = control;
   const show = (loaded: Loaded<Disk>) => showDisk(control, loaded);
   return {
     async createDisk(request: CreateDiskRequest, call: Call): Promise<WireDisk> {
@@ -77,7 +76,7 @@ export const diskApi = (control: Control, parts: DiskApiParts) => {
     },
     async getDisk({ name }: GetDiskRequest, call: Call): Promise<WireDisk> {
       await permit(parts, call, 'compute/disks/read', named(name));
-      return show(await disks.load(name));
+      return show(await control.all.disks.load(name));
     },
     async listDisks(request: ListDisksRequest, call: Call) {
       await permit(parts, call, 'compute/disks/read', scopeOfList(request));

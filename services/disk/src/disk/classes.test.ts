@@ -38,7 +38,7 @@ const diskOf = (sku: Sku) => {
     headerDigest: 'one',
   };
   const wrap = { keyVersion: 'vaults/v/keys/k/versions/1', generation: 1 };
-  const making = begin(1, 'wish', 'v', spec)(initial).reduce(evolve, initial);
+  const making = begin(1, 'wish', { host: 'disk-0', volumeId: 'v' }, spec)(initial).reduce(evolve, initial);
   return finish(1, { uniqueId: 'u', volume, wrap, accessEpoch: 7 })(making).reduce(evolve, making);
 };
 const isRefused = (reason: string, attempt: () => unknown): boolean => {

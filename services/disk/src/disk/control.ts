@@ -14,6 +14,13 @@ export interface Control {
   readonly store: EventStore;
   readonly disks: Category<Disk, DiskEvent>;
   readonly snapshots: Category<Snapshot, SnapshotEvent>;
+  /** Those of every host, to read. `disks` and `snapshots` refuse work on what another host has (`ownStreams`). */
+  readonly all: {
+    readonly disks: Pick<Category<Disk, DiskEvent>, 'load'>;
+    readonly snapshots: Pick<Category<Snapshot, SnapshotEvent>, 'load'>;
+  };
+  /** Unique name of this disk host. */
+  readonly hostName: string;
   readonly stored: StoredHeaders;
   readonly setKeys: SetKeys;
   readonly host: DiskHost;

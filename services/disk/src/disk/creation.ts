@@ -39,10 +39,10 @@ export class DiskCreation {
     source: DekHolder | undefined,
     cause: Cause,
   ): Promise<Loaded<Disk>> {
-    const { clock } = this.#control;
+    const { clock, hostName } = this.#control;
     return this.#attempts.create(
       name,
-      ({ uniqueId, volumeId }) => begin(clock.now(), request, volumeId, { ...spec, uniqueId }),
+      ({ uniqueId, volumeId }) => begin(clock.now(), request, { host: hostName, volumeId }, { ...spec, uniqueId }),
       () => this.#make(name, source, cause),
       cause,
     );

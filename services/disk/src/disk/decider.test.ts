@@ -49,7 +49,8 @@ const requestOf = (secret: string, before?: number, virtualMachine = vm): attach
 });
 
 const request = JSON.stringify(spec);
-const begun = decider.begin(at, request, 'v', spec);
+const newVolume = { host: 'disk-0', volumeId: 'v' };
+const begun = decider.begin(at, request, newVolume, spec);
 const made = decider.finish(at, { uniqueId: 'u', volume, wrap, accessEpoch: 7 });
 const attached = decider.attach(at, { virtualMachine: vm, isOsDisk: false, requestId: 'r1' });
 const opened = decider.open(at, requestOf('1'), { attachEpoch: 1, accessEpoch: 8 });
@@ -64,12 +65,13 @@ const access = decider.beginAccess(at, {
 });
 
 describe('a disk is created completely or not at all (CMK-110)', () => {
-  test('begin and finish create an active disk that is indexed by its set and key version', () => {
+  test('begin and finish create an active disk that is indexed by its set, key version and host', () => {
     const disk = after(begun, made);
     assert.equal(disk.status, 'active');
     assert.deepEqual(disks.indexes?.(disk, 'd'), [
       { index: 'set', value: set },
       { index: 'key_version', value: wrap.keyVersion },
+      { index: 'host', value: 'disk-0' },
     ]);
   });
   test('a disk is indexed by its set while it is created, so the set cannot be deleted', () => {
@@ -82,7 +84,7 @@ describe('a disk is created completely or not at all (CMK-110)', () => {
   test('a repeated create request has no effect, and a different one is refused with the fields that differ', () => {
     assert.deepEqual(begun(after(begun, made)), []);
     const other = JSON.stringify({ ...spec, sizeGib: 8, sku: 'ultra' });
-    assert.throws(() => decider.begin(at, other, 'v', spec)(after(begun, made)), {
+    assert.throws(() => decider.begin(at, other, newVolume, spec)(after(begun, made)), {
       reason: 'DISK_ALREADY_EXISTS',
       message: /with another sku, size_gib: choose another disk_id$/,
       metadata: { field: 'disk_id', differs: 'sku, size_gib' },
@@ -156,7 +158,7 @@ describe('attaching and opening a disk (VM-07, VM-18)', () => {
     assert.equal(disk.status === 'active' && disk.holder?.isDeallocated, true);
   });
   test('CMK-61: an ultra disk cannot be an OS disk', () => {
-    const ultra = decider.begin(at, request, 'v', { ...spec, sku: 'ultra' });
+    const ultra = decider.begin(at, request, newVolume, { ...spec, sku: 'ultra' });
     const asOsDisk = decider.attach(at, { virtualMachine: vm, isOsDisk: true, requestId: 'r' });
     assert.throws(() => asOsDisk(after(ultra, made)), { reason: 'OS_DISK_NOT_SUPPORTED' });
   });
@@ -211,7 +213,7 @@ describe('changing the class (VM-26)', () => {
     assert.throws(() => decider.changeSku(at, 'ultra')(after(begun, made)), {
       reason: 'DISK_SKU_CHANGE_NOT_SUPPORTED',
     });
-    const ultra = after(decider.begin(at, request, 'v', { ...spec, sku: 'ultra' }), made);
+    const ultra = after(decider.begin(at, request, newVolume, { ...spec, sku: 'ultra' }), made);
     assert.throws(() => toSsd(at)(ultra), { reason: 'DISK_SKU_CHANGE_NOT_SUPPORTED' });
   });
 });
@@ -319,7 +321,7 @@ test('G5: a late rewrap or grow from a replaced host is refused if the disk has 
   const rewrapped = decider.rewrap(at, { keyVersion: 'vaults/v/keys/k/versions/2', generation: 2 }, header, 9);
   const late = [rewrapped, decider.grow(at, 8, header)];
   const remade = { uniqueId: 'u2', volume: { ...volume, volumeId: 'v2' }, wrap, accessEpoch: 7 };
-  const again = decider.begin(at, request, 'v2', { ...spec, uniqueId: 'u2' });
+  const again = decider.begin(at, request, { ...newVolume, volumeId: 'v2' }, { ...spec, uniqueId: 'u2' });
   const disk = after(begun, made, decider.remove(at), decider.gone(at), again, decider.finish(at, remade));
   for (const decide of late) assert.throws(() => decide(disk), { code: 'ABORTED', reason: 'DISK_CHANGED' });
   // For the same volume, a newer header wins.
@@ -343,7 +345,7 @@ const commands: fc.Arbitrary<Command> = fc
     const ref = { keyVersion: text, generation: number };
     const next = { ...volume, volumeId: flag ? volume.volumeId : text, headerSequence: number };
     const all: readonly Command[] = [
-      decider.begin(time, JSON.stringify({ location: text }), 'v', { ...spec, sku, encryption }),
+      decider.begin(time, JSON.stringify({ location: text }), newVolume, { ...spec, sku, encryption }),
       decider.finish(time, { uniqueId: 'u', volume, wrap: ref, accessEpoch: number }),
       decider.fail(time, 'u', text),
       decider.attach(time, { virtualMachine: machine, isOsDisk: flag, requestId: text }),
@@ -407,4 +409,14 @@ test('evolve accepts any events in any order', () => {
     { maxLength: 20 },
   );
   fc.assert(fc.property(events, (lists) => assert.ok(fold(lists.flat()).status)));
+});
+
+test('a disk is listed under the host that has it; one whose events name no host is on the first host', () => {
+  const hostsOf = (disk: Disk) => disks.indexes?.(disk, 'd').filter(({ index }) => index === 'host');
+  const elsewhere = decider.begin(at, request, { host: 'disk-7', volumeId: 'v' }, spec);
+  for (const disk of [after(elsewhere), after(elsewhere, made), after(elsewhere, made, decider.remove(at))])
+    assert.deepEqual(hostsOf(disk), [{ index: 'host', value: 'disk-7' }]);
+  const old = fold([{ type: 'DiskCreating', ...spec, volumeId: 'v', request, at }]);
+  assert.deepEqual(hostsOf(old), [{ index: 'host', value: 'disk-0' }]);
+  assert.deepEqual(hostsOf(made(old).reduce(evolve, old)), [{ index: 'host', value: 'disk-0' }]);
 });

@@ -4,6 +4,7 @@ import { checkSize } from './classes.ts';
 import {
   type Encryption,
   type HeaderRef,
+  type NewVolume,
   type Sku,
   sameEncryption,
   setOf,
@@ -23,9 +24,9 @@ export type Decision = (disk: Disk) => readonly DiskEvent[];
  * @throws Rejection ALREADY_EXISTS DISK_ALREADY_EXISTS; ABORTED DISK_DELETING. Rule CMK-110.
  */
 export const begin =
-  (at: Instant, request: string, volumeId: string, spec: DiskSpec): Decision =>
+  (at: Instant, request: string, volume: NewVolume, spec: DiskSpec): Decision =>
   (disk) => {
-    if (disk.status === 'absent') return [{ type: 'DiskCreating', ...spec, volumeId, request, at }];
+    if (disk.status === 'absent') return [{ type: 'DiskCreating', ...spec, ...volume, request, at }];
     if (disk.status === 'deleting') throw deleting();
     if (disk.request === request) return [];
     const differs = differingFields(disk.request, request).join(', ');

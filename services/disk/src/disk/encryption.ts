@@ -28,6 +28,13 @@ export interface VolumeRef {
   readonly headerDigest: string;
 }
 
+/** A volume that is to be made. */
+export interface NewVolume {
+  /** Name of the disk host that makes and keeps it. */
+  readonly host: string;
+  readonly volumeId: string;
+}
+
 /** The header that something was read from, or written to. It concerns this volume only. */
 export type HeaderRef = Pick<VolumeRef, 'volumeId' | 'headerSequence' | 'headerDigest'>;
 

@@ -26,6 +26,8 @@ export type DiskEvent =
       readonly volumeId: string;
       /** The request in canonical form, so that a repeat is recognised after the disk has changed. */
       readonly request: string;
+      /** Name of the disk host that has the volume; absent in old events: `firstHost`. */
+      readonly host?: string;
       readonly at: Instant;
     } & DiskSpec)
   | ({

@@ -1,6 +1,7 @@
 import { outlivesKeyLoss } from '@interlock/access/outcome';
 import type { Loaded } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
+import { ofHost } from '../fleet/own.ts';
 import type { DiskRecord, DiskRecords } from '../host/records.ts';
 import { endAccess } from './attachment-decider.ts';
 import { type Control, isSnapshotName } from './control.ts';
@@ -25,10 +26,11 @@ export const recordOf = ({ id: name, state }: Loaded<ActiveDisk>, clock: Pick<Cl
 export const openRecords = ({
   disks,
   snapshots,
+  hostName,
   stored,
   turns,
   clock,
-}: Pick<Control, 'disks' | 'snapshots' | 'stored' | 'turns' | 'clock'>): DiskRecords => ({
+}: Pick<Control, 'disks' | 'snapshots' | 'hostName' | 'stored' | 'turns' | 'clock'>): DiskRecords => ({
   async disk(name) {
     const loaded = await disks.load(name);
     return recordOf({ ...loaded, state: existing(loaded.state) }, clock);
@@ -40,7 +42,11 @@ export const openRecords = ({
   async *withAccess() {
     let after: string | undefined;
     do {
-      const page = await disks.list({ limit: pageSize, ...(after === undefined ? {} : { after }) });
+      const page = await disks.list({
+        index: ofHost(hostName),
+        limit: pageSize,
+        ...(after === undefined ? {} : { after }),
+      });
       for (const { id, state } of page.items) {
         if (state.status === 'active' && accessAt(state, clock.now()) !== null) yield id;
       }

@@ -2,6 +2,7 @@ import type { Grant } from '@interlock/access';
 import { type CategoryDefinition, type Stepping, stepIds, withSteps } from '@interlock/event-store';
 import type { Principal } from '@interlock/rpc';
 import type { Instant } from '@interlock/runtime';
+import { firstHost, ofHost, unfinishedOn } from '../fleet/own.ts';
 import { type Encryption, setOf, type VolumeRef, type WrapRef } from './encryption.ts';
 import type { AccessLevel, DiskEvent, DiskSpec } from './events.ts';
 
@@ -33,6 +34,8 @@ export type DiskAccess = {
 export interface ActiveDisk extends DiskSpec, WrapRef, Stepping {
   readonly status: 'active';
   readonly request: string;
+  /** Name of the disk host that has its volumes. */
+  readonly host: string;
   readonly volume: VolumeRef;
   readonly createdAt: Instant;
   /** `null`: no machine has it. */
@@ -75,7 +78,12 @@ export const grantOf = ({ accessEpoch, access, principal }: ActiveDisk): Grant =
 export type Disk = Stepping &
   (
     | { readonly status: 'absent' }
-    | ({ readonly status: 'creating'; readonly request: string; readonly volumeId: string } & DiskSpec)
+    | ({
+        readonly status: 'creating';
+        readonly request: string;
+        readonly host: string;
+        readonly volumeId: string;
+      } & DiskSpec)
     | ActiveDisk
     | (Omit<ActiveDisk, 'status'> & { readonly status: 'deleting' })
   );
@@ -87,8 +95,8 @@ export const initial: Disk = { status: 'absent' };
 
 export const evolve = (disk: Disk, event: DiskEvent): Disk => {
   if (event.type === 'DiskCreating') {
-    const { type: _type, at: _at, ...spec } = event;
-    return { status: 'creating', ...spec };
+    const { type: _type, at: _at, host = firstHost, ...spec } = event;
+    return { status: 'creating', host, ...spec };
   }
   if (event.type === 'DiskCreated') {
     if (disk.status !== 'creating') return disk;
@@ -96,6 +104,7 @@ export const evolve = (disk: Disk, event: DiskEvent): Disk => {
     return {
       status: 'active',
       request: disk.request,
+      host: disk.host,
       ...created,
       createdAt: at,
       holder: null,
@@ -220,17 +229,18 @@ const processesOf: Partial<Record<DiskEvent['type'], readonly DiskProcess[]>> = 
 
 /**
  * How disks are stored and listed: by set (also the one a change moves to, so that neither can be deleted meanwhile),
- * by key version, and by what is unfinished.
+ * by key version, by host, and by the host of what is unfinished.
  */
 export const disks: CategoryDefinition<Disk, DiskEvent> = {
   name: 'disk',
   readable: [
-    ...(['uniqueId', 'location', 'sku', 'sizeGib', 'encryption', 'source', 'reason', 'requestId', 'at'] as const),
+    ...(['uniqueId', 'location', 'sku', 'sizeGib', 'encryption', 'source', 'host', 'reason'] as const),
+    ...(['requestId', 'at'] as const),
     ...(['volumeId', 'volume.volumeId', 'volume.headerSequence', 'headerSequence'] as const),
     ...(['virtualMachine', 'isOsDisk', 'isDeallocated', 'principal', 'level', 'expiresAt', 'attachEpoch'] as const),
     ...(['set', 'previousSet', 'previousKeyVersion', 'keyVersion', 'generation', 'accessEpoch', 'hostEpoch'] as const),
   ],
-  stateVersion: 6,
+  stateVersion: 7,
   initial,
   evolve: withSteps(evolve, ({ type }) => processesOf[type] ?? []),
   isGone: (disk) => disk.status === 'absent',
@@ -242,7 +252,8 @@ export const disks: CategoryDefinition<Disk, DiskEvent> = {
     return [
       ...[...sets].filter((set) => set !== '').map((value) => ({ index: 'set', value })),
       ...('keyVersion' in disk && disk.keyVersion !== '' ? [{ index: 'key_version', value: disk.keyVersion }] : []),
-      ...(isUnfinished ? [{ index: 'unfinished', value: 'yes' }] : []),
+      ofHost(disk.host),
+      ...(isUnfinished ? [unfinishedOn(disk.host)] : []),
     ];
   },
 };

@@ -42,7 +42,7 @@ export interface DiskRecords {
   disk(name: string): Promise<DiskRecord>;
   /** A disk or snapshot by full name; undefined unless it is active. */
   holder(name: string): Promise<DekHolder | undefined>;
-  /** The names of all disks with a granted access. */
+  /** The names of all disks of this host with a granted access. */
   withAccess(): AsyncIterable<string>;
   /** The header of a volume as the last event describes it; undefined if no event names the volume. Its `hostEpoch` is 0. */
   header(volumeId: string): Promise<DiskHeader | undefined>;

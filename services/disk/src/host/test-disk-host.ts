@@ -79,6 +79,10 @@ export interface DiskHost extends TestVault {
   publish(type: string, event: Exclude<DiskEncryptionSetEvent['event'], undefined>): Promise<void>;
   /** Stores a commit, as when it arrives after its caller has given up. */
   commit: EventStore['commit'];
+  /** The store, for another host beside this one. */
+  readonly store: EventStore;
+  /** Unique name of this host. */
+  readonly name: string;
   volumeIds(): readonly string[];
   /** Volumes that a disk or snapshot refers to. */
   volumesInUse(): Promise<readonly string[]>;
@@ -97,10 +101,18 @@ export interface DiskHost extends TestVault {
   stop(): Promise<void>;
 }
 
-/** Starts a disk host with an empty store. */
+/** Starts a disk host with an empty store, or with that of another host and volumes of its own. */
 export const startDiskHost = async (
   options: {
     readonly clock?: Clock;
+    /** Another host, whose store this one shares. */
+    readonly beside?: Pick<DiskHost, 'store'>;
+    /** A store with events, in place of an empty one. */
+    readonly store?: EventStore;
+    /** Unique name of this host; `disk-0` by default. */
+    readonly name?: string;
+    /** Id of the folder of its volumes; by default it follows from the name. */
+    readonly folderId?: string;
     readonly leases?: Partial<LeaseTerms>;
     readonly hostLeaseTtlMs?: number;
     readonly snapshotLimits?: SnapshotLimits;
@@ -120,10 +132,10 @@ export const startDiskHost = async (
     readonly afterCommit?: () => void;
   } = {},
 ): Promise<DiskHost> => {
-  const { clock = systemClock } = options;
+  const { clock = systemClock, name = 'disk-0' } = options;
   const faults = createFaults();
   const tracer = trace.getTracer('test');
-  const memory = memoryStore({ clock });
+  const memory = options.beside?.store ?? options.store ?? memoryStore({ clock });
   const realStore: EventStore = {
     ...memory,
     async commit(commit, cause) {
@@ -212,7 +224,12 @@ export const startDiskHost = async (
         nbd: threaded ?? inThisThread,
         snapshotLimits: options.snapshotLimits ?? { perDiskMax: 10, recentMax: 10, recentMs: 1 },
         leases: { ...leaseDefaults, ...options.leases },
-        host: { folder: 'volumes', machine, ttlMs: options.hostLeaseTtlMs ?? 30_000 },
+        host: {
+          name,
+          folder: options.folderId ?? `volumes of ${name}`,
+          machine,
+          ttlMs: options.hostLeaseTtlMs ?? 30_000,
+        },
       },
     };
     // The fakes have only the methods that are called here.
@@ -335,6 +352,8 @@ export const startDiskHost = async (
       if (rows.length > 0) await realStore.commit({ rows }, cause);
     },
     commit: memory.commit,
+    store: realStore,
+    name,
     volumeIds: files.volumeIds,
     async volumesInUse() {
       const disks = await category(realStore, diskStreams).listAll({});

@@ -180,7 +180,7 @@ describe('damage and crashes', () => {
       encryption: { type: 'platform' },
       source: '',
     } as const;
-    await diskStreams(cloud).transact(name, begin(1, 'wish', volumeId, spec), cause);
+    await diskStreams(cloud).transact(name, begin(1, 'wish', { host: 'disk-0', volumeId }, spec), cause);
     await writeFile(join(cloud.folder, `${volumeId}.data`), new Uint8Array(sectorSize));
     assert.equal((await cloud.disks.getDisk({ name })).provisioningState, 'CREATING');
     await cloud.restartDisk();

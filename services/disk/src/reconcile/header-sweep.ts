@@ -1,7 +1,8 @@
-import type { Cause, Page } from '@interlock/event-store';
+import type { Cause, IndexEntry, Page } from '@interlock/event-store';
 import type { Control } from '../disk/control.ts';
 import { setOf } from '../disk/encryption.ts';
 import type { ActiveDisk, Disk } from '../disk/state.ts';
+import { ofHost } from '../fleet/own.ts';
 import { isDamaged } from '../host/disk-host.ts';
 import { followHeaderLater } from '../moves/header-following.ts';
 import type { ActiveSnapshot, Snapshot } from '../snapshot/decider.ts';
@@ -12,7 +13,7 @@ const pageSize = 128;
 const repeatMs = 30_000;
 
 /**
- * Inspects the headers of all disks and snapshots after the start. A crash may have come between the event of a new header and
+ * Inspects the headers of all disks and snapshots of this host after the start. A crash may have come between the event of a new header and
  * the erasure of the previous one, whose wrap is under a key that the disk has left. An open or a move erases it, but snapshots and
  * closed disks may have neither. If the crash came before the event, the event follows. Older headers are found before an open.
  * Rules CMK-10, CMK-88, CMK-89.
@@ -35,7 +36,7 @@ export const sweepHeaders = async (control: Control, cause: Cause): Promise<void
 /** @returns why some could not be inspected yet */
 const sweepKind = async (
   control: Control,
-  kind: { list(query: { limit: number; after?: string }): Promise<Page<Disk | Snapshot>> },
+  kind: { list(query: { index: IndexEntry; limit: number; after?: string }): Promise<Page<Disk | Snapshot>> },
   generations: Map<string, Promise<number>>,
   cause: Cause,
 ): Promise<unknown> => {
@@ -43,6 +44,7 @@ const sweepKind = async (
   let after: string | undefined;
   do {
     const page: Page<Disk | Snapshot> = await kind.list({
+      index: ofHost(control.hostName),
       limit: pageSize,
       ...(after === undefined ? {} : { after }),
     });

@@ -2,6 +2,7 @@ import type { Cause } from '@interlock/event-store';
 import { outsideOfCalls } from '@interlock/rpc';
 import type { Control } from '../disk/control.ts';
 import type { DiskCreation } from '../disk/creation.ts';
+import { unfinishedOn } from '../fleet/own.ts';
 import type { EncryptionChange } from '../moves/encryption-change.ts';
 import type { SnapshotCreation } from '../snapshot/creation.ts';
 import { finishDiskDeletion, finishSnapshotDeletion } from './deletion.ts';
@@ -12,10 +13,8 @@ import { finishDiskDeletion, finishSnapshotDeletion } from './deletion.ts';
  */
 const searchMs = 30_000;
 
-const unfinished = { index: { index: 'unfinished', value: 'yes' } };
-
 /**
- * Reconciles what a crash left unfinished before anything is served, and searches for more until the service ends. Creations are
+ * Reconciles what a crash left unfinished on this host before anything is served, and searches for more until the service ends. Creations are
  * undone, deletions finished, encryption changes finished or undone as the header says (CMK-110). Work that cannot be reconciled
  * now, because a volume is damaged or the store unreachable, is reported and repeated; the rest is served meanwhile.
  */
@@ -29,6 +28,7 @@ export const startWatchdog = async (
   cause: Cause,
 ): Promise<void> => {
   const { disks, snapshots, turns, retries, clock, log, signal } = control;
+  const unfinished = { index: unfinishedOn(control.hostName) };
   const { diskCreation, snapshotCreation, encryptionChange } = processes;
 
   const reconcileDisk = async (name: string): Promise<void> => {

@@ -51,7 +51,7 @@ export const snapshotApi = (
       return show(await createSnapshot({ ...control, ...parts, admission }, request, call));
     },
     async getSnapshot({ name }: GetSnapshotRequest): Promise<WireSnapshot> {
-      return show(await snapshots.load(named(name)));
+      return show(await control.all.snapshots.load(named(name)));
     },
     async listSnapshots(request: ListSnapshotsRequest) {
       const { query, set } = queryOf(request);

@@ -30,10 +30,10 @@ export class SnapshotCreation {
 
   /** @param request in canonical form, so that a repeat is recognized @throws Rejection as CreateSnapshot lists them */
   create(name: string, request: string, spec: Omit<SnapshotSpec, 'uniqueId'>, cause: Cause): Promise<Loaded<Snapshot>> {
-    const { clock } = this.#control;
+    const { clock, hostName } = this.#control;
     return this.#attempts.create(
       name,
-      ({ uniqueId, volumeId }) => begin(clock.now(), request, volumeId, { ...spec, uniqueId }),
+      ({ uniqueId, volumeId }) => begin(clock.now(), request, { host: hostName, volumeId }, { ...spec, uniqueId }),
       () => this.#make(name, cause),
       cause,
     );

@@ -29,7 +29,8 @@ type Command = (snapshot: decider.Snapshot) => readonly SnapshotEvent[];
 const after = (...commands: readonly Command[]): decider.Snapshot =>
   commands.reduce((state: decider.Snapshot, command) => command(state).reduce(decider.evolve, state), decider.initial);
 const request = JSON.stringify(spec);
-const begun = decider.begin(at, request, 'v', spec);
+const newVolume = { host: 'disk-0', volumeId: 'v' };
+const begun = decider.begin(at, request, newVolume, spec);
 const made = decider.finish(at, 'u', { volume, wrap, sizeGib: 4 });
 
 test('a snapshot is created completely or not at all, and its name is free after a failure (CMK-110)', () => {
@@ -37,7 +38,7 @@ test('a snapshot is created completely or not at all, and its name is free after
   assert.equal(after(begun, decider.fail(at, 'u', 'KEY_DISABLED')).status, 'absent');
   assert.deepEqual(begun(after(begun, made)), []);
   const other = JSON.stringify({ ...spec, incremental: !spec.incremental });
-  assert.throws(() => decider.begin(at, other, 'v', spec)(after(begun, made)), {
+  assert.throws(() => decider.begin(at, other, newVolume, spec)(after(begun, made)), {
     reason: 'SNAPSHOT_ALREADY_EXISTS',
     message: /with another incremental: choose another snapshot_id$/,
   });
@@ -58,7 +59,7 @@ test('CMK-14, CMK-15: a rewrap moves a snapshot to another key version once', ()
 test('G5: a late rewrap from a replaced host is refused if the snapshot has another volume by now', () => {
   const header = { volumeId: 'v', headerSequence: 2, headerDigest: 'two' };
   const rewrapped = decider.rewrap(at, { keyVersion: 'two', generation: 2 }, header, 5);
-  const again = decider.begin(at, request, 'v2', { ...spec, uniqueId: 'u2' });
+  const again = decider.begin(at, request, { ...newVolume, volumeId: 'v2' }, { ...spec, uniqueId: 'u2' });
   const remade = decider.finish(at, 'u2', { volume: { ...volume, volumeId: 'v2' }, wrap, sizeGib: 4 });
   const snapshot = after(begun, made, decider.remove(at), decider.gone(at), again, remade);
   assert.throws(() => rewrapped(snapshot), { code: 'ABORTED', reason: 'SNAPSHOT_CHANGED' });
@@ -78,7 +79,7 @@ test('a repeated command has no effect', () => {
     .map(
       ({ kind, number, text }) =>
         [
-          decider.begin(at, JSON.stringify({ location: text }), 'v', spec),
+          decider.begin(at, JSON.stringify({ location: text }), newVolume, spec),
           decider.finish(at, 'u', { volume, wrap, sizeGib: 4 }),
           decider.fail(at, 'u', text),
           decider.rewrap(
@@ -109,4 +110,13 @@ test('a repeated command has no effect', () => {
       assert.deepEqual(attempt(command, then), []);
     }),
   );
+});
+
+test('a snapshot is listed under the host that has it; one whose events name no host is on the first host', () => {
+  const hostsOf = (snapshot: decider.Snapshot) =>
+    decider.snapshots.indexes?.(snapshot, 's').filter(({ index }) => index === 'host');
+  const elsewhere = decider.begin(at, request, { host: 'disk-7', volumeId: 'v' }, spec);
+  assert.deepEqual(hostsOf(after(elsewhere)), [{ index: 'host', value: 'disk-7' }]);
+  const old = [{ type: 'SnapshotCreating', ...spec, volumeId: 'v', request, at } as const];
+  assert.deepEqual(hostsOf(old.reduce(decider.evolve, decider.initial)), [{ index: 'host', value: 'disk-0' }]);
 });

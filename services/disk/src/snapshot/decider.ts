@@ -1,13 +1,16 @@
 import { type CategoryDefinition, Rejection, type Stepping, stepIds, withSteps } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
-import { type HeaderRef, setOf, type VolumeRef, type WrapRef } from '../disk/encryption.ts';
+import { type HeaderRef, type NewVolume, setOf, type VolumeRef, type WrapRef } from '../disk/encryption.ts';
 import { differingFields } from '../disk/request-difference.ts';
+import { firstHost, ofHost, unfinishedOn } from '../fleet/own.ts';
 import type { SnapshotEvent, SnapshotSpec } from './events.ts';
 
 /** A snapshot that exists. */
 export interface ActiveSnapshot extends SnapshotSpec, WrapRef, Stepping {
   readonly status: 'active';
   readonly request: string;
+  /** Name of the disk host that has its volume. */
+  readonly host: string;
   readonly volume: VolumeRef;
   readonly createdAt: Instant;
 }
@@ -21,7 +24,12 @@ export interface ActiveSnapshot extends SnapshotSpec, WrapRef, Stepping {
 export type Snapshot = Stepping &
   (
     | { readonly status: 'absent' }
-    | ({ readonly status: 'creating'; readonly request: string; readonly volumeId: string } & SnapshotSpec)
+    | ({
+        readonly status: 'creating';
+        readonly request: string;
+        readonly host: string;
+        readonly volumeId: string;
+      } & SnapshotSpec)
     | ActiveSnapshot
     | (Omit<ActiveSnapshot, 'status'> & { readonly status: 'deleting' })
   );
@@ -31,13 +39,14 @@ export const initial: Snapshot = { status: 'absent' };
 export const evolve = (snapshot: Snapshot, event: SnapshotEvent): Snapshot => {
   switch (event.type) {
     case 'SnapshotCreating': {
-      const { type: _type, at: _at, ...spec } = event;
-      return { status: 'creating', ...spec };
+      const { type: _type, at: _at, host = firstHost, ...spec } = event;
+      return { status: 'creating', host, ...spec };
     }
     case 'SnapshotCreated': {
       if (snapshot.status !== 'creating') return snapshot;
       const { type: _type, at, ...created } = event;
-      return { status: 'active', request: snapshot.request, ...created, createdAt: at };
+      const { request, host } = snapshot;
+      return { status: 'active', request, host, ...created, createdAt: at };
     }
     case 'SnapshotDekRewrapped': {
       if (snapshot.status !== 'active') return snapshot;
@@ -56,15 +65,15 @@ export const evolve = (snapshot: Snapshot, event: SnapshotEvent): Snapshot => {
 export const snapshotSteps = (name: string, snapshot: Stepping, process: 'life' | 'key'): readonly string[] =>
   stepIds(`snapshot-${name}`, snapshot, process);
 
-/** How snapshots are stored and listed: by disk, by set, by the DEK they share, and by what is unfinished. */
+/** How snapshots are stored and listed: by disk, by set, by the DEK they share, by host, and by the host of unfinished work. */
 export const snapshots: CategoryDefinition<Snapshot, SnapshotEvent> = {
   name: 'snapshot',
   readable: [
     ...(['uniqueId', 'location', 'sourceDisk', 'sourceUniqueId', 'incremental', 'sizeGib', 'encryption'] as const),
-    ...(['volumeId', 'volume.volumeId', 'volume.headerSequence', 'headerSequence', 'reason'] as const),
+    ...(['volumeId', 'volume.volumeId', 'volume.headerSequence', 'headerSequence', 'host', 'reason'] as const),
     ...(['set', 'previousKeyVersion', 'keyVersion', 'generation', 'accessEpoch', 'at'] as const),
   ],
-  stateVersion: 4,
+  stateVersion: 5,
   initial,
   evolve: withSteps(evolve, ({ type }) => [type === 'SnapshotDekRewrapped' ? 'key' : 'life']),
   isGone: (snapshot) => snapshot.status === 'absent',
@@ -76,7 +85,8 @@ export const snapshots: CategoryDefinition<Snapshot, SnapshotEvent> = {
       { index: 'source_unique_id', value: snapshot.sourceUniqueId },
       ...(set === '' ? [] : [{ index: 'set', value: set }]),
       ...('volume' in snapshot ? [{ index: 'dek', value: snapshot.volume.dekId }] : []),
-      ...(snapshot.status === 'active' ? [] : [{ index: 'unfinished', value: 'yes' }]),
+      ofHost(snapshot.host),
+      ...(snapshot.status === 'active' ? [] : [unfinishedOn(snapshot.host)]),
     ];
   },
 };
@@ -88,9 +98,9 @@ type Decision = (snapshot: Snapshot) => readonly SnapshotEvent[];
  * @throws Rejection ALREADY_EXISTS SNAPSHOT_ALREADY_EXISTS; ABORTED SNAPSHOT_DELETING
  */
 export const begin =
-  (at: Instant, request: string, volumeId: string, spec: SnapshotSpec): Decision =>
+  (at: Instant, request: string, volume: NewVolume, spec: SnapshotSpec): Decision =>
   (snapshot) => {
-    if (snapshot.status === 'absent') return [{ type: 'SnapshotCreating', ...spec, volumeId, request, at }];
+    if (snapshot.status === 'absent') return [{ type: 'SnapshotCreating', ...spec, ...volume, request, at }];
     if (snapshot.status === 'deleting') throw deleting();
     if (snapshot.request === request) return [];
     const differs = differingFields(snapshot.request, request).join(', ');

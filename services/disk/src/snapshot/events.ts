@@ -20,6 +20,8 @@ export type SnapshotEvent =
       readonly type: 'SnapshotCreating';
       readonly volumeId: string;
       readonly request: string;
+      /** Name of the disk host that has the volume, as in `DiskCreating`. */
+      readonly host?: string;
       readonly at: Instant;
     } & SnapshotSpec)
   | ({ readonly type: 'SnapshotCreated'; readonly volume: VolumeRef; readonly at: Instant } & SnapshotSpec & WrapRef)

@@ -209,7 +209,7 @@ export const startDiskCloud = async (options: { readonly hasShortFiles?: boolean
             dataAddress: 'disk.test:1',
             snapshotLimits: { perDiskMax: 5, recentMax: 4, recentMs: 300_000 },
             leases: leaseDefaults,
-            host: { folder: 'volumes', machine: 'this', ttlMs: 30_000 },
+            host: { name: 'disk-0', folder: 'volumes', machine: 'this', ttlMs: 30_000 },
           },
         }),
     },

@@ -173,7 +173,7 @@ const openedDisk = async () => {
   const volume = volumeRefOf(volumeId, header, 'authenticator');
   const { token, tokenHash } = newAccessToken(1, random);
   const at = clock.now();
-  await disks.transact(diskName, beginDisk(at, 'wish', volumeId, spec), cause);
+  await disks.transact(diskName, beginDisk(at, 'wish', { host: 'disk-0', volumeId }, spec), cause);
   await disks.transact(diskName, finish(at, { uniqueId, volume, wrap, accessEpoch: 4 }), cause);
   const principal = { kind: 'user', id: 'p', name: 'principals/p', tenant: 't' } as const;
   const request = {

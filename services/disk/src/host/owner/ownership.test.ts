@@ -17,7 +17,7 @@ const world = () => {
     const stop = new AbortController();
     const taking = takeOwnership({
       store: through,
-      host: { folder: 'f', machine, ttlMs, lastOwner },
+      host: { name: 'disk-0', folder: 'f', machine, ttlMs, lastOwner },
       onTaken: async (owner) => {
         lastOwner = owner;
       },

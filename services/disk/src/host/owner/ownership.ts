@@ -51,6 +51,8 @@ export interface Ownership {
 
 /** The identity of this host for the lease. */
 export interface HostIdentity {
+  /** Unique name of this host in the fleet: what disks and snapshots name. */
+  readonly name: string;
   /** Names the folder of the volumes: the same for every host that may serve them. */
   readonly folder: string;
   /**

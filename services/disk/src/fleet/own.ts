@@ -1,0 +1,60 @@
+import { type Category, type EventOf, Rejection } from '@interlock/event-store';
+
+/** Name of the host that has every disk and snapshot whose events name none: they are from before hosts had names. */
+export const firstHost = 'disk-0';
+
+/** The index by host of disks and snapshots. */
+export const ofHost = (host: string) => ({ index: 'host', value: host }) as const;
+
+/** The index of the disks and snapshots on a host with unfinished work. */
+export const unfinishedOn = (host: string) => ({ index: 'unfinished', value: host }) as const;
+
+/** A disk or snapshot. One that is absent has no host. */
+type OnHost = { readonly status: 'absent' } | { readonly status: string; readonly host: string };
+
+/**
+ * Disks or snapshots as one host works on them: the host that has a disk does all work on it, because its files, its DEKs and the
+ * serial queue of its work are there. So a disk of another host is refused before any work, and again in each decision: a commit of
+ * a host that the disk has left fails. Lists contain the disks of all hosts.
+ * @param refusal the refusal of work on a disk of another host; undefined: it is allowed
+ */
+export const ownStreams = <State extends OnHost, Event extends EventOf>(
+  all: Category<State, Event>,
+  refusal: (name: string, host: string) => Rejection | undefined,
+): Category<State, Event> => {
+  const refuseOther = (name: string, state: OnHost): void => {
+    const refused = 'host' in state ? refusal(name, state.host) : undefined;
+    if (refused) throw refused;
+  };
+  return {
+    ...all,
+    async load(name) {
+      const loaded = await all.load(name);
+      refuseOther(name, loaded.state);
+      return loaded;
+    },
+    transact: (name, decide, cause, options) => {
+      const decideOwn = (state: State) => {
+        refuseOther(name, state);
+        return decide(state);
+      };
+      return all.transact(name, decideOwn, cause, options);
+    },
+    transactMany: (streams, decide, cause, options) => {
+      const decideOwn = (state: State, name: string, version: number) => {
+        refuseOther(name, state);
+        return decide(state, name, version);
+      };
+      return all.transactMany(streams, decideOwn, cause, options);
+    },
+  };
+};
+
+/** The refusal of work on a disk or snapshot that another host has. */
+export const notHere = (name: string, host: string, self: string): Rejection =>
+  new Rejection(
+    'FAILED_PRECONDITION',
+    'DISK_NOT_HERE',
+    `${name} is on disk host ${host}, and this is ${self}: call ${host}`,
+    { resource: name, disk_host: host },
+  );
