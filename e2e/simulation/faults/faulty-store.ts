@@ -114,6 +114,7 @@ export const faultyStore = (inner: EventStore, link: StoreLink): EventStore => {
     waitForEvents: (position, signal) => link.gate.through(connection.waitForEvents(position, signal)),
     getRows: (table, keys) => read(() => inner.getRows(table, keys)),
     listRows: (query) => read(() => inner.listRows(query)),
+    countRows: (query) => read(() => inner.countRows(query)),
     getStates: (table, ids) => read(() => inner.getStates(table, ids)),
     streamsBehind: (query) => read(() => inner.streamsBehind(query)),
     renewRows: (renewals) => read(() => inner.renewRows(renewals)),

@@ -40,6 +40,7 @@ test('a transaction decides on the folded state, and stores the events, the stat
     ['a'],
   );
   assert.deepEqual((await lamp.list({ index: { index: 'on', value: 'false' }, limit: 5 })).items, []);
+  assert.equal(await lamp.count({ index: 'on', value: 'true' }), 1);
   assert.equal(await store.head(), 2);
 });
 
@@ -91,7 +92,13 @@ test('a transaction with a guard is stored only if the cursor still has the expe
   await store.commit({ cursors: [{ ...guard, to: 1 }] }, cause);
   await assert.rejects(lamp.transact('a', turn(true), cause, { guard }), CursorConflict);
   await lamp.transact('a', turn(true), cause, { guard: { name: 'power', from: 1, to: 1 } });
-  assert.equal((await lamp.load('a')).version, 2);
+  const both = [
+    { name: 'power', from: 1, to: 2 },
+    { name: 'fuse', from: 0, to: 1 },
+  ];
+  await lamp.transact('a', turn(false), cause, { guard: both });
+  assert.deepEqual([await store.cursor('power'), await store.cursor('fuse')], [2, 1]);
+  assert.equal((await lamp.load('a')).version, 3);
 });
 
 test('a rejected transaction stores nothing', async () => {

@@ -6,7 +6,7 @@ import { contention, contentionOfMany, etagMismatch } from './refusals.ts';
 import { Rejection } from './rejection.ts';
 import { type StateRows, stateRows } from './state-rows.ts';
 import { type Continued, causesIn, type Stepping } from './steps.ts';
-import type { Append, CursorMove, EventStore, RowChange, StateTable, StreamName } from './store.ts';
+import type { Append, CursorMove, EventStore, IndexEntry, RowChange, StateTable, StreamName } from './store.ts';
 import { VersionConflict } from './store.ts';
 import type { TableQuery } from './table.ts';
 
@@ -40,8 +40,8 @@ export interface TransactOptions<State> extends Continued {
    * outdated, or nothing is decided, or the decision is refused, the stream is read and decided again.
    */
   readonly known?: Loaded<State>;
-  /** The commit also requires this cursor. @throws CursorConflict when the cursor has another value */
-  readonly guard?: CursorMove | undefined;
+  /** The commit also requires, or moves, these cursors. @throws CursorConflict when one has another value */
+  readonly guard?: CursorMove | readonly CursorMove[] | undefined;
   /** Stored in the same commit as the events; not stored when nothing is decided. */
   readonly rows?: readonly RowChange[];
 }
@@ -99,6 +99,8 @@ export interface Category<State, Event extends EventOf> {
   /** Decides without storing, for a caller that commits several streams together. */
   prepare(loaded: Loaded<State>, decide: (state: State) => readonly Event[]): Prepared<State, Event>;
   list(query: TableQuery): Promise<Page<State>>;
+  /** How many items have an index entry. */
+  count(index: IndexEntry): Promise<number>;
   /** Every item of a list. */
   listAll(query: Omit<TableQuery, 'limit'>): Promise<readonly Loaded<State>[]>;
   /** See `StateRows.renew`. */
@@ -135,6 +137,7 @@ export const category = <State, Event extends EventOf>(
     loadMany,
     prepare: (loaded, decide) => prepare(streams, loaded, decide),
     list: (query) => list(streams, query),
+    count: (index) => store.countRows({ table: table.table, index }),
     listAll: (query) => listAll(streams, query),
     transact: (id, decide, cause, options = {}) => transact(streams, id, decide, cause, options),
     transactMany: (ids, decide, cause, options = {}) => transactMany(streams, ids, decide, cause, options),
@@ -191,7 +194,7 @@ const storeOne = async <State, Event extends EventOf>(
   if (!append || !row) return transacted;
   const { causes, ...plain } = append;
   const appends: readonly [Append] = [plain];
-  const commit = { appends, rows: [row, ...rows], ...(guard === undefined ? {} : { cursors: [guard] }) };
+  const commit = { appends, rows: [row, ...rows], ...(guard === undefined ? {} : { cursors: [guard].flat() }) };
   const stored = storedCause(cause, append.stream, causes);
   const positions = await storeInSharedSpan(store, `append ${definition.name}`, commit, stored);
   cause.trail?.stored(append.stream, prepared.version);

@@ -116,6 +116,7 @@ export const memoryStore = (options: MemoryStoreOptions): MemoryStore => {
     waitForEvents: (position, signal) => events.waitFor(position, signal),
     getRows: async (table, keys) => rows.get(table, keys),
     listRows: async (query) => rows.list(query),
+    countRows: async ({ table, index }) => rows.count(table, index),
     getStates: async (table, ids) => statesOf(events, rows, table, ids),
     streamsBehind: async (query) => streamsBehind(events, rows, query),
     renewRows: async (renewals) => renewRows(events, rows, renewals),
@@ -259,6 +260,10 @@ class MemoryRows {
       if (row) found.push(row);
     }
     return found;
+  }
+
+  count(table: string, index: IndexEntry): number {
+    return this.#table(table).entries.get(entryName(index))?.size ?? 0;
   }
 
   #sortedKeys(name: string, index: IndexEntry | undefined): readonly string[] {

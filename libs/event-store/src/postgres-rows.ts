@@ -32,7 +32,7 @@ const LAST_CHARACTER = '\u{10ffff}';
 /** The part of the Postgres store that reads rows and states, and rebuilds outdated rows. */
 export type RowReads = Pick<
   EventStore,
-  'readStreams' | 'getStates' | 'getRows' | 'listRows' | 'streamsBehind' | 'renewRows'
+  'readStreams' | 'getStates' | 'getRows' | 'listRows' | 'countRows' | 'streamsBehind' | 'renewRows'
 >;
 
 /**
@@ -67,6 +67,7 @@ export const rowReads = (use: UseConnection, turn: LoopTurns): RowReads => {
 
   return {
     listRows: (query) => inTurn(list(query)),
+    countRows: (query) => use((sql) => countRows(sql, query)),
     getRows: (table, keys) => inTurn(rows(table, keys, (all) => use((sql) => findRows(sql, table, all)))),
     getStates: (table, ids) =>
       inTurn(states(`${table.table} ${table.category}`, ids, (all) => use((sql) => findStates(sql, table, all)))),
@@ -115,6 +116,15 @@ const listPage = async (
         select r.key, r.row, r.version from rows r
         where r.table_name = ${table} ${bounds(sql`r.key`)} order by r.key limit ${limit}`;
   return [...rows];
+};
+
+/** Reads the primary key of `row_index` only. */
+const countRows = async (sql: Sql, { table, index }: Parameters<EventStore['countRows']>[0]): Promise<number> => {
+  const [found] = await sql<{ count: number }[]>`
+    select count(*)::integer as count from row_index
+    where table_name = ${table} and index = ${index.index} and value = ${index.value}`;
+  if (!found) throw new Error('the query for a count returned no row');
+  return found.count;
 };
 
 /** The rows under one value of an index, or with one prefix. */

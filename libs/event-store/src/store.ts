@@ -177,6 +177,8 @@ export interface EventStore {
   /** The existing rows with these keys, in any order. */
   getRows(table: string, keys: readonly string[]): Promise<readonly StoredRow[]>;
   listRows(query: RowQuery): Promise<readonly StoredRow[]>;
+  /** How many rows have an index entry, without reading them. */
+  countRows(query: Required<Pick<RowQuery, 'table' | 'index'>>): Promise<number>;
   /** State rows and versions of these streams at one moment, in any order, without streams that have no events. */
   getStates(table: StateTable, ids: readonly string[]): Promise<readonly StoredState[]>;
   /**

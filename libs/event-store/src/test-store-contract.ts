@@ -198,6 +198,8 @@ export const storeContract = (name: string, open: () => Promise<EventStore>): vo
       assert.deepEqual(await keys({ prefix: 'a/', after: 'a/1' }), ['a/2']);
       assert.deepEqual(await keys({ after: 'a/1', limit: 2 }), ['a/2', 'b/1']);
       assert.deepEqual(await keys({ index: { index: 'colour', value: 'red' }, after: 'a/1', limit: 1 }), ['b/1']);
+      const count = (value: string) => store.countRows({ table: 'thing_v1', index: { index: 'colour', value } });
+      assert.deepEqual([await count('red'), await count('blue'), await count('green')], [3, 1, 0]);
       // Concurrent queries: each gets its own rows, in order and within its limit.
       const values = ['red', 'blue', 'green', ...Array.from({ length: 30 }, (_, n) => `colour ${n}`), 'red'];
       const found = await Promise.all(
