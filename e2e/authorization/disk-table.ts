@@ -190,8 +190,28 @@ const keys = {
   ],
 } satisfies Cases;
 
+/** No such host: a permitted caller gets NOT_FOUND, and nothing changes for the other cells. */
+const missingHost = () => ({ name: 'diskHosts/missing' });
+const changesHosts = role(need('compute/diskHosts/write', on.platform, operator));
+
+/** RPCs of disk hosts. */
+const hosts = {
+  getDiskHost: { rule: role(need('compute/diskHosts/read', on.platform)), request: missingHost },
+  listDiskHosts: { rule: role(need('compute/diskHosts/read', on.platform)), request: () => ({}) },
+  drainDiskHost: { rule: changesHosts, request: missingHost },
+  resumeDiskHost: { rule: changesHosts, request: missingHost },
+  declareDiskHostLost: {
+    rule: role(need('compute/diskHosts/declareLost', on.platform, operator)),
+    request: () => ({ ...missingHost(), folderId: 'missing' }),
+  },
+  deleteDiskHost: { rule: role(need('compute/diskHosts/delete', on.platform, operator)), request: missingHost },
+} satisfies Cases;
+
 /** Who may call the control side of disk. */
-export const diskTable = rowsOf('disk', DiskServiceDefinition)({ ...disks, ...snapshots, ...access, ...keys });
+export const diskTable = rowsOf(
+  'disk',
+  DiskServiceDefinition,
+)({ ...disks, ...snapshots, ...access, ...keys, ...hosts });
 
 const notOfThisDisk = { code: 'UNAUTHENTICATED', reason: 'DISK_ACCESS_TOKEN_INVALID' } as const;
 

@@ -7,10 +7,16 @@ const fullBytes = 2 ** 20;
 /** How often the space is read, in milliseconds. */
 const lookMs = 5_000;
 
-/** Free bytes of the file system of a folder. */
-const freeBytesOf = async (folder: string): Promise<number> => {
-  const { bavail, bsize } = await statfs(folder);
-  return bavail * bsize;
+/** The file system of a folder. */
+export interface FolderSpace {
+  readonly capacityBytes: number;
+  /** What a process without privileges can still write. */
+  readonly freeBytes: number;
+}
+
+const spaceOf = async (folder: string): Promise<FolderSpace> => {
+  const { blocks, bavail, bsize } = await statfs(folder);
+  return { capacityBytes: blocks * bsize, freeBytes: bavail * bsize };
 };
 
 /** Logs when no space is left in a folder, and when there is space again, until the process stops. */
@@ -20,16 +26,20 @@ export const watchFolderSpace = async (
     readonly clock: Pick<Clock, 'sleep'>;
     readonly log: Logger;
     readonly scope: Pick<Scope, 'signal'>;
+    /** Called with each reading. */
+    readonly onRead?: (space: FolderSpace) => void;
   },
-  freeBytes: (folder: string) => Promise<number> = freeBytesOf,
+  readSpace: (folder: string) => Promise<FolderSpace> = spaceOf,
 ): Promise<void> => {
-  const { folder, clock, log, scope } = parts;
+  const { folder, clock, log, scope, onRead } = parts;
   let wasFull = false;
   try {
     while (!scope.signal.aborted) {
-      const free = await freeBytes(folder);
-      const isFull = free < fullBytes;
-      const facts = { folder, freeBytes: free };
+      const space = await readSpace(folder);
+      onRead?.(space);
+      const { freeBytes } = space;
+      const isFull = freeBytes < fullBytes;
+      const facts = { folder, freeBytes };
       if (isFull && !wasFull) log.error('no space left in a folder: free some, or enlarge its volume', facts);
       if (!isFull && wasFull) log.info('a folder has space again', facts);
       wasFull = isFull;

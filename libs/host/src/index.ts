@@ -1,6 +1,6 @@
 export type { Assemble, Assembly, ClientOptions, Reaction, Seams } from './assembly.ts';
 export { type Build, readBuild, versionLine } from './build.ts';
-export { watchFolderSpace } from './folder-space.ts';
+export { type FolderSpace, watchFolderSpace } from './folder-space.ts';
 export { channelOpener, type HostOptions, type HostSeams, hostService, openStore, openTelemetry } from './host.ts';
 export { enterHostFolder, folderId } from './host-folder.ts';
 export {

@@ -135,6 +135,7 @@ export const names = {
   diskEncryptionSet: resourceName(
     'subscriptions/{subscription}/resourceGroups/{resourceGroup}/diskEncryptionSets/{diskEncryptionSet}',
   ),
+  diskHost: resourceName('diskHosts/{diskHost}'),
   disk: resourceName('subscriptions/{subscription}/resourceGroups/{resourceGroup}/disks/{disk}'),
   snapshot: resourceName('subscriptions/{subscription}/resourceGroups/{resourceGroup}/snapshots/{snapshot}'),
   virtualMachine: resourceName(

@@ -9,9 +9,9 @@ import { attachmentApi } from './disk/attachment-api.ts';
 import type { Control } from './disk/control.ts';
 import { DiskCreation } from './disk/creation.ts';
 import { openRecords } from './disk/records.ts';
-import { disks as diskStreams } from './disk/state.ts';
 import { openStoredHeaders } from './disk/stored-headers.ts';
-import { notHere, ownStreams } from './fleet/own.ts';
+import { fleetApi } from './fleet/api.ts';
+import { openFleet } from './fleet/assemble-fleet.ts';
 import { assembleHost } from './host/assemble-host.ts';
 import { openSetKeys } from './host/keys/set-keys.ts';
 import { openLossTable } from './host/keys/set-losses.ts';
@@ -27,7 +27,6 @@ import { RetryQueue } from './retry-queue.ts';
 import type { DiskSettings } from './settings.ts';
 import { scopeOfList, snapshotApi } from './snapshot/api.ts';
 import { SnapshotCreation } from './snapshot/creation.ts';
-import { snapshots as snapshotStreams } from './snapshot/decider.ts';
 
 /** HTTP/2 window of the data path: at 64 KiB, the default, each piece would wait for several round trips. */
 const flowControlWindowBytes = 1024 * 1024;
@@ -65,6 +64,12 @@ const authorization = {
     action: 'compute/diskEncryptionSets/read',
     scope: ({ diskEncryptionSet }) => diskEncryptionSet || '/',
   },
+  getDiskHost: { action: 'compute/diskHosts/read', scope: () => '/' },
+  listDiskHosts: { action: 'compute/diskHosts/read', scope: () => '/' },
+  drainDiskHost: { action: 'compute/diskHosts/write', scope: () => '/' },
+  resumeDiskHost: { action: 'compute/diskHosts/write', scope: () => '/' },
+  declareDiskHostLost: { action: 'compute/diskHosts/declareLost', scope: () => '/' },
+  deleteDiskHost: { action: 'compute/diskHosts/delete', scope: () => '/' },
 } satisfies Parameters<typeof service<typeof DiskServiceDefinition>>[0]['authorization'];
 
 /** Ends with its connections before the open disks close. */
@@ -75,13 +80,9 @@ const serveNbd = async ({ settings, scope }: Seams<DiskSettings>, parts: NbdServ
 
 /** Assembles disk: the control side, and the host in the same process. */
 export const assemble: Assemble<DiskSettings> = async (seams) => {
-  const { store, openCategory, clock, random, log, settings, authorize, client, scope } = seams;
+  const { store, clock, random, log, settings, authorize, client, scope } = seams;
   const { leases: terms, snapshotLimits: limits, dataAddress } = settings;
-  const hostName = settings.host.name;
-  const all = { disks: await openCategory(diskStreams), snapshots: await openCategory(snapshotStreams) };
-  const refusal = (name: string, host: string) => (host === hostName ? undefined : notHere(name, host, hostName));
-  const disks = ownStreams(all.disks, refusal);
-  const snapshots = ownStreams(all.snapshots, refusal);
+  const { ofHosts, leases: hostLeases, enter } = await openFleet(seams);
   const stored = openStoredHeaders(store);
   const turns = keyedMutex();
   const retries = new RetryQueue({ turns, clock, random, log, signal: scope.signal });
@@ -89,13 +90,15 @@ export const assemble: Assemble<DiskSettings> = async (seams) => {
   const options = openSetOptions(store);
   const sets = client('disk-encryption-set', DiskEncryptionSetServiceDefinition);
   const setKeys = openSetKeys(store, sets, options);
-  const records = openRecords({ disks, snapshots, hostName, stored, turns, clock });
+  const records = openRecords({ ...ofHosts, stored, turns, clock });
   const { host, sessions, keyAccess, leases, data, nbd, leaseApi } = await assembleHost(seams, {
     ...{ records, setKeys, sets, options, turns, retries },
   });
 
+  const cause = { correlationId: random.uuid(), causes: [], caller: 'system:disk' };
+  await enter(cause);
   const control: Control = {
-    ...{ store, disks, snapshots, all, hostName, stored, setKeys, host, turns, retries, clock, random, log },
+    ...{ ...ofHosts, store, stored, setKeys, host, turns, retries, clock, random, log },
     signal: scope.signal,
   };
   const diskCreation = new DiskCreation(control);
@@ -103,7 +106,6 @@ export const assemble: Assemble<DiskSettings> = async (seams) => {
   const encryptionChange = new EncryptionChange(control);
   await losses.recall(keyAccess);
   await options.recall();
-  const cause = { correlationId: random.uuid(), causes: [], caller: 'system:disk' };
   await startWatchdog(control, { diskCreation, snapshotCreation, encryptionChange }, cause);
   await sessions.resume(cause);
   void sweepHeaders(control, cause);
@@ -118,6 +120,7 @@ export const assemble: Assemble<DiskSettings> = async (seams) => {
       ...snapshotApi(control, { creation: snapshotCreation, authorize, limits }),
       ...keyChangeApi(control),
       ...leaseApi,
+      ...fleetApi({ ...control, leases: hostLeases }),
     },
     authorization,
   });

@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setDefaultHighWaterMark } from 'node:stream';
 import { setFlagsFromString } from 'node:v8';
-import { enterHostFolder, hostService, watchFolderSpace } from '@interlock/host';
+import { enterHostFolder, type FolderSpace, hostService, watchFolderSpace } from '@interlock/host';
 import { systemClock, systemRandom } from '@interlock/runtime';
 import { obtainMasterKey } from '@interlock/sealing';
 import { assemble } from './assemble.ts';
@@ -33,7 +33,8 @@ await hostService({
     const { settings } = seams;
     const volumeFolder = join(settings.dataFolder, 'volumes');
     await mkdir(volumeFolder, { recursive: true, mode: 0o700 });
-    void watchFolderSpace({ ...seams, folder: volumeFolder });
+    let space: FolderSpace | undefined;
+    void watchFolderSpace({ ...seams, folder: volumeFolder, onRead: (read) => (space = read) });
     const standing = new AbortController();
     let stoodBy = Promise.resolve();
     const unlock = await lockFolder(volumeFolder, {
@@ -76,6 +77,9 @@ await hostService({
         ...(nbdAddress === undefined ? {} : { nbd: nbdOf(nbdAddress) }),
         files,
         dataAddress: settings.dataAddress ?? settings.diskAddress,
+        grpcAddress: settings.diskAddress,
+        zone: settings.hostZone,
+        space: () => space,
         snapshotLimits: {
           perDiskMax: settings.snapshotsPerDiskMax,
           recentMax: settings.snapshotsRecentMax,
@@ -88,6 +92,7 @@ await hostService({
           machine: await machineId(),
           ttlMs: settings.hostLeaseTtlMs,
           lastOwner: await readOwner(volumeFolder),
+          lostFolder: settings.lostFolderId,
         },
         onTaken: (owner) => writeOwner(volumeFolder, owner),
         onReplaced,

@@ -1,4 +1,4 @@
-import { hostFolderSpec } from '@interlock/host';
+import { type FolderSpace, hostFolderSpec } from '@interlock/host';
 import { bool, type ConfigOf, type ConfigProblem, int, optional, text } from '@interlock/runtime';
 import type { MasterKey } from '@interlock/sealing';
 import { firstHost } from './fleet/own.ts';
@@ -16,6 +16,12 @@ export interface DiskSettings {
   readonly files: VolumeFiles;
   /** `host:port` at which machines reach DiskDataService. */
   readonly dataAddress: string;
+  /** `host:port` at which services reach DiskService; by default the data address. */
+  readonly grpcAddress?: string;
+  /** Where this host is (`HOST_ZONE`). */
+  readonly zone?: string | undefined;
+  /** Size and free bytes of the file system of the volumes, as read last; undefined until then. */
+  readonly space?: () => FolderSpace | undefined;
   /** Where open disks are served as network block devices; undefined: nowhere. */
   readonly nbd?: NbdServer;
   readonly snapshotLimits: SnapshotLimits;
@@ -34,6 +40,7 @@ export interface DiskSettings {
 export const diskSpec = {
   ...hostFolderSpec,
   diskHost: text('Unique name of this disk host; its disks name it, so it never changes', { default: firstHost }),
+  hostZone: optional(text('Where this disk host is, for example the zone of its node; shown, and for placement')),
   dataFolder: text('Folder of the volumes, used by this host only; created if missing'),
   standby: bool('Wait as a standby while another process serves the volumes', {
     default: false,

@@ -85,6 +85,14 @@ export const narrowColumns: Readonly<Record<string, readonly NarrowColumn[]>> = 
     { title: 'set', text: (row) => textOf(row, 'set'), narrowest: { width: 6, cut: cutMiddle } },
     { title: 'key', text: (row) => textOf(row, 'key'), narrowest: { width: 7, cut: cutMiddle } },
   ],
+  'interlock.disk.v1.DiskHost': [
+    { title: 'name', text: (row, short) => short(textOf(row, 'name')) },
+    { title: 'state', text: (row) => textOf(row, 'state') },
+    { title: 'liveness', text: (row) => textOf(row, 'liveness') },
+    { title: 'disks', text: (row) => textOf(row, 'diskCount') },
+    { title: 'snapshots', text: (row) => textOf(row, 'snapshotCount') },
+    { title: 'zone', text: (row) => textOf(row, 'zone') },
+  ],
   'interlock.identity.v1.Role': [
     // As users type it.
     { title: 'name', text: (row) => textOf(row, 'name').replace('roles/', '') },

@@ -1,19 +1,25 @@
 import type { JsonObject } from '@bufbuild/protobuf';
 import { Service } from '../request/schema.ts';
+import type { Before } from './before.ts';
 import { named, nounOf, type Verb } from './verb.ts';
 
 const noun = (name: string) => nounOf('disk', Service.disk, name);
 const disk = noun('disk');
 const snapshot = noun('snapshot');
 const lease = noun('lease');
+const diskHost = noun('disk-host');
 const platform = noun('platform');
 const oneDisk = named('disk', 'disk');
 const oneSnapshot = named('snapshot', 'snapshot');
+const oneDiskHost = named('disk-host', 'diskHost');
 const ofSet = named('set', 'diskEncryptionSet', 'disk_encryption_set');
 const encryption = { set: 'encryption.disk_encryption_set' };
 const settles = { get: 'GetDisk' } as const;
 const newDisk = ({ parent, diskId }: JsonObject): string => `${parent}/disks/${diskId}`;
 const newSnapshot = ({ parent, snapshotId }: JsonObject): string => `${parent}/snapshots/${snapshotId}`;
+
+/** A cordon is a drain that only refuses what is new. */
+const cordonOnly: Before = async (request) => ({ ...request, cordonOnly: true });
 
 /** The RPCs of disk's control plane; other services call those under `platform`. */
 export const diskVerbs: readonly Verb[] = [
@@ -71,6 +77,14 @@ export const diskVerbs: readonly Verb[] = [
   snapshot('delete', 'DeleteSnapshot', { targets: oneSnapshot }),
 
   lease('list', 'ListLeases', { aliases: { set: 'disk_encryption_set' } }),
+
+  diskHost('list', 'ListDiskHosts'),
+  diskHost('show', 'GetDiskHost', { targets: oneDiskHost }),
+  diskHost('cordon', 'DrainDiskHost', { targets: oneDiskHost, before: cordonOnly }),
+  diskHost('drain', 'DrainDiskHost', { targets: oneDiskHost }),
+  diskHost('resume', 'ResumeDiskHost', { targets: oneDiskHost }),
+  diskHost('declare-lost', 'DeclareDiskHostLost', { targets: oneDiskHost, required: ['folder-id'] }),
+  diskHost('delete', 'DeleteDiskHost', { targets: oneDiskHost }),
 
   platform('attach-disk', 'AttachDisk', { targets: oneDisk, defaults: { request_id: 'uuid' } }),
   platform('detach-disk', 'DetachDisk', { targets: oneDisk }),

@@ -14,7 +14,7 @@ const everyRpc = [...registry]
   .flatMap((type) => (type.kind === 'service' ? type.methods : []))
   .map(({ parent, name }) => `${parent.typeName}/${name}`);
 
-test('every RPC of every service is one command', () => {
+test('every RPC of every service is a command; only DrainDiskHost is two', () => {
   const covered = [
     ...verbs.flatMap(({ contract, method, versionMethod, many }) =>
       [method, versionMethod ?? [], many?.method ?? []].flat().map((name) => methodOf(contract, name).path),
@@ -22,7 +22,9 @@ test('every RPC of every service is one command', () => {
     ...diskDataMethods.map((name) => `interlock.disk.v1.DiskDataService/${name}`),
   ];
   assert.ok(everyRpc.length > 80);
-  assert.deepEqual(covered.toSorted(), everyRpc.toSorted());
+  const twice = covered.filter((path, at) => covered.indexOf(path) !== at);
+  assert.deepEqual(twice, ['interlock.disk.v1.DiskService/DrainDiskHost']);
+  assert.deepEqual([...new Set(covered)].toSorted(), everyRpc.toSorted());
 });
 
 test('a noun and a verb name one command, and every noun is described', () => {

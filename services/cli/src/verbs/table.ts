@@ -27,6 +27,7 @@ export const nouns: Readonly<Record<string, string>> = {
   disk: 'encrypted disks and their data',
   snapshot: 'snapshots of disks',
   lease: 'leases of disk hosts: how long unwrapped data keys may be used',
+  'disk-host': 'disk hosts: what they have, and whether they take new disks',
   vm: 'virtual machines',
   principal: 'users, applications, managed identities',
   role: 'roles and their assignments',

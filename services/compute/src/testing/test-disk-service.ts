@@ -273,6 +273,12 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
     listEncryptedResources: notFaked,
     rewrapDeks: notFaked,
     listLeases: notFaked,
+    getDiskHost: notFaked,
+    listDiskHosts: notFaked,
+    drainDiskHost: notFaked,
+    resumeDiskHost: notFaked,
+    declareDiskHostLost: notFaked,
+    deleteDiskHost: notFaked,
   };
   const anybody = { authenticated: true, why: 'the fake has no permissions' } as const;
 
@@ -309,6 +315,12 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
         listEncryptedResources: anybody,
         rewrapDeks: anybody,
         listLeases: anybody,
+        getDiskHost: anybody,
+        listDiskHosts: anybody,
+        drainDiskHost: anybody,
+        resumeDiskHost: anybody,
+        declareDiskHostLost: anybody,
+        deleteDiskHost: anybody,
       },
     }),
     add,

@@ -47,7 +47,7 @@ const lossOf = ({ host }: Pick<Control, 'host'>, state: Disk) => {
 
 /** A disk as the API shows it. */
 export const showDisk = async (
-  { host, clock }: Pick<Control, 'host' | 'clock'>,
+  { host, fleet, clock }: Pick<Control, 'host' | 'fleet' | 'clock'>,
   loaded: Loaded<Disk>,
 ): Promise<WireDisk> => {
   const { id, state } = loaded;
@@ -56,6 +56,7 @@ export const showDisk = async (
     loss: lossOf({ host }, state),
     isPinned: host.isPinned(id),
     allocatedBytes: 'volume' in state ? await host.allocatedBytes(state.volume.volumeId) : 0,
+    fleet,
   });
 };
 

@@ -60,6 +60,7 @@ interface AttachmentParts extends Control {
 export const attachmentApi = (parts: AttachmentParts) => {
   const { clock, log } = parts;
   const show = (loaded: Loaded<Disk>) => showDisk(parts, loaded);
+  const ending = { ...parts, ...parts.ending };
   return {
     async attachDisk(request: AttachDiskRequest, call: Call): Promise<WireDisk> {
       const { requestId, osDisk: isOsDisk } = request;
@@ -84,7 +85,7 @@ export const attachmentApi = (parts: AttachmentParts) => {
     },
     async closeDisks({ closings }: CloseDisksRequest, { cause }: Call): Promise<CloseDisksResponse> {
       if (closings.length === 0 || closings.length > closingsMax) throw batchSizeInvalid(closings.length);
-      const outcomes = await closeDisks(parts, closings.map(closingOf), cause);
+      const outcomes = await closeDisks(ending, closings.map(closingOf), cause);
       return {
         outcomes: outcomes.map((outcome) =>
           'refused' in outcome
@@ -96,12 +97,12 @@ export const attachmentApi = (parts: AttachmentParts) => {
     async detachDisk(request: DetachDiskRequest, call: Call): Promise<WireDisk> {
       const { name, virtualMachine, requestId } = request;
       const decide = detach(clock.now(), machine(virtualMachine), requestId === '' ? undefined : requestId);
-      return show(await changeAccess(parts, named(name), decide, call, 'detach'));
+      return show(await changeAccess(ending, named(name), decide, call, 'detach'));
     },
     beginAccess: (request: BeginAccessRequest, call: Call) => beginDirectAccess(parts, request, call),
     async endAccess({ name, accessToken }: EndAccessRequest, call: Call): Promise<WireDisk> {
       const tokenHash = accessToken === '' ? undefined : hashAccessToken(accessToken);
-      return show(await changeAccess(parts, named(name), endAccess(clock.now(), tokenHash), call, 'access'));
+      return show(await changeAccess(ending, named(name), endAccess(clock.now(), tokenHash), call, 'access'));
     },
   };
 };

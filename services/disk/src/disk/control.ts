@@ -1,5 +1,9 @@
 import type { Category, Cause, EventStore, TransactOptions } from '@interlock/event-store';
 import type { Clock, KeyedMutex, Logger, Random } from '@interlock/runtime';
+import type { FleetHost } from '../fleet/decider.ts';
+import type { DiskHostEvent } from '../fleet/events.ts';
+import type { Fleet } from '../fleet/fleet.ts';
+import type { Placement } from '../fleet/placement.ts';
 import type { DiskHost } from '../host/disk-host.ts';
 import type { SetKeys } from '../host/keys/set-keys.ts';
 import type { RetryQueue } from '../retry-queue.ts';
@@ -19,6 +23,12 @@ export interface Control {
     readonly disks: Pick<Category<Disk, DiskEvent>, 'load'>;
     readonly snapshots: Pick<Category<Snapshot, SnapshotEvent>, 'load'>;
   };
+  /** The same, but work that ends something is allowed on what a lost host has (`refusalToEnd`). */
+  readonly ending: Pick<Control, 'disks' | 'snapshots'>;
+  /** The disk hosts. */
+  readonly hosts: Category<FleetHost, DiskHostEvent>;
+  readonly fleet: Fleet;
+  readonly placement: Placement;
   /** Unique name of this disk host. */
   readonly hostName: string;
   readonly stored: StoredHeaders;

@@ -25,7 +25,7 @@ export class DiskCreation {
 
   constructor(control: Control) {
     this.#control = control;
-    this.#attempts = new Attempts(control, control.disks, fail);
+    this.#attempts = new Attempts(control, control.disks, control.ending.disks, fail);
   }
 
   /**

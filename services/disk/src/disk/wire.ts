@@ -6,6 +6,8 @@ import {
 } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import { type Loaded, Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
+import type { Fleet } from '../fleet/fleet.ts';
+import { hostOnWire } from '../fleet/wire.ts';
 import type { KeyUnavailable } from '../host/keys/key-reasons.ts';
 import { accessAt } from './decider.ts';
 import { encryptionOnWire, setOf, skuOnWire } from './encryption.ts';
@@ -18,6 +20,7 @@ export interface DiskSurroundings {
   /** Whether a running machine keeps its reads and writes nevertheless (CMK-102). */
   readonly isPinned: boolean;
   readonly allocatedBytes: number;
+  readonly fleet: Pick<Fleet, 'conditionOf'>;
 }
 
 const unavailable = ({ reason, since, event, correlationId = '', traceparent = '' }: KeyUnavailable) => ({
@@ -41,6 +44,7 @@ export const diskOnWire = ({ id: name, state, version }: Loaded<Disk>, around: D
     etag: String(version),
     provisioningState: provisioningStateOf(state),
     allocatedBytes: around.allocatedBytes,
+    ...hostOnWire(state.host, around.fleet),
   };
   if (state.status === 'creating')
     return WireDisk.fromPartial({ ...spec, state: 'UNATTACHED', availability: 'AVAILABLE' });

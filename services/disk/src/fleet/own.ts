@@ -1,4 +1,5 @@
 import { type Category, type EventOf, Rejection } from '@interlock/event-store';
+import type { Fleet } from './fleet.ts';
 
 /** Name of the host that has every disk and snapshot whose events name none: they are from before hosts had names. */
 export const firstHost = 'disk-0';
@@ -50,11 +51,35 @@ export const ownStreams = <State extends OnHost, Event extends EventOf>(
   };
 };
 
-/** The refusal of work on a disk or snapshot that another host has. */
-export const notHere = (name: string, host: string, self: string): Rejection =>
+/** The refusals of a host: it works on what it has. */
+export const refusalOn =
+  (self: string, fleet: Pick<Fleet, 'isLost'>) =>
+  (name: string, host: string): Rejection | undefined => {
+    if (host === self) return undefined;
+    return fleet.isLost(host) ? lost(name, host) : notHere(name, host, self);
+  };
+
+/**
+ * The refusals of a host where work ends: closes, detaches and deletions. What a lost host has can be ended at every host,
+ * because nothing serves it any more.
+ */
+export const refusalToEnd =
+  (self: string, fleet: Pick<Fleet, 'isLost'>) =>
+  (name: string, host: string): Rejection | undefined =>
+    host === self || fleet.isLost(host) ? undefined : notHere(name, host, self);
+
+const lost = (name: string, host: string): Rejection =>
+  new Rejection(
+    'FAILED_PRECONDITION',
+    'DISK_HOST_LOST',
+    `${name} was on disk host ${host}, which an operator declared lost: it can only be closed, detached and deleted`,
+    { resource: name, disk_host: `diskHosts/${host}` },
+  );
+
+const notHere = (name: string, host: string, self: string): Rejection =>
   new Rejection(
     'FAILED_PRECONDITION',
     'DISK_NOT_HERE',
     `${name} is on disk host ${host}, and this is ${self}: call ${host}`,
-    { resource: name, disk_host: host },
+    { resource: name, disk_host: `diskHosts/${host}` },
   );

@@ -97,6 +97,13 @@ const takeVolumes = async (seams: Seams<DiskSettings>, { records, retries }: OfC
     log,
     signal: scope.signal,
     onTaken: settings.onTaken,
+    offer: () => ({
+      zone: settings.zone ?? '',
+      dataAddress: settings.dataAddress,
+      nbdAddress: settings.nbd?.address ?? '',
+      grpcAddress: settings.grpcAddress ?? settings.dataAddress,
+      ...settings.space?.(),
+    }),
     onEnd: () => {
       holding.letGo().catch((error: unknown) => log.error('a file of a volume could not be closed', { error }));
     },

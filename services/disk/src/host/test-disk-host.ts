@@ -128,6 +128,8 @@ export const startDiskHost = async (
     readonly flushFails?: (part: VolumePart) => boolean;
     /** Called with each commit when it is requested. */
     readonly onCommit?: (commit: Commit) => void;
+    /** What is stored of a commit, as by an earlier release; by default all of it. */
+    readonly storedOf?: (commit: Commit) => Commit;
     /** Called when a commit is stored, before the response. An error that it throws is the response. */
     readonly afterCommit?: () => void;
   } = {},
@@ -140,7 +142,7 @@ export const startDiskHost = async (
     ...memory,
     async commit(commit, cause) {
       options.onCommit?.(commit);
-      const committed = await memory.commit(commit, cause);
+      const committed = await memory.commit(options.storedOf?.(commit) ?? commit, cause);
       options.afterCommit?.();
       return committed;
     },
@@ -233,7 +235,14 @@ export const startDiskHost = async (
       },
     };
     // The fakes have only the methods that are called here.
-    const { services, reactions = [], server: ways = {} } = await assemble(seams as unknown as Seams<DiskSettings>);
+    const {
+      services,
+      reactions = [],
+      server: ways = {},
+    } = await assemble(seams as unknown as Seams<DiskSettings>).catch(async (error: unknown) => {
+      await scope.close();
+      throw error;
+    });
     const authenticate = async (workload: string) =>
       ({ kind: 'workload', workload, id: workload, name: `principals/${workload}`, tenant: 't' }) as const;
     const { authorize } = seams;

@@ -22,20 +22,29 @@ type Makeable = Stepping &
     | { readonly status: 'active'; readonly uniqueId: string }
   );
 
+type AttemptsControl = Pick<Control, 'host' | 'placement' | 'turns' | 'retries' | 'clock' | 'random' | 'log'>;
+
 /** Makes resources of one kind so that a failure leaves nothing behind (CMK-110). */
 export class Attempts<State extends Makeable, Event extends { readonly type: string }> {
-  readonly #control: Pick<Control, 'host' | 'turns' | 'retries' | 'clock' | 'random' | 'log'>;
+  readonly #control: AttemptsControl;
   readonly #kind: Category<State, Event>;
+  readonly #ending: Category<State, Event>;
   readonly #fail: (at: number, uniqueId: string, reason: string) => (state: State) => readonly Event[];
 
-  /** @param fail releases the name, if this very attempt holds it */
+  /**
+   * @param kind what this host makes
+   * @param ending the same, to undo what a lost host was making too
+   * @param fail releases the name, if this very attempt holds it
+   */
   constructor(
-    control: Pick<Control, 'host' | 'turns' | 'retries' | 'clock' | 'random' | 'log'>,
+    control: AttemptsControl,
     kind: Category<State, Event>,
+    ending: Category<State, Event>,
     fail: (at: number, uniqueId: string, reason: string) => (state: State) => readonly Event[],
   ) {
     this.#control = control;
     this.#kind = kind;
+    this.#ending = ending;
     this.#fail = fail;
   }
 
@@ -49,19 +58,19 @@ export class Attempts<State extends Makeable, Event extends { readonly type: str
     make: () => Promise<Loaded<State>>,
     cause: Cause,
   ): Promise<Loaded<State>> {
-    const { turns, random, retries } = this.#control;
+    const { turns, placement, random, retries } = this.#control;
     const kind = this.#kind;
     return turns(name, async () => {
       const made = { uniqueId: random.uuid(), volumeId: random.uuid() };
       const beginning = begin(made);
       try {
-        const { events } = await kind.transact(name, beginning, cause);
+        const { events } = await placement.begin(kind, name, beginning, cause);
         if (events.length === 0) {
           const found = await kind.load(name);
           if (found.state.status === 'active') return this.#repeated(found, cause);
           // This is the turn of the name, so no call makes it: an earlier attempt ended and was not undone.
           await this.undo(name, 'INTERRUPTED', cause);
-          await kind.transact(name, beginning, cause);
+          await placement.begin(kind, name, beginning, cause);
         }
       } catch (error) {
         // The commit may be stored nevertheless.
@@ -87,10 +96,10 @@ export class Attempts<State extends Makeable, Event extends { readonly type: str
   /** Undoes what an ended attempt left; does nothing otherwise. The caller has the turn of the name. */
   async undo(name: string, reason: string, cause: Cause): Promise<void> {
     const { host, clock } = this.#control;
-    const state: Makeable = (await this.#kind.load(name)).state;
+    const state: Makeable = (await this.#ending.load(name)).state;
     if (state.status !== 'creating') return;
     await host.delete(state.volumeId);
-    await this.#kind.transact(name, this.#fail(clock.now(), state.uniqueId, reason), cause, {
+    await this.#ending.transact(name, this.#fail(clock.now(), state.uniqueId, reason), cause, {
       step: 'life',
     });
   }

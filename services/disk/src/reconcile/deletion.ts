@@ -11,26 +11,26 @@ import { snapshotNotFound } from '../snapshot/wire.ts';
 
 /** Completes the deletion of a disk after it was recorded. The caller has the disk's turn. */
 export const finishDiskDeletion = async (control: Control, name: string, cause: Cause): Promise<void> => {
-  const { disks, host, stored, clock } = control;
-  const { state } = await disks.load(name);
+  const { ending, host, stored, clock } = control;
+  const { state } = await ending.disks.load(name);
   if (state.status !== 'deleting') return;
   host.close(name);
   for (const volumeId of volumesOf(state)) await host.delete(volumeId);
   const rows = volumesOf(state).map(stored.remove);
-  await commitDisk(control, name, diskGone(clock.now()), cause, { rows, step: 'life' });
+  await commitDisk(ending, name, diskGone(clock.now()), cause, { rows, step: 'life' });
 };
 
 /** The same for a snapshot. */
 export const finishSnapshotDeletion = async (control: Control, name: string, cause: Cause): Promise<void> => {
-  const { snapshots, host, stored, clock } = control;
-  const { state } = await snapshots.load(name);
+  const { ending, host, stored, clock } = control;
+  const { state } = await ending.snapshots.load(name);
   if (state.status !== 'deleting') return;
   await host.delete(state.volume.volumeId);
   const rows = [stored.remove(state.volume.volumeId)];
-  await commitSnapshot(control, name, snapshotGone(clock.now()), cause, { rows, step: 'life' });
+  await commitSnapshot(ending, name, snapshotGone(clock.now()), cause, { rows, step: 'life' });
 };
 
-/** Deletes a disk in its turn. Needs no key. @throws Rejection as DeleteDisk lists them */
+/** Deletes a disk in its turn. Needs no key, and of a lost host no volume. @throws Rejection as DeleteDisk lists them */
 export const deleteDisk = (
   control: Control,
   creation: DiskCreation,
@@ -38,7 +38,8 @@ export const deleteDisk = (
   cause: Cause,
 ): Promise<void> =>
   control.turns(name, async () => {
-    const { disks, clock } = control;
+    const { clock } = control;
+    const { disks } = control.ending;
     const { state, version } = await disks.load(name);
     if (version === 0) throw diskNotFound(name);
     if (state.status === 'absent') return;
@@ -59,7 +60,8 @@ export const deleteSnapshot = (
   cause: Cause,
 ): Promise<void> =>
   control.turns(name, async () => {
-    const { snapshots, clock } = control;
+    const { clock } = control;
+    const { snapshots } = control.ending;
     const { state, version } = await snapshots.load(name);
     if (version === 0) throw snapshotNotFound(name);
     if (state.status === 'absent') return;

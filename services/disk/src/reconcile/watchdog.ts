@@ -2,6 +2,7 @@ import type { Cause } from '@interlock/event-store';
 import { outsideOfCalls } from '@interlock/rpc';
 import type { Control } from '../disk/control.ts';
 import type { DiskCreation } from '../disk/creation.ts';
+import { finishDrain } from '../fleet/draining.ts';
 import { unfinishedOn } from '../fleet/own.ts';
 import type { EncryptionChange } from '../moves/encryption-change.ts';
 import type { SnapshotCreation } from '../snapshot/creation.ts';
@@ -51,6 +52,7 @@ export const startWatchdog = async (
   const search = async (): Promise<void> => {
     for (const { id } of await disks.listAll(unfinished)) await reconcile(id, () => reconcileDisk(id));
     for (const { id } of await snapshots.listAll(unfinished)) await reconcile(id, () => reconcileSnapshot(id));
+    await finishDrain(control, control.hostName, cause);
   };
   const watch = async (): Promise<void> => {
     for (;;) {

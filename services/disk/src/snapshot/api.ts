@@ -75,12 +75,13 @@ const named = (name: string): string => {
   return name;
 };
 
-const showSnapshot = async ({ host }: Control, loaded: Loaded<Snapshot>): Promise<WireSnapshot> => {
+const showSnapshot = async ({ host, fleet }: Control, loaded: Loaded<Snapshot>): Promise<WireSnapshot> => {
   const { state } = loaded;
   const key = keyOf(state);
   return snapshotOnWire(loaded, {
     loss: key && host.lossOf(key),
     allocatedBytes: 'volume' in state ? await host.allocatedBytes(state.volume.volumeId) : 0,
+    fleet,
   });
 };
 

@@ -25,7 +25,7 @@ export class SnapshotCreation {
 
   constructor(control: Control) {
     this.#control = control;
-    this.#attempts = new Attempts(control, control.snapshots, fail);
+    this.#attempts = new Attempts(control, control.snapshots, control.ending.snapshots, fail);
   }
 
   /** @param request in canonical form, so that a repeat is recognized @throws Rejection as CreateSnapshot lists them */

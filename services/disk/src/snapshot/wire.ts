@@ -4,6 +4,8 @@ import {
 } from '@interlock/contracts/interlock/disk/v1/snapshot.ts';
 import { type Loaded, Rejection } from '@interlock/event-store';
 import { encryptionOnWire, setOf } from '../disk/encryption.ts';
+import type { Fleet } from '../fleet/fleet.ts';
+import { hostOnWire } from '../fleet/wire.ts';
 import type { SetKeyVersion } from '../host/keys/key-access.ts';
 import type { KeyUnavailable } from '../host/keys/key-reasons.ts';
 import type { Snapshot } from './decider.ts';
@@ -13,12 +15,13 @@ export interface SnapshotSurroundings {
   /** Why its data cannot be read; undefined: as far as known it can. */
   readonly loss: KeyUnavailable | undefined;
   readonly allocatedBytes: number;
+  readonly fleet: Pick<Fleet, 'conditionOf'>;
 }
 
 /** A snapshot as the API shows it. Needs no key (CMK-109). @throws Rejection NOT_FOUND SNAPSHOT_NOT_FOUND */
 export const snapshotOnWire = (
   { id: name, state, version }: Loaded<Snapshot>,
-  { loss, allocatedBytes }: SnapshotSurroundings,
+  { loss, allocatedBytes, fleet }: SnapshotSurroundings,
 ): WireSnapshot => {
   if (state.status === 'absent') throw snapshotNotFound(name);
   const { location, sourceDisk, sourceUniqueId, incremental, sizeGib, encryption, uniqueId } = state;
@@ -34,6 +37,7 @@ export const snapshotOnWire = (
     uniqueId,
     etag: String(version),
     allocatedBytes,
+    ...hostOnWire(state.host, fleet),
     availability: loss === undefined ? 'AVAILABLE' : 'UNAVAILABLE',
     ...(loss === undefined ? {} : { unavailableReason: loss.reason, unavailableSince: new Date(loss.since) }),
     ...(state.status === 'creating'

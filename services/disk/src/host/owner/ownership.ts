@@ -1,4 +1,4 @@
-import { type Cause, CursorConflict, type EventStore, Rejection, table } from '@interlock/event-store';
+import { type Cause, CursorConflict, type EventStore, Rejection } from '@interlock/event-store';
 import {
   ageMs,
   type Clock,
@@ -10,6 +10,7 @@ import {
   usableUntil,
   waitedOutMs,
 } from '@interlock/runtime';
+import { type HostLease, HostLeases, type HostOffer, type Seen } from './lease-row.ts';
 
 /**
  * Who may touch the volumes of a folder: one host, by a lease in the store of this service, renewed while it runs.
@@ -67,6 +68,8 @@ export interface HostIdentity {
    * give an epoch below those of the headers written since.
    */
   readonly lastOwner?: Owner | undefined;
+  /** Id of a lost folder that this one replaces (`LOST_FOLDER_ID`). */
+  readonly lostFolder?: string | undefined;
 }
 
 /** An owner of a folder, as the folder stores it. */
@@ -78,20 +81,6 @@ export interface Owner {
 /** Default of `ttlMs`. */
 export const hostLeaseTtlDefaultMs = 30_000;
 
-/** One row per folder. A cursor counts the renewals, so that a write fails after another write. */
-interface HostLease {
-  readonly epoch: number;
-  /** UUID of the process. */
-  readonly holder: string;
-  readonly machine: string;
-  readonly ttlMs: number;
-  readonly isReleased: boolean;
-  /** Whether it was released after every write was flushed. */
-  readonly isFlushed?: boolean;
-  /** `Ownership.intactSince`; absent in old rows. */
-  readonly intactSince?: number;
-}
-
 /** What taking a folder needs. */
 export interface OwnershipParts {
   readonly store: EventStore;
@@ -102,43 +91,35 @@ export interface OwnershipParts {
   readonly signal: AbortSignal;
   /** Stores the new owner in the folder, before any other operation there. */
   readonly onTaken?: ((owner: Owner) => Promise<void>) | undefined;
+  /** What the lease says of this host, read at each renewal. */
+  readonly offer?: (() => HostOffer) | undefined;
   /** Called each time the lease runs out: every file has to be closed. */
   readonly onEnd: () => void;
   /** Called once when another host has taken the folder: this host never gets it back. */
   readonly onReplaced: () => void;
 }
 
-/** A lease as it was read, with the number of its renewals. */
-interface Seen {
-  readonly renewals: number;
-  readonly lease: HostLease | undefined;
-}
-
-/** The row of a folder and the cursor of its renewals. */
+/** The row of one folder, as its holder writes it. */
 class LeaseRow {
-  readonly #store: EventStore;
-  readonly #folder: string;
-  readonly #cursor: string;
+  readonly #leases: HostLeases;
+  readonly #parts: OwnershipParts;
   readonly #cause: Cause;
-  readonly #rows: ReturnType<typeof table<HostLease>>;
 
-  constructor(store: EventStore, folder: string, holder: string) {
-    this.#store = store;
-    this.#folder = folder;
-    this.#cursor = `disk-host/${folder}`;
+  constructor(parts: OwnershipParts, holder: string) {
+    this.#leases = new HostLeases(parts.store);
+    this.#parts = parts;
     this.#cause = { correlationId: holder, causes: [], caller: 'system:disk' };
-    this.#rows = table<HostLease>(store, { name: 'disk_host', version: 1 });
   }
 
-  async read(): Promise<Seen> {
-    const renewals = await this.#store.cursor(this.#cursor);
-    return { renewals, lease: await this.#rows.get(this.#folder) };
+  read(): Promise<Seen> {
+    return this.#leases.read(this.#parts.host.folder);
   }
 
   /** @throws CursorConflict after another write */
-  async write(renewals: number, lease: HostLease): Promise<void> {
-    const cursors = [{ name: this.#cursor, from: renewals, to: renewals + 1 }];
-    await this.#store.commit({ rows: [this.#rows.put(this.#folder, lease, undefined)], cursors }, this.#cause);
+  write(renewals: number, lease: HostLease): Promise<void> {
+    const { host, offer } = this.#parts;
+    const now = { ...lease, host: host.name, ...offer?.() };
+    return this.#leases.write(host.folder, renewals, now, this.#cause);
   }
 }
 
@@ -147,10 +128,10 @@ class LeaseRow {
  * @throws what the store throws, and when `signal` is aborted meanwhile
  */
 export const takeOwnership = async (parts: OwnershipParts): Promise<Ownership> => {
-  const { store, host, clock, random, onTaken } = parts;
-  const { folder, machine, ttlMs, lastOwner } = host;
+  const { host, clock, random, onTaken } = parts;
+  const { machine, ttlMs, lastOwner } = host;
   const holder = random.uuid();
-  const row = new LeaseRow(store, folder, holder);
+  const row = new LeaseRow(parts, holder);
   for (;;) {
     const { renewals, lease: before } = await waitedOut(parts, row);
     const epoch = Math.max(epochAfter(before, machine), epochAfter(lastOwner, machine));

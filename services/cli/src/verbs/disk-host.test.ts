@@ -1,0 +1,35 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { testProgram } from '../session/test-session.ts';
+
+const name = 'diskHosts/disk-0';
+const host = {
+  ...{ name, state: 'OPEN', liveness: 'SERVING', folderId: 'f', zone: 'a', dataAddress: 'disk:1', nbdAddress: '' },
+  ...{ grpcAddress: 'disk:1', capacityBytes: '1099511627776', freeBytes: '1073741824', diskCount: '3' },
+  ...{ snapshotCount: '1', createTime: '2026-12-01T00:00:00Z', etag: '1' },
+};
+const ran = async (...args: readonly string[]) => {
+  const answers = { GetDiskHost: host, DrainDiskHost: host, ResumeDiskHost: host, DeclareDiskHostLost: host };
+  const { run, sent, lines } = testProgram({ ...answers, ListDiskHosts: { diskHosts: [host], nextPageToken: '' } });
+  await run('disk-host', ...args);
+  return { call: [sent.at(-1)?.method, sent.at(-1)?.request], shown: lines.join('\n') };
+};
+
+test('disk-host list shows each host with its state, its liveness and what it has', async () => {
+  const { shown } = await ran('list');
+  for (const text of ['disk-0', 'OPEN', 'SERVING', '3', '1']) assert.ok(shown.includes(text), `${text} in ${shown}`);
+  assert.ok(shown.split('\n').every((line) => line.length <= 100));
+});
+
+test('disk-host cordon refuses only what is new; drain also waits until nothing is left', async () => {
+  assert.deepEqual((await ran('cordon', 'disk-0')).call, ['DrainDiskHost', { name, cordonOnly: true }]);
+  assert.deepEqual((await ran('drain', 'disk-0')).call, ['DrainDiskHost', { name }]);
+  assert.deepEqual((await ran('resume', 'disk-0')).call, ['ResumeDiskHost', { name }]);
+  assert.deepEqual((await ran('show', name)).call, ['GetDiskHost', { name }]);
+});
+
+test('disk-host declare-lost needs the id of the folder', async () => {
+  await assert.rejects(ran('declare-lost', 'disk-0'), /--folder-id/);
+  const { call } = await ran('declare-lost', 'disk-0', '--folder-id', 'f');
+  assert.deepEqual(call, ['DeclareDiskHostLost', { name, folderId: 'f' }]);
+});

@@ -1,0 +1,36 @@
+import type { Cause } from '@interlock/event-store';
+import type { Seams } from '@interlock/host';
+import type { Control } from '../disk/control.ts';
+import { disks } from '../disk/state.ts';
+import { HostLeases } from '../host/owner/lease-row.ts';
+import type { DiskSettings } from '../settings.ts';
+import { snapshots } from '../snapshot/decider.ts';
+import { diskHosts } from './decider.ts';
+import { Fleet } from './fleet.ts';
+import { ownStreams, refusalOn, refusalToEnd } from './own.ts';
+import { Placement } from './placement.ts';
+import { registerHost } from './registration.ts';
+
+/** Opens disks, snapshots and disk hosts, as this host works on them. */
+export const openFleet = async ({ store, openCategory, clock, log, settings, scope }: Seams<DiskSettings>) => {
+  const { host } = settings;
+  const { name: hostName } = host;
+  const all = { disks: await openCategory(disks), snapshots: await openCategory(snapshots) };
+  const hosts = await openCategory(diskHosts);
+  const leases = new HostLeases(store);
+  const fleet = new Fleet({ hosts, leases, clock, log });
+  const placement = new Placement(store, hosts, hostName);
+  const own = (refusal: typeof refusalOn): Pick<Control, 'disks' | 'snapshots'> => ({
+    disks: ownStreams(all.disks, refusal(hostName, fleet)),
+    snapshots: ownStreams(all.snapshots, refusal(hostName, fleet)),
+  });
+  return {
+    ofHosts: { ...own(refusalOn), all, ending: own(refusalToEnd), hosts, fleet, placement, hostName },
+    leases,
+    /** Registers this host. Call it when the lease of its folder is held. @throws Rejection as `registerHost` */
+    async enter(cause: Cause): Promise<void> {
+      await registerHost({ ...all, hosts, host, clock }, cause);
+      await fleet.watch(host.ttlMs / 3, scope.signal);
+    },
+  };
+};
