@@ -1,4 +1,4 @@
-import { type CategoryDefinition, Rejection } from '@interlock/event-store';
+import { type CategoryDefinition, Rejection, type Stepping, withSteps } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import type { DiskHostEvent } from './events.ts';
 
@@ -19,7 +19,7 @@ export interface RegisteredHost {
  * `resume` leads from cordoned, draining and drained to open. Whether its process responds is no event: it follows from the lease
  * of its folder.
  */
-export type FleetHost = { readonly status: 'absent' } | RegisteredHost;
+export type FleetHost = Stepping & ({ readonly status: 'absent' } | RegisteredHost);
 
 type Decision = (host: FleetHost) => readonly DiskHostEvent[];
 
@@ -45,7 +45,7 @@ export const diskHosts: CategoryDefinition<FleetHost, DiskHostEvent> = {
   readable: ['folderId', 'by', 'at'],
   stateVersion: 1,
   initial,
-  evolve,
+  evolve: withSteps(evolve, ({ type }) => (type === 'DiskHostDraining' ? ['drain'] : [])),
   isGone: ({ status }) => status === 'absent',
 };
 

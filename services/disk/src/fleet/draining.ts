@@ -25,7 +25,9 @@ export const finishDrain = async (
   const { disks, snapshots } = await contentOf(control, host);
   if (disks + snapshots > 0) return;
   // It may have been resumed meanwhile, and have a new disk.
-  await hosts.transact(host, noteDrained(clock.now()), cause, { expected: version }).catch((error: unknown) => {
-    if (!(error instanceof Rejection) || error.reason !== 'ETAG_MISMATCH') throw error;
-  });
+  await hosts
+    .transact(host, noteDrained(clock.now()), cause, { expected: version, step: 'drain' })
+    .catch((error: unknown) => {
+      if (!(error instanceof Rejection) || error.reason !== 'ETAG_MISMATCH') throw error;
+    });
 };

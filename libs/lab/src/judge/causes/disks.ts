@@ -59,6 +59,11 @@ const causesByType = (line: Timeline, event: Seen): readonly Implied[] => {
           ],
         },
       ];
+    case 'DiskHostRegistered':
+      // The start of a process.
+      return [];
+    case 'DiskHostDrained':
+      return step('DiskHostDraining');
     case 'AccessEnded':
       return line.isRequested(event)
         ? []
