@@ -8,6 +8,6 @@ export const publishedStreams: Readonly<Record<Workload, readonly string[]>> = {
   identity: ['tenant', 'subscription', 'principal', 'role_assignment', 'owner_removal', 'grant_holder', 'signing_key'],
   'key-vault': ['vault', 'key'],
   'disk-encryption-set': ['set'],
-  disk: ['disk', 'snapshot'],
+  disk: ['disk', 'snapshot', 'diskhost'],
   compute: ['vm'],
 };

@@ -2,13 +2,22 @@ import { type CategoryDefinition, Rejection, type Stepping, withSteps } from '@i
 import type { Instant } from '@interlock/runtime';
 import type { DiskHostEvent } from './events.ts';
 
-/** A disk host that has registered. */
-export interface RegisteredHost {
-  readonly status: 'open' | 'cordoned' | 'draining' | 'drained' | 'lost';
+/** What a registration records. */
+interface Registration {
   /** The folder with its volumes: a process with another folder is not this host. */
   readonly folderId: string;
   readonly registeredAt: Instant;
 }
+
+/** A disk host that has registered. */
+export type RegisteredHost = Registration &
+  (
+    | { readonly status: 'open' }
+    | { readonly status: 'cordoned' }
+    | { readonly status: 'draining' }
+    | { readonly status: 'drained' }
+    | { readonly status: 'lost' }
+  );
 
 /**
  * A disk host of the fleet.
