@@ -368,7 +368,8 @@ export class SimulatedLab implements Lab {
   async #settle(): Promise<void> {
     const { bounds } = this.#judge;
     const endMs = this.clock.monotonicMs() + bounds.leaseTtlMs + bounds.authzTtlMs + bounds.stopMs;
-    while (!(await this.#judge.isSettled()) && this.clock.monotonicMs() < endMs) await this.clock.sleep(1_000);
+    const isSettled = async (): Promise<boolean> => (await this.#judge.isSettled()) && this.#judge.hasEveryFact();
+    while (!(await isSettled()) && this.clock.monotonicMs() < endMs) await this.clock.sleep(1_000);
     await this.#judge.checkSettled();
     await this.#judge.checkEnd();
   }

@@ -265,6 +265,12 @@ test('a server that is both down and cut off is reachable again when both faults
   assert.ok(stopped - loss > stopMs, `${stopped - loss} ms`);
 });
 
+test('G7: facts that wait for the bus at the end of a timeline are received before the verdict', async () => {
+  const experiment = experimentOf(['at: 10s, assign-key: k1, to: k2', 'at: 20s, kill: nats, for: 20s']);
+  const { guarantees, run } = await runSimulated(experiment);
+  assert.deepEqual([run.problems, guarantees.filter(({ holds }) => !holds)], [[], []]);
+});
+
 test('calls to a paused service are seen to fail, although no service calls it', async () => {
   const experiment = experimentOf(
     ['at: 1s, pause: compute, for: 4s'],

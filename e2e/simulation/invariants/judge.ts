@@ -165,6 +165,13 @@ export class Judge {
     return findings.violation === undefined;
   }
 
+  /** Whether the consumer of the judge has received every fact: after an outage of the bus it connects again like any other. */
+  async hasEveryFact(): Promise<boolean> {
+    const findings = openFindings(this.#parts.world.clock.monotonicMs);
+    await this.#witness.checkAll(findings);
+    return findings.violation === undefined;
+  }
+
   /** Checks the whole history again at its end. */
   async checkEnd(): Promise<void> {
     const { world, log } = this.#parts;
