@@ -271,6 +271,19 @@ test('G7: facts that wait for the bus at the end of a timeline are received befo
   assert.deepEqual([run.problems, guarantees.filter(({ holds }) => !holds)], [[], []]);
 });
 
+test('CMK-106: a machine whose disks a rotation rewrapped may start while their former key version is disabled', async () => {
+  const experiment = experimentOf([
+    'at: 10s, disable-key: k2, as: loss, for: 10s',
+    'at: 10s, rotate-key: k2',
+    'at: 14s, start: second',
+  ]);
+  const record = await runSimulated(experiment);
+  assert.deepEqual([record.run.problems, brokenIn(record)], [[], []]);
+  const loss = record.steps.find(({ name }) => name === 'loss')?.effectMs ?? Number.NaN;
+  const runs = machineOf(record, 'second').power.find(({ state, atMs }) => state === 'running' && atMs > loss);
+  assert.ok(runs !== undefined && runs.atMs < loss + 10_000, 'it started during the loss');
+});
+
 test('calls to a paused service are seen to fail, although no service calls it', async () => {
   const experiment = experimentOf(
     ['at: 1s, pause: compute, for: 4s'],

@@ -80,7 +80,7 @@ const guaranteeOf: Partial<Record<IoViolation['kind'], string>> = {
 const ioRows = (judged: Judged, losses: readonly ObservedLoss[]): readonly GuaranteeRecord[] => {
   const { history, terms, disturbances } = judged;
   const known = new Set(history.map(({ disk }) => disk));
-  const windows = losses.flatMap((loss) => windowOf(loss, terms, known));
+  const windows = losses.flatMap((loss) => windowsOf(loss, terms, known));
   if (history.length === 0) return [];
   const pauses = disturbances.flatMap(({ parts, fromMs, toMs, restarted }) =>
     parts.includes('disk') && restarted === undefined && toMs !== undefined ? [{ from: fromMs, to: toMs }] : [],
@@ -102,25 +102,18 @@ const ioRows = (judged: Judged, losses: readonly ObservedLoss[]): readonly Guara
   return rows;
 };
 
-/** The loss on the disks of the experiment. */
-const windowOf = (
+/** The loss on the disks of the experiment: a window for those that were under the lost version equally long. */
+const windowsOf = (
   { loss, disks }: ObservedLoss,
   { leases, authzTtlMs }: Terms,
   known: ReadonlySet<string>,
 ): readonly KeyLossWindow[] => {
-  const [own = [], pinned = []] = [false, true].map((pinned) =>
-    disks.flatMap(({ name, isPinned }) => (known.has(name) && isPinned === pinned ? [name] : [])),
-  );
-  if (own.length + pinned.length === 0) return [];
   const boundMs = leases.ttlMs + (loss.first.owner === 'identity' ? authzTtlMs : 0);
-  return [
-    {
-      t0: loss.fromMs,
-      boundMs,
-      disks: own,
-      pinned,
-      reasons: loss.reasons,
-      ...(loss.untilMs === undefined ? {} : { restoredAt: loss.untilMs }),
-    },
-  ];
+  const concerned = disks.filter(({ name }) => known.has(name));
+  return [...Map.groupBy(concerned, ({ leftMs }) => leftMs ?? loss.untilMs)].map(([restoredAt, some]) => ({
+    ...{ t0: loss.fromMs, boundMs, reasons: loss.reasons },
+    disks: some.flatMap(({ name, isPinned }) => (isPinned ? [] : [name])),
+    pinned: some.flatMap(({ name, isPinned }) => (isPinned ? [name] : [])),
+    ...(restoredAt === undefined ? {} : { restoredAt }),
+  }));
 };

@@ -68,7 +68,7 @@ const runVerdicts = (observed: ObservedLoss, machine: ObservedMachine, run: Run)
   const { name, skus, wasOn, isChanging, stops } = machine;
   // While a disk is attached or detached the machine may stop or not: it depends on whether the host has the disk open.
   if (!wasOn || isChanging) return [];
-  const untilMs = loss.untilMs ?? run.endMs;
+  const untilMs = Math.min(loss.untilMs ?? run.endMs, machine.leftMs ?? run.endMs);
   const stop = stops.find((one) => one.loss.set === set && one.loss.keyVersion === keyVersion);
   const evidence = evidenceOf(loss.first.event, stop?.event);
   const verdict = (rule: string, holds: boolean, seen: string): Verdict => ({

@@ -42,10 +42,23 @@ export interface ObservedMachine {
   readonly skus: readonly MachineSku[];
   /** Whether it was running or starting at the start of the loss. */
   readonly wasOn: boolean;
+  /** Full names of those disks. */
+  readonly disks: readonly string[];
+  /** When the last of them was under another key version: from then on the loss does not concern the machine. */
+  leftMs?: number;
   /** Whether a disk under the key was being attached or detached at the start of the loss. */
   readonly isChanging: boolean;
   readonly stops: ObservedStop[];
   readonly starts: ObservedStart[];
+}
+
+/** A disk under a lost key version. */
+export interface ObservedDisk {
+  readonly name: string;
+  /** Whether it was an ultra disk of a running machine. */
+  readonly isPinned: boolean;
+  /** When it was under another key version: a rotation may rewrap it during the loss. */
+  leftMs?: number;
 }
 
 /** A time in which a set could not use a key version, and what happened to the machines. */
@@ -53,8 +66,8 @@ export interface ObservedLoss {
   readonly set: string;
   readonly keyVersion: string;
   readonly loss: Loss;
-  /** Disks under it at its start. Ultra disks of running machines are pinned. */
-  readonly disks: readonly { readonly name: string; readonly isPinned: boolean }[];
+  /** Disks under it at its start. */
+  readonly disks: readonly ObservedDisk[];
   /** Every machine that existed at its start, by name. */
   readonly machines: ReadonlyMap<string, ObservedMachine>;
 }
@@ -76,6 +89,7 @@ export class LossRecorder {
   /** Applies each event after the truth has applied it. */
   onEvent(event: RecordedEvent): void {
     if (event.stream.startsWith('vm-')) this.#onMachineEvent(event);
+    if (event.stream.startsWith('disk-')) this.#onDiskEvent(event);
     this.#truth.losses.refreshDates();
     for (const { set, keyVersion } of this.#truth.losses.pairs()) {
       const last = this.#truth.losses.losses(set, keyVersion, 'running').at(-1);
@@ -105,7 +119,22 @@ export class LossRecorder {
     for (const { loss, machines } of this.#found) {
       const machine = machines.get(name);
       // A stop that started during the loss may end after it.
-      if (machine && (loss.untilMs === undefined || event.type === 'VmStopped')) note(machine, event);
+      if (machine === undefined || (loss.untilMs !== undefined && event.type !== 'VmStopped')) continue;
+      if (machine.leftMs === undefined || !event.type.startsWith('VmStart')) note(machine, event);
+    }
+  }
+
+  #onDiskEvent({ stream, time }: RecordedEvent): void {
+    const { disks: known } = this.#truth;
+    const disk = known.disks.get(stream.slice('disk-'.length));
+    for (const { set, keyVersion, loss, disks, machines } of this.#found) {
+      const observedDisk = disks.find(({ name }) => name === disk?.name);
+      if (loss.untilMs !== undefined || disk === undefined || observedDisk === undefined) continue;
+      if (disk.set === set && known.keyVersionOf(disk) === keyVersion) continue;
+      observedDisk.leftMs ??= time;
+      const left = new Set(disks.flatMap(({ name, leftMs }) => (leftMs === undefined ? [] : [name])));
+      for (const machine of machines.values())
+        if (machine.disks.includes(disk.name) && machine.disks.every((name) => left.has(name))) machine.leftMs ??= time;
     }
   }
 }
@@ -113,6 +142,7 @@ export class LossRecorder {
 const observed = ({ name, power, disks }: KnownMachine, under: ReadonlySet<string>): ObservedMachine => ({
   name,
   skus: [...disks.values()].flatMap(({ disk, sku, phase }) => (under.has(disk) && phase === 'attached' ? [sku] : [])),
+  disks: [...disks.values()].flatMap(({ disk, phase }) => (under.has(disk) && phase === 'attached' ? [disk] : [])),
   isChanging: [...disks.values()].some(({ disk, phase }) => under.has(disk) && phase !== 'attached'),
   wasOn: power === 'running' || power === 'starting',
   stops: [],
