@@ -38,11 +38,13 @@ import { recoverRun } from './recover-run.ts';
 import { type RunPlace, runFile, thisRunner } from './run-file.ts';
 import { historiesExitCode, historiesLines, playHistories } from './simulated/histories.ts';
 import { outcomesText, playMatrix, worstExitCode } from './simulated/matrix.ts';
+import { searchCommand } from './simulated/search/search-command.ts';
 import { simulatedTarget } from './simulated/target.ts';
 
 const usage = `interlock experiment run FILE [--target local|existing|kubernetes|simulated] [--keep DIR] [--repeat N] [--seed N] [--set leaseTtl=30s]
                          [--histories N] [--kube-context C] [--namespace N] [--sign KEY]
 interlock experiment validate FILE… --target local|existing|kubernetes|simulated
+interlock experiment search FILE [--target simulated] [--budget 10m] [--histories N] [--seed N] [--set leaseTtl=30s] [--output FILE]
 interlock experiment recover DIR`;
 
 /** Exit code of bad input. */
@@ -65,6 +67,7 @@ async function command(scope: Scope): Promise<{ readonly exitCode: number }> {
   if (verb === 'validate' && path !== undefined) return validate(positionals.slice(1), values);
   if (path === undefined || positionals.length > 2) throw new BadInput(usage);
   if (verb === 'recover') return { exitCode: await recoverRun(resolve(path), console.log) };
+  if (verb === 'search') return searchOne(resolve(path), values, scope);
   if (verb !== 'run') throw new BadInput(usage);
   return run(resolve(path), values, scope);
 }
@@ -77,7 +80,9 @@ function readArguments() {
     return parseArgs({
       allowPositionals: true,
       options: {
-        target: { ...text, default: 'local' },
+        target: text,
+        budget: { ...text, default: '10m' },
+        output: text,
         keep: text,
         repeat: { ...text, default: '1' },
         seed: text,
@@ -94,7 +99,7 @@ function readArguments() {
 }
 
 async function run(path: string, wishes: Wishes, scope: Scope): Promise<{ readonly exitCode: number }> {
-  const { target, keep, repeat, seed, set, histories } = wishes;
+  const { target = 'local', keep, repeat, seed, set, histories } = wishes;
   if (!/^[1-9]\d{0,3}$/.test(repeat)) throw new BadInput(`--repeat must be 1 to 9999, not "${repeat}".`);
   requireTarget(target);
   const cluster = { context: wishes['kube-context'], namespace: wishes.namespace };
@@ -136,7 +141,10 @@ function requireTarget(target: string): asserts target is Target['name'] {
 }
 
 /** Checks files for a target: what it cannot do is a problem. Starts nothing. */
-function validate(paths: readonly string[], { target: name, ...wishes }: Wishes): { readonly exitCode: number } {
+function validate(
+  paths: readonly string[],
+  { target: name = 'local', ...wishes }: Wishes,
+): { readonly exitCode: number } {
   requireTarget(name);
   const cluster = { context: wishes['kube-context'], namespace: wishes.namespace };
   const parts = { id: 'validate', say: () => undefined };
@@ -156,6 +164,23 @@ function validate(paths: readonly string[], { target: name, ...wishes }: Wishes)
     else ({ exitCode } = refused(problemLines(path, problems)));
   }
   return { exitCode };
+}
+
+/** `experiment search`. */
+async function searchOne(path: string, wishes: Wishes, scope: Scope): Promise<{ readonly exitCode: number }> {
+  const whole = textIn(path);
+  if ('problems' in whole) return refused(problemLines(path, whole.problems));
+  const output = join(dataRoot(process.env), 'searches', `${idOf(path)}.experiment.yaml`);
+  const parts = {
+    text: changed(whole.text, wishes.set),
+    other: ownCloudTarget('', { id: 'search', say: console.log }),
+  };
+  const result = await searchCommand(
+    { text, other, wishes: { ...wishes, output: resolve(wishes.output ?? output) } },
+    scope,
+  );
+  if (typeof result === 'number') return { exitCode: result };
+  return refused('problems' in result ? problemLines(path, result.problems) : [result.wrong]);
 }
 
 /** The file with its estate, or the problems of the estate. @throws BadInput if the file cannot be read */

@@ -139,6 +139,13 @@ const keysOfCauses = ({ estate, timeline }: Plan, isIt: (cause: Cause) => boolea
     }),
   );
 
+/** What of a timeline shapes the estate: its keys, those whose vaults use role assignments, and those that may be purged. */
+export const keyKindsOf = (plan: Plan) => ({
+  names: keysOf(plan),
+  byRole: keysOfCauses(plan, ({ model }) => model === 'ROLE_ASSIGNMENT'),
+  purged: keysOfCauses(plan, isFinal),
+});
+
 /**
  * Creates the estate of an experiment and waits until its machines run: a vault and a set for each key, and the machines of each
  * group. A vault uses role assignments if a cause of the timeline needs that for its key, otherwise access policies.
@@ -147,9 +154,7 @@ const keysOfCauses = ({ estate, timeline }: Plan, isIt: (cause: Cause) => boolea
 export const makePlannedEstate = async (maker: EstateMaker, plan: Plan): Promise<MadeEstate> => {
   const { estate } = plan;
   if (estate.kind !== 'planned') throw new Error('only a planned estate can be made');
-  const byRole = keysOfCauses(plan, ({ model }) => model === 'ROLE_ASSIGNMENT');
-  const purged = keysOfCauses(plan, isFinal);
-  const names = keysOf(plan);
+  const { byRole, purged, names } = keyKindsOf(plan);
   const keys = new Map(
     await Promise.all(
       names.map((name) => makeKey(maker, name, { byRole: byRole.has(name), isPurged: purged.has(name) })),

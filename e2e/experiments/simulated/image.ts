@@ -1,7 +1,7 @@
 import type { Plan } from '@interlock/lab';
 import { type EstateImage, makeImage } from '../../simulation/runs/estate-image.ts';
 import { clientsOf, group, location } from '../../simulation/workload/estate.ts';
-import { type MadeEstate, makePlannedEstate } from '../cloud/planned-estate.ts';
+import { keyKindsOf, type MadeEstate, makePlannedEstate } from '../cloud/planned-estate.ts';
 import type { ExperimentSettings } from './settings.ts';
 
 /** The estate of an experiment, with its machines off. */
@@ -9,8 +9,14 @@ export type ExperimentImage = EstateImage & { readonly made: MadeEstate };
 
 const images = new Map<string, Promise<ExperimentImage>>();
 
-/** The steps that shape the estate: they decide which keys it has, and what their vaults allow. */
-const shapedBy = ({ timeline }: Plan) => timeline.map(({ action, targets, options }) => [action, targets, options.to]);
+/** What of the timeline shapes the estate, so that other timelines share an image. */
+const shapedBy = (plan: Plan): readonly (readonly string[])[] => {
+  const { names, byRole, purged } = keyKindsOf(plan);
+  return [names, [...byRole].sort(), [...purged].sort()];
+};
+
+/** Most images that a process keeps: a search has many timelines of one estate. */
+const imagesMax = 32;
 
 /**
  * The initial estate of every history of an experiment. Created once in a process for each estate with the same settings; it
@@ -18,8 +24,10 @@ const shapedBy = ({ timeline }: Plan) => timeline.map(({ action, targets, option
  */
 export const experimentImage = (plan: Plan, { cloud }: ExperimentSettings): Promise<ExperimentImage> => {
   const name = JSON.stringify([plan.estate, shapedBy(plan), cloud]);
+  const kept = images.get(name);
+  images.delete(name);
   const found =
-    images.get(name) ??
+    kept ??
     makeImage(cloud, async (world) => {
       const owner = world.people.administrator.name;
       const uuid = (): string => world.random.uuid();
@@ -36,5 +44,7 @@ export const experimentImage = (plan: Plan, { cloud }: ExperimentSettings): Prom
       return { made, machines: made.machines.map((machine) => machine.name) };
     });
   images.set(name, found);
+  const [oldest = ''] = images.keys();
+  if (images.size > imagesMax) images.delete(oldest);
   return found;
 };

@@ -52,6 +52,53 @@ export const engineFlags: readonly string[] = [
   '--invocation-count-for-maglev=1500',
 ];
 
+/** Processes that play one history after another, each with a task of its own. */
+export interface PlayPool<Task, Result> {
+  /** Plays them in any order. @returns results in the order of the tasks @throws Error if a process ends */
+  play(tasks: readonly { readonly seed: number; readonly task: Task }[]): Promise<readonly Result[]>;
+  /** Ends the processes; histories in progress are lost. */
+  close(): void;
+}
+
+/**
+ * Starts processes that run until they are closed or this process ends. They are in a process group of their own, so that Ctrl-C ends
+ * only this process, which can report what it has.
+ * @param script module of the process, which calls `takeOrders`
+ */
+export const openPlayPool = <Task, Result>(script: URL, workers: number): PlayPool<Task, Result> => {
+  const children = Array.from({ length: workers }, () =>
+    fork(script, { execArgv: [...process.execArgv, ...engineFlags], serialization: 'advanced', detached: true }),
+  );
+  const playOne = (child: ChildProcess, { seed, task }: { seed: number; task: Task }): Promise<Result> =>
+    new Promise((resolve, reject) => {
+      const onExit = (code: number | null, signal: string | null): void =>
+        reject(new Error(`a process of the simulation ended with ${code ?? signal}`));
+      child.once('exit', onExit);
+      child.once('message', (report) => {
+        child.off('exit', onExit);
+        const [result] = (report as PlayReport<Result>).results;
+        if (result === undefined) reject(new Error('a process of the simulation reported no history'));
+        else resolve(result);
+      });
+      child.send({ seeds: [seed], task } satisfies PlayOrder<Task>);
+    });
+  return {
+    async play(tasks) {
+      const results: Result[] = [];
+      const left = [...tasks.entries()];
+      const playIn = async (child: ChildProcess): Promise<void> => {
+        for (let next = left.shift(); next !== undefined; next = left.shift())
+          results[next[0]] = await playOne(child, next[1]);
+      };
+      await Promise.all(children.map(playIn));
+      return results;
+    },
+    close() {
+      for (const child of children) child.kill('SIGKILL');
+    },
+  };
+};
+
 /** Seeds that a process gets at the same time: few enough that all processes end together. */
 const SEEDS_AT_ONCE = 4;
 

@@ -92,6 +92,32 @@ export interface Condition {
   readonly expression: Expression;
 }
 
+/** From the first to the last value, both included, in milliseconds. */
+export interface SearchRange {
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+/** An action that a search may use. An absent field: every value that the search has by itself. */
+export interface SearchAction {
+  readonly action: ActionName;
+  /** Groups, keys or parts of the cloud; of `cut` the parts of which it takes two. */
+  readonly targets?: readonly string[];
+  readonly at?: SearchRange;
+  readonly for?: SearchRange;
+  readonly by?: SearchRange;
+}
+
+/** What `experiment search` may vary. */
+export interface Search {
+  /** Most actions of a timeline; a give-back is part of its action. */
+  readonly steps: number;
+  /** Latest moment of an action, in milliseconds after the start of the timeline. */
+  readonly withinMs: number;
+  /** Absent: every action that fits the estate and the target. */
+  readonly actions?: readonly SearchAction[];
+}
+
 /** A validated experiment file. */
 export interface Experiment {
   readonly title: string;
@@ -109,6 +135,8 @@ export interface Experiment {
   readonly proof: readonly Proof[];
   readonly abort: readonly Condition[];
   readonly expect: readonly Condition[];
+  /** Absent if the file has no such section. */
+  readonly search?: Search;
 }
 
 /** A problem of a file. `cure`: what to write instead. */

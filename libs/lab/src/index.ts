@@ -38,6 +38,13 @@ export { junitXml } from './outputs/junit-xml.ts';
 export { type ExportTool, exportExperiment, exportTools } from './outputs/packs/export-experiment.ts';
 export { type ExperimentReport, reportJson, reportOf, type StepReport } from './outputs/report-json.ts';
 export type * from './record.ts';
+export type * from './search/candidate.ts';
+export { choicesOf, type SearchChoice } from './search/choices.ts';
+export { closenessOf } from './search/closeness.ts';
+export { coverageOf } from './search/coverage.ts';
+export { type Progress, type Searched, search } from './search/search.ts';
+export { type Shrunk, shrink } from './search/shrink.ts';
+export { Trials } from './search/trial.ts';
 export type * from './target.ts';
 export {
   actionNames,

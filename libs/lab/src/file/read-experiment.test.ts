@@ -35,6 +35,30 @@ const accepted = (text: string) => {
   return read.experiment;
 };
 
+test('search says which actions a search may use, with ranges; its mistakes are named with their line and a cure', () => {
+  const search =
+    '{steps: 3, within: 5s, actions: [{pause: [disk], at: [0s, 2s], for: [100ms, 1s]}, {disable-key: any}]}';
+  assert.deepEqual(accepted(file({ search })).search, {
+    steps: 3,
+    withinMs: 5_000,
+    actions: [
+      { action: 'pause', targets: ['disk'], at: { fromMs: 0, toMs: 2_000 }, for: { fromMs: 100, toMs: 1_000 } },
+      { action: 'disable-key' },
+    ],
+  });
+  assert.equal(accepted(file()).search, undefined);
+  const wrong = (action: string): string => problemsOf(file({ search: `{actions: [${action}]}` }));
+  assert.match(
+    wrong('{disable-key: [premum]}'),
+    /^x.yaml:4: "premum" is no group or key of the estate. Did you mean premium\?$/,
+  );
+  assert.match(wrong('{pause: [disk], for: [3s, 1s]}'), /ends before it begins. Write \[1s, 3s\]\.$/);
+  assert.match(wrong('{pause: [disk], by: [1s, 3s]}'), /pause has no option by/);
+  assert.match(wrong('{pause: [disk], kill: any}'), /has 2 actions: kill, pause|has 2 actions: pause, kill/);
+  assert.match(wrong('{for: [1s, 2s]}'), /has no action. Add one of disable-key, /);
+  assert.match(problemsOf(file({ search: '{steps: 0}' })), /search.steps must be a whole number from 1 to 20, not 0/);
+});
+
 test('once existing machines are known, the file is checked against their names, keys and I/O', () => {
   const group = (name: string, key: string) =>
     ({ name, machines: 1, disks: [{ class: 'premium-ssd', key }], key }) as const;

@@ -7,6 +7,7 @@ import { checkRoles, estateOf } from './estate.ts';
 import { checkExisting } from './existing.ts';
 import { checkOverlaps } from './overlaps.ts';
 import { problemsOf } from './problems.ts';
+import { searchOf } from './search.ts';
 import { settingLinesOf, settingsOf } from './settings.ts';
 import { shapeOf } from './shape.ts';
 import { stepsOf } from './steps.ts';
@@ -49,6 +50,7 @@ export function readExperiment(text: string, existing?: ExistingMachines): ReadE
   if (machines !== undefined) checkExisting(steps, machines, problems);
   checkRoles(plan, shaped, problems);
   const planned = { ...plan, settings };
+  const search = searchOf(shaped, plan, problems);
   const experiment: Experiment = {
     title: shaped.raw.title,
     ...(shaped.raw.description !== undefined && { description: shaped.raw.description }),
@@ -60,6 +62,7 @@ export function readExperiment(text: string, existing?: ExistingMachines): ReadE
     proof: proofsOf(shaped, plan, problems, lineOf),
     abort: conditionsOf('abort', shaped, planned, problems, lineOf),
     expect: conditionsOf('expect', shaped, planned, problems, lineOf),
+    ...(search !== undefined && { search }),
   };
   checkContradictions(experiment.expect, shaped, problems);
   return problems.found.length > 0 ? { problems: problems.found } : { experiment };

@@ -1,6 +1,5 @@
 import { Ajv2020, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js';
 import schema from '../../experiment.schema.json' with { type: 'json' };
-import { actionNames } from '../timeline/actions.ts';
 import type { Document, Path } from './document.ts';
 import type { Problems } from './problems.ts';
 import { checkSchema, isObject } from './schema-problems.ts';
@@ -31,6 +30,15 @@ export interface RawProof {
 
 export type RawCondition = string | Readonly<Record<string, string>>;
 
+/** An entry of `search.actions`: an action with `any` or a list of targets, and ranges. */
+export type RawSearchAction = Readonly<Record<string, string | readonly string[] | undefined>>;
+
+export interface RawSearch {
+  readonly steps?: number;
+  readonly within?: string;
+  readonly actions?: readonly RawSearchAction[];
+}
+
 /** A file that matches the schema, with synonyms replaced by the names used here. */
 export interface RawFile {
   readonly title: string;
@@ -44,6 +52,7 @@ export interface RawFile {
   readonly proof?: readonly RawProof[];
   readonly abort?: readonly RawCondition[];
   readonly expect?: readonly RawCondition[];
+  readonly search?: RawSearch;
   /** Read by `readMatrix`. */
   readonly matrix?: unknown;
 }
@@ -125,9 +134,8 @@ function reportChoice(error: ErrorObject, where: string, add: (message: string, 
     ({ required }) => required,
   );
   const chosen = names.filter((name) => choices.includes(name) && Object(error.data)[name] !== true);
-  const isStep = choices.includes('give-back');
-  const kind = isStep ? 'action' : 'check';
+  const kind = choices.includes('disable-key') ? 'action' : 'check';
   if (chosen.length > 1)
     add(`${where} has ${chosen.length} ${kind}s: ${chosen.join(', ')}`, `Write an entry of its own for each.`);
-  else add(`${where} has no ${kind}`, `Add one of ${(isStep ? actionNames : choices).join(', ')}.`);
+  else add(`${where} has no ${kind}`, `Add one of ${choices.join(', ')}.`);
 }

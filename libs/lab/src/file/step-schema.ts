@@ -90,6 +90,52 @@ const stepSchema = (): Schema => ({
   examples: [{ at: '0s', kill: 'nats', for: '45s' }],
 });
 
+/** Actions that a search may use: it makes the give-backs itself. */
+export const searchableActions = actionNames.filter((name) => name !== 'give-back');
+
+const rangeSchema = (of: string, examples: readonly string[], description: string): Schema => ({
+  title: `a list of two times, such as [${examples.join(', ')}]`,
+  type: 'array',
+  items: { $ref: `#/$defs/${of}` },
+  minItems: 2,
+  maxItems: 2,
+  description,
+  examples: [examples],
+});
+
+const searchTargetsSchema = (kind: TargetKind): Schema => ({
+  title: 'any, or a list of targets',
+  anyOf: [
+    { const: 'any' },
+    {
+      type: 'array',
+      items: kind === 'part' || kind === 'two-parts' ? { $ref: '#/$defs/part' } : { $ref: '#/$defs/name' },
+      minItems: kind === 'two-parts' ? 2 : 1,
+      uniqueItems: true,
+    },
+  ],
+  examples: ['any'],
+});
+
+const searchActionSchema = (): Schema => ({
+  title: 'an action with its targets',
+  type: 'object',
+  properties: {
+    at: rangeSchema('time', ['0s', '10s'], 'Moments of the action. Default: from 0s to `within`.'),
+    for: rangeSchema('duration', ['100ms', '20s'], 'How long it lasts. Default: from 100ms to `within`.'),
+    by: rangeSchema('shift', ['100ms', '2s'], 'Of `slow` and `shift-clock`: how far.'),
+    ...Object.fromEntries(
+      searchableActions.map((name) => [
+        name,
+        { ...searchTargetsSchema(actions[name].targets), description: actions[name].description },
+      ]),
+    ),
+  },
+  additionalProperties: false,
+  oneOf: searchableActions.map((name) => ({ required: [name] })),
+  examples: [{ pause: ['key-vault', 'disk'], for: ['1s', '20s'] }],
+});
+
 /** A cause of a matrix: it replaces another one, so it can be undone and calls of an owner bring it about. */
 const isExchangeable = (cause: Cause): boolean => cause.take !== undefined && !isFinal(cause);
 
@@ -142,6 +188,7 @@ export const withSteps = <Whole extends SchemaWithSteps>(schema: Whole): Whole =
         examples: ['key-vault'],
       },
       step: stepSchema(),
+      searchAction: searchActionSchema(),
     },
   };
 };

@@ -21,13 +21,21 @@ type RunFlags = GlobalFlags & {
   readonly [Flag in Exclude<(typeof runFlags)[number], 'set'>]?: string;
 } & { readonly set?: readonly string[] };
 
-/** Adds `experiment run`, `validate`, `list`, `judge`, `report`, `export` and `recover`. */
+/** Flags of `experiment search`, in the order in which they are passed on. */
+const searchFlags = ['target', 'budget', 'histories', 'seed', 'output', 'set'] as const;
+
+type SearchFlags = GlobalFlags & {
+  readonly [Flag in Exclude<(typeof searchFlags)[number], 'set'>]?: string;
+} & { readonly set?: readonly string[] };
+
+/** Adds `experiment run`, `search`, `validate`, `list`, `judge`, `report`, `export` and `recover`. */
 export function addExperimentCommands(program: Command, runner: Pick<Runner, 'inClone' | 'offline'>): void {
   const experiment = program
     .command('experiment')
     .description('rehearses the loss of keys under faults, from a file to a verdict')
     .usage('<verb> <file or folder> [--flags]');
   addRun(experiment, runner);
+  addSearch(experiment, runner);
   addRecover(experiment, runner);
   addReport(experiment, runner);
   addExport(experiment, runner);
@@ -98,13 +106,49 @@ function addRun(experiment: Command, runner: Pick<Runner, 'inClone'>): void {
     .addHelpText('after', outcomes);
   run.action((file: string) => {
     const flags: RunFlags = run.optsWithGlobals();
-    const args = runFlags.flatMap((name) => {
-      const value =
-        (name === 'keep' || name === 'sign') && flags[name] !== undefined ? resolve(flags[name]) : flags[name];
-      const values = value === undefined ? [] : typeof value === 'string' ? [value] : value;
-      return values.map((one) => `--${name}=${one}`);
-    });
+    const args = passedOn(flags, runFlags);
     return runner.inClone(script, ['run', resolve(file), ...args, ...clusterFlags(flags)], flags);
+  });
+}
+
+/** Flags as arguments of the script; paths are those of the caller's folder. */
+function passedOn<Flag extends string>(
+  flags: Readonly<Partial<Record<Flag, string | readonly string[]>>>,
+  names: readonly Flag[],
+): readonly string[] {
+  return names.flatMap((name) => {
+    const value: string | readonly string[] | undefined = flags[name];
+    const values = value === undefined ? [] : typeof value === 'string' ? [value] : value;
+    return values.map((one) => `--${name}=${paths.includes(name) ? resolve(one) : one}`);
+  });
+}
+
+const paths: readonly string[] = ['keep', 'sign', 'output'];
+
+function addSearch(experiment: Command, runner: Pick<Runner, 'inClone'>): void {
+  const command = experiment
+    .command('search')
+    .description(
+      'plays other timelines of an experiment file until one breaks a rule, and writes the smallest that does',
+    )
+    .argument('<file>', 'the experiment file; its section search says what may vary')
+    .addOption(filled('--target <simulated>', 'virtual time (default): the only target that is fast enough'))
+    .addOption(single('--budget <duration>', 'when it ends (default 10m)'))
+    .addOption(single('--histories <n>', 'most timelines that are played (default 100000)'))
+    .addOption(single('--seed <n>', 'seed of the search (default that of the file)'))
+    .addOption(filled('--output <file>', 'where a violation is written (default searches/ in the data folder)'))
+    .option(
+      '--set <setting=value>',
+      'a setting in place of that of the file, for example leaseTtl=30s. Can be repeated',
+      (text: string, before: readonly string[] = []) => [...before, text],
+    )
+    .addHelpText(
+      'after',
+      '\nExits with 0 if nothing was found, 1 after a violation, 2 for a file or flag that is wrong.',
+    );
+  command.action((file: string) => {
+    const flags: SearchFlags = command.optsWithGlobals();
+    return runner.inClone(script, ['search', resolve(file), ...passedOn(flags, searchFlags)], flags);
   });
 }
 

@@ -1,0 +1,76 @@
+import {
+  closenessOf,
+  coverageOf,
+  Evidence,
+  type Experiment,
+  groupsOf,
+  lossesOf,
+  type Played,
+  parseExpression,
+  type RuleVerdict,
+  readExperiment,
+  runExperiment,
+  type Trial,
+  verdictOfRun,
+} from '@interlock/lab';
+import { experimentSettings } from '../settings.ts';
+import { simulatedTarget } from '../target.ts';
+
+/** A simulated run leaves nothing behind, so there is nothing to recover. */
+const noJournal = { append: () => undefined };
+
+/** Plays a trial of a search in this process. @throws Error if its file is not valid */
+export const playTrial = async ({ text, seed }: Trial): Promise<Played> => {
+  const read = readExperiment(text);
+  if ('problems' in read) throw new Error(`the trial is not valid: ${read.problems[0]?.message}\n${text}`);
+  const { experiment } = read;
+  const record = await runExperiment({
+    experiment,
+    target: simulatedTarget(seed),
+    id: `simulated-${seed}`,
+    journal: noJournal,
+    signal: new AbortController().signal,
+    say: () => undefined,
+  });
+  const { outcome, because, rules } = verdictOfRun(experiment, record);
+  const violated = rules.filter(({ result }) => result === 'violated').map(nameOf);
+  const evidence = new Evidence(experiment, record);
+  return {
+    outcome,
+    because,
+    violated: [...new Set(violated)],
+    keys: coverageOf(record),
+    closeness: record.run.startedMs === undefined ? {} : closenessIn(experiment, evidence),
+  };
+};
+
+/** A rule without its subject, so that another machine can violate the same rule; guarantees first, as in the verdict. */
+const nameOf = ({ kind, text }: RuleVerdict): string => (kind === 'guarantee' ? (text.split(' ')[0] ?? text) : text);
+
+/** A promise that is exceeded is none: an outage, a throttle or a pinned disk excuses it, and the oracle knows whether. */
+const closenessIn = (experiment: Experiment, evidence: Evidence): Played['closeness'] => {
+  const promises = promisesOf(experiment);
+  const limits = [...experiment.expect.map(({ text }) => text), ...promises];
+  return Object.fromEntries(
+    limits.flatMap((text) => {
+      const parsed = parseExpression(text);
+      const used = 'error' in parsed ? undefined : closenessOf(parsed.expression, evidence);
+      return used === undefined || (used === 1 && promises.includes(text)) ? [] : [[text, used]];
+    }),
+  );
+};
+
+/** How long compute may take for a stop beyond its sweep and the shutdown of a guest, in milliseconds. */
+const stopMs = 5_000;
+
+/** What the settings promise without any event, as expectations (G1, G2). */
+const promisesOf = (experiment: Experiment): readonly string[] => {
+  const { cloud } = experimentSettings(experiment.settings);
+  const lastMs = cloud.leases.ttlMs + cloud.authzTtlMs;
+  const stoppedMs = lastMs + cloud.sweepIntervalMs + cloud.guestStopTimeoutMs + stopMs;
+  return groupsOf(experiment.estate).flatMap(({ name }) =>
+    lossesOf(experiment, name).length === 0
+      ? [`${name}.gap <= ${cloud.leases.ttlMs}ms`]
+      : [`${name}.lastGoodIo <= ${lastMs}ms`, `${name}.stopped <= ${stoppedMs}ms`],
+  );
+};

@@ -1,0 +1,74 @@
+import type { SeededRandom } from '@interlock/runtime';
+import type { SearchRange } from '../experiment.ts';
+import type { Candidate, Move } from './candidate.ts';
+import type { SearchChoice } from './choices.ts';
+
+/** What candidates are made of. */
+export interface Material {
+  /** At least one. */
+  readonly choices: readonly SearchChoice[];
+  /** Most moves of a candidate. */
+  readonly steps: number;
+}
+
+/** Times are multiples of this, in milliseconds, so that files are readable. */
+const gridMs = 10;
+/** How far a moment lies from another that it is drawn beside, in milliseconds. */
+const nearMs = 500;
+/** Seeds of histories: short, because they are written into files. */
+const seeds = 1_000_000;
+
+export const drawSeed = (random: SeededRandom): number => random.int(seeds);
+
+/** A candidate that depends on no other. */
+export const drawCandidate = (material: Material, random: SeededRandom): Candidate => {
+  const moves: Move[] = [];
+  for (let left = 1 + random.int(material.steps); left > 0; left -= 1) moves.push(drawMove(material, moves, random));
+  return { moves, seed: drawSeed(random) };
+};
+
+/** A move beside others: kinds of actions are equally likely, whatever their number. */
+export const drawMove = ({ choices }: Material, others: readonly Move[], random: SeededRandom): Move => {
+  const kind = random.pick([...new Set(choices.map((one) => one.kind))]);
+  const choice = random.pick(choices.filter((one) => one.kind === kind));
+  const goal = random.pick(choice.goals);
+  const atMs = drawMoment(choice.at, others, random);
+  return {
+    action: choice.action,
+    targets: goal.targets,
+    atMs,
+    ...(choice.for && { forMs: drawEnd(choice.for, atMs, others, random) }),
+    start: choice.kind === 'cause' && choice.for !== undefined && random.chance(0.5),
+    options: choice.by === undefined ? goal.options : { ...goal.options, by: evenly(choice.by, random) || gridMs },
+  };
+};
+
+/** A moment for a move of this choice: every second one lies beside the begin or the end of another move. */
+export const drawMoment = (range: SearchRange, others: readonly Move[], random: SeededRandom): number => {
+  if (others.length === 0 || random.chance(0.5)) return evenly(range, random);
+  return within(range, beside(random.pick(momentsOf(others)), random));
+};
+
+/** How long a move lasts: short times are as likely as long ones; every fourth ends beside a moment of another. */
+export const drawEnd = (range: SearchRange, atMs: number, others: readonly Move[], random: SeededRandom): number => {
+  const later = momentsOf(others).filter((moment) => moment > atMs);
+  if (later.length > 0 && random.chance(0.25)) return within(range, beside(random.pick(later), random) - atMs);
+  const [from, to] = [Math.max(1, range.fromMs), Math.max(1, range.toMs)];
+  return within(range, from * (to / from) ** random.fraction());
+};
+
+/** When moves begin and end. */
+export const momentsOf = (moves: readonly Move[]): readonly number[] =>
+  moves.flatMap(({ atMs, forMs }) => (forMs === undefined ? [atMs] : [atMs, atMs + forMs]));
+
+const beside = (moment: number, random: SeededRandom): number =>
+  moment + (random.chance(0.25) ? 0 : (random.fraction() - 0.25) * nearMs);
+
+const evenly = (range: SearchRange, random: SeededRandom): number =>
+  within(range, range.fromMs + random.fraction() * (range.toMs - range.fromMs));
+
+/** The nearest time on the grid in a range. */
+export const within = ({ fromMs, toMs }: SearchRange, ms: number): number => {
+  const rounded = Math.round(ms / gridMs) * gridMs;
+  return Math.min(toMs, Math.max(fromMs, rounded));
+};

@@ -1,0 +1,76 @@
+import { seededRandom } from '@interlock/runtime';
+import type { Experiment } from '../experiment.ts';
+import { defaultSearch } from '../file/search.ts';
+import type { Candidate, Play, Played } from './candidate.ts';
+import type { SearchChoice } from './choices.ts';
+import { Corpus } from './corpus.ts';
+import { drawCandidate } from './draw.ts';
+import { movesOf, type Trials } from './trial.ts';
+
+/** What a search needs. */
+export interface SearchParts {
+  readonly experiment: Experiment;
+  readonly trials: Pick<Trials, 'trialOf'>;
+  /** At least one. */
+  readonly choices: readonly SearchChoice[];
+  readonly play: Play;
+  /** The same seed gives the same candidates in the same order. */
+  readonly seed: number;
+  /** Most histories. */
+  readonly histories: number;
+  /** Whether it must end before that: its time is over, or the user interrupts it. */
+  readonly isOver: () => boolean;
+  /** Called after each batch. */
+  readonly onProgress?: (progress: Progress) => void;
+  /** False: candidates depend on no other. For comparison. Default true. */
+  readonly isGuided?: boolean;
+}
+
+/** How far a search is. */
+export interface Progress {
+  readonly histories: number;
+  /** States and decisions that were reached. */
+  readonly keys: number;
+  /** The limit of which the largest share was used, and that share. */
+  readonly closest?: { readonly limit: string; readonly used: number };
+}
+
+/** The result of a search. */
+export interface Searched extends Progress {
+  /** The first violation. */
+  readonly found?: { readonly candidate: Candidate; readonly played: Played };
+}
+
+/** Candidates that are drawn together. It does not depend on the number of processes, so that these do not change the search. */
+export const batchSize = 4;
+
+/** Looks for a timeline whose run violates a rule, until it finds one or its budget is used. The file's own timeline is the first. */
+export const search = async (parts: SearchParts): Promise<Searched> => {
+  const { experiment, trials, choices, play, seed, isOver, onProgress, isGuided = true } = parts;
+  const random = seededRandom(seed).fork('search');
+  const material = { choices, steps: (experiment.search ?? defaultSearch).steps };
+  const corpus = new Corpus(material, random);
+  let histories = 0;
+  const progress = (): Progress => ({
+    histories,
+    keys: corpus.keys,
+    ...(corpus.closest && { closest: corpus.closest }),
+  });
+  const next = (): Candidate => (isGuided ? corpus.next() : drawCandidate(material, random));
+  for (let first: Candidate[] = [{ moves: movesOf(experiment), seed: experiment.seed }]; ; first = []) {
+    const size = Math.min(batchSize, parts.histories - histories);
+    if (size <= 0 || isOver()) return progress();
+    const batch = [...first, ...Array.from({ length: size - first.length }, next)];
+    const drawn = batch.map((candidate) => trials.trialOf(candidate));
+    const results = await play(drawn);
+    for (const [n, candidate] of drawn.entries()) {
+      const played = results[n];
+      // An interrupted batch has fewer results.
+      if (played === undefined) return progress();
+      histories += 1;
+      corpus.add(candidate, played);
+      if (played.outcome === 'violated') return { ...progress(), found: { candidate, played } };
+    }
+    onProgress?.(progress());
+  }
+};
