@@ -170,16 +170,11 @@ function validate(
 async function searchOne(path: string, wishes: Wishes, scope: Scope): Promise<{ readonly exitCode: number }> {
   const whole = textIn(path);
   if ('problems' in whole) return refused(problemLines(path, whole.problems));
-  const output = join(dataRoot(process.env), 'searches', `${idOf(path)}.experiment.yaml`);
-  const parts = {
-    text: changed(whole.text, wishes.set),
-    other: ownCloudTarget('', { id: 'search', say: console.log }),
-  };
-  const result = await searchCommand(
-    { text, other, wishes: { ...wishes, output: resolve(wishes.output ?? output) } },
-    scope,
-  );
-  if (typeof result === 'number') return { exitCode: result };
+  const text = changed(whole.text, wishes.set);
+  const output = resolve(wishes.output ?? join(dataRoot(process.env), 'searches', `${idOf(path)}.experiment.yaml`));
+  const other = ownCloudTarget('', { id: 'search', say: console.log });
+  const result = await searchCommand({ text, other, wishes: { ...wishes, output } }, scope);
+  if ('exitCode' in result) return result;
   return refused('problems' in result ? problemLines(path, result.problems) : [result.wrong]);
 }
 

@@ -20,7 +20,7 @@ const budgetMsMax = 24 * 3_600_000;
 export const searchCommand = async (
   { text, other, wishes }: SearchCommand,
   scope: Scope,
-): Promise<number | { readonly problems: readonly Problem[] } | { readonly wrong: string }> => {
+): Promise<{ readonly exitCode: number } | { readonly problems: readonly Problem[] } | { readonly wrong: string }> => {
   const { target = 'simulated', budget, histories = '100000', seed, output } = wishes;
   const budgetMs = toMilliseconds(budget) ?? 0;
   if (target !== 'simulated')
@@ -45,5 +45,5 @@ export const searchCommand = async (
   });
   const result = await searching;
   if ('problems' in result) return result;
-  return result.isFound ? exitCodes.violated : exitCodes.held;
+  return { exitCode: result.isFound ? exitCodes.violated : exitCodes.held };
 };

@@ -35,15 +35,17 @@ const open = async (json = false) => {
   return { out, err, parts: { env: {}, terminal, output: await outputOf({ json }, terminal) } };
 };
 
-test('run and recover pass paths and flags to the script of the clone', async () => {
+test('run, search and recover pass paths and flags to the script of the clone', async () => {
   const { run, lines } = testProgram();
   await run('experiment', 'run', 'a.yaml', '--target', 'simulated', '--set', 'leaseTtl=30s', '--set', 'authzTtl=1s');
   await run('experiment', 'recover', 'evidence');
   await run('experiment', 'validate', 'a.yaml', '--target', 'simulated');
+  await run('experiment', 'search', 'a.yaml', '--budget', '2m', '--seed', '7', '--output', 'found.yaml');
   assert.deepEqual(lines, [
     `e2e/experiments/main.ts run ${resolve('a.yaml')} --target=simulated --set=leaseTtl=30s --set=authzTtl=1s`,
     `e2e/experiments/main.ts recover ${resolve('evidence')}`,
     `e2e/experiments/main.ts validate ${resolve('a.yaml')} --target=simulated`,
+    `e2e/experiments/main.ts search ${resolve('a.yaml')} --budget=2m --seed=7 --output=${resolve('found.yaml')}`,
   ]);
 });
 

@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { readExperiment } from '@interlock/lab';
+import type { SearchedMutant } from '../mutants/search-mutant.ts';
+import { playTrial } from './play-trial.ts';
+import { searchFile } from './search-file.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'interlock-search-'));
+after(() => rmSync(folder, { recursive: true }));
+const everything = readFileSync(new URL('./everything.experiment.yaml', import.meta.url), 'utf8');
+
+/** Searches a file for a short time. */
+const searched = async (text: string, histories: number, signal = new AbortController().signal) => {
+  const lines: string[] = [];
+  const output = join(folder, `${lines.length}-${histories}.experiment.yaml`);
+  const result = await searchFile({
+    ...{ text, seed: 1, budgetMs: Number.MAX_SAFE_INTEGER, histories, workers: 2, output, signal },
+    other: { name: 'local', refuse: () => [] },
+    say: (line) => void lines.push(line),
+    elapsedMs: () => 0,
+  });
+  return { result, lines, output };
+};
+
+test('G1 to G10: a short search of everything finds no violation', async () => {
+  const { result, lines } = await searched(everything, 24);
+  assert.deepEqual(result, { isFound: false }, lines.join('\n'));
+  assert.match(
+    lines.at(-1) ?? '',
+    /^24 histories reached \d+ states and decisions; closest: .*; no violation \(seed 1\)$/,
+  );
+});
+
+test('an expectation that some timeline breaks is found, made small, and broken again by its file', async () => {
+  const text = everything.replace('- bytesLost == 0', '- control.gap <= 900ms');
+  const { result, lines, output } = await searched(text, 200);
+  assert.deepEqual(result, { isFound: true }, lines.join('\n'));
+  const file = readFileSync(output, 'utf8');
+  const read = readExperiment(file);
+  assert.ok('experiment' in read, file);
+  const { experiment } = read;
+  assert.ok(experiment.timeline.length <= 3, file);
+  const { outcome, violated } = await playTrial({ text: file, moves: [], seed: experiment.seed });
+  assert.deepEqual([outcome, violated], ['violated', ['control.gap <= 900ms']]);
+  assert.ok(lines.includes(`repeat it: npx interlock experiment run ${output} --target simulated`));
+});
+
+test('a search that is interrupted says how far it came', async () => {
+  const { result, lines } = await searched(everything, 1_000, AbortSignal.abort());
+  assert.deepEqual(result, { isFound: false });
+  assert.match(lines.at(-1) ?? '', /^0 histories/);
+});
+
+test('G9: the search finds the planted bug that leaves refusals out of the audit log', () => {
+  const script = fileURLToPath(new URL('../mutants/search-mutant.ts', import.meta.url));
+  const output = execFileSync(process.execPath, [script, '20', '1', 'guided', '20', '20'], { encoding: 'utf8' });
+  const { isFound, steps, rule }: SearchedMutant = JSON.parse(output.trim().split('\n').at(-1) ?? '');
+  assert.deepEqual([isFound, rule], [true, 'G9']);
+  assert.ok(steps <= 2, `${steps} steps`);
+});
