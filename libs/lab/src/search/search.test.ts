@@ -106,7 +106,10 @@ test('a trial keeps the expectations that its timeline concerns, and no others',
 
 test('a search ends when it is over, and has the results until then', async () => {
   let histories = 0;
-  const play = playing(() => ({ keys: [`${(histories += 1)}`], closeness: { near: histories / 100 } }));
+  const play = playing(() => {
+    histories += 1;
+    return { keys: [`${histories}`], closeness: { near: histories / 100 } };
+  });
   const result = await search({ ...common, play, seed: 1, histories: 1_000, isOver: () => histories >= 20 });
   assert.deepEqual(result, { histories: 20, keys: 20, closest: { limit: 'near', used: 0.2 } });
 });

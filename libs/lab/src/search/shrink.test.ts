@@ -62,7 +62,11 @@ test('a smaller timeline that breaks another rule is not taken', async () => {
 
 test('an interrupted shrink has the smallest violation so far', async () => {
   let count = 0;
-  const parts = { trials, play: playing(judge), histories: 500, isOver: () => (count += 1) > 3 };
+  const isOver = (): boolean => {
+    count += 1;
+    return count > 3;
+  };
+  const parts = { trials, play: playing(judge), histories: 500, isOver };
   const { candidate, played } = await shrink(found, parts);
   assert.equal(played.outcome, 'violated');
   assert.equal(judge(candidate).outcome, 'violated');
