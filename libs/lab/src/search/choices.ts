@@ -61,7 +61,7 @@ const kindIn = (action: ActionName): SearchChoice['kind'] => {
 const isLasting = (action: ActionName): boolean => isUndoable(action) && (takesAccess(action) || isFaultAction(action));
 
 const byOf = (action: ActionName, wanted: SearchRange | undefined): SearchRange | undefined =>
-  kindOf(action)?.options?.by === undefined ? undefined : (wanted ?? (action === 'slow' ? slowMs : shiftMs));
+  kindOf(action)?.options?.by === undefined ? undefined : (wanted ?? (action === 'shift-clock' ? shiftMs : slowMs));
 
 /** Each target with each choice of the action. */
 function goalsOf(
