@@ -34,6 +34,10 @@ export const visibility: readonly Visibility[] = [
   { mutant: 'a write without room in storage is acknowledged', file: 'storage' },
   { mutant: 'a flush succeeds after a failed flush', file: 'storage' },
   {
+    mutant: 'a flush succeeds after the machine of the disk host was lost',
+    why: 'no action of an experiment crashes the machine of a part, only its process',
+  },
+  {
     mutant: 'a header behind the store is accepted',
     why: 'no action of an experiment puts earlier headers back on storage',
   },
