@@ -29,7 +29,7 @@ export const during = (
 /** Ends the disk host and the power of its storage; it starts again later. @param isMachineLost on another machine */
 export const crashDisk = (stage: Stage, isMachineLost = false): void => {
   const { world, random, truth, disturbances, judge } = stage;
-  const lossy = isMachineLost ? judge.onMachineLost() : [];
+  const lossy = isMachineLost ? judge.onMachineLost() : judge.volumesOfLostMachines();
   // From now on each flush of these opens fails: the storage lost what they did not flush.
   const noteLost = (): void => {
     for (const volumeId of lossy) world.storage.note('flush', volumeId);

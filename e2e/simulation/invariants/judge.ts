@@ -110,6 +110,11 @@ export class Judge {
     return this.#lostWrites.onMachineLost();
   }
 
+  /** As `LostWritesJudge.volumes`. */
+  volumesOfLostMachines(): readonly string[] {
+    return this.#lostWrites.volumes();
+  }
+
   onWrongContent(disk: string, wrong: string): void {
     this.#parts.log.violate('G5', `${disk} reads back what was written, byte for byte`, wrong);
   }

@@ -36,6 +36,9 @@ export class ReasonJudge {
   /** When each set was created: before, its identity had no grants, and that was no loss. */
   readonly #createdMs = new Map<string, number>();
 
+  /** Traces of the commits of each vault and its keys. */
+  readonly #tracesOf = new Map<string, Set<string>>();
+
   constructor(parts: ReasonJudgeParts) {
     this.#parts = parts;
   }
@@ -43,6 +46,7 @@ export class ReasonJudge {
   /** Applies every event, after the truth has applied it. */
   onEvent(recorded: RecordedEvent): void {
     const { stream } = recorded;
+    this.#noteTrace(recorded);
     const name = stream.slice(stream.indexOf('-') + 1);
     if (stream.startsWith('set-')) {
       const event = readEvent<ReadSetEvent>(recorded);
@@ -57,9 +61,21 @@ export class ReasonJudge {
     for (const [what, loss] of claimsOf(event)) {
       // The vault can name no commit for a grant that never was, as after the vault was purged and created again.
       const isUnexplained = loss.reason === 'ACCESS_DENIED' && loss.traceId === ownTrace;
-      const shown = isUnexplained ? { ...loss, traceId: '' } : loss;
-      this.#judge(`${what} of ${name}`, shown);
+      // A stop names the commit that removed access. A refusal names the newest commit by which the vault decides.
+      const isOfVault = event.type !== 'VmStopping' && this.#isOfVault(loss);
+      this.#judge(`${what} of ${name}`, isUnexplained || isOfVault ? { ...loss, traceId: '' } : loss);
     }
+  }
+
+  #noteTrace({ stream, cause }: RecordedEvent): void {
+    const [, vault] = /^(?:vault-|key-vaults\/)([^/]+)/.exec(stream) ?? [];
+    const trace = traceIdOf(cause.traceparent);
+    if (vault === undefined || trace === undefined) return;
+    this.#tracesOf.set(vault, (this.#tracesOf.get(vault) ?? new Set()).add(trace));
+  }
+
+  #isOfVault({ keyVersion, traceId = '' }: ClaimedLoss): boolean {
+    return this.#tracesOf.get(keyVersion.split('/')[1] ?? '')?.has(traceId) === true;
   }
 
   #judge(what: string, claimed: ClaimedLoss): void {
