@@ -32,8 +32,9 @@ export const playTrial = async ({ text, seed }: Trial): Promise<Played> => {
     signal: new AbortController().signal,
     say: () => undefined,
   });
-  const { outcome, because, rules } = verdictOfRun(experiment, record);
-  const violated = rules.filter(({ result }) => result === 'violated').map(nameOf);
+  const { outcome: judged, because, rules } = verdictOfRun(experiment, record);
+  const violated = rules.filter((rule) => rule.result === 'violated' && canBeMet(rule, experiment)).map(nameOf);
+  const outcome = judged === 'violated' && violated.length === 0 ? 'held' : judged;
   const evidence = new Evidence(experiment, record);
   return {
     outcome,
@@ -43,6 +44,12 @@ export const playTrial = async ({ text, seed }: Trial): Promise<Played> => {
     closeness: record.run.startedMs === undefined ? {} : closenessIn(experiment, evidence),
   };
 };
+
+/** Machines that nothing starts are not back, whatever the product does: a timeline that starts none does not violate `back`. */
+const canBeMet = ({ kind, text }: RuleVerdict, { timeline }: Experiment): boolean =>
+  kind !== 'expectation' ||
+  !/\.back\b/.test(text) ||
+  timeline.some(({ action, options }) => action === 'start' || options.start === true);
 
 /** A rule without its subject, so that another machine can violate the same rule; guarantees first, as in the verdict. */
 const nameOf = ({ kind, text }: RuleVerdict): string => (kind === 'guarantee' ? (text.split(' ')[0] ?? text) : text);
