@@ -43,7 +43,7 @@ type Misread<Stored extends Typed, Read extends Typed> = {
   [Type in Read['type']]: IsReadable<FieldsOf<Stored, Type>, FieldsOf<Read, Type>> extends true ? never : Type;
 }[Read['type']];
 
-/** `true` if there is none; otherwise the types, for the message of the compiler. */
+/** `true` without one; otherwise the types, for the message of the compiler. */
 type None<Types> = [Types] extends [never] ? true : Types;
 
 /** Every event that the judge misreads; none. */

@@ -5,6 +5,7 @@ import {
   measuresOf,
   type Outcome,
   type RuleVerdict,
+  type RunRecord,
   runExperiment,
   verdictOfRun,
 } from '@interlock/lab';
@@ -26,9 +27,9 @@ export interface PlayedExperiment {
 /** A simulated run leaves nothing behind, so there is nothing to recover. */
 const noJournal = { append: () => undefined };
 
-/** Plays one history of an experiment in this process. */
-export const playExperiment = async (experiment: Experiment, seed: number): Promise<PlayedExperiment> => {
-  const record = await runExperiment({
+/** Plays one history of an experiment in this process. @returns what it recorded, not judged */
+export const recordOf = (experiment: Experiment, seed: number): Promise<RunRecord> =>
+  runExperiment({
     experiment,
     target: simulatedTarget(seed),
     id: `simulated-${seed}`,
@@ -36,6 +37,10 @@ export const playExperiment = async (experiment: Experiment, seed: number): Prom
     signal: new AbortController().signal,
     say: () => undefined,
   });
+
+/** Plays one history of an experiment in this process, and judges it. */
+export const playExperiment = async (experiment: Experiment, seed: number): Promise<PlayedExperiment> => {
+  const record = await recordOf(experiment, seed);
   const { outcome, because, rules } = verdictOfRun(experiment, record);
   const { startedMs = 0, endedMs = startedMs } = record.run;
   return {

@@ -166,7 +166,7 @@ test('a span has links to at most 128 facts of several traces; each effect stays
   const delivery = await overBus(batchOf(...facts));
   const publish = last();
   assert.deepEqual([publish.parentId, publish.linked.length], [undefined, 128]);
-  // Each message has a context of its own: the span of the batch is none, and the batch has no id of a message.
+  // Each message has a context of its own. The span of the batch is no such context, and the batch has no id of a message.
   assert.equal(publish.kind, SpanKind.CLIENT);
   assert.equal(publish.attributes['messaging.batch.message_count'], 200);
   assert.equal(publish.attributes['messaging.message.id'], undefined);

@@ -9,29 +9,18 @@ import {
   parseExpression,
   type RuleVerdict,
   readExperiment,
-  runExperiment,
   type Trial,
   verdictOfRun,
 } from '@interlock/lab';
+import { recordOf } from '../play-experiment.ts';
 import { experimentSettings } from '../settings.ts';
-import { simulatedTarget } from '../target.ts';
-
-/** A simulated run leaves nothing behind, so there is nothing to recover. */
-const noJournal = { append: () => undefined };
 
 /** Plays a trial of a search in this process. @throws Error if its file is not valid */
 export const playTrial = async ({ text, seed }: Trial): Promise<Played> => {
   const read = readExperiment(text);
   if ('problems' in read) throw new Error(`the trial is not valid: ${read.problems[0]?.message}\n${text}`);
   const { experiment } = read;
-  const record = await runExperiment({
-    experiment,
-    target: simulatedTarget(seed),
-    id: `simulated-${seed}`,
-    journal: noJournal,
-    signal: new AbortController().signal,
-    say: () => undefined,
-  });
+  const record = await recordOf(experiment, seed);
   const { outcome: judged, because, rules } = verdictOfRun(experiment, record);
   const violated = rules.filter((rule) => rule.result === 'violated' && canBeMet(rule, experiment)).map(nameOf);
   const outcome = judged === 'violated' && violated.length === 0 ? 'held' : judged;
@@ -54,7 +43,7 @@ const canBeMet = ({ kind, text }: RuleVerdict, { timeline }: Experiment): boolea
 /** A rule without its subject, so that another machine can violate the same rule; guarantees first, as in the verdict. */
 const nameOf = ({ kind, text }: RuleVerdict): string => (kind === 'guarantee' ? (text.split(' ')[0] ?? text) : text);
 
-/** A promise that is exceeded is none: an outage, a throttle or a pinned disk excuses it, and the oracle knows whether. */
+/** A promise that is exceeded does not count: an outage, a throttle or a pinned disk excuses it, and the judge knows whether. */
 const closenessIn = (experiment: Experiment, evidence: Evidence): Played['closeness'] => {
   const promises = promisesOf(experiment);
   const limits = [...experiment.expect.map(({ text }) => text), ...promises];

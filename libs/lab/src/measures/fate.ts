@@ -90,7 +90,7 @@ export function fateOf(evidence: Evidence, machine: MachineRecord, episode: Epis
 export const stateAt = ({ power }: MachineRecord, atMs: number): PowerRecord['state'] | undefined =>
   power.findLast((one) => one.atMs <= atMs)?.state;
 
-/** The first stop of a machine from a loss on, whoever caused it. */
+/** The first stop of a machine from a loss on, by the platform or by its user. */
 const firstStop = ({ power }: MachineRecord, startMs: number, nextMs: number): PowerRecord | undefined =>
   power.find((one) => isOff(one) && one.atMs >= startMs && one.atMs < nextMs);
 

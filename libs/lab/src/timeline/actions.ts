@@ -85,7 +85,7 @@ export const actions: Readonly<Record<ActionName, ActionKind>> = {
 /** Names of all actions. */
 export const actionNames = Object.keys(actions) as readonly ActionName[];
 
-/** What is known of an action; undefined for a name that is none. */
+/** What is known of an action; undefined for an unknown name. */
 export const kindOf = (action: string): ActionKind | undefined =>
   Object.hasOwn(actions, action) ? actions[action as ActionName] : undefined;
 

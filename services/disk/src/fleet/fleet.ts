@@ -67,7 +67,7 @@ export class Fleet {
     }
   }
 
-  /** The newest lease of a folder that this process has seen; undefined if there is none. */
+  /** The newest lease of a folder that this process has seen; undefined before it has seen one. */
   leaseOf(folderId: string): HostLease | undefined {
     return this.#seen.get(folderId)?.lease;
   }

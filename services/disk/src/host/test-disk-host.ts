@@ -37,7 +37,8 @@ import { threadedNbdServer } from './nbd/thread/threaded.ts';
 import type { BlockStore } from './storage/block-store.ts';
 import { sectorSize } from './storage/sector.ts';
 import { inSteps } from './storage/test-block-store-contract.ts';
-import { folderVolumeFiles, memoryVolumeFiles, type VolumeFiles, type VolumePart } from './storage/volume-files.ts';
+import { folderVolumeFiles } from './storage/volume-files.ts';
+import { cuttable, type VolumesInMemoryOptions, volumesInMemory } from './test-host-storage.ts';
 
 const group = 'subscriptions/s/resourceGroups/g';
 export const diskName = `${group}/disks/d`;
@@ -103,7 +104,7 @@ export interface DiskHost extends TestVault {
 
 /** Starts a disk host with an empty store, or with that of another host and volumes of its own. */
 export const startDiskHost = async (
-  options: {
+  options: VolumesInMemoryOptions & {
     readonly clock?: Clock;
     /** Another host, whose store this one shares. */
     readonly beside?: Pick<DiskHost, 'store'>;
@@ -118,14 +119,6 @@ export const startDiskHost = async (
     readonly snapshotLimits?: SnapshotLimits;
     /** Keeps the volumes in this folder, and serves NBD from a thread at `nbd.sock` there; by default in memory. */
     readonly folder?: string;
-    /** Awaited before each file is opened. */
-    readonly beforeOpen?: (part: VolumePart) => Promise<void>;
-    /** Maximum size of a file, whatever the size of its disk, because copies take time for holes too. */
-    readonly partBytesMax?: number;
-    /** Awaited before each write to a file. */
-    readonly beforeWrite?: (part: VolumePart) => Promise<void>;
-    /** Whether a flush of a file fails and discards the data that it was to make durable. */
-    readonly flushFails?: (part: VolumePart) => boolean;
     /** Called with each commit when it is requested. */
     readonly onCommit?: (commit: Commit) => void;
     /** What is stored of a commit, as by an earlier release; by default all of it. */
@@ -147,24 +140,7 @@ export const startDiskHost = async (
       return committed;
     },
   };
-  const files = memoryVolumeFiles(random, options.partBytesMax);
-  if (options.flushFails) files.failFlushes(options.flushFails);
-  const writtenLater = (file: BlockStore, part: VolumePart): BlockStore => ({
-    ...file,
-    async write(offset, bytes) {
-      await options.beforeWrite?.(part);
-      return file.write(offset, bytes);
-    },
-  });
-  const openedLater: VolumeFiles = {
-    ...files,
-    async open(volumeId, part) {
-      await options.beforeOpen?.(part);
-      const file = await files.open(volumeId, part);
-      return file && writtenLater(file, part);
-    },
-    create: async (volumeId, part, sizeBytes) => writtenLater(await files.create(volumeId, part, sizeBytes), part),
-  };
+  const { files, watched } = volumesInMemory(options);
   const master = random.bytes(32);
   const logLines: string[] = [];
   const world = startTestVault({ sets: [setName, otherSetName], clock, faults });
@@ -221,7 +197,7 @@ export const startDiskHost = async (
       scope,
       settings: {
         masterKey: masterKey(Uint8Array.from(master)),
-        files: onDisk ?? faults.wrap(openedLater, wrapStore),
+        files: onDisk ?? faults.wrap(watched, wrapStore),
         dataAddress: 'here:1',
         nbd: threaded ?? inThisThread,
         snapshotLimits: options.snapshotLimits ?? { perDiskMax: 10, recentMax: 10, recentMs: 1 },
@@ -404,17 +380,6 @@ export const startDiskHost = async (
     },
   };
 };
-
-/** A store that does not respond while it is cut off. */
-const cuttable = (store: EventStore, link: { readonly isCut: boolean }): EventStore =>
-  new Proxy(store, {
-    get(target, property) {
-      const value: unknown = Reflect.get(target, property);
-      if (typeof value !== 'function') return value;
-      return (...args: unknown[]) =>
-        link.isCut ? Promise.reject(new Error('cut off from the store')) : Reflect.apply(value, target, args);
-    },
-  });
 
 const isBlockStore = (value: unknown): value is BlockStore =>
   typeof value === 'object' && value !== null && 'copyTo' in value;

@@ -66,7 +66,7 @@ export class Timeline {
     return caller.startsWith('principals/') && !this.#services.has(caller);
   }
 
-  /** The newest earlier event of the same stream of these types; empty if there is none. */
+  /** The newest earlier event of the same stream of these types; empty without one. */
   newestBefore(event: Seen, isWanted: (before: Seen) => boolean): readonly Seen[] {
     const found = this.ofStream(event.stream)
       .slice(0, event.version - 1)

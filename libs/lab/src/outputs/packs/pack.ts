@@ -202,7 +202,7 @@ const checkOf = (experiment: Experiment, { text, expression }: Condition): Check
     return {
       atMs: limitMs,
       command,
-      weaker: `checked ${durationText(limitMs)} after the start, whoever stopped the machines`,
+      weaker: `checked ${durationText(limitMs)} after the start, by the platform or by its user`,
     };
   return { atMs: lastMs, command, weaker: once };
 };

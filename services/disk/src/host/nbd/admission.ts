@@ -30,7 +30,7 @@ export class Admission {
   }
 
   /** The connection sent an option. */
-  heard(stream: Duplex): void {
+  noteOption(stream: Duplex): void {
     for (const own of this.#new.values()) if (own.delete(stream)) own.add(stream);
   }
 

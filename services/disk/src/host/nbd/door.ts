@@ -98,7 +98,7 @@ export class NbdDoor {
     const { exports, clock, logError } = this.#parts;
     const late = clock.alarm(NEGOTIATION_MS, () => stream.destroy());
     const admission = this.#admission;
-    const onOption = (): void => admission.heard(stream);
+    const onOption = (): void => admission.noteOption(stream);
     const { agreed, stream: last, reader } = await negotiate(stream, { exports, admission, startTls, onOption });
     late.cancel();
     if (agreed !== undefined) {

@@ -157,7 +157,7 @@ test('of connections that have opened no disk, the one that is silent for longes
   );
   const [spoke, next] = many.slice(2);
   assert.ok(spoke && next);
-  admission.heard(spoke);
+  admission.noteOption(spoke);
   many.push(...from('b', 1));
   assert.deepEqual([spoke.isDestroyed, next.isDestroyed], [false, true], 'an option counts as a new arrival');
   const local = from(undefined, connectionsMax.new);
