@@ -40,7 +40,7 @@ function missed(step: Step, evidence: Evidence): readonly RuleVerdict[] {
   if (fromMs === undefined) return [];
   const ended = step.action === 'restart' ? evidence.stepRecord(step)?.doneMs : evidence.undoneMs(step);
   const toMs = (ended ?? Number.POSITIVE_INFINITY) + afterMs;
-  if (disturbsWorkload(step, evidence)) return [];
+  if (disturbsWorkload(step, fromMs, evidence)) return [];
   const chances = [...lossChances(evidence), ...actionChances(evidence)];
   if (chances.some((chance) => chance.fromMs <= toMs && chance.toMs >= fromMs)) return [];
   const began = relativeText(fromMs - evidence.startMs, 'the start');
@@ -73,8 +73,11 @@ const actionChances = (evidence: Evidence): readonly Chance[] =>
       return record === undefined ? [] : [{ fromMs: record.invokedMs, toMs: record.invokedMs + actionMs }];
     });
 
-/** Whether an expectation covers I/O of the whole timeline that needs the disturbed part. */
-function disturbsWorkload({ targets }: Step, evidence: Evidence): boolean {
+/**
+ * Whether an expectation covers I/O of the whole timeline that needs the disturbed part. A group that a lost key stopped before the
+ * fault began had no I/O for it to disturb.
+ */
+function disturbsWorkload({ targets }: Step, fromMs: number, evidence: Evidence): boolean {
   const touches = (parts: readonly string[]): boolean => targets.some((target) => parts.includes(target));
   const quantities = evidence.experiment.expect.flatMap(({ expression }): readonly Quantity[] =>
     expression.kind === 'compare'
@@ -84,7 +87,7 @@ function disturbsWorkload({ targets }: Step, evidence: Evidence): boolean {
   if (touches(ofEveryDisk) && quantities.some(({ name }) => name === 'bytesLost')) return true;
   return quantities
     .filter(({ of, name }) => wholeTimeline.includes(name) && evidence.groups.includes(of))
-    .filter(({ of }) => !fatesOf(evidence, of).some(({ keyStop }) => keyStop !== undefined))
+    .filter(({ of }) => !fatesOf(evidence, of).some(({ keyStop }) => keyStop !== undefined && keyStop.atMs <= fromMs))
     .some(({ of }) => touches(ofEveryDisk) || (touches(ofKeys) && isUnderKey(of, evidence)));
 }
 

@@ -448,4 +448,11 @@ test('a fault that is over before everything that it could disturb is a rule wit
     ruleIn(moved({ ...late, invokedMs: startedMs + 60_000, effectMs: startedMs + 60_000 }), nothing)?.seen ?? '',
     /when everything was over/,
   );
+  // Premium runs on until its key is lost 1 s after the start.
+  const early = { invokedMs: startedMs - 20_000, effectMs: startedMs - 20_000, doneMs: startedMs - 20_000 };
+  assert.match(ruleIn(moved(early), nothing)?.seen ?? '', /ended before anything/);
+  const covered = experimentOf(
+    testFile.replace('ultra.running', 'premium.failed >= 1').replace('  - control.gap <= 1s\n', ''),
+  );
+  assert.equal(ruleIn(moved(early), covered)?.result, undefined, 'premium.failed covers the time before its loss');
 });
