@@ -170,6 +170,7 @@ test('facts that need no check are losses at once: expiry, purge, deleted vault,
       since,
       traceId,
       publishedEpoch: 101,
+      ...(reason === 'KEY_PURGED' ? { isPurged: true } : {}),
     });
   }
   const { parts, tellIdentity } = await world();

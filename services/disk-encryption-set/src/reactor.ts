@@ -34,6 +34,9 @@ const keyVaultFacts = [
   'VaultPurged',
 ] as const;
 
+/** After these events a set has to call the vault. */
+const leavesWork: readonly SetEvent['type'][] = ['KeyAccessQuestioned', 'NewerVersionNoticed'];
+
 /** The effect of a fact on sets. */
 interface Effect {
   /** Sets and versions concerned: they lose access for `reason`; without one their access is to be checked at the vault. */
@@ -118,15 +121,14 @@ export const reactions = (parts: {
     concerned: readonly (string | Loaded<DiskEncryptionSet>)[],
     decision: (set: DiskEncryptionSet) => readonly SetEvent[],
     cause: Cause,
-    scheduleChanged: boolean,
   ): Promise<void> => {
     const { changed, rejected } = await sets.transactMany(concerned, decision, cause, { onContention: 'reject' });
-    if (scheduleChanged) for (const { id } of changed) schedule(id, cause);
+    for (const { id, events } of changed) if (events.some(({ type }) => leavesWork.includes(type))) schedule(id, cause);
     for (const { rejection } of rejected) if (rejection.reason === 'CONTENTION') throw rejection;
   };
 
   const followNewest = async (key: string, position: number, cause: Cause): Promise<void> =>
-    decide(await sets.listAll({ index: ofKey(key).index }), noticeNewer(position), cause, true);
+    decide(await sets.listAll({ index: ofKey(key).index }), noticeNewer(position), cause);
 
   const apply = async (fact: Fact, effect: Effect, cause: Cause): Promise<typeof NO_EFFECT> => {
     const { reach, reason, epoch = fact.position, versionsOf } = effect;
@@ -142,7 +144,7 @@ export const reactions = (parts: {
         : loseKey(at, { keyVersion, reason, epoch, since, traceId });
     const decision = (set: DiskEncryptionSet): readonly SetEvent[] =>
       set.status === 'absent' ? [] : versionsInScope(reach, set).flatMap((version) => decisionFor(version)(set));
-    await decide(await sets.listAll({ index: reach.index }), decision, cause, reason === undefined);
+    await decide(await sets.listAll({ index: reach.index }), decision, cause);
     return NO_EFFECT;
   };
 

@@ -24,6 +24,11 @@ export const loseKey =
     const known = set.access[loss.keyVersion];
     if (known?.state === 'lost' && known.epoch === FINAL_EPOCH) return loseAfterEnd(set, known.reason, loss, at);
     if (known !== undefined && known.epoch >= loss.epoch) return [];
+    // A later key of the same name was deleted. Recovering that one would not help, so the vault says why access is lost.
+    if (known?.state === 'lost' && known.isPurged && loss.reason === 'KEY_DELETED') {
+      const { keyVersion, epoch, since, traceId } = loss;
+      return questionKey(keyVersion, { epoch, since, traceId })(set);
+    }
     // A reason that was not published is not shown now: an expiry under `next_start`, and then a deletion.
     const isPublished = known?.state === 'lost' && (known.publishedEpoch !== null || stopsNothing(set, loss.reason));
     // After the identity is deleted, ACCESS_DENIED must not stay: nothing would clear it.

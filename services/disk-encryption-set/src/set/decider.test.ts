@@ -198,6 +198,27 @@ test('CMK-105: the reasons keep their order of precedence, and a purge is publis
   assert.equal(reasonAfter(loseKey(3, loss(7, 'KEY_DISABLED')), answer), 'KEY_DELETED', 'an answer knows all reasons');
 });
 
+test('G10, CMK-108: the deletion of a later key of its name is no reason for a version that was purged', () => {
+  const purged = [...created, restoreKey(3, granted(6)), loseKey(4, loss(7, 'KEY_PURGED'))];
+  // The vault was created again, without a grant to the set, and with a key of the same name.
+  const denied = after(
+    ...purged,
+    questionKey(versionOf('1'), { epoch: 8, since: 5, traceId: '' }),
+    refuseKey(6, loss(9, 'ACCESS_DENIED')),
+  );
+  assert.deepEqual(typesOf(loseKey(7, loss(10, 'KEY_DELETED'))(denied)), ['KeyAccessQuestioned']);
+  const restored = [
+    ...purged,
+    questionKey(versionOf('1'), { epoch: 8, since: 5, traceId: '' }),
+    restoreKey(6, granted(9)),
+  ];
+  assert.deepEqual(
+    typesOf(loseKey(7, loss(10, 'KEY_DELETED'))(after(...restored))),
+    ['KeyAccessLost'],
+    'from a backup',
+  );
+});
+
 test('CMK-05, G2: the first result about a set is published also if it is a refusal', () => {
   assert.deepEqual(typesOf(refuseKey(3, loss(7, 'ACCESS_DENIED'))(after(...created))), [
     'KeyAccessLost',

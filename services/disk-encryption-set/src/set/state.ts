@@ -15,6 +15,8 @@ export type KeyAccess =
       readonly traceId: string;
       /** Epoch published last; null if none was. An expiry under `next_start` is not published: it only raises `epoch`. */
       readonly publishedEpoch: number | null;
+      /** The version was purged: what happens to the key of its name since then concerns a later key. */
+      readonly isPurged?: true;
     };
 
 /** An open question about a version for the vault. */
@@ -197,11 +199,11 @@ const keyChanges: {
   KeyAccessLost: (set, { keyVersion, reason, epoch, since, traceId }) => {
     // A correction repeats the epoch that was published before; a later epoch stays.
     const newest = Math.max(epoch, lostIn(set, keyVersion)?.epoch ?? 0);
-    return withAccess(set, keyVersion, { state: 'lost', reason, epoch: newest, since, traceId, publishedEpoch: epoch });
+    return withLoss(set, keyVersion, { reason, epoch: newest, since, traceId, publishedEpoch: epoch });
   },
   KeyAccessBarred: (set, { keyVersion, reason, epoch, since, traceId }) => {
     const publishedEpoch = lostIn(set, keyVersion)?.publishedEpoch ?? null;
-    return withAccess(set, keyVersion, { state: 'lost', reason, epoch, since, traceId, publishedEpoch });
+    return withLoss(set, keyVersion, { reason, epoch, since, traceId, publishedEpoch });
   },
   KeyAccessRestored: (set, { keyVersion, epoch, at }) => ({
     ...withAccess(set, keyVersion, { state: 'available', epoch, since: at }),
@@ -271,6 +273,16 @@ const withoutEpoch = (known: KeyAccess): KeyAccess =>
 const withAccess = (set: SetBody, keyVersion: string, access: KeyAccess): Partial<SetBody> => ({
   access: { ...set.access, [keyVersion]: access },
 });
+
+/** A version stays purged until access to it is granted, as after its key was restored from a backup. */
+const withLoss = (
+  set: SetBody,
+  keyVersion: string,
+  loss: Omit<Extract<KeyAccess, { state: 'lost' }>, 'state' | 'isPurged'>,
+): Partial<SetBody> => {
+  const isPurged = loss.reason === 'KEY_PURGED' || lostIn(set, keyVersion)?.isPurged === true;
+  return withAccess(set, keyVersion, { state: 'lost', ...loss, ...(isPurged ? { isPurged } : {}) });
+};
 
 const withRotation = (set: SetBody, change: Partial<Rotation>): Partial<SetBody> =>
   set.rotation === null ? {} : { rotation: { ...set.rotation, ...change } };
