@@ -52,6 +52,8 @@ const figureLines = ({ group, role, machines, failedOperations, ...figures }: Gr
     count === 0 || max === null ? [] : [`${name} ${ms(max)}${count > 1 ? ` (median ${ms(p50)})` : ''}`],
   );
   return [
-    `${group} (${role}, ${machines} machines): ${[...measured, `${failedOperations} operations failed`].join(', ')}`,
+    `${group} (${role}, ${counted(machines, 'machine')}): ${[...measured, `${counted(failedOperations, 'operation')} failed`].join(', ')}`,
   ];
 };
+
+const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`;

@@ -16,7 +16,7 @@ export function helpTexts({ options, commands }: Described): Partial<Help> {
   const describe = (command: Command): string => {
     const verb = commands.get(command);
     if (verb === undefined) return command.description();
-    const text = comments.method(verb.contract, verb.method);
+    const text = verb.help ?? comments.method(verb.contract, verb.method);
     if (verb.many !== undefined) {
       return `${text} Where several are named: ${comments.method(verb.contract, verb.many.method)}`;
     }

@@ -80,7 +80,11 @@ export const diskVerbs: readonly Verb[] = [
 
   diskHost('list', 'ListDiskHosts'),
   diskHost('show', 'GetDiskHost', { targets: oneDiskHost }),
-  diskHost('cordon', 'DrainDiskHost', { targets: oneDiskHost, before: cordonOnly }),
+  diskHost('cordon', 'DrainDiskHost', {
+    targets: oneDiskHost,
+    before: cordonOnly,
+    help: 'Closes a disk host for new disks and snapshots. What is there stays, and its machines run on.',
+  }),
   diskHost('drain', 'DrainDiskHost', { targets: oneDiskHost }),
   diskHost('resume', 'ResumeDiskHost', { targets: oneDiskHost }),
   diskHost('declare-lost', 'DeclareDiskHostLost', { targets: oneDiskHost, required: ['folder-id'] }),

@@ -47,6 +47,8 @@ export interface Verb {
     /** A switch in place of names: every resource of the list that `selects` accepts. */
     readonly all?: { readonly switch: string; readonly list: string; selects(resource: JsonObject): boolean };
   };
+  /** Its help, where the comment of the RPC does not fit because another command has the same RPC. */
+  readonly help?: string;
   /** A line for people below the response. */
   readonly note?: Note;
   /** Completes the request. Not called for a whole request (`--body`). */

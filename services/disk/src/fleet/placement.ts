@@ -75,6 +75,6 @@ const noneOpen = (host: string, status: FleetHost['status']): Rejection =>
   new Rejection(
     'FAILED_PRECONDITION',
     'NO_DISK_HOST_OPEN',
-    `no disk host takes new disks and snapshots: ${host} is ${status === 'absent' ? 'not registered' : status}. An operator resumes it`,
+    `no disk host takes new disks and snapshots: ${host} is ${status === 'absent' ? 'not registered' : status}. Resume it: interlock disk-host resume ${host}`,
     { disk_host: `diskHosts/${host}`, state: status },
   );
