@@ -67,9 +67,14 @@ export const narrowColumns: Readonly<Record<string, readonly NarrowColumn[]>> = 
     {
       title: 'key',
       text: (row, short) => shortIds(short(textOf(row, 'keyVersion')).replace(/^[^/]+\//, '')),
-      narrowest: { width: 18, cut: cutKey },
+      narrowest: { width: 12, cut: cutKey },
     },
-    { title: 'caller', text: (row, short) => shortIds(short(textOf(row, 'caller'))) },
+    // The widths to here leave room for the caller in 80 columns: who used the key is what the list is for.
+    {
+      title: 'caller',
+      text: (row, short) => shortIds(short(textOf(row, 'caller'))),
+      narrowest: { width: 9, cut: cutMiddle },
+    },
     { title: 'for', text: (row, short) => shortIds(short(textOf(row, 'onBehalfOf'))) },
     {
       title: 'resource',
