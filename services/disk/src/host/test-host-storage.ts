@@ -1,6 +1,11 @@
-import type { EventStore } from '@interlock/event-store';
+import { category, type EventStore } from '@interlock/event-store';
 import { systemRandom as random } from '@interlock/runtime';
+import { type Disk, disks as diskStreams } from '../disk/state.ts';
+import { openStoredHeaders } from '../disk/stored-headers.ts';
+import { type Snapshot, snapshots as snapshotStreams } from '../snapshot/decider.ts';
+import { type DiskHeader, readUnverifiedSlot } from './header/disk-header-format.ts';
 import type { BlockStore } from './storage/block-store.ts';
+import { sectorSize } from './storage/sector.ts';
 import { memoryVolumeFiles, type VolumeFiles, type VolumePart } from './storage/volume-files.ts';
 
 /** What a test decides about the volumes of a host. */
@@ -50,3 +55,59 @@ export const cuttable = (store: EventStore, link: { readonly isCut: boolean }): 
         link.isCut ? Promise.reject(new Error('cut off from the store')) : Reflect.apply(value, target, args);
     },
   });
+
+/** Two header slots. */
+export type HeaderOnStorage = readonly [Uint8Array | undefined, Uint8Array | undefined];
+
+/** What is stored of disks and snapshots: their events, and the headers on the volumes. */
+export interface StoredDisks {
+  stateOf(name: string): Promise<Disk>;
+  snapshotStateOf(name: string): Promise<Snapshot>;
+  volumeIds(): readonly string[];
+  /** Volumes that a disk or snapshot refers to. */
+  volumesInUse(): Promise<readonly string[]>;
+  /** The key version of every wrap in the header of a disk or snapshot, in both slots. */
+  wrapsAtRest(name: string): Promise<readonly string[]>;
+  /** Both header slots of a disk or snapshot as stored; undefined for an empty one. */
+  headerOf(name: string): Promise<HeaderOnStorage>;
+  /** Writes both header slots of a disk or snapshot, as a restore of its volume or an attacker with storage access does. */
+  putHeader(name: string, slots: HeaderOnStorage): Promise<void>;
+  /** The header of a volume as the store keeps it. */
+  storedHeader(volumeId: string): Promise<DiskHeader | undefined>;
+}
+
+/** Reads the store and the volumes of a host without the host. */
+export const storedDisks = (store: EventStore, files: ReturnType<typeof memoryVolumeFiles>): StoredDisks => {
+  const ofDisks = category(store, diskStreams);
+  const ofSnapshots = category(store, snapshotStreams);
+  const volumeOf = async (name: string): Promise<string | undefined> => {
+    const { state } = await (name.includes('/snapshots/') ? ofSnapshots.load(name) : ofDisks.load(name));
+    return 'volume' in state ? state.volume.volumeId : undefined;
+  };
+  return {
+    stateOf: async (name) => (await ofDisks.load(name)).state,
+    snapshotStateOf: async (name) => (await ofSnapshots.load(name)).state,
+    volumeIds: files.volumeIds,
+    async volumesInUse() {
+      const all = [...(await ofDisks.listAll({})), ...(await ofSnapshots.listAll({}))];
+      return all.flatMap(({ state }) => ('volume' in state ? [state.volume.volumeId] : [])).sort();
+    },
+    async wrapsAtRest(name) {
+      const volumeId = await volumeOf(name);
+      if (volumeId === undefined) return [];
+      return [0, 1].flatMap((slot) => {
+        const header = readUnverifiedSlot(files.peek(volumeId, 'header', slot) ?? new Uint8Array(sectorSize));
+        return header?.wrap.keyVersion ?? [];
+      });
+    },
+    async headerOf(name) {
+      const volumeId = (await volumeOf(name)) ?? '';
+      return [files.peek(volumeId, 'header', 0), files.peek(volumeId, 'header', 1)];
+    },
+    async putHeader(name, slots) {
+      const volumeId = (await volumeOf(name)) ?? '';
+      for (const [slot, bytes] of slots.entries()) files.poke(volumeId, 'header', slot, bytes);
+    },
+    storedHeader: openStoredHeaders(store).get,
+  };
+};

@@ -6,14 +6,8 @@ import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/di
 import { rewrapDek } from '../../testing/test-one-disk.ts';
 import { encodeDekPayload } from '../cipher/dek-payload.ts';
 import { type DiskHeader, encodeSlot, readUnverifiedSlot, type SlotMac } from '../header/disk-header-format.ts';
-import {
-  type DiskHost,
-  diskName,
-  type HeaderOnStorage,
-  otherSetName,
-  setName,
-  startDiskHost,
-} from '../test-disk-host.ts';
+import { type DiskHost, diskName, otherSetName, setName, startDiskHost } from '../test-disk-host.ts';
+import type { HeaderOnStorage } from '../test-host-storage.ts';
 
 const content = randomBytes(8_192);
 const parent = 'subscriptions/s/resourceGroups/g';
