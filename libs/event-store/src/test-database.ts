@@ -1,5 +1,8 @@
 import { randomUUID } from 'node:crypto';
+import type { Scope } from '@interlock/runtime';
 import { openConnections, type Sql } from './connection.ts';
+import { openPostgresStore, type PostgresStoreOptions } from './postgres-store.ts';
+import type { EventStore } from './store.ts';
 
 /** A database of one test file. */
 export interface TestDatabase {
@@ -36,4 +39,17 @@ export const createTestDatabase = async (encoding?: 'SQL_ASCII'): Promise<TestDa
       await admin.end({ timeout: 1 });
     },
   };
+};
+
+/** A store in a database of its own. Both end with the scope. */
+export const openTestStore = async (
+  scope: Scope,
+  name: string,
+  options: Pick<PostgresStoreOptions, 'clock' | 'maxConnections'>,
+): Promise<{ readonly database: TestDatabase; readonly store: EventStore }> => {
+  const database = await createTestDatabase();
+  scope.defer(`database of ${name}`, () => database.drop());
+  const store = await openPostgresStore({ url: database.url, ...options });
+  scope.defer(`store of ${name}`, () => store.close());
+  return { database, store };
 };

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { contentOf, fill, newSnapshot, platformKey, underSet } from './host/storage/test-disk-content.ts';
-import { type DiskCloud, location, resourceGroup, startDiskCloud, until } from './testing/test-disk-cloud.ts';
+import { location, resourceGroup } from './testing/test-cloud-disks.ts';
+import { type DiskCloud, startDiskCloud, until } from './testing/test-disk-cloud.ts';
 import { closeDisk, openDisk } from './testing/test-one-disk.ts';
 
 let cloud: DiskCloud;

@@ -3,7 +3,8 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { open as openFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { type DiskCloud, resourceGroup, startDiskCloud, until } from './testing/test-disk-cloud.ts';
+import { resourceGroup } from './testing/test-cloud-disks.ts';
+import { type DiskCloud, startDiskCloud, until } from './testing/test-disk-cloud.ts';
 import { closeDisk, openDisk } from './testing/test-one-disk.ts';
 
 let cloud: DiskCloud;

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { contentOf, fill, newSnapshot, platformKey, underSet, volumeOf } from '../host/storage/test-disk-content.ts';
-import { type DiskCloud, resourceGroup, startDiskCloud } from '../testing/test-disk-cloud.ts';
+import { resourceGroup } from '../testing/test-cloud-disks.ts';
+import { type DiskCloud, startDiskCloud } from '../testing/test-disk-cloud.ts';
 import { closeDisk } from '../testing/test-one-disk.ts';
 
 let cloud: DiskCloud;

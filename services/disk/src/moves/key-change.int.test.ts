@@ -7,7 +7,8 @@ import { begin, beginChange } from '../disk/decider.ts';
 import { readUnverifiedSlot } from '../host/header/disk-header-format.ts';
 import { sectorSize } from '../host/storage/sector.ts';
 import { contentOf, diskStreams, newSnapshot, platformKey, volumeOf } from '../host/storage/test-disk-content.ts';
-import { type DiskCloud, location, resourceGroup, startDiskCloud, until } from '../testing/test-disk-cloud.ts';
+import { location, resourceGroup } from '../testing/test-cloud-disks.ts';
+import { type DiskCloud, startDiskCloud, until } from '../testing/test-disk-cloud.ts';
 import { openDisk, rewrapDek } from '../testing/test-one-disk.ts';
 
 let cloud: DiskCloud;

@@ -4,7 +4,8 @@ import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.t
 import type { Snapshot } from '@interlock/contracts/interlock/disk/v1/snapshot.ts';
 import { category } from '@interlock/event-store';
 import { disks } from '../../disk/state.ts';
-import { copyMs, type DiskCloud, resourceGroup, type TestSet } from '../../testing/test-disk-cloud.ts';
+import { copyMs, resourceGroup, type TestSet } from '../../testing/test-cloud-disks.ts';
+import type { DiskCloud } from '../../testing/test-disk-cloud.ts';
 
 /** Encryption under a set and under the platform, in the form of a request. */
 export const underSet = (set: TestSet) =>
