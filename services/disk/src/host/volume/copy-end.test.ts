@@ -6,6 +6,7 @@ import { openDiskCipher } from '../cipher/dek.ts';
 import type { DiskHeader } from '../header/disk-header-format.ts';
 import type { Deks } from '../keys/deks.ts';
 import { createKeyAccess } from '../keys/key-access.ts';
+import type { KeyGrant } from '../keys/lease.ts';
 import { EncryptedDisk } from '../pieces/encrypted-disk.ts';
 import { createPlatter } from '../storage/memory-block-store.ts';
 import { pieceSize } from '../storage/sector.ts';
@@ -17,45 +18,73 @@ const key = { set: 'set', keyVersion: 'one' };
 const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 const terms = { ttlMs: 10_000, ioPauseTimeoutMs: 3_000 };
 const pieces = 3;
+const volume = {
+  volumeId: 'v',
+  dekId: 'k',
+  dekDiskId: 'u',
+  dekAuthenticator: 'a',
+  headerSequence: 1,
+  headerDigest: 'one',
+};
+
+const random = seededRandom(3);
+const content = Buffer.concat(Array.from({ length: pieces }, (_, n) => Buffer.alloc(pieceSize, n + 1)));
+const headerUnder = (keyVersion: string) => ({ wrap: { keyVersion } }) as DiskHeader;
+
+/** Storage that holds `content` under a DEK. */
+const filled = async (dek: Uint8Array) => {
+  const platter = createPlatter('source', pieces * pieceSize, random);
+  const disk = new EncryptedDisk(volumeOver(platter.open()), openDiskCipher(Buffer.from(dek), undefined));
+  await disk.write(0, content, () => undefined);
+  await disk.close();
+  return platter;
+};
+
+/** Unwraps a DEK and checks keys as the vault does, and waits for what the test does meanwhile. */
+class WatchedDeks {
+  unwraps = 0;
+  /** The key version that was unwrapped last. */
+  unwrapped = '';
+  /** Key versions that were checked at the end of the copy. */
+  readonly confirmed: string[] = [];
+  whileConfirmed = async (): Promise<void> => undefined;
+  whileUnwrapped = async (): Promise<void> => undefined;
+  readonly #dek: Uint8Array;
+  readonly #newGrant: () => KeyGrant;
+  readonly #first: KeyGrant;
+
+  constructor(dek: Uint8Array, newGrant: () => KeyGrant, first: KeyGrant) {
+    this.#dek = dek;
+    this.#newGrant = newGrant;
+    this.#first = first;
+  }
+
+  async unwrap(_holder: unknown, { wrap }: DiskHeader, _cause: unknown, grant = this.#first) {
+    this.unwraps += 1;
+    this.unwrapped = wrap.keyVersion;
+    await this.whileUnwrapped();
+    return { dek: Buffer.from(this.#dek), grant };
+  }
+
+  async check(_holder: unknown, { wrap }: DiskHeader): Promise<KeyGrant> {
+    this.confirmed.push(wrap.keyVersion);
+    await this.whileConfirmed();
+    return this.#newGrant();
+  }
+}
 
 /** A source of three pieces under a lease that the test expires and renews. */
 const world = async () => {
   const clock = virtualClock();
-  const random = seededRandom(3);
   const keyAccess = createKeyAccess(clock, terms);
   const dek = random.bytes(32);
-  const platter = createPlatter('source', pieces * pieceSize, random);
-  const written = new EncryptedDisk(volumeOver(platter.open()), openDiskCipher(Buffer.from(dek), undefined));
-  const content = Buffer.concat(Array.from({ length: pieces }, (_, n) => Buffer.alloc(pieceSize, n + 1)));
-  await written.write(0, content, () => undefined);
-  await written.close();
-  let unwraps = 0;
-  const newGrant = () => ({ accessEpoch: 5, sent: keyAccess.nextCall(), principal: undefined });
+  const platter = await filled(dek);
+  const newGrant = (): KeyGrant => ({ accessEpoch: 5, sent: keyAccess.nextCall(), principal: undefined });
   const grant = newGrant();
   keyAccess.granted(key, grant, 'unwrapped');
-  const confirmed: string[] = [];
-  let whileConfirmed: () => Promise<void> = async () => undefined;
-  let whileUnwrapped: () => Promise<void> = async () => undefined;
-  const deks = {
-    async unwrap(_holder: unknown, { wrap }: DiskHeader, _cause: unknown, held = grant) {
-      unwraps += 1;
-      unwrapped = wrap.keyVersion;
-      await whileUnwrapped();
-      return { dek: Buffer.from(dek), grant: held };
-    },
-    async check(_holder: unknown, { wrap }: DiskHeader) {
-      confirmed.push(wrap.keyVersion);
-      await whileConfirmed();
-      return newGrant();
-    },
-  };
-  const headerUnder = (keyVersion: string) => ({ wrap: { keyVersion } }) as DiskHeader;
+  const deks = new WatchedDeks(dek, newGrant, grant);
   let header = headerUnder(key.keyVersion);
-  let unwrapped = '';
-  const volumes = {
-    keepHeader: () => async () => undefined,
-    open: async () => volumeOver(platter.open()),
-  };
+  const volumes = { keepHeader: () => async () => undefined, open: async () => volumeOver(platter.open()) };
   let drop: (() => void) | undefined;
   const source = await openCopyEnd(
     {
@@ -76,26 +105,11 @@ const world = async () => {
       mask: undefined,
       signal: new AbortController().signal,
     },
-    {
-      name: 'snapshot',
-      encryption: { type: 'customer', set: key.set },
-      volume: {
-        volumeId: 'v',
-        dekId: 'k',
-        dekDiskId: 'u',
-        dekAuthenticator: 'a',
-        headerSequence: 1,
-        headerDigest: 'one',
-      },
-    },
+    { name: 'snapshot', encryption: { type: 'customer', set: key.set }, volume },
     cause,
   );
   return {
-    clock,
-    keyAccess,
-    content,
-    source,
-    unwraps: () => unwraps,
+    ...{ clock, keyAccess, source, deks },
     /** Expires the grant and drops the DEK. */
     lapse: async () => {
       await clock.sleep(terms.ttlMs);
@@ -105,16 +119,6 @@ const world = async () => {
     /** Moves the source to another key version, as a rotation does. */
     move: (keyVersion: string) => {
       header = headerUnder(keyVersion);
-    },
-    /** The key version that was unwrapped last. */
-    unwrapped: () => unwrapped,
-    /** Key versions that were checked at the end of the copy. */
-    confirmed,
-    onConfirm: (happens: () => Promise<void>) => {
-      whileConfirmed = happens;
-    },
-    onUnwrap: (happens: () => Promise<void>) => {
-      whileUnwrapped = happens;
     },
     /** @param after called after the first piece */
     async copy(after: () => Promise<unknown>): Promise<Buffer> {
@@ -135,7 +139,7 @@ const reasonOf = (copy: Promise<unknown>): Promise<string> =>
   );
 
 test('G1: a copy pauses without a lease; with a new lease it unwraps the DEK again and continues', async () => {
-  const { clock, content, source, copy, lapse, renew, unwraps } = await world();
+  const { clock, source, copy, lapse, renew, deks } = await world();
   await clock.drive(
     (async () => {
       const copied = await copy(async () => {
@@ -143,7 +147,7 @@ test('G1: a copy pauses without a lease; with a new lease it unwraps the DEK aga
         void clock.sleep(1_000).then(() => renew());
       });
       assert.ok(copied.equals(content));
-      assert.equal(unwraps(), 2);
+      assert.equal(deks.unwraps, 2);
       await source.close();
     })(),
   );
@@ -167,7 +171,7 @@ test('G1: a copy without a lease fails with KEY_VAULT_UNREACHABLE after the I/O 
 });
 
 test('G6, CMK-89: when the previous key version is disabled, a copy continues under the version its source has moved to', async () => {
-  const { clock, content, source, copy, lapse, renew, move, keyAccess, unwrapped } = await world();
+  const { clock, source, copy, lapse, renew, move, keyAccess, deks } = await world();
   await clock.drive(
     (async () => {
       const copied = await copy(async () => {
@@ -178,14 +182,14 @@ test('G6, CMK-89: when the previous key version is disabled, a copy continues un
         void clock.sleep(500).then(() => renew('two'));
       });
       assert.ok(copied.equals(content));
-      assert.equal(unwrapped(), 'two');
+      assert.equal(deks.unwrapped, 'two');
       await source.close();
     })(),
   );
 });
 
 test('G1, CMK-89: a copy fails if the key version its source has moved to is lost, though the earlier one is usable', async () => {
-  const { clock, source, copy, move, renew, keyAccess, unwrapped } = await world();
+  const { clock, source, copy, move, renew, keyAccess, deks } = await world();
   await clock.drive(
     (async () => {
       const ended = reasonOf(
@@ -194,7 +198,7 @@ test('G1, CMK-89: a copy fails if the key version its source has moved to is los
           renew('two');
           // The copy continues under the version its source has moved to.
           await source.check();
-          assert.equal(unwrapped(), 'two');
+          assert.equal(deks.unwrapped, 'two');
           const loss = { reason: 'KEY_DISABLED', since: 1, traceId: '', accessEpoch: 6 } as const;
           keyAccess.lost({ ...key, keyVersion: 'two' }, loss, 'fact');
         }),
@@ -206,31 +210,31 @@ test('G1, CMK-89: a copy fails if the key version its source has moved to is los
 });
 
 test('G1, CMK-110: the end of a copy checks the current key of its source, and checks again if that changes meanwhile', async () => {
-  const { clock, source, copy, move, renew, confirmed, onConfirm } = await world();
+  const { clock, source, copy, move, renew, deks } = await world();
   await clock.drive(
     (async () => {
       await copy(async () => undefined);
       move('two');
       renew('two');
-      onConfirm(async () => {
-        if (confirmed.length === 1) move('three');
-      });
+      deks.whileConfirmed = async () => {
+        if (deks.confirmed.length === 1) move('three');
+      };
       await source.confirm();
-      assert.deepEqual(confirmed, ['two', 'three']);
+      assert.deepEqual(deks.confirmed, ['two', 'three']);
       await source.close();
     })(),
   );
 });
 
 test('G1, G8: a data key that arrives after the lease has ended is dropped', async () => {
-  const { clock, source, copy, lapse, renew, onUnwrap } = await world();
+  const { clock, source, copy, lapse, renew, deks } = await world();
   await clock.drive(
     (async () => {
       const ended = await reasonOf(
         copy(async () => {
           await lapse();
           renew();
-          onUnwrap(lapse);
+          deks.whileUnwrapped = lapse;
         }),
       );
       assert.equal(ended, 'KEY_VAULT_UNREACHABLE');
