@@ -1,12 +1,14 @@
+import { DiskDataServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import type { IoRecord } from '@interlock/lab';
 import type { DiskIo } from '@interlock/lab/judge/invariants/io';
+import { PATIENT_RETRY, type RetryPolicy } from '@interlock/rpc';
 import type { GuestDisk } from '../../../services/compute/src/guests/vm-host.ts';
 import type { Committed, SimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
 import { type DataAccess, flush, type IoStage, readSomething, writeSomething } from '../../simulation/workload/io.ts';
 import type { Stage } from '../../simulation/workload/stage.ts';
 
 /** What guests need. */
-export interface GuestParts extends IoStage {
+export interface GuestParts extends Omit<IoStage, 'clients'> {
   readonly world: SimulatedCloud;
   readonly disturbances: Pick<Stage['disturbances'], 'lastMs'>;
   /** Mean time between the end of a disk's operation and its next one, in milliseconds. */
@@ -20,6 +22,11 @@ const writes = 0.45;
 const flushes = 0.1;
 /** How long after the last disturbance a write without a response can still take effect, in milliseconds. */
 const lateWriteMs = 2_000;
+/**
+ * As a guest process: what the disk host answers is never repeated, and a read or flush waits for a host that does not respond. A write
+ * fails then, unlike that of a process: a try of it that arrives late could overwrite a later write.
+ */
+const retry: RetryPolicy = { ...PATIENT_RETRY, attemptsMax: 1 };
 /** Events of compute that change the disks of a guest. */
 const changes: ReadonlySet<string> = new Set(['VmStarted', 'DiskAttachedToVm']);
 
@@ -27,6 +34,7 @@ const changes: ReadonlySet<string> = new Set(['VmStarted', 'DiskAttachedToVm']);
 export class Guests {
   #records: IoRecord[] = [];
   readonly #parts: GuestParts;
+  readonly #clients: IoStage['clients'];
   /** Wall clock when the monotonic clock was 0. */
   readonly #epochMs: number;
   /** Disks with a loop, by access token: a new open has a new token. */
@@ -36,7 +44,8 @@ export class Guests {
 
   constructor(parts: GuestParts) {
     this.#parts = parts;
-    const { clock } = parts.world;
+    const { clock, people, as } = parts.world;
+    this.#clients = { data: as(people.administrator).client('disk', DiskDataServiceDefinition, { retry }) };
     this.#epochMs = clock.now() - Math.floor(clock.monotonicMs());
   }
 
@@ -89,7 +98,7 @@ export class Guests {
       isUnsure ||= io.outcome.kind === 'unknown';
       this.#record(vm, io);
     };
-    const stage: IoStage = { ...this.#parts, random, judge: this.#judgeWith(onIo) };
+    const stage: IoStage = { ...this.#parts, clients: this.#clients, random, judge: this.#judgeWith(onIo) };
     while (this.#runs(vm, guestDisk)) {
       if (isUnsure && this.#isCalm()) {
         stage.truth.contentOf(access.disk).endSession();

@@ -305,3 +305,19 @@ test("a shift of compute's clock is in the record: what compute stores has the s
   assert.equal(await atOf([]), 0);
   assert.equal(await atOf(['at: 0s, shift-clock: compute, by: 5m']), 300_000);
 });
+
+test('CMK-113: a guest repeats no read that its disk host refused, as a guest process repeats none', async () => {
+  const settings = '{ leaseTtl: 2s, authzTtl: 1s, ioPauseTimeout: 1500ms }';
+  const experiment = experimentOf(['at: 500ms, kill: key-vault, for: 6s'], '', settings);
+  for (let seed = 1; seed <= 6; seed += 1) {
+    const record = await runSimulated(experiment, seed);
+    const { name } = machineOf(record, 'premium');
+    const ofPremium = record.io.filter(({ machine }) => machine === name);
+    const lasted = ofPremium.map(({ invokedMs, completedMs }) => completedMs - invokedMs);
+    assert.ok(Math.max(...lasted) <= 1_500, `seed ${seed}: an operation lasted ${Math.max(...lasted)} ms`);
+    assert.ok(
+      ofPremium.some(({ reason }) => reason === 'KEY_VAULT_UNREACHABLE'),
+      `seed ${seed}: none failed`,
+    );
+  }
+});

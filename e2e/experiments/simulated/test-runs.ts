@@ -10,9 +10,13 @@ import {
 import { simulatedTarget } from './target.ts';
 
 /** An experiment on three machines: under k1, with an ultra disk under k1, and under another key. @param timeline YAML, one step each */
-export const experimentOf = (timeline: readonly string[], more = ''): Experiment => {
+export const experimentOf = (
+  timeline: readonly string[],
+  more = '',
+  settings = '{ leaseTtl: 4s, authzTtl: 1s }',
+): Experiment => {
   const text = `title: a test
-settings: { leaseTtl: 4s, authzTtl: 1s }
+settings: ${settings}
 estate:
   premium: { machines: 1, disks: [premium-ssd], key: k1 }
   ultra: { machines: 1, disks: [standard-ssd: platform, ultra], key: k1 }

@@ -10,6 +10,7 @@ import type {
   KeySource,
   PipelineOptions,
   Refusal,
+  RetryPolicy,
   RpcClient,
   TokenSource,
   Workload,
@@ -27,6 +28,8 @@ export interface ClientOptions {
   readonly messageBytesMax?: number;
   /** Options of the gRPC channel: a data path sets its flow-control window. */
   readonly channelOptions?: ChannelOptions;
+  /** Retries of its calls; by default those of a service. */
+  readonly retry?: RetryPolicy;
 }
 
 /**

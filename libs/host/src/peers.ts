@@ -63,6 +63,7 @@ export const openPeers = (options: PeersOptions): Peers => {
       clock,
       random,
       tracer,
+      ...(client.retry && { retry: client.retry }),
     });
 
   const publicIdentity = clientAs('identity', IdentityServiceDefinition, undefined);
