@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { LocalCloud } from '@interlock/local/local-cloud.ts';
@@ -46,12 +46,17 @@ export function* filesBelow(folder: string, overlap: number): Generator<Part> {
   }
 }
 
-/** The content of a sparse file, one run of data after the other, behind the header of an archive. */
-const withoutHoles = (path: string): Uint8Array =>
-  execFileSync('tar', ['--create', '--sparse', '--file', '-', '--directory', dirname(path), basename(path)], {
-    maxBuffer: 2 ** 30,
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+/**
+ * The content of a sparse file, one run of data after the other, behind the header of an archive.
+ * @throws Error if tar fails. Its status 1 is no failure: a machine wrote to the file meanwhile.
+ */
+const withoutHoles = (path: string): Uint8Array => {
+  const args = ['--create', '--sparse', '--file', '-', '--directory', dirname(path), basename(path)];
+  const { error, status, stdout, stderr } = spawnSync('tar', args, { maxBuffer: 2 ** 30 });
+  if (error !== undefined) throw error;
+  if (status !== 0 && status !== 1) throw new Error(`tar could not read ${path}: ${stderr}`);
+  return stdout;
+};
 
 /** Undefined if a server has removed the file. */
 const openIfThere = (path: string): number | undefined => {

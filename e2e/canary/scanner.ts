@@ -31,9 +31,15 @@ export interface Scanner {
  * comparison has 12 random bytes, which occur by chance once in 2^96.
  */
 const pieceBytes = 15;
-/** The bytes that are compared first at each position. */
-const prefixBytes = 4;
-const tableBits = 16;
+/** The bytes that are looked up first. */
+const windowBytes = 4;
+/**
+ * Only every eighth position is looked up: whichever position a spelling begins at, one of its first eight windows is at such a one.
+ * A spelling is longer than the last of these windows reaches.
+ */
+const strideBytes = 8;
+/** Of the table of windows: so large that one lookup in fifty finds the window of no spelling. */
+const tableBits = 22;
 
 interface Spelling {
   readonly name: string;
@@ -41,37 +47,44 @@ interface Spelling {
   readonly bytes: Buffer;
 }
 
+/** A spelling, and how far into it a window is. */
+interface Anchor {
+  readonly spelling: Spelling;
+  readonly offset: number;
+}
+
 /** @throws Error for a secret that is too short to be distinguished from chance */
 export const createScanner = (secrets: readonly Secret[]): Scanner => {
   const spellings = secrets.flatMap(spellingsOf);
-  const byPrefix = new Map<number, Spelling[]>();
-  const isPrefix = new Uint8Array(1 << tableBits);
+  const anchors = new Map<number, Anchor[]>();
+  const isAnchor = new Uint8Array(1 << (tableBits - 3));
   for (const spelling of spellings) {
-    const prefix = spelling.bytes.readUInt32BE(0);
-    isPrefix[slotOf(prefix)] = 1;
-    byPrefix.set(prefix, [...(byPrefix.get(prefix) ?? []), spelling]);
+    for (let offset = 0; offset < strideBytes; offset += 1) {
+      const window = spelling.bytes.readInt32LE(offset);
+      const slot = slotOf(window);
+      isAnchor[slot >>> 3] = (isAnchor[slot >>> 3] ?? 0) | (1 << (slot & 7));
+      const known = anchors.get(window);
+      if (known === undefined) anchors.set(window, [{ spelling, offset }]);
+      else known.push({ spelling, offset });
+    }
   }
-  const overlap = Math.max(prefixBytes, ...spellings.map(({ bytes }) => bytes.length));
   return {
-    overlap,
+    overlap: Math.max(...spellings.map(({ bytes }) => bytes.length)),
     scan(content) {
       const bytes = Buffer.from(content.buffer, content.byteOffset, content.byteLength);
       const finds = new Map<string, Find>();
-      for (let start = 0; start < bytes.length; start += pageBytes) {
-        const end = Math.min(bytes.length, start + pageBytes);
-        // Memory and disks are mostly zeros, and comparing zeros is faster than scanning them.
-        if (bytes.compare(zeros, 0, end - start, start, end) === 0) continue;
-        const first = Math.max(0, start - prefixBytes + 1);
-        let window = 0;
-        for (let at = first; at < end; at += 1) {
-          window = (window << 8) | (bytes[at] ?? 0);
-          if (isPrefix[slotOf(window)] === 0 || at - first < prefixBytes - 1) continue;
-          const from = at + 1 - prefixBytes;
-          for (const { name, form, bytes: spelling } of byPrefix.get(window >>> 0) ?? []) {
-            if (spelling.compare(bytes, from, Math.min(bytes.length, from + spelling.length)) !== 0) continue;
-            const key = `${name}\0${form}`;
-            if (!finds.has(key)) finds.set(key, { name, form, at: from });
-          }
+      for (let at = 0; at + windowBytes <= bytes.length; at += strideBytes) {
+        const window =
+          (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8) | ((bytes[at + 2] ?? 0) << 16) | ((bytes[at + 3] ?? 0) << 24);
+        const slot = slotOf(window);
+        if (((isAnchor[slot >>> 3] ?? 0) & (1 << (slot & 7))) === 0) continue;
+        for (const { spelling, offset } of anchors.get(window) ?? []) {
+          const from = at - offset;
+          const to = from + spelling.bytes.length;
+          if (from < 0 || to > bytes.length || spelling.bytes.compare(bytes, from, to) !== 0) continue;
+          const { name, form } = spelling;
+          const key = `${name}\0${form}`;
+          if (!finds.has(key)) finds.set(key, { name, form, at: from });
         }
       }
       return [...finds.values()];
@@ -79,10 +92,7 @@ export const createScanner = (secrets: readonly Secret[]): Scanner => {
   };
 };
 
-const pageBytes = 4_096;
-const zeros = Buffer.alloc(pageBytes);
-
-const slotOf = (prefix: number): number => Math.imul(prefix, 0x9e3779b1) >>> (32 - tableBits);
+const slotOf = (window: number): number => Math.imul(window, 0x9e3779b1) >>> (32 - tableBits);
 
 const spellingsOf = ({ name, bytes }: Secret): readonly Spelling[] => {
   const whole = Buffer.from(bytes);
