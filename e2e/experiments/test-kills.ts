@@ -1,13 +1,16 @@
+import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { setPermissionsOnWire } from '@interlock/access/permissions';
 import { outstandingIn, readJournal } from '@interlock/lab';
 import { controlAt } from '@interlock/local/control/control-client.ts';
 import { seededRandom } from '@interlock/runtime';
 import type { Clients } from '../cloud/clients.ts';
+import { type OwnCloud, ownCloud } from '../cloud/test-cloud.ts';
 import { makeWorld, type World } from '../cloud/world.ts';
 
 /** Takes the key away in two ways and disturbs three parts. Every step is open at some moment of its 4 s. */
@@ -125,4 +128,22 @@ const differences = async ({ data, clients, world }: Victim): Promise<string[]> 
   const missing = setPermissionsOnWire.filter((one) => !granted.some((has) => has === one));
   if (missing.length > 0) wrong.push(`${world.identity} may not ${missing.join(', ')}`);
   return wrong;
+};
+
+/** One cloud for the test file, and a test for each moment at which a runner is killed. */
+export const testKills = (seeds: readonly number[]): void => {
+  let own: OwnCloud;
+  let victim: Victim;
+  before(async () => {
+    own = await ownCloud();
+    victim = await openVictim(own.folder, own.clients);
+  });
+  after(() => own?.stop());
+  for (const seed of seeds) {
+    test(`after a runner is killed (seed ${seed}), recover restores its keys and processes; a second recover does nothing`, async (t) => {
+      const { atMs, left, wrong } = await killAndRecover(victim, seed);
+      t.diagnostic(`killed ${atMs} ms after the start of the timeline; left ${left.join(', ') || 'nothing'}`);
+      assert.deepEqual(wrong, []);
+    });
+  }
 };
