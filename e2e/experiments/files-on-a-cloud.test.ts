@@ -1,7 +1,7 @@
 import { test } from 'node:test';
-import { filesOnACloud, isOneOfEachKind } from './test-files-on-a-cloud.ts';
+import { filesOnACloud, isInEveryRun } from './test-files-on-a-cloud.ts';
 
-for (const { name, skip, holds } of filesOnACloud(isOneOfEachKind)) {
+for (const { name, skip, holds } of filesOnACloud(isInEveryRun)) {
   test(
     `CMK-26, CMK-102, CMK-104, CMK-107, G1, G2, G3, G4, G5, G7, G10: ${name}: the experiment holds on a local cloud, each machine stops once, and no fact is parked`,
     { skip },

@@ -19,18 +19,13 @@ export const isWithOwnSettings = (name: string): boolean =>
   /^(friday|linux-in-qemu|no-events|every-cause|two-keys|cluster-)/.test(name);
 
 /**
- * A part is killed, paused or suspended with its clock; NATS is gone for longer than a lease (with a paused disk host); the disk is
- * full; and a host loses the pin of an ultra disk.
+ * The two that no other test of real processes comes near: NATS is gone for longer than a lease while the disk host is paused, and no
+ * part has any space. Others kill services (e2e/scenarios), move clocks (e2e/azure/test-controls.test.ts) and take Postgres away.
  */
-const oneOfEachKind: ReadonlySet<string> = new Set([
-  'paused-disk',
-  'the-disk-host-is-killed',
-  'the-disk-host-was-suspended',
-  'the-disk-is-full',
-]);
+const inEveryRun: ReadonlySet<string> = new Set(['paused-disk', 'the-disk-is-full']);
 
-/** Whether the file is the one of its kind of fault that `npm test` runs on real processes. */
-export const isOneOfEachKind = (name: string): boolean => oneOfEachKind.has(name);
+/** Whether `npm test` runs the file on real processes. The simulation plays every file. */
+export const isInEveryRun = (name: string): boolean => inEveryRun.has(name);
 
 /** How often to run a file whose steps came too late on a busy machine, or after Postgres was gone: such a run proves nothing. */
 const attempts = 3;
