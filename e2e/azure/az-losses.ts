@@ -3,7 +3,7 @@ import type { LossClient, LossWorld } from './key-losses.ts';
 import { machineViewOf } from './sdk-losses.ts';
 
 /** Azure's command line. */
-export const azLossClient = (az: Az, { cloud, world, vault, key }: LossWorld): LossClient => {
+export const azLossClient = (az: Az, { gateway, world, vault, key }: LossWorld): LossClient => {
   const group = ['-g', world.group];
   const ofVault = ['-n', vault, ...group];
   const ofKey = ['--vault-name', vault, '-n', key.key];
@@ -15,7 +15,7 @@ export const azLossClient = (az: Az, { cloud, world, vault, key }: LossWorld): L
   const role = ['--role', 'Key Vault Crypto Service Encryption User', '--scope', key.vaultId];
   const time = (date: Date): string => date.toISOString().replace('.000', '');
   return {
-    principal: cloud.access.clientId,
+    principal: gateway.clientId,
     changeVersion: ({ enabled, expiresOn, notBefore }) =>
       az.run(
         ...['keyvault', 'key', 'set-attributes', ...ofKey, '--version', version],

@@ -2,22 +2,26 @@ import { after, before } from 'node:test';
 import { type Az, azMissing, openAz, signIn } from './az.ts';
 import { azLossClient } from './az-losses.ts';
 import { type LossClient, type LossWorld, openLossWorld, testEveryLoss } from './key-losses.ts';
+import { type AzureCloud, azureCloud } from './test-azure-cloud.ts';
 
 const missing = azMissing();
+let cloud: AzureCloud;
 let opened: LossWorld;
 let az: Az;
 let client: LossClient;
 
 before(async () => {
   if (missing !== undefined) return;
-  opened = await openLossWorld('kv-az-revoke');
-  az = await openAz(opened.cloud.access);
-  await signIn(az, opened.cloud.access, opened.cloud.test.cloud.administrator.secret);
+  cloud = await azureCloud();
+  const { access } = cloud;
+  opened = await openLossWorld({ ...cloud, ...access }, 'kv-az-revoke');
+  az = await openAz(access);
+  await signIn(az, access, cloud.test.cloud.administrator.secret);
   client = azLossClient(az, opened);
 });
 after(async () => {
   az?.close();
-  await opened?.cloud.stop();
+  await cloud?.stop();
 });
 
 testEveryLoss(() => ({ client, content: opened.content }), { skip: missing ?? false });

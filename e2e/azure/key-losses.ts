@@ -12,8 +12,7 @@ import {
   takeAccess,
 } from '@interlock/lab/causes';
 import { until } from '../cloud/until.ts';
-import { type AzureCloud, azureCloud } from './test-azure-cloud.ts';
-import { type ComputeWorld, computeWorld, type VaultWithKey } from './test-compute.ts';
+import { type ComputeWorld, computeWorld, type GatewayForTests, type VaultWithKey } from './test-compute.ts';
 
 /** A machine stops within the lease time (60 s by default); an event stops it within a moment. */
 export const boundMs = 60_000;
@@ -159,9 +158,15 @@ const codes: Readonly<Partial<Record<AccessReason, string>>> = {
   IDENTITY_DELETED: 'KeyVaultAccessTokenCannotBeAcquired',
 };
 
-/** A cloud with a running machine `vm` in the group `G1`: its data disk `data` is under the set `des1`. */
+/** The gateway that clients use, and what they sign in as. */
+export interface LossGateway extends GatewayForTests {
+  /** UUID of the principal of `credential`. */
+  readonly clientId: string;
+}
+
+/** A gateway with a running machine `vm` in the group `G1`: its data disk `data` is under the set `des1`. */
 export interface LossWorld {
-  readonly cloud: AzureCloud;
+  readonly gateway: LossGateway;
   readonly world: ComputeWorld;
   readonly vault: string;
   readonly key: VaultWithKey;
@@ -169,32 +174,26 @@ export interface LossWorld {
   readonly content: Buffer;
 }
 
-/** Starts it. */
-export const openLossWorld = async (vault: string): Promise<LossWorld> => {
-  const cloud = await azureCloud();
-  try {
-    const world = computeWorld({ ...cloud, ...cloud.access });
-    const key = await world.vaultWithKey(vault);
-    const { id: diskEncryptionSetId } = await world.grantedSet('des1', key);
-    const { compute, group, location } = world;
-    const creationData = { createOption: 'Empty' } as const;
-    const encryption = { diskEncryptionSetId };
-    await compute.disks.createOrUpdate(group, 'data', { location, creationData, diskSizeGB: 1, encryption });
-    const content = randomBytes(1024 * 1024);
-    await writeContent(world, content);
-    const managedDisk = { id: world.id('Microsoft.Compute/disks', 'data') };
-    await compute.virtualMachines.createOrUpdate(group, 'vm', {
-      location,
-      storageProfile: {
-        osDisk: { createOption: 'Empty', name: 'os', diskSizeGB: 1 },
-        dataDisks: [{ lun: 0, createOption: 'Attach', managedDisk }],
-      },
-    });
-    return { cloud, world, vault, key, content };
-  } catch (error) {
-    await cloud.stop();
-    throw error;
-  }
+/** Creates it. */
+export const openLossWorld = async (gateway: LossGateway, vault: string): Promise<LossWorld> => {
+  const world = computeWorld(gateway);
+  const key = await world.vaultWithKey(vault);
+  const { id: diskEncryptionSetId } = await world.grantedSet('des1', key);
+  const { compute, group, location } = world;
+  const creationData = { createOption: 'Empty' } as const;
+  const encryption = { diskEncryptionSetId };
+  await compute.disks.createOrUpdate(group, 'data', { location, creationData, diskSizeGB: 1, encryption });
+  const content = randomBytes(1024 * 1024);
+  await writeContent(world, content);
+  const managedDisk = { id: world.id('Microsoft.Compute/disks', 'data') };
+  await compute.virtualMachines.createOrUpdate(group, 'vm', {
+    location,
+    storageProfile: {
+      osDisk: { createOption: 'Empty', name: 'os', diskSizeGB: 1 },
+      dataDisks: [{ lun: 0, createOption: 'Attach', managedDisk }],
+    },
+  });
+  return { gateway, world, vault, key, content };
 };
 
 const writeContent = async ({ compute, group }: ComputeWorld, content: Buffer): Promise<void> => {

@@ -3,7 +3,7 @@ import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { KeyVaultManagementClient } from '@azure/arm-keyvault';
 import { CryptographyClient, KeyClient } from '@azure/keyvault-keys';
-import { type AzureCloud, azureCloud } from './test-azure-cloud.ts';
+import { type AzurePlace, azurePlace } from './test-azure-place.ts';
 
 /** The error of a REST client: code and inner code of the body. */
 interface RestFailure {
@@ -27,18 +27,18 @@ interface EventsBody {
 
 const group = 'g1';
 const vault = 'kv-azure';
-let cloud: AzureCloud;
+let cloud: AzurePlace;
 let management: KeyVaultManagementClient;
 let keys: KeyClient;
 
 before(async () => {
-  cloud = await azureCloud();
-  const { access, credential } = cloud;
-  management = new KeyVaultManagementClient(credential, access.subscription, { endpoint: access.url });
+  cloud = await azurePlace();
+  const { credential, subscription, url: endpoint } = cloud;
+  management = new KeyVaultManagementClient(credential, subscription, { endpoint });
   // Without options for the challenge: the SDK verifies that its resource matches the host.
   keys = new KeyClient(cloud.vaultUrl(vault), credential);
 });
-after(() => cloud?.stop());
+after(() => cloud?.close());
 
 const refusedWith = async (call: Promise<unknown>, statusCode: number, code: string, innerCode?: string) => {
   const error = await call.then(
@@ -69,7 +69,8 @@ const newUses = [
 ] as const;
 
 test('KV-70: arm-keyvault creates, reads, lists and updates a vault with access policies', async () => {
-  const { tenant, clientId, url } = cloud.access;
+  const { tenant, url } = cloud;
+  const { id: clientId } = cloud.place.credentials;
   const properties = {
     tenantId: tenant,
     sku: { family: 'A', name: 'standard' } as const,
@@ -136,9 +137,9 @@ test('KV-33: rotate adds a version; versions and keys are listed in pages', asyn
 });
 
 test("KV-111: a subscriber reads the events of a vault in Event Grid's format, and continues from a position", async () => {
-  const { token } = await cloud.credential.getToken(`${cloud.access.url}/.default`);
+  const { token } = await cloud.credential.getToken(`${cloud.url}/.default`);
   const ask = async (query: string) => {
-    const url = `${cloud.access.url}/interlock/v1/vaults/${vault}/events${query}`;
+    const url = `${cloud.url}/interlock/v1/vaults/${vault}/events${query}`;
     const reply = await fetch(url, { headers: { authorization: `Bearer ${token}` } });
     return { status: reply.status, body: (await reply.json()) as EventsBody };
   };
@@ -262,7 +263,7 @@ test('KV-66: a deleted vault is listed, recovered, deleted again and purged', as
   const location = 'westeurope';
   const recover = {
     location,
-    properties: { createMode: 'recover', tenantId: cloud.access.tenant, sku: { family: 'A', name: 'standard' } },
+    properties: { createMode: 'recover', tenantId: cloud.tenant, sku: { family: 'A', name: 'standard' } },
   } as const;
   assert.equal((await management.vaults.createOrUpdate(group, vault, recover)).name, vault);
   assert.equal((await keys.getKey('k1')).name, 'k1');

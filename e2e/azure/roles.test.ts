@@ -4,22 +4,21 @@ import { after, before, test } from 'node:test';
 import { AuthorizationManagementClient } from '@azure/arm-authorization';
 import { KeyVaultManagementClient } from '@azure/arm-keyvault';
 import { KeyClient } from '@azure/keyvault-keys';
-import { type AzureCloud, azureCloud, credentialOf } from './test-azure-cloud.ts';
+import { credentialOf } from './test-azure-cloud.ts';
+import { type AzurePlace, azurePlace, innerTenant } from './test-azure-place.ts';
 
-let cloud: AzureCloud;
+let cloud: AzurePlace;
 before(async () => {
-  cloud = await azureCloud();
+  cloud = await azurePlace();
 });
-after(() => cloud?.stop());
+after(() => cloud?.close());
 
 test('KV-73, KV-83: without a role, a vault responds ForbiddenByRbac; with it another principal creates keys', async () => {
-  const { access, credential, test: world } = cloud;
-  const { tenant, subscription, url } = access;
+  const { credential, place, tenant, subscription, url } = cloud;
   const principalId = randomUUID();
-  const { administrator } = world.cloud;
-  const wish = { principalId, tenant: administrator.tenant, type: 'APPLICATION', displayName: 'officer' } as const;
-  const { name: principal } = await world.clients.identity.createPrincipal(wish);
-  const { secretText: secret } = await world.clients.identity.addSecret({ principal, secretId: 'one' });
+  const wish = { principalId, tenant: `tenants/${innerTenant}`, type: 'APPLICATION', displayName: 'officer' } as const;
+  const { name: principal } = await place.identity.createPrincipal(wish);
+  const { secretText: secret } = await place.identity.addSecret({ principal, secretId: 'one' });
   const management = new KeyVaultManagementClient(credential, subscription, { endpoint: url });
   const properties = {
     tenantId: tenant,
@@ -30,7 +29,7 @@ test('KV-73, KV-83: without a role, a vault responds ForbiddenByRbac; with it an
     location: 'westeurope',
     properties,
   });
-  const keys = new KeyClient(cloud.vaultUrl('kv-roles'), credentialOf(access, { id: principalId, secret }));
+  const keys = new KeyClient(cloud.vaultUrl('kv-roles'), credentialOf(cloud, { id: principalId, secret }));
   await assert.rejects(keys.createRsaKey('k1'), ({ statusCode, details }) => {
     assert.deepEqual([statusCode, details.error.innerError.code], [403, 'ForbiddenByRbac']);
     return true;

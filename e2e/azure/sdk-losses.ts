@@ -19,9 +19,9 @@ export const machineViewOf = ({
 });
 
 /** The SDKs for JavaScript. */
-export const sdkLossClient = ({ cloud, world, vault, key }: LossWorld): LossClient => {
+export const sdkLossClient = ({ gateway, world, vault, key }: LossWorld): LossClient => {
   const { compute, vaults, authorization, group, location } = world;
-  const { tenant, clientId } = cloud.access;
+  const { tenant, clientId } = gateway;
   const { keys } = key;
   let version = key.keyUrl.split('/').at(-1) ?? '';
   const principalOfSet = async (): Promise<string> =>

@@ -71,7 +71,7 @@ export const azureCloud = async (
 
 /** A client credential with the options from the documentation. */
 export const credentialOf = (
-  { url, tenant }: GatewayAccess,
+  { url, tenant }: Pick<GatewayAccess, 'url' | 'tenant'>,
   { id, secret }: { readonly id: string; readonly secret: string },
 ): ClientSecretCredential =>
   new ClientSecretCredential(tenant, id, secret, { authorityHost: url, disableInstanceDiscovery: true });

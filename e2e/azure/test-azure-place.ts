@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ClientSecretCredential } from '@azure/identity';
+import type { ClientSecretCredential } from '@azure/identity';
 import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
 import { DiskDataServiceDefinition, DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
@@ -19,7 +19,7 @@ import type { Backends } from '../../services/gateway/src/cloud/backends.ts';
 import { type CloudNames, cloudNamesOf } from '../../services/gateway/src/cloud/names.ts';
 import { serveHttps } from '../../services/gateway/src/http/listen.ts';
 import { clientAddressKey, openPlace, type Place } from '../truth-table/place.ts';
-import { trust } from './test-azure-cloud.ts';
+import { credentialOf, trust } from './test-azure-cloud.ts';
 
 /** The gateway over five services, all in this process: for tests of requests, without processes. */
 export interface AzurePlace {
@@ -39,8 +39,9 @@ export interface AzurePlace {
   close(): Promise<void>;
 }
 
-/** Ids of the place, and the UUIDs that clients use for them. */
-const innerTenant = 'main';
+/** Id of the tenant for the services of the place. */
+export const innerTenant = 'main';
+/** The UUIDs that clients use for the tenant and its subscription. */
 const [tenant, subscription] = ['11111111-1111-4111-8111-111111111111', '22222222-2222-4222-8222-222222222222'];
 
 /** Opens it on the servers of `DATABASE_URL` and `NATS_URL`. */
@@ -87,10 +88,7 @@ const open = async (scope: Scope): Promise<AzurePlace> => {
   await serveHttps({ ...gateway, ...parts, config, tracer: trace.getTracer('test'), meter: createNoopMeter() });
   trust(authority);
   const { id, secret } = place.credentials;
-  const credential = new ClientSecretCredential(tenant, id, secret, {
-    authorityHost: url,
-    disableInstanceDiscovery: true,
-  });
+  const credential = credentialOf({ url, tenant }, { id, secret });
   const vaultUrl = (vault: string): string => `https://${vault}.${names.vaultSuffix}`;
   const close = (): Promise<void> => scope.close();
   return { place, url, names, subscription, tenant, authority, credential, vaultUrl, errors, close };

@@ -96,8 +96,56 @@ test('exports an estate as a file, imports it into another group, and a second i
   assert.deepEqual((await control(`estate?${place('copies')}&vaultSuffix=copy`, text)).body.made, [], 'repeated');
 });
 
+const isStopped = async (): Promise<boolean> => {
+  const { statuses = [] } = await world.compute.virtualMachines.instanceView(world.group, 'vm');
+  return statuses.some(({ code }) => code === 'PowerState/stopped');
+};
+
+// Not about test controls. The spans of a trace come from processes, and each cloud of processes takes ten seconds.
+test("CMK-100, G10: the trace of a revocation over REST starts in the gateway and has the client's ids", async () => {
+  const { credential, vaultUrl, test: cloudOfTest } = cloud;
+  const { compute, group } = world;
+  const { token } = await credential.getToken('https://vault.azure.net/.default');
+  const clientId = randomUUID();
+  const correlationId = randomUUID();
+  const change = (enabled: boolean, headers: Readonly<Record<string, string>> = {}) =>
+    fetch(`${vaultUrl('kv-controls')}/keys/${key.key}/${key.keyUrl.split('/').at(-1)}?api-version=7.4`, {
+      method: 'PATCH',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', ...headers },
+      body: JSON.stringify({ attributes: { enabled } }),
+    });
+  const ids = { 'x-ms-client-request-id': clientId, 'x-ms-correlation-request-id': correlationId };
+  const reply = await change(false, ids);
+  assert.equal(reply.status, 200, await reply.clone().text());
+  for (const [name, value] of Object.entries(ids)) assert.equal(reply.headers.get(name), value);
+  await until('the machine is stopped', isStopped);
+  const { spans } = cloudOfTest.cloud;
+  const stop = await until('the span of the stop arrives', async () =>
+    spans
+      .findByAttribute('http.request.header.x-ms-client-request-id', clientId)
+      .flatMap(({ traceId }) => spans.spansOfTrace(traceId))
+      .find(({ name }) => name === 'keyStop virtual machine'),
+  );
+  // Each process exports its spans on its own schedule.
+  const rootsNow = () => spans.spansOfTrace(stop.traceId).filter(({ parentSpanId }) => parentSpanId === undefined);
+  const roots = await until('the root of the trace arrives', async () => rootsNow().length > 0 && rootsNow());
+  assert.deepEqual(
+    roots.map(({ service, name, attributes }) => [service, name, attributes['interlock.correlation_id']]),
+    [['gateway', 'PATCH /:vault/keys/:key/:version', correlationId]],
+  );
+  await until('the spans of every service arrive', async () => {
+    const services = new Set(spans.spansOfTrace(stop.traceId).map(({ service }) => service));
+    return ['key-vault', 'disk-encryption-set', 'disk', 'compute'].every((service) => services.has(service));
+  });
+  assert.equal((await change(true)).status, 200);
+  await until('the machine starts', async () => {
+    await compute.virtualMachines.start(group, 'vm');
+    return true;
+  });
+});
+
 test('CMK-104, KV-63: after the clock advances, a key has expired and its machines are stopped, and a deleted vault is purged', async () => {
-  const { compute, group, vaults, location } = world;
+  const { group, vaults, location } = world;
   const before = (await control('clock')).body;
   assert.equal(before.aheadSeconds, 0);
   await key.keys.updateKeyProperties(key.key, { expiresOn: new Date(Date.parse(before.now) + 5 * dayMs) });
@@ -116,10 +164,7 @@ test('CMK-104, KV-63: after the clock advances, a key has expired and its machin
   );
   // Key-vault looks at what is due every 10 s, so both are awaited at once. The token expired meanwhile: clients fetch another one.
   await Promise.all([
-    until('the machine is stopped', async () => {
-      const { statuses = [] } = await compute.virtualMachines.instanceView(group, 'vm');
-      return statuses.some(({ code }) => code === 'PowerState/stopped');
-    }),
+    until('the machine is stopped', isStopped),
     until('the vault is purged', () =>
       vaults.vaults.getDeleted('kv-short', location).then(
         () => false,
