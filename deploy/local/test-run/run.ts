@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { delimiter, join, relative } from 'node:path';
 import type { Scope } from '@interlock/runtime';
 import { runCommand } from '../command.ts';
@@ -70,6 +70,9 @@ const slowestOf = ({ files }: Summary): string => {
   return ['Slowest files:', ...slowest.map(({ file, ms }) => `  ${(ms / 1_000).toFixed(1)} s  ${file}`)].join('\n');
 };
 
+/** Files that start services wait a third of their time: with one file for each core, a quarter of two cores was idle. */
+const filesAtOnce = availableParallelism() + 1;
+
 /** The result where no test file was selected: nothing changed that a test loads. */
 const noTests: Summary = { passed: 0, failed: 0, failures: [], files: [] };
 
@@ -86,8 +89,7 @@ function testRunner(parts: {
       command: process.execPath,
       args: [
         '--test',
-        // Two cores; each file starts services and waits more than it computes.
-        '--test-concurrency=2',
+        `--test-concurrency=${filesAtOnce}`,
         '--test-timeout=300000',
         `--import=${import.meta.resolve('./test-file-limit.ts')}?minutes=15`,
         `--import=${import.meta.resolve('./untracked-promises.ts')}`,
@@ -129,7 +131,9 @@ async function provideKubectl(files: readonly string[], env: Readonly<Record<str
 /** The two servers of the run. @returns the variables that tell tests their addresses */
 async function startServers(scope: Scope, data: DataFolder): Promise<Record<'DATABASE_URL' | 'NATS_URL', string>> {
   const [postgres, nats] = await Promise.all([
-    startPostgres(data, process.env).then((started) => {
+    // No test takes power away from this server, and without fsync none waits for the disk of the machine. What `kill -9` of a server
+    // may lose is the same, and the tests that try it start their own.
+    startPostgres(data, process.env, {}, { fsync: 'off' }).then((started) => {
       scope.defer('Postgres', started.stop);
       return started;
     }),
