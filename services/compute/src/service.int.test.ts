@@ -10,7 +10,7 @@ import { systemClock as clock } from '@interlock/runtime';
 import { idleDriver } from './guests/idle-driver.ts';
 import { openLosses } from './losses/losses.ts';
 import { openTestCloud, type TestCloud, until } from './testing/test-cloud.ts';
-import { keyVersionOf, location } from './testing/test-disk-service.ts';
+import { keyVersionOf, location } from './testing/test-disks.ts';
 
 const closing: (() => Promise<unknown>)[] = [];
 after(async () => {

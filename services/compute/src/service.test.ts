@@ -6,7 +6,7 @@ import type { VirtualMachine } from '@interlock/contracts/interlock/compute/v1/v
 import { RpcFailure } from '@interlock/rpc';
 import { openLosses } from './losses/losses.ts';
 import { openTestCloud, type TestCloud, until } from './testing/test-cloud.ts';
-import { keyVersionOf, location } from './testing/test-disk-service.ts';
+import { keyVersionOf, location } from './testing/test-disks.ts';
 import type { Sku } from './vm/machine.ts';
 
 type CreateRequest = Parameters<TestCloud['compute']['createVirtualMachine']>[0];

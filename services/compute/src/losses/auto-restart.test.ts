@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { openVirtualCloud } from '../testing/test-cloud.ts';
-import { keyVersionOf } from '../testing/test-disk-service.ts';
+import { keyVersionOf } from '../testing/test-disks.ts';
 import { fleetOf } from '../testing/test-fleet.ts';
 
 const world = await openVirtualCloud(2);

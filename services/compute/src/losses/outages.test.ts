@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { RpcFailure } from '@interlock/rpc';
 import { openVirtualCloud, until } from '../testing/test-cloud.ts';
-import { keyVersionOf, location } from '../testing/test-disk-service.ts';
+import { keyVersionOf, location } from '../testing/test-disks.ts';
 import { fleetOf } from '../testing/test-fleet.ts';
 import { openLosses } from './losses.ts';
 

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { testMeter } from '@interlock/runtime/test-meter';
 import { idleDriver } from '../guests/idle-driver.ts';
 import { openVirtualCloud, type TestCloudOptions } from '../testing/test-cloud.ts';
-import { keyVersionOf } from '../testing/test-disk-service.ts';
+import { keyVersionOf } from '../testing/test-disks.ts';
 import { fleetOf } from '../testing/test-fleet.ts';
 
 /** Stops two machines by a lost key, and one by its user. @returns what was measured */

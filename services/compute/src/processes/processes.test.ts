@@ -6,7 +6,7 @@ import { trace } from '@opentelemetry/api';
 import { Interrupted, openDisks } from '../disk-service/disks.ts';
 import { simulatedDriver } from '../guests/simulated-driver.ts';
 import { openLosses } from '../losses/losses.ts';
-import { fakeDiskService } from '../testing/test-disk-service.ts';
+import { FakeDiskService } from '../testing/test-disk-service.ts';
 import { virtualMachines } from '../vm/decider.ts';
 import type { VmEvent } from '../vm/events.ts';
 import type { Failure, PlannedDisk } from '../vm/machine.ts';
@@ -33,7 +33,7 @@ const openWorld = async (history: readonly VmEvent[]) => {
   const random = seededRandom(1);
   const store = memoryStore({ clock });
   const vms = category(store, virtualMachines);
-  const disks = fakeDiskService(clock.now);
+  const disks = new FakeDiskService(clock.now);
   const driver = simulatedDriver(clock);
   const loaded = await vms.transact(vm, () => history, cause);
   const { state } = loaded;

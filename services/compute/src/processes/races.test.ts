@@ -3,7 +3,7 @@ import { after, beforeEach, test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
 import { openVirtualCloud, until } from '../testing/test-cloud.ts';
-import { keyVersionOf, location } from '../testing/test-disk-service.ts';
+import { keyVersionOf, location } from '../testing/test-disks.ts';
 import { fleetOf } from '../testing/test-fleet.ts';
 
 const world = await openVirtualCloud(4, { settings: { sweepIntervalMs: 10_000, startTimeoutMs: 30_000 } });

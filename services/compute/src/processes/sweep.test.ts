@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { idleDriver } from '../guests/idle-driver.ts';
 import { openVirtualCloud } from '../testing/test-cloud.ts';
-import { keyVersionOf } from '../testing/test-disk-service.ts';
+import { keyVersionOf } from '../testing/test-disks.ts';
 import { fleetOf } from '../testing/test-fleet.ts';
 
 /** Machines whose guest is gone for an unknown reason. */

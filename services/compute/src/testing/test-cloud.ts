@@ -16,13 +16,11 @@ import {
   type VirtualClock,
   virtualClock,
 } from '@interlock/runtime';
-import { masterKey } from '@interlock/sealing';
 import { type Meter, trace } from '@opentelemetry/api';
-import { assemble as assembleIdentity } from '../../../identity/src/assemble.ts';
-import { hashSecret } from '../../../identity/src/token/tokens.ts';
+import { type Account, testIdentity } from '../../../identity/src/testing/test-identity.ts';
 import { assemble, type ComputeSettings } from '../assemble.ts';
 import { type SimulatedDriver, simulatedDriver } from '../guests/simulated-driver.ts';
-import { type FakeDiskService, fakeDiskService } from './test-disk-service.ts';
+import { FakeDiskService } from './test-disk-service.ts';
 
 /** compute with the real identity, a fake disk service, and a publisher of facts in place of disk encryption sets. */
 export interface TestCloud {
@@ -73,9 +71,11 @@ export const openVirtualCloud = async (
 
 export const openTestCloud = async (options: TestCloudOptions = {}): Promise<TestCloud> => {
   const { clock = systemClock, random = systemRandom, tokenFormat } = options;
-  const workloads = ['identity', 'disk-encryption-set', 'disk', 'compute'] as const;
-  const ids = new Map<string, string>(workloads.map((name) => [name, random.uuid()]));
-  const administrator = random.uuid();
+  const identity = testIdentity(random, {
+    subscriptions: ['s'],
+    lifetimes: { userMs: 600_000, managedIdentityMs: 5_000 },
+    ...(tokenFormat === undefined ? {} : { tokenFormat }),
+  });
   const store = options.store ?? memoryStore({ clock });
   const stores = new Map<Workload, EventStore>([['compute', store]]);
   const storeOf = (name: Workload): EventStore => {
@@ -83,7 +83,7 @@ export const openTestCloud = async (options: TestCloudOptions = {}): Promise<Tes
     stores.set(name, found);
     return found;
   };
-  const disks = fakeDiskService(clock.now);
+  const disks = new FakeDiskService(clock.now);
   const driver = simulatedDriver(clock);
   const settings: ComputeSettings = {
     driver,
@@ -95,42 +95,21 @@ export const openTestCloud = async (options: TestCloudOptions = {}): Promise<Tes
     diskCallsMax: 16,
     ...options.settings,
   };
-  const identity: CloudService = (seams) =>
-    assembleIdentity({
-      ...seams,
-      settings: {
-        bootstrap: {
-          tenant: { id: 'main', displayName: 'Main' },
-          subscriptions: [{ id: 's', displayName: 'S' }],
-          administrator: { principalId: administrator, displayName: 'Admin', secretHash: hashSecret('admin') },
-          workloads: workloads.map((name) => ({
-            service: name,
-            principalId: ids.get(name) ?? '',
-            secretHash: hashSecret(name),
-          })),
-          roleAssignments: [{ id: random.uuid(), principalId: administrator, role: 'roles/owner', scope: '/' }],
-        },
-        masterKey: masterKey(random.bytes(32)),
-        issuer: 'https://identity.test',
-        lifetimes: { userMs: 600_000, managedIdentityMs: 5_000 },
-        ...(tokenFormat === undefined ? {} : { tokenFormat }),
-      },
-    });
   const cloud = await inProcessCloud({
     services: {
-      identity,
+      identity: identity.service,
       disk: teller([disks.bound]),
       'disk-encryption-set': teller([]),
       compute: (seams) => assemble({ ...seams, settings }),
     },
     storeOf,
     bus: options.bus ?? memoryBus({ clock, random }),
-    workloadOf: (name) => ({ id: ids.get(name) ?? '', secret: name }),
+    workloadOf: (name) => identity.workloads[name],
     clock,
     random,
     log: logger({ service: 'test', clock, write: () => {} }),
     tracer: trace.getTracer('test'),
-    issuer: 'https://identity.test',
+    issuer: identity.issuer,
     authzTtlMs: 60_000,
     ...(tokenFormat === undefined ? {} : { tokenFormat }),
     ...(options.meter === undefined ? {} : { meter: options.meter }),
@@ -153,16 +132,15 @@ export const openTestCloud = async (options: TestCloudOptions = {}): Promise<Tes
     await storeOf(from).commit({ appends }, { correlationId: id, causes: [], caller: 'system:test', ...cause });
   };
   const nameOf = ($case: string): string => `${$case.charAt(0).toUpperCase()}${$case.slice(1)}`;
-  const clientFor = (id: string, secret: string) =>
-    cloud.as({ id, secret }).client('compute', ComputeServiceDefinition);
+  const computeAs = (account: Account) => cloud.as(account).client('compute', ComputeServiceDefinition);
   return {
     cloud,
     disks,
     driver,
     store,
-    compute: clientFor(administrator, 'admin'),
-    identity: cloud.as({ id: administrator, secret: 'admin' }).client('identity', IdentityServiceDefinition),
-    computeAs: (workload) => clientFor(ids.get(workload) ?? '', workload),
+    compute: computeAs(identity.administrator),
+    identity: cloud.as(identity.administrator).client('identity', IdentityServiceDefinition),
+    computeAs: (workload) => computeAs(identity.workloads[workload]),
     tellOfSet: (event, cause) =>
       publish('disk-encryption-set', nameOf(event.$case), DiskEncryptionSetEvent.encode({ event }).finish(), cause),
     publishOfDisk: (event) => publish('disk', nameOf(event.$case), DiskEvent.encode({ event }).finish()),

@@ -3,7 +3,7 @@ import type { VirtualMachine } from '@interlock/contracts/interlock/compute/v1/v
 import type { Clock, Random } from '@interlock/runtime';
 import type { Sku } from '../vm/machine.ts';
 import { type TestCloud, until } from './test-cloud.ts';
-import { keyVersionOf, location } from './test-disk-service.ts';
+import { keyVersionOf, location } from './test-disks.ts';
 
 const parent = 'subscriptions/s/resourceGroups/g';
 

@@ -3,7 +3,7 @@ import { after, afterEach, test } from 'node:test';
 import { type EventStore, memoryStore } from '@interlock/event-store';
 import { systemClock } from '@interlock/runtime';
 import { openVirtualCloud, until } from '../testing/test-cloud.ts';
-import { keyVersionOf, location } from '../testing/test-disk-service.ts';
+import { keyVersionOf, location } from '../testing/test-disks.ts';
 import { fleetOf } from '../testing/test-fleet.ts';
 
 const inner = memoryStore({ clock: systemClock });

@@ -21,123 +21,155 @@ const data = disk('data', 1, 'PREMIUM_SSD', 'des');
 const key = { set: data.set, keyVersion: version1 };
 const failure = { operation: 'start', operationId: 's', status: 'UNAVAILABLE', code: 'X', message: '', at } as const;
 
-/** A vault, a disk host and one machine. */
-const createWorld = () => {
-  let vm: Vm = fold(running([os, data], 1));
-  let epoch = 1;
-  let attachEpoch = 1;
-  let reason: AccessReason | undefined;
-  let isCutOff = false;
-  const losses: SetLoss[] = [];
-  const remembered: SetLoss[] = [];
-  const looks: SeenLost[] = [];
-  const stoppedBy = new Set<string>();
+/** Why the disk host shows no data of the disk under the key, if it does so. */
+type Shown = AccessReason | undefined;
 
-  const commit = (events: readonly VmEvent[]): void => {
-    vm = events.reduce(evolve, vm);
-  };
-  const opened = () => (vm.status === 'active' ? vm.disks.find((one) => one.disk === data.disk) : undefined);
-  /** Each cause stops the machine at most once, and ends the open that it concerns. */
-  const stop = (events: readonly VmEvent[], cause: string): void => {
-    commit(events);
-    if (!events.some(({ type }) => type === 'VmStopping')) return;
-    assert.ok(!stoppedBy.has(cause), `${cause} stopped the machine a second time`);
-    stoppedBy.add(cause);
-    commit(guestStopped(at, 'k')(vm));
-  };
-  const hear = (loss: SetLoss): void => {
-    remembered.push(loss);
-    const seen = opened()?.accessEpoch ?? 0;
-    const events = applyKeyLoss({ loss, work: work('keyStop', 'k'), isInstant: false })(vm);
+/** One machine with a disk under the key, and what it has learned. */
+class Machine {
+  vm: Vm = fold(running([os, data], 1));
+  /** What sweeps saw, the oldest first. */
+  readonly looks: SeenLost[] = [];
+  readonly #remembered: SetLoss[] = [];
+  readonly #stoppedBy = new Set<string>();
+  #attachEpoch = 1;
+
+  commit(events: readonly VmEvent[]): void {
+    this.vm = events.reduce(evolve, this.vm);
+  }
+
+  /** An event about a loss arrives. */
+  hear(loss: SetLoss): void {
+    this.#remembered.push(loss);
+    const seen = this.#opened()?.accessEpoch ?? 0;
+    const events = applyKeyLoss({ loss, work: work('keyStop', 'k'), isInstant: false })(this.vm);
     if (events.some(({ type }) => type === 'VmStopping')) assert.ok(seen < loss.accessEpoch);
-    stop(events, `loss ${loss.accessEpoch}`);
-  };
-  const seenNow = (): AccessReason | undefined => reason ?? (isCutOff ? 'KEY_VAULT_UNREACHABLE' : undefined);
-  const act = (look: SeenLost): void => {
-    const before = opened();
-    const events = stopForLostDisks([look], { work: work('keyStop', 'k'), isInstant: false })(vm);
+    this.#stop(events, `loss ${loss.accessEpoch}`);
+  }
+
+  /** A sweep sees what the disk host shows of the open disk. */
+  look(shown: Shown): void {
+    const open = this.#opened();
+    if (!shown || open?.access !== 'open') return;
+    const loss = { ...key, reason: shown, disk: data.disk, since: at, traceId: '', accessEpoch: 0 };
+    this.looks.push({ loss, attachEpoch: open.attachEpoch });
+  }
+
+  /** It acts on what a sweep saw. */
+  act(look: SeenLost): void {
+    const before = this.#opened();
+    const events = stopForLostDisks([look], { work: work('keyStop', 'k'), isInstant: false })(this.vm);
     if (events.length > 0) assert.equal(before?.attachEpoch, look.attachEpoch);
-    stop(events, `open ${look.attachEpoch}`);
-  };
-  const look = (): void => {
-    const says = seenNow();
-    const open = opened();
-    if (!says || open?.access !== 'open') return;
-    const loss = { ...key, reason: says, disk: data.disk, since: at, traceId: '', accessEpoch: 0 };
-    looks.push({ loss, attachEpoch: open.attachEpoch });
-  };
-  const startIt = (): void => {
-    if (vm.status !== 'active' || vm.power.state !== 'stopped') return;
-    commit(start(ask('s'))(vm));
-    if (seenNow() !== undefined) {
-      commit(startFailed(at, 's', failure, [])(vm));
+    this.#stop(events, `open ${look.attachEpoch}`);
+  }
+
+  /** @param epoch access epoch of the vault, which the open returns */
+  start(shown: Shown, epoch: number): void {
+    if (this.vm.status !== 'active' || this.vm.power.state !== 'stopped') return;
+    this.commit(start(ask('s'))(this.vm));
+    if (shown !== undefined) {
+      this.commit(startFailed(at, 's', failure, [])(this.vm));
       return;
     }
-    attachEpoch += 1;
-    commit(disksOpened(at, 's', openedAt(epoch, [os, data], attachEpoch))(vm));
-    assert.ok(remembered.every(({ accessEpoch }) => accessEpoch <= epoch));
-    commit(guestStarted(at, 's')(vm));
-  };
-  return {
-    take(step: Step): void {
-      const pick = <One>(all: readonly One[], which: number): One | undefined => all[which % Math.max(1, all.length)];
-      switch (step.do) {
-        case 'lose':
-          epoch += 1;
-          reason = 'KEY_DISABLED';
-          losses.push({ ...key, reason, since: at, traceId: '', accessEpoch: epoch });
-          return;
-        case 'restore':
-          // No event of the vault: a key that becomes valid by time is restored at the number of its loss.
-          reason = undefined;
-          return;
-        case 'cut off':
-        case 'reconnect':
-          isCutOff = step.do === 'cut off';
-          return;
-        case 'look':
-          look();
-          return;
-        case 'start':
-          startIt();
-          return;
-        case 'hear loss': {
-          const loss = pick(losses, step.which);
-          if (loss) hear(loss);
-          return;
-        }
-        case 'hear return':
-          commit(keyAccessReturned(at, key)(vm));
-          return;
-        case 'act on look': {
-          const seen = pick(looks, step.which);
-          if (seen) act(seen);
-          return;
-        }
+    this.#attachEpoch += 1;
+    this.commit(disksOpened(at, 's', openedAt(epoch, [os, data], this.#attachEpoch))(this.vm));
+    assert.ok(this.#remembered.every(({ accessEpoch }) => accessEpoch <= epoch));
+    this.commit(guestStarted(at, 's')(this.vm));
+  }
+
+  #opened() {
+    return this.vm.status === 'active' ? this.vm.disks.find((one) => one.disk === data.disk) : undefined;
+  }
+
+  /** Each cause stops the machine at most once, and ends the open that it concerns. */
+  #stop(events: readonly VmEvent[], cause: string): void {
+    this.commit(events);
+    if (!events.some(({ type }) => type === 'VmStopping')) return;
+    assert.ok(!this.#stoppedBy.has(cause), `${cause} stopped the machine a second time`);
+    this.#stoppedBy.add(cause);
+    this.commit(guestStopped(at, 'k')(this.vm));
+  }
+}
+
+const pick = <One>(all: readonly One[], which: number): One | undefined => all[which % Math.max(1, all.length)];
+
+/** A vault, a disk host and one machine. */
+class World {
+  readonly #machine = new Machine();
+  readonly #losses: SetLoss[] = [];
+  #epoch = 1;
+  #reason: AccessReason | undefined;
+  #isCutOff = false;
+
+  take(step: Step): void {
+    const machine = this.#machine;
+    switch (step.do) {
+      case 'lose':
+        this.#epoch += 1;
+        this.#reason = 'KEY_DISABLED';
+        this.#losses.push({ ...key, reason: this.#reason, since: at, traceId: '', accessEpoch: this.#epoch });
+        return;
+      case 'restore':
+        // No event of the vault: a key that becomes valid by time is restored at the number of its loss.
+        this.#reason = undefined;
+        return;
+      case 'cut off':
+      case 'reconnect':
+        this.#isCutOff = step.do === 'cut off';
+        return;
+      case 'look':
+        machine.look(this.#shown());
+        return;
+      case 'start':
+        machine.start(this.#shown(), this.#epoch);
+        return;
+      case 'hear loss': {
+        const loss = pick(this.#losses, step.which);
+        if (loss) machine.hear(loss);
+        return;
       }
-    },
-    /** Delivers every loss, then lets the sweep look at the current state. */
-    settle(): void {
-      for (const loss of losses) hear(loss);
-      look();
-      const last = looks.at(-1);
-      if (last) act(last);
-      const says = seenNow();
-      if (says === undefined) commit(keyAccessReturned(at, key)(vm));
-      else commit(explainOutage({ ...key, reason: says, since: at, traceId: '', accessEpoch: 0 }, at)(vm));
-    },
-    check(): void {
-      assert.ok(vm.status === 'active');
-      const says = seenNow();
-      if (says === undefined) return;
-      assert.equal(vm.power.state, 'stopped');
-      // A known decision of the vault has replaced the reason of an outage.
-      const inTheWay = vm.blocked.map((one) => one.reason);
-      if (says !== 'KEY_VAULT_UNREACHABLE') assert.ok(!inTheWay.includes('KEY_VAULT_UNREACHABLE'));
-      assert.ok(stoppingLossOf(vm) !== undefined || vm.failure !== undefined);
-    },
-  };
-};
+      case 'hear return':
+        machine.commit(keyAccessReturned(at, key)(machine.vm));
+        return;
+      case 'act on look': {
+        const seen = pick(machine.looks, step.which);
+        if (seen) machine.act(seen);
+        return;
+      }
+    }
+  }
+
+  /** Delivers every loss, then lets the sweep look at the current state. */
+  settle(): void {
+    const machine = this.#machine;
+    for (const loss of this.#losses) machine.hear(loss);
+    const shown = this.#shown();
+    machine.look(shown);
+    const last = machine.looks.at(-1);
+    if (last) machine.act(last);
+    if (shown === undefined) machine.commit(keyAccessReturned(at, key)(machine.vm));
+    else {
+      const loss = { ...key, reason: shown, since: at, traceId: '', accessEpoch: 0 };
+      machine.commit(explainOutage(loss, at)(machine.vm));
+    }
+  }
+
+  /** A machine whose key is lost has stopped, and shows why. */
+  check(): void {
+    const { vm } = this.#machine;
+    assert.ok(vm.status === 'active');
+    const shown = this.#shown();
+    if (shown === undefined) return;
+    assert.equal(vm.power.state, 'stopped');
+    // A known decision of the vault has replaced the reason of an outage.
+    const blockers = vm.blocked.map((one) => one.reason);
+    if (shown !== 'KEY_VAULT_UNREACHABLE') assert.ok(!blockers.includes('KEY_VAULT_UNREACHABLE'));
+    assert.ok(stoppingLossOf(vm) !== undefined || vm.failure !== undefined);
+  }
+
+  #shown(): Shown {
+    return this.#reason ?? (this.#isCutOff ? 'KEY_VAULT_UNREACHABLE' : undefined);
+  }
+}
 
 const step = fc.oneof(
   fc.record({ do: fc.constantFrom('lose', 'restore', 'cut off', 'reconnect', 'look', 'start') }),
@@ -147,7 +179,7 @@ const step = fc.oneof(
 test('G2, G3, VM-45: in any order of messages, each loss stops a machine at most once, and never a later start', () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
-      const world = createWorld();
+      const world = new World();
       for (const one of steps) world.take(one);
       world.settle();
       world.check();
