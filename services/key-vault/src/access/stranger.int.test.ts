@@ -2,14 +2,8 @@ import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
-import {
-  type Account,
-  newVault,
-  startVaultCloud,
-  until,
-  type VaultClient,
-  type VaultCloud,
-} from '../testing/test-vault-cloud.ts';
+import type { Account } from '../../../identity/src/testing/test-identity.ts';
+import { newVault, startVaultCloud, until, type VaultClient, type VaultCloud } from '../testing/test-vault-cloud.ts';
 
 let world: VaultCloud;
 before(async () => {
