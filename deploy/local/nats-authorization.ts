@@ -10,6 +10,12 @@ export const consumes: Readonly<Record<ServiceName, readonly ServiceName[]>> = {
   compute: ['disk-encryption-set', 'disk'],
 };
 
+/**
+ * The services whose facts every process of a service also receives, without a consumer: a disk host ends the use of a lost key in
+ * its own memory.
+ */
+export const tails: Partial<Readonly<Record<ServiceName, readonly ServiceName[]>>> = { disk: ['disk-encryption-set'] };
+
 /** The users of the NATS servers: every service, and the operator, who creates streams. */
 export type NatsUser = ServiceName | 'operator';
 
@@ -31,6 +37,7 @@ export interface NatsAuthorization {
  * What each user may do on the NATS servers, in the format of their configuration. Everything else is refused.
  *
  * - A service publishes its own facts, reads its own stream, and consumes the facts of other services through its own consumers.
+ * - A process of disk also subscribes to the facts of disk encryption sets (`tails`). It receives what is published meanwhile, and the server stores nothing for it.
  * - A service neither creates nor changes a stream. With `republish` it could forge facts of another service, with `sources` it could
  *   read streams that it does not consume.
  * - A consumer is created under its full name with its one subject (`CONSUMER.CREATE.<stream>.<consumer>.<subject>`), which the server
@@ -54,8 +61,18 @@ const permissions = (user: NatsUser, wanted: NatsAuthorization): readonly string
     (subject) => `          "${subject}"`,
   ),
   '        ]',
-  `        subscribe: ["_INBOX_${user}.>"]`,
+  '        subscribe: [',
+  ...subscribes(user, wanted).map((subject) => `          "${subject}"`),
+  '        ]',
   '      }',
+];
+
+/** A wildcard would also permit wider wildcards: for the server, `a.>` matches `a.*`. */
+const subscribes = (user: NatsUser, { namespace, partitionCount }: NatsAuthorization): readonly string[] => [
+  `_INBOX_${user}.>`,
+  ...(user === 'operator' ? [] : (tails[user] ?? [])).flatMap((source) =>
+    Array.from({ length: partitionCount }, (_, partition) => subjectNameIn(namespace, subjectOf(source, partition))),
+  ),
 ];
 
 const operatorPublishes = ({ namespace }: NatsAuthorization): readonly string[] =>

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { connect as connectTls } from 'node:tls';
 import { makeAuthority, makeServer, type Pair, pemOf } from '@interlock/local/certificates.ts';
-import { consumes, type NatsUser } from '@interlock/local/nats-authorization.ts';
+import { consumes, type NatsUser, tails } from '@interlock/local/nats-authorization.ts';
 import { makeNkey } from '@interlock/local/nkey.ts';
 import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
 import {
@@ -159,12 +159,14 @@ const userOf = async (service: ServiceName, changes: Partial<NatsBusOptions> = {
   };
 };
 
-test('the authorization of the overlays is generated from the table `consumes`, which matches the services', () => {
+test('the authorization of the overlays is generated from the tables `consumes` and `tails`, which match the services', () => {
   assert.equal(textOf('deploy/kubernetes/base/nats-authorization.yaml'), natsAuthorizationMap(partitionCount));
   for (const service of serviceNames) {
     const [file = ''] = filesLike(new RegExp(`^services/${service}/src/assemble\\.ts$`));
     const sources = [...textOf(file).matchAll(/\{ source: '([a-z-]+)'/g)].map(([, source]) => source);
-    assert.deepEqual(sources.toSorted(), consumes[service].toSorted(), service);
+    assert.deepEqual([...new Set(sources)].toSorted(), consumes[service].toSorted(), service);
+    const followed = [...textOf(file).matchAll(/follow\(\{ source: '([a-z-]+)'/g)].map(([, source]) => source);
+    assert.deepEqual(followed, tails[service] ?? [], service);
   }
 });
 
@@ -237,6 +239,42 @@ describe('on a server with the configuration of the production overlay', () => {
       for (const source of consumes[service]) await user.hears(source);
     });
   }
+
+  test('G1: every disk host receives the facts of disk encryption sets as they are published, and no others', {
+    timeout: 60_000,
+  }, async () => {
+    const [source, one, other] = [await busOf('disk-encryption-set'), await busOf('disk'), await busOf('disk')];
+    const ending = new AbortController();
+    const received: string[][] = [[], []];
+    const reading = [one, other].map(async (bus, n) => {
+      for await (const { bytes } of bus.tail(subjectOf('disk-encryption-set', 1), ending.signal))
+        received[n]?.push(Buffer.from(bytes).toString());
+    });
+    try {
+      await until('both hosts receive a fact', async () => {
+        const id = `${++messageCount}`;
+        await source.publish(subjectOf('disk-encryption-set', 1), id, bytes('disk-encryption-set 1'));
+        return received.every(({ length }) => length > 0);
+      });
+    } finally {
+      ending.abort();
+      await Promise.all(reading);
+    }
+    for (const service of serviceNames) {
+      const connection = await connectAs(service);
+      for (const owner of serviceNames) {
+        const isPermitted = service === 'disk' && owner === 'disk-encryption-set';
+        for (const partition of ['*', '>', ...(isPermitted ? [`${partitionCount}`] : ['0'])]) {
+          const listening = connection.subscribe(`interlock.${owner}.${partition}`);
+          await assert.rejects(
+            listening[Symbol.asyncIterator]().next(),
+            /Permissions Violation/,
+            `${service} of ${owner}.${partition}`,
+          );
+        }
+      }
+    }
+  });
 
   // How each missing permission of one service shows in this file.
   const consumer = 'interlock_disk-encryption-set.disk_disk-encryption-set_0';

@@ -55,6 +55,7 @@ export const busOver = (inner: Bus, link: BusLink): Bus => {
     },
     lastMessage: (subject) => gate.through(isCut() ? unreachable() : inner.lastMessage(subject)),
     subscribe: (interest) => reaching(inner, interest, link, whileConnected),
+    tail: (subject, signal) => tailOf(inner, subject, signal, link),
     session: () => inner.session() + link.interruptions(),
     // The bus belongs to the world and outlives the process.
     close: async () => undefined,
@@ -81,3 +82,20 @@ async function* reaching(
     if (!isCut()) yield whileConnected(next.value);
   }
 }
+
+/** The messages of a tail that reach the process: nothing keeps those of a cut for it. */
+const tailOf = (
+  inner: Bus,
+  subject: string,
+  signal: AbortSignal,
+  { gate, gone, isCut }: BusLink,
+): ReturnType<Bus['tail']> => {
+  // Subscribed at once, as the bus does.
+  const messages = inner.tail(subject, AbortSignal.any([signal, gone]));
+  return (async function* () {
+    for await (const message of messages) {
+      await gate.held();
+      if (!isCut()) yield message;
+    }
+  })();
+};

@@ -1,6 +1,6 @@
 import type { ChannelOptions } from '@grpc/grpc-js';
 import type { EventStore, RowKeeper } from '@interlock/event-store';
-import type { Handlers, ToFact } from '@interlock/messaging';
+import type { Following, Handlers, ToFact } from '@interlock/messaging';
 import type {
   Authorizer,
   BoundService,
@@ -55,6 +55,11 @@ export interface Seams<Settings> {
   readonly forgetPermissions: () => void;
   /** A client of another service. Clients of one service share a connection unless they need different channels. */
   readonly client: <D extends Definition>(service: Workload, definition: D, options?: ClientOptions) => RpcClient<D>;
+  /**
+   * Keeps facts of another service in the memory of this process, also if another process of this service consumes them.
+   * @returns when memory has what is stored; it follows until the service stops
+   */
+  readonly follow: (following: Following & { readonly source: Workload }) => Promise<void>;
   /** Divides work that only one replica of this service may do at a time. */
   readonly partitions: Pick<WorkPartitions, 'keep' | 'holds' | 'standBy' | 'claimFolder' | 'waitWithOtherFolder'>;
   /** Certificates and authorities, for connections that a service opens itself. */

@@ -10,6 +10,7 @@ import {
   meterMessaging,
   type ReadFeed,
   startConsumer,
+  startFollower,
   startRelay,
 } from '@interlock/messaging';
 import {
@@ -24,7 +25,7 @@ import {
 } from '@interlock/rpc';
 import type { Clock, Logger, Random, Renewed, Scope } from '@interlock/runtime';
 import type { Meter, Tracer } from '@opentelemetry/api';
-import type { Assemble, Assembly } from './assembly.ts';
+import type { Assemble, Assembly, Seams } from './assembly.ts';
 import type { Replica } from './partitions/replicas.ts';
 import { openWorkPartitions, type WorkPartitions } from './partitions/work-partitions.ts';
 import type { Peers } from './peers.ts';
@@ -110,6 +111,7 @@ export const wire = async <Settings>(
     cachedGrant: permissions.cachedGrant,
     forgetPermissions: permissions.invalidate,
     client: peers.client,
+    follow: openFollowing(around),
     partitions,
     tls: around.tls ?? 'plaintext',
     scope,
@@ -127,6 +129,28 @@ export const wire = async <Settings>(
     return Promise.all(background);
   });
   return { assembly, services: [...assembly.services, messaging], keys, permissions };
+};
+
+/** Lets a service follow facts until its scope is closed. */
+const openFollowing = ({
+  name,
+  store,
+  bus,
+  clock,
+  log,
+  scope,
+  partitionCount,
+  silenceMs,
+}: Surroundings): Seams<unknown>['follow'] => {
+  const ending = new AbortController();
+  scope.defer('followed facts', async () => ending.abort());
+  return (following) =>
+    startFollower({
+      ...{ service: name, store, bus, clock, log, partitionCount, ...following },
+      ...(silenceMs === undefined ? {} : { silenceMs }),
+      categories: publishedStreams[following.source],
+      signal: ending.signal,
+    });
 };
 
 /** Starts the consumers and the relay of a service. @returns its MessagingService */

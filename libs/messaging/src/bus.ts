@@ -32,6 +32,9 @@ export interface Interest {
   readonly signal: AbortSignal;
 }
 
+/** A message of a tail: nothing to acknowledge, and never delivered again. */
+export type Tailed = Pick<Delivery, 'bytes' | 'context'>;
+
 /**
  * Delivers facts between services: fast, at least once, and roughly in order. A crash of its server may lose acknowledged messages,
  * so it is not the record: the event store of the source is.
@@ -50,6 +53,12 @@ export interface Bus {
    * durable, and ends only by the signal of the interest or `close`.
    */
   subscribe(interest: Interest): AsyncIterable<Delivery>;
+  /**
+   * Messages of one subject that are published from now on, for every process that wants them: the bus stores nothing about a tail, so
+   * it loses what is published while this process is not connected, and more than 4 MiB that wait for their reader. Positions in the
+   * messages show what is missing. It subscribes before this returns, and ends by the signal or `close`.
+   */
+  tail(subject: string, signal: AbortSignal): AsyncIterable<Tailed>;
   /**
    * Rises with every reconnection. A publisher reads `lastMessage` before it continues in a new session, because the bus may have lost
    * what it acknowledged in the earlier one.

@@ -1,10 +1,12 @@
-export type { Bus, Delivery, Interest } from './bus.ts';
+export type { Bus, Delivery, Interest, Tailed } from './bus.ts';
+export type { BusFaults } from './bus-faults.ts';
 export { type Consumer, startConsumer } from './consumer.ts';
 export type { ConsumerOptions, ReadFeed } from './consumer-options.ts';
 export { encoder } from './encoding.ts';
 export { type PublishedFact, type ToFact, unknownEvent } from './facts.ts';
+export { type FollowerOptions, type Following, type IsStored, startFollower } from './follower.ts';
 export { type Effect, type FactContext, type Handler, type Handlers, NO_EFFECT } from './handlers.ts';
-export { type BusFaults, type MemoryBus, memoryBus } from './memory-bus.ts';
+export { type MemoryBus, memoryBus } from './memory-bus.ts';
 export { type MessagingApi, type MessagingApiOptions, messagingApi } from './messaging-api.ts';
 export { meterMessaging } from './messaging-metrics.ts';
 export { type NatsBus, type NatsBusOptions, natsBus } from './nats-bus.ts';

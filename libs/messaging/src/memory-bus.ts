@@ -1,22 +1,9 @@
 import type { Clock, Random } from '@interlock/runtime';
 import { context, propagation, ROOT_CONTEXT } from '@opentelemetry/api';
 import type { Bus, Delivery, Interest } from './bus.ts';
+import type { BusFaults } from './bus-faults.ts';
+import { MemoryTails } from './memory-tails.ts';
 import { serviceOf, streamOf } from './subjects.ts';
-
-/** Faults as probabilities per message (default 0). They may be changed while the bus runs. */
-export interface BusFaults {
-  /** Acknowledged and then lost, as when a server dies that does not sync. */
-  loseAfterAck: number;
-  /** Stored, but the publisher gets an error. */
-  loseAck: number;
-  /** Delivered twice. */
-  duplicate: number;
-  /** Delivered up to `delayMs` late, while later messages overtake it. */
-  delay: number;
-  delayMs: number;
-  /** The message after the next one is delivered first. */
-  reorder: number;
-}
 
 /** A bus in memory with faults on demand: worse than the real one, and the same for the same seed. */
 export interface MemoryBus extends Bus {
@@ -67,6 +54,7 @@ export const memoryBus = (options: MemoryBusOptions): MemoryBus => {
     publish: async (subject, messageId, bytes) => server.publish(subject, messageId, bytes),
     lastMessage: async (subject) => server.lastMessage(subject),
     subscribe: (interest) => server.subscribe(interest),
+    tail: (subject, signal) => server.tails.open(subject, signal),
     session: () => server.session,
     disconnect: () => server.disconnect(),
     reconnect: () => server.reconnect(),
@@ -78,6 +66,7 @@ export const memoryBus = (options: MemoryBusOptions): MemoryBus => {
 /** All streams of a bus, and the connection of its clients. */
 class MemoryServer {
   readonly faults: BusFaults = { loseAfterAck: 0, loseAck: 0, duplicate: 0, delay: 0, delayMs: 1_000, reorder: 0 };
+  readonly tails: MemoryTails;
   session = 1;
   readonly #random: Random;
   readonly #options: MemoryBusOptions;
@@ -93,6 +82,7 @@ class MemoryServer {
     this.#options = options;
     this.#random = options.random;
     this.#waiting = new Waiting(options.clock);
+    this.tails = new MemoryTails({ ...options, faults: this.faults });
   }
 
   publish(subject: string, messageId: string, bytes: Uint8Array): void {
@@ -105,6 +95,7 @@ class MemoryServer {
       const headers: Record<string, string> = {};
       propagation.inject(context.active(), headers);
       held.push({ sequence: this.#sequence, subject, bytes: bytes.slice(), headers });
+      this.tails.publish(subject, { bytes: bytes.slice(), context: propagation.extract(ROOT_CONTEXT, headers) });
       if (held.length > MESSAGES_MAX) held.splice(0, MESSAGES_MAX / 2);
       this.#waiting.wake(subject);
     }
@@ -147,6 +138,7 @@ class MemoryServer {
 
   close(): void {
     this.#isClosed = true;
+    this.tails.close();
     this.#waiting.wakeAll();
   }
 

@@ -16,6 +16,7 @@ import { propagation, ROOT_CONTEXT } from '@opentelemetry/api';
 import { type AcknowledgedPublishing, acknowledgedPublishing, NoStream } from './acknowledged.ts';
 import type { Bus, Delivery, Interest } from './bus.ts';
 import { connectNats, type NatsAccess, placesOf } from './nats-connection.ts';
+import { natsTail } from './nats-tail.ts';
 import { missingStream, STREAM_NOT_FOUND, watchStream } from './stream-watch.ts';
 import { streamNameIn, subjectNameIn } from './streams.ts';
 import { serviceOf, streamOf, subjectsOf } from './subjects.ts';
@@ -102,6 +103,7 @@ export const natsBus = async (options: NatsBusOptions): Promise<NatsBus> => {
       return found?.data;
     },
     subscribe: (interest) => subscriptions.open(interest),
+    tail: (subject, signal) => natsTail(connection, names.subject(subject), { clock, log, signal }),
     session,
     outage,
     isConnected,

@@ -178,6 +178,53 @@ export const busContract = (name: string, open: () => Promise<BusHarness>): void
       assert.deepEqual(await take(bus, interest, ackUpTo(1)), ['a']);
     });
 
+    test('a tail gets messages in order from when it was opened, each once, and continues after an interruption', {
+      timeout: 30_000,
+    }, async () => {
+      const interest = await ready();
+      await bus.publish(interest.subject, 'before', bytes('before'));
+      const ending = new AbortController();
+      const taken: string[] = [];
+      const [tail, other] = [bus.tail(interest.subject, ending.signal), bus.tail(interest.subject, ending.signal)];
+      const reading = (async () => {
+        for await (const message of tail) taken.push(Buffer.from(message.bytes).toString());
+      })();
+      await bus.publish(subjectOf(interest.source, 1), 'x', bytes('x'));
+      for (const word of ['a', 'b']) await bus.publish(interest.subject, word, bytes(word));
+      await until(() => taken.length === 2);
+      const session = bus.session();
+      await harness.interrupt();
+      await until(() => bus.session() > session);
+      for (let n = 0; taken.length === 2; n += 1) {
+        // The subscription may be on its way to the server.
+        await insist(() => bus.publish(interest.subject, `c${n}`, bytes('c')));
+        await systemClock.sleep(5);
+      }
+      assert.deepEqual(taken.slice(0, 3), ['a', 'b', 'c']);
+      ending.abort();
+      await reading;
+      for await (const message of other) assert.fail(`an ended tail has no message: ${message.bytes}`);
+    });
+
+    test('G10: the trace context of the publisher arrives with the message of a tail', async () => {
+      propagation.setGlobalPropagator(new W3CTraceContextPropagator());
+      const ending = new AbortController();
+      try {
+        const interest = await ready();
+        const tail = bus.tail(interest.subject, ending.signal);
+        const published = { traceId: 'a'.repeat(32), spanId: 'b'.repeat(16), traceFlags: TraceFlags.SAMPLED };
+        const running = trace.setSpanContext(ROOT_CONTEXT, published);
+        await inContext(running, () => bus.publish(interest.subject, 'a', bytes('a')));
+        for await (const { context: received } of tail) {
+          assert.equal(trace.getSpanContext(received)?.spanId, published.spanId);
+          break;
+        }
+      } finally {
+        ending.abort();
+        propagation.disable();
+      }
+    });
+
     test('an interruption starts a new session; published messages stay and subscriptions continue', {
       timeout: 30_000,
     }, async () => {

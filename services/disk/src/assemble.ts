@@ -13,9 +13,10 @@ import { openStoredHeaders } from './disk/stored-headers.ts';
 import { fleetApi } from './fleet/api.ts';
 import { openFleet } from './fleet/assemble-fleet.ts';
 import { assembleHost } from './host/assemble-host.ts';
+import { SetFacts } from './host/keys/set-facts.ts';
 import { openSetKeys } from './host/keys/set-keys.ts';
 import { openLossTable } from './host/keys/set-losses.ts';
-import { openSetOptions } from './host/keys/set-options.ts';
+import { openOptionTable, SetOptions } from './host/keys/set-options.ts';
 import type { NbdServerParts } from './host/nbd/door.ts';
 import { EncryptionChange } from './moves/encryption-change.ts';
 import { keyChangeApi } from './moves/key-change-api.ts';
@@ -86,8 +87,8 @@ export const assemble: Assemble<DiskSettings> = async (seams) => {
   const stored = openStoredHeaders(store);
   const turns = keyedMutex();
   const retries = new RetryQueue({ turns, clock, random, log, signal: scope.signal });
-  const losses = openLossTable(store);
-  const options = openSetOptions(store);
+  const options = new SetOptions();
+  const tables = { losses: openLossTable(store), options: openOptionTable(store) };
   const sets = client('disk-encryption-set', DiskEncryptionSetServiceDefinition);
   const setKeys = openSetKeys(store, sets, options);
   const records = openRecords({ ...ofHosts, stored, turns, clock });
@@ -104,8 +105,8 @@ export const assemble: Assemble<DiskSettings> = async (seams) => {
   const diskCreation = new DiskCreation(control);
   const snapshotCreation = new SnapshotCreation(control);
   const encryptionChange = new EncryptionChange(control);
-  await losses.recall(keyAccess);
-  await options.recall();
+  const facts = new SetFacts({ keyAccess, leases, options, tables, clock });
+  await seams.follow({ source: 'disk-encryption-set', apply: facts.apply, recall: facts.recall });
   await startWatchdog(control, { diskCreation, snapshotCreation, encryptionChange }, cause);
   await sessions.resume(cause);
   void sweepHeaders(control, cause);
@@ -127,7 +128,7 @@ export const assemble: Assemble<DiskSettings> = async (seams) => {
   return {
     services: [api, data],
     toFact,
-    reactions: [{ source: 'disk-encryption-set', handlers: reactions({ losses, keyAccess, leases, options, clock }) }],
+    reactions: [{ source: 'disk-encryption-set', handlers: reactions({ ...tables, apply: facts.apply, clock }) }],
     server: {
       channelOptions: { 'grpc-node.flow_control_window': flowControlWindowBytes },
       deadlineMaxMs: terms.ioPauseTimeoutMs + callMs,

@@ -6,8 +6,9 @@ import { memoryStore } from '@interlock/event-store';
 import { systemClock as clock } from '@interlock/runtime';
 import { createKeyAccess } from './host/keys/key-access.ts';
 import { leaseDefaults } from './host/keys/lease.ts';
+import { SetFacts } from './host/keys/set-facts.ts';
 import { openLossTable } from './host/keys/set-losses.ts';
-import { openSetOptions } from './host/keys/set-options.ts';
+import { openOptionTable, SetOptions } from './host/keys/set-options.ts';
 import { reactions } from './reactor.ts';
 
 const set = 'subscriptions/s/resourceGroups/g/diskEncryptionSets/one';
@@ -17,11 +18,16 @@ const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 /** The fact handlers of the service, over a store in memory. */
 const world = () => {
   const store = memoryStore({ clock });
-  const losses = openLossTable(store);
-  const keyAccess = createKeyAccess(clock, leaseDefaults);
-  const options = openSetOptions(store);
-  const leases = { isUsed: () => false };
-  const handlers = reactions({ losses, keyAccess, leases, options, clock });
+  const tables = { losses: openLossTable(store), options: openOptionTable(store) };
+  const openFacts = () => {
+    const keyAccess = createKeyAccess(clock, leaseDefaults);
+    const options = new SetOptions();
+    const leases = { isUsed: () => false };
+    return { keyAccess, options, facts: new SetFacts({ keyAccess, leases, options, tables, clock }) };
+  };
+  const { keyAccess, options, facts } = openFacts();
+  const handlers = reactions({ ...tables, apply: facts.apply, clock });
+  let version = 0;
   return {
     keyAccess,
     options,
@@ -29,19 +35,16 @@ const world = () => {
       const payload = Buffer.from(DiskEncryptionSetEvent.encode({ event }).finish());
       const handler = handlers[type];
       assert.ok(handler, `${type} is consumed`);
-      const { rows = [] } = await handler(Fact.fromPartial({ type, payload }), {
-        cause,
-        signal: new AbortController().signal,
-      });
+      version += 1;
+      const fact = Fact.fromPartial({ type, payload, stream: `set-${set}`, version, position: version });
+      const { rows = [] } = await handler(fact, { cause, signal: new AbortController().signal });
       if (rows.length > 0) await store.commit({ rows }, cause);
     },
     /** What a restarted service recalls. */
     async restarted() {
-      const later = createKeyAccess(clock, leaseDefaults);
-      await losses.recall(later);
-      const laterOptions = openSetOptions(store);
-      await laterOptions.recall();
-      return Object.assign(later, { options: laterOptions });
+      const later = openFacts();
+      await later.facts.recall(() => true);
+      return Object.assign(later.keyAccess, { options: later.options });
     },
   };
 };

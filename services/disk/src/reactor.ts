@@ -1,69 +1,53 @@
-import { lossReasonOf } from '@interlock/access';
 import { DiskEncryptionSetEvent } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set_events.ts';
 import type { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
-import { eventId } from '@interlock/event-store';
-import { type Effect, type FactContext, type Handlers, NO_EFFECT } from '@interlock/messaging';
+import { type Effect, type Handler, type Handlers, NO_EFFECT } from '@interlock/messaging';
 import type { Clock } from '@interlock/runtime';
-import type { KeyAccess } from './host/keys/key-access.ts';
-import type { Leases } from './host/keys/leases.ts';
+import { publishedLoss, type SetFacts } from './host/keys/set-facts.ts';
 import type { LossTable } from './host/keys/set-losses.ts';
-import type { SetOptions } from './host/keys/set-options.ts';
+import type { OptionTable } from './host/keys/set-options.ts';
 
 /**
- * How disk reacts to the facts of disk encryption sets: a lost key ends the use of every DEK under it at once; a restored one
- * can unwrap them again. Each fact changes one row and one entry in memory, whether one disk is under the key or a fleet;
- * nothing is written per disk. Memory changes before the row is stored: refusing early is safe, and all is idempotent.
+ * How disk reacts to the facts of disk encryption sets: it stores the losses and options in force, for every host. Each fact changes
+ * one row, whether one disk is under the key or a fleet; nothing is written per disk. A host that consumes facts itself applies them
+ * to its memory before the row is stored: refusing early is safe, and all is idempotent.
  * Rules CMK-100, CMK-105, CMK-112, CMK-120.
  */
 export const reactions = (parts: {
   readonly losses: LossTable;
-  readonly keyAccess: KeyAccess;
-  readonly leases: Pick<Leases, 'isUsed'>;
-  readonly options: Pick<SetOptions, 'published' | 'forgotten'>;
+  readonly options: OptionTable;
+  readonly apply: SetFacts['apply'];
   readonly clock: Pick<Clock, 'now'>;
 }): Handlers => {
-  const { losses, keyAccess, leases, options, clock } = parts;
+  const { losses, options, apply, clock } = parts;
+  const applied =
+    (handler: Handler): Handler =>
+    (fact, context) => {
+      apply(fact, context.cause);
+      return handler(fact, context);
+    };
   return {
-    KeyAccessLost: async (fact, { cause }) => {
+    KeyAccessLost: applied(async (fact, { cause }) => {
       const { event } = eventOf(fact);
       if (event?.$case !== 'keyAccessLost') return NO_EFFECT;
-      const { set, keyVersion, reason: name, accessEpoch, since, principal, traceId } = event.value;
-      const reason = lossReasonOf(name);
-      // An outage is no loss here: each lease runs to its end, and this host checks the vault itself.
-      if (!reason) return NO_EFFECT;
-      const loss = {
-        reason,
-        accessEpoch,
-        since: since?.getTime() ?? clock.now(),
-        // The set may have found the loss by a check long afterwards, in another trace.
-        traceId: traceId || traceIdOf(cause),
-        ...(cause.traceparent === undefined ? {} : { traceparent: cause.traceparent }),
-        event: eventId(fact.stream, fact.version),
-        correlationId: cause.correlationId,
-        ...(principal === undefined ? {} : { principal }),
-      };
-      keyAccess.lost({ set, keyVersion }, loss, 'fact');
-      return { rows: [await losses.lost({ set, keyVersion }, loss)] };
-    },
-    KeyAccessRestored: async (fact) => {
+      const loss = publishedLoss(event.value, fact, cause, clock);
+      return loss ? { rows: [await losses.lost(event.value, loss)] } : NO_EFFECT;
+    }),
+    KeyAccessRestored: applied(async (fact) => {
       const { event } = eventOf(fact);
-      if (event?.$case !== 'keyAccessRestored') return NO_EFFECT;
-      const { set, keyVersion, accessEpoch } = event.value;
-      keyAccess.restored({ set, keyVersion }, accessEpoch);
-      return effectOf(await losses.restored({ set, keyVersion }));
-    },
-    SetDeleted: async (fact) => {
+      return event?.$case === 'keyAccessRestored' ? effectOf(await losses.restored(event.value)) : NO_EFFECT;
+    }),
+    SetDeleted: applied(async (fact) => {
       const { event } = eventOf(fact);
       if (event?.$case !== 'setDeleted') return NO_EFFECT;
       const { set } = event.value;
-      keyAccess.forget(set, (key) => leases.isUsed(key));
       return effectOf(await losses.forgotten(set), await options.forgotten(set));
-    },
-    SetOptionsChanged: async (fact) => {
+    }),
+    SetOptionsChanged: applied(async (fact) => {
       const { event } = eventOf(fact);
-      if (event?.$case !== 'setOptionsChanged') return NO_EFFECT;
-      return effectOf(await options.published(event.value.set, event.value));
-    },
+      return event?.$case === 'setOptionsChanged'
+        ? effectOf(await options.published(event.value.set, event.value))
+        : NO_EFFECT;
+    }),
   };
 };
 
@@ -73,6 +57,3 @@ const effectOf = (...changes: readonly (NonNullable<Effect['rows']>[number] | un
   const rows = changes.flatMap((row) => row ?? []);
   return rows.length === 0 ? NO_EFFECT : { rows };
 };
-
-/** The trace id of a W3C trace context; `''` without one. */
-const traceIdOf = ({ traceparent }: FactContext['cause']): string => traceparent?.split('-')[1] ?? '';

@@ -41,6 +41,8 @@ export interface DiskHost extends TestVault, HostContent, StoredDisks, HostResta
   readonly log: readonly string[];
   /** Publishes a fact of disk encryption sets to the service. */
   publish(type: string, event: Exclude<DiskEncryptionSetEvent['event'], undefined>): Promise<void>;
+  /** Recalls the facts that were published to another host, as after a gap in the messages. */
+  recallFacts(): Promise<void>;
   /** Stores a commit, as when it arrives after its caller has given up. */
   commit: EventStore['commit'];
   /** The store, for another host beside this one. */
@@ -98,6 +100,7 @@ export const startDiskHost = async (
   };
   const processes = await startProcesses(surroundings, files.crash);
   const { running, clientAs } = processes;
+  let factCount = 0;
   const disks = () => clientAs('compute', DiskServiceDefinition);
   const data = () => clientAs('compute', DiskDataServiceDefinition);
   return {
@@ -116,13 +119,16 @@ export const startDiskHost = async (
       clientAs('compute', definition, { attemptsMax: 1, backoffMs: 0, backoffMsMax: 0 }),
     slotMac: platformKey(masterKey(Uint8Array.from(surroundings.master)), random).slotMac,
     connectNbd: () => connected(running().acceptNbd),
+    recallFacts: () => running().recallFacts(),
     async publish(type, event) {
       const payload = Buffer.from(DiskEncryptionSetEvent.encode({ event }).finish());
       const handler = running().handlers[type];
       if (!handler) throw new Error(`${type} is not consumed`);
       const cause = { correlationId: 'c', causes: [], caller: 'system:disk-encryption-set' };
       const { signal } = new AbortController();
-      const { rows = [] } = await handler(Fact.fromPartial({ type, payload }), { cause, signal });
+      factCount += 1;
+      const place = { stream: `set-${setName}`, version: factCount, position: factCount };
+      const { rows = [] } = await handler(Fact.fromPartial({ type, payload, ...place }), { cause, signal });
       if (rows.length > 0) await store.commit({ rows }, cause);
     },
   };

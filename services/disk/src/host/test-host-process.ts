@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { Duplex } from 'node:stream';
 import { type EventStore, rowKeeper } from '@interlock/event-store';
 import type { Seams } from '@interlock/host';
-import type { Handlers } from '@interlock/messaging';
+import type { Following, Handlers } from '@interlock/messaging';
 import { type InProcessServer, serveInProcess, type TokenSource } from '@interlock/rpc';
 import { type Clock, createScope, logger, type Random, type Scope } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
@@ -53,6 +53,8 @@ export interface HostProcess {
   readonly scope: Scope;
   readonly server: InProcessServer;
   readonly handlers: Handlers;
+  /** Recalls what the consumers of the service have stored. */
+  readonly recallFacts: () => Promise<void>;
   /** Whether the process is cut off from its store. */
   readonly storeLink: { isCut: boolean };
   /** Serves a connection at the NBD door. */
@@ -68,12 +70,17 @@ export const startHostProcess = async (surroundings: HostSurroundings, machine: 
   const store = cuttable(faults.wrap(surroundings.store), storeLink);
   const log = logger({ service: 'disk', clock, write: (line) => logLines.push(line) });
   const authorize = async () => ({ allowed: true, principalActive: true });
+  let recallFacts: HostProcess['recallFacts'] = () => assert.fail('the process follows no facts');
   const seams = {
     ...{ store, clock, random, log, tracer, scope, settings, authorize },
     openCategory: rowKeeper({ store, clock, log }).open,
     meter: createNoopMeter(),
     cachedGrant: () => undefined,
     forgetPermissions: () => undefined,
+    follow: ({ recall }: Following) => {
+      recallFacts = () => recall(() => true);
+      return recallFacts();
+    },
     client: (service: string, _definition: unknown, options?: { readonly credentials?: TokenSource }) =>
       service === 'key-vault' && options?.credentials ? vault.vaultAs(options.credentials) : vault.neighbours[service],
   };
@@ -89,7 +96,8 @@ export const startHostProcess = async (surroundings: HostSurroundings, machine: 
     services: assembled.services,
     deadlineMaxMs: assembled.server?.deadlineMaxMs ?? 30_000,
   });
-  return { scope, server, handlers: assembled.reactions?.[0]?.handlers ?? {}, storeLink, acceptNbd };
+  const handlers = assembled.reactions?.[0]?.handlers ?? {};
+  return { scope, server, handlers, recallFacts, storeLink, acceptNbd };
 };
 
 /** Settings of a process, with its volumes and its NBD door. */

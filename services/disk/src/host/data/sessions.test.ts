@@ -20,7 +20,7 @@ import { createKeyAccess } from '../keys/key-access.ts';
 import { leaseDefaults } from '../keys/lease.ts';
 import { openLeases } from '../keys/leases.ts';
 import { platformKey as openPlatformKey } from '../keys/platform-key.ts';
-import { openSetOptions } from '../keys/set-options.ts';
+import { SetOptions } from '../keys/set-options.ts';
 import type { DiskRecords } from '../records.ts';
 import { pieceSize } from '../storage/sector.ts';
 import { memoryVolumeFiles } from '../storage/volume-files.ts';
@@ -197,7 +197,7 @@ const openedDisk = async () => {
   const log = logger({ service: 'disk', clock, write: () => undefined });
   const leases = openLeases({
     keyAccess,
-    options: openSetOptions(memoryStore({ clock })),
+    options: new SetOptions(),
     sets: { getDiskEncryptionSet: () => assert.fail('no set is asked') },
     reports: { about: () => undefined },
     terms: leaseDefaults,

@@ -3,7 +3,9 @@ import { test } from 'node:test';
 import { type Cause, memoryStore, type RowChange } from '@interlock/event-store';
 import { virtualClock } from '@interlock/runtime';
 import { createKeyAccess } from './key-access.ts';
+import { SetFacts } from './set-facts.ts';
 import { openLossTable } from './set-losses.ts';
+import { openOptionTable, SetOptions } from './set-options.ts';
 
 const cause: Cause = { correlationId: 'c', causes: [], caller: 'principals/p' };
 const key = { set: 'set', keyVersion: 'one' };
@@ -22,9 +24,11 @@ const openWorld = () => {
     },
     /** The key access that a restarted service recalls. */
     recalled: async () => {
-      const access = createKeyAccess(clock, { ttlMs: 10_000 });
-      await losses.recall(access);
-      return access;
+      const keyAccess = createKeyAccess(clock, { ttlMs: 10_000 });
+      const tables = { losses, options: openOptionTable(store) };
+      const leases = { isUsed: () => false };
+      await new SetFacts({ keyAccess, leases, options: new SetOptions(), tables, clock }).recall(() => true);
+      return keyAccess;
     },
   };
 };

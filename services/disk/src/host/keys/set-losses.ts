@@ -1,7 +1,10 @@
 import { lossReasonOf } from '@interlock/access';
-import { type EventStore, type RowChange, table } from '@interlock/event-store';
-import type { KeyAccess, SetKeyVersion } from './key-access.ts';
+import { type EventStore, pagesOf, type RowChange, table } from '@interlock/event-store';
+import type { SetKeyVersion } from './key-access.ts';
 import type { LossFacts } from './key-reasons.ts';
+
+/** A loss that a set published. */
+export type PublishedLoss = LossFacts & { readonly accessEpoch: number };
 
 /** A loss as stored: JSON, so unknown values are left out. */
 interface StoredLoss {
@@ -21,21 +24,23 @@ interface SetLosses {
 }
 
 /**
- * The losses that sets published, one row per set, so that a restarted host refuses what it refused before. Refusals of the
- * vault are not stored: the next check repeats them.
+ * The losses that sets published, one row per set, so that a restarted host refuses what it refused before, and every host receives
+ * each loss. Refusals of the vault are not stored here: the next check repeats them.
  */
 export interface LossTable {
   /** The row that stores this loss too. */
-  lost(key: SetKeyVersion, loss: LossFacts & { readonly accessEpoch: number }): Promise<RowChange>;
+  lost(key: SetKeyVersion, loss: PublishedLoss): Promise<RowChange>;
   /** The row without the loss; undefined if it is not stored. */
   restored(key: SetKeyVersion): Promise<RowChange | undefined>;
   /** The removal of the row; undefined if there is no row. */
   forgotten(set: string): Promise<RowChange | undefined>;
-  /** Passes every stored loss to `keyAccess`. */
-  recall(keyAccess: KeyAccess): Promise<void>;
+  /** The losses of every set that has any, by key version. */
+  list(): AsyncIterable<{ readonly set: string; readonly losses: ReadonlyMap<string, PublishedLoss> }>;
+  /** The losses of these sets, by set and key version; a set without any is left out. */
+  ofSets(sets: readonly string[]): Promise<ReadonlyMap<string, ReadonlyMap<string, PublishedLoss>>>;
 }
 
-/** Rows read at once while recalling. */
+/** Rows read at once. */
 const pageSize = 1_000;
 
 /** Opens the table in a store. */
@@ -57,21 +62,20 @@ export const openLossTable = (store: EventStore): LossTable => {
       const before = await rows.get(set);
       return before && rows.remove(set, before);
     },
-    async recall(keyAccess) {
-      let after: string | undefined;
-      do {
-        const page: Awaited<ReturnType<typeof rows.list>> = await rows.list({
-          limit: pageSize,
-          ...(after === undefined ? {} : { after }),
-        });
-        for (const { key: set, row } of page.items) {
-          for (const [keyVersion, { reason: name, ...loss }] of Object.entries(row.losses)) {
-            const reason = lossReasonOf(name);
-            if (reason) keyAccess.lost({ set, keyVersion }, { ...loss, reason }, 'fact');
-          }
-        }
-        after = page.next;
-      } while (after !== undefined);
+    async *list() {
+      for await (const page of pagesOf(rows, { limit: pageSize }))
+        for (const { key: set, row } of page) yield { set, losses: lossesOf(row) };
+    },
+    async ofSets(sets) {
+      return new Map([...(await rows.getMany(sets))].map(([set, row]) => [set, lossesOf(row)]));
     },
   };
 };
+
+const lossesOf = ({ losses }: SetLosses): ReadonlyMap<string, PublishedLoss> =>
+  new Map(
+    Object.entries(losses).flatMap(([keyVersion, { reason: name, ...loss }]) => {
+      const reason = lossReasonOf(name);
+      return reason === undefined ? [] : [[keyVersion, { ...loss, reason }]];
+    }),
+  );

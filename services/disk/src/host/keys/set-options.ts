@@ -1,78 +1,92 @@
 import type { KeyExpiryPolicy } from '@interlock/contracts/interlock/disk_encryption_set/v1/set_options.ts';
-import { type EventStore, type RowChange, table } from '@interlock/event-store';
+import { type EventStore, pagesOf, type RowChange, table } from '@interlock/event-store';
 
 /** The options of a set that disks depend on. */
 export interface PublishedOptions {
   readonly keyExpiry: KeyExpiryPolicy;
 }
 
-/** The options of sets, as far as they differ from the default. */
-export interface SetOptions {
-  /** Whether running disks outlive the expiry of the key: renewals then ignore the expiry (CMK-104). */
-  outlivesExpiry(set: string): boolean;
-  /** The set replied to a call: its options hold until its first fact, because the reply may be older than a fact. */
-  note(set: string, reply: PublishedOptions): void;
-  /**
-   * Calls a set whose options are known. Its reply holds until its next fact, unless a fact arrived during the call.
-   */
-  confirm(set: string, ask: () => Promise<PublishedOptions>): Promise<void>;
-  /** Applies the options of a fact. @returns the row that stores them; undefined if it need not change */
-  published(set: string, options: PublishedOptions): Promise<RowChange | undefined>;
-  /** The removal of the row; undefined if there is no row. */
-  forgotten(set: string): Promise<RowChange | undefined>;
-  /** Reads every row. */
-  recall(): Promise<void>;
-}
-
-interface StoredOptions {
+/** Options as stored and in memory. */
+export interface StoredOptions {
   readonly keyExpiry: 'STOP' | 'NEXT_START';
 }
 
-/** Rows read at once while recalling. */
+/**
+ * The options of sets in the memory of a process, as far as they differ from the default. One that once differed stays until the set
+ * is deleted: a late `note` must not replace a fact.
+ */
+export class SetOptions {
+  readonly #known = new Map<string, StoredOptions & { readonly isPublished: boolean }>();
+
+  /** Whether running disks outlive the expiry of the key: renewals then ignore the expiry (CMK-104). */
+  outlivesExpiry(set: string): boolean {
+    return this.#known.get(set)?.keyExpiry === 'NEXT_START';
+  }
+
+  /** The set replied to a call: its options hold until its first fact, because the reply may be older than a fact. */
+  note(set: string, reply: PublishedOptions): void {
+    if (this.#known.get(set)?.isPublished !== true) this.#hold(set, reply, false);
+  }
+
+  /** Calls a set whose options are known. Its reply holds until its next fact, unless a fact arrived during the call. */
+  async confirm(set: string, ask: () => Promise<PublishedOptions>): Promise<void> {
+    const before = this.#known.get(set);
+    const { keyExpiry } = await ask();
+    if (before && this.#known.get(set) === before) this.#known.set(set, { ...before, keyExpiry: policyOf(keyExpiry) });
+  }
+
+  /** A fact says the options. */
+  published(set: string, options: PublishedOptions): void {
+    this.#hold(set, options, true);
+  }
+
+  /** The set was deleted. */
+  forget(set: string): void {
+    this.#known.delete(set);
+  }
+
+  /** Sets with facts whose options differ from the default. */
+  publishedDifferent(): readonly string[] {
+    return [...this.#known].flatMap(([set, { isPublished, keyExpiry }]) =>
+      isPublished && keyExpiry === 'NEXT_START' ? [set] : [],
+    );
+  }
+
+  #hold(set: string, { keyExpiry: received }: PublishedOptions, isPublished: boolean): void {
+    const keyExpiry = policyOf(received);
+    if (this.#known.has(set) || keyExpiry === 'NEXT_START') this.#known.set(set, { keyExpiry, isPublished });
+  }
+}
+
+/** The published options in the store, a row for each set whose options once differed from the default. */
+export interface OptionTable {
+  /** The row that stores the options of a fact; undefined if it need not change. */
+  published(set: string, options: PublishedOptions): Promise<RowChange | undefined>;
+  /** The removal of the row; undefined if there is no row. */
+  forgotten(set: string): Promise<RowChange | undefined>;
+  /** The options of every row, by set. */
+  list(): AsyncIterable<{ readonly set: string } & StoredOptions>;
+}
+
+/** Rows read at once. */
 const pageSize = 1_000;
 
-/** Opens the options. A set that once differed keeps its row until it is deleted: a late `note` must not replace a fact. */
-export const openSetOptions = (store: EventStore): SetOptions => {
+/** Opens the table in a store. */
+export const openOptionTable = (store: EventStore): OptionTable => {
   const rows = table<StoredOptions>(store, { name: 'set_option', version: 1 });
-  const known = new Map<string, StoredOptions & { readonly isPublished: boolean }>();
-
-  const hold = (set: string, received: PublishedOptions, isPublished: boolean): StoredOptions => {
-    const options = { keyExpiry: policyOf(received.keyExpiry) };
-    if (known.has(set) || options.keyExpiry === 'NEXT_START') known.set(set, { ...options, isPublished });
-    return options;
-  };
-
   return {
-    outlivesExpiry: (set) => known.get(set)?.keyExpiry === 'NEXT_START',
-    note: (set, reply) => {
-      if (known.get(set)?.isPublished !== true) hold(set, reply, false);
-    },
-    async confirm(set, ask) {
-      const before = known.get(set);
-      const { keyExpiry } = await ask();
-      if (before && known.get(set) === before) known.set(set, { ...before, keyExpiry: policyOf(keyExpiry) });
-    },
     async published(set, received) {
-      const options = hold(set, received, true);
-      if (!known.has(set)) return undefined;
+      const keyExpiry = policyOf(received.keyExpiry);
       const before = await rows.get(set);
-      return before?.keyExpiry === options.keyExpiry ? undefined : rows.put(set, options, before);
+      return keyExpiry === (before?.keyExpiry ?? 'STOP') ? undefined : rows.put(set, { keyExpiry }, before);
     },
     async forgotten(set) {
-      known.delete(set);
       const before = await rows.get(set);
       return before && rows.remove(set, before);
     },
-    async recall() {
-      let after: string | undefined;
-      do {
-        const page: Awaited<ReturnType<typeof rows.list>> = await rows.list({
-          limit: pageSize,
-          ...(after === undefined ? {} : { after }),
-        });
-        for (const { key, row } of page.items) known.set(key, { ...row, isPublished: true });
-        after = page.next;
-      } while (after !== undefined);
+    async *list() {
+      for await (const page of pagesOf(rows, { limit: pageSize }))
+        for (const { key: set, row } of page) yield { set, ...row };
     },
   };
 };
