@@ -17,6 +17,11 @@ const files = {
   'libs/b/src/test-database.ts': 'export const url = process.env.DATABASE_URL;',
   'libs/b/src/store.int.test.ts': `import { url } from './test-database.ts';`,
   'libs/b/src/path.test.ts': 'const path = process.env.PATH;',
+  'services/a/src/assemble.ts': `import './decider.ts';`,
+  'services/a/src/service.test.ts': `import './assemble.ts';`,
+  'libs/b/src/clock.ts': '',
+  'e2e/c/cloud.test.ts': `import '../../services/a/src/assemble.ts'; import '../../libs/b/src/clock.ts';`,
+  'e2e/c/page.test.ts': `import '../../services/a/src/decider.ts';`,
   'e2e/c/every-way.long.test.ts': `import '../../services/a/src/decider.ts';`,
 };
 const standard = Object.keys(files).filter((file) => file.endsWith('.test.ts') && !file.includes('.long.'));
@@ -25,25 +30,34 @@ test('selects all but long files; --all selects every file, and a glob also a lo
   const root = repositoryOf(t);
   deepEqual(select(root), standard.toSorted());
   deepEqual(select(root, '--all').length, standard.length + 1);
-  deepEqual(select(root, 'e2e/**/*.test.ts'), ['e2e/c/every-way.long.test.ts']);
+  deepEqual(select(root, 'e2e/**/*.long.test.ts'), ['e2e/c/every-way.long.test.ts']);
   throws(() => select(root, 'no/such.test.ts'), /No test file matches no\/such\.test\.ts/);
   throws(() => readRequest(['--all', 'some.test.ts']), /either files or one of --changed and --all/);
 });
 
 test('--changed selects the tests that load a changed file, directly or not, and names what it compared with', (t) => {
   const root = repositoryOf(t);
-  const inA = ['services/a/src/api.test.ts', 'services/a/src/decider.test.ts'];
+  const inA = ['services/a/src/api.test.ts', 'services/a/src/decider.test.ts', 'services/a/src/service.test.ts'];
+  const ofDecider = ['e2e/c/page.test.ts', ...inA];
   deepEqual(select(root, '--changed'), []);
   write(root, 'services/a/src/decider.ts', 'export const decide = 2;');
-  deepEqual(select(root, '--changed'), inA);
+  deepEqual(select(root, '--changed'), ofDecider);
   git(root, 'checkout', '-q', '-b', 'work');
   git(root, 'commit', '-qam', 'change');
-  deepEqual(select(root, '--changed'), inA);
+  deepEqual(select(root, '--changed'), ofDecider);
   write(root, 'services/a/src/worker.ts', 'export {};');
   write(root, 'libs/b/src/new.test.ts', '');
   const { files: found, description = '' } = selectTests(readRequest(['--changed']), root, root);
-  deepEqual(found, ['libs/b/src/new.test.ts', ...inA, 'services/a/src/worker.test.ts']);
-  match(description, /^3 files changed since main \([0-9a-f]{8}\): 4 test files load one of them\.$/);
+  deepEqual(found, ['e2e/c/page.test.ts', 'libs/b/src/new.test.ts', ...inA, 'services/a/src/worker.test.ts']);
+  match(description, /^3 files changed since main \([0-9a-f]{8}\): 6 test files load one of them\.$/);
+});
+
+test('a change in services selects no test of e2e that assembles services; a change elsewhere does', (t) => {
+  const root = repositoryOf(t);
+  write(root, 'services/a/src/assemble.ts', `import './api.ts';`);
+  deepEqual(select(root, '--changed'), ['services/a/src/service.test.ts']);
+  write(root, 'libs/b/src/clock.ts', 'export {};');
+  deepEqual(select(root, '--changed'), ['e2e/c/cloud.test.ts', 'services/a/src/service.test.ts']);
 });
 
 test('a file that only types come from changes no test', (t) => {
