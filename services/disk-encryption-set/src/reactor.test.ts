@@ -10,7 +10,7 @@ import { reactions } from './reactor.ts';
 import { create } from './set/decider.ts';
 import { assignKey } from './set/key-change.ts';
 import { changeOptions } from './set/options.ts';
-import { versionOf } from './testing/test-neighbours.ts';
+import { versionOf } from './testing/test-neighbour-keys.ts';
 import {
   founding,
   grantAt,

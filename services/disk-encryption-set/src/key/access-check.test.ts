@@ -4,7 +4,7 @@ import { Rejection } from '@interlock/event-store';
 import { questionKey, restoreKey } from '../set/access.ts';
 import { completeCreation } from '../set/decider.ts';
 import { completeIdentity, removeIdentity, replaceIdentity } from '../set/identity.ts';
-import { versionOf } from '../testing/test-neighbours.ts';
+import { versionOf } from '../testing/test-neighbour-keys.ts';
 import { creatingSet, setName, type TestSets, testCause } from '../testing/test-sets.ts';
 import { checkAccess } from './access-check.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { KeyForEncryption } from '@interlock/contracts/interlock/key_vault/v1/disk_access.ts';
-import { fakeKey, urlOf, versionOf } from '../testing/test-neighbours.ts';
+import { fakeKey, urlOf, versionOf } from '../testing/test-neighbour-keys.ts';
 import { checkKey, checkKeyUrl, type KeyRequest } from './key-rules.ts';
 
 const now = 1_000_000;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { KeyVault } from '../sets.ts';
-import { versionOf } from '../testing/test-neighbours.ts';
+import { versionOf } from '../testing/test-neighbour-keys.ts';
 import { setName, testCause } from '../testing/test-sets.ts';
 import { authorizeMove } from './owners-authorization.ts';
 

@@ -7,7 +7,7 @@ import { testMeter } from '@interlock/runtime/test-meter';
 import { assignKey } from '../set/key-change.ts';
 import type { SetBody } from '../set/state.ts';
 import { setOnWire } from '../set/wire.ts';
-import { fakeKey, versionOf } from '../testing/test-neighbours.ts';
+import { fakeKey, versionOf } from '../testing/test-neighbour-keys.ts';
 import {
   creatingSet,
   failAtEach,
@@ -155,7 +155,7 @@ test('CMK-121: with the owner’s authorization disks move off a disabled key', 
   const old = parts.neighbours.keys.get(versionOf('1'));
   assert.ok(old);
   old.lost = 'KEY_DISABLED';
-  parts.neighbours.words.push(`${versionOf('1')} ${versionOf('2')}`);
+  parts.neighbours.authorizations.push(`${versionOf('1')} ${versionOf('2')}`);
   await run(parts);
   await assertFinished(parts);
 });

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { FINAL_EPOCH, lossReasons } from '@interlock/access';
 import { Rejection } from '@interlock/event-store';
 import fc from 'fast-check';
-import { urlOf, versionOf } from '../testing/test-neighbours.ts';
+import { urlOf, versionOf } from '../testing/test-neighbour-keys.ts';
 import { founding, grantAt, keyReference, principal } from '../testing/test-sets.ts';
 import { answeredTo, loseKey, questionKey, refuseKey, restoreKey } from './access.ts';
 import {

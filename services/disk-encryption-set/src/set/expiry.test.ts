@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { versionOf } from '../testing/test-neighbours.ts';
+import { versionOf } from '../testing/test-neighbour-keys.ts';
 import { creatingSet, type TestSets } from '../testing/test-sets.ts';
 import { type Loss, loseKey, questionKey, refuseKey } from './access.ts';
 import { completeCreation } from './decider.ts';

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type FakeDisk, versionOf } from '../testing/test-neighbours.ts';
+import { versionOf } from '../testing/test-neighbour-keys.ts';
+import type { FakeDisk } from '../testing/test-neighbour-state.ts';
 import {
   creatingSet,
   founding,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { LossReason } from '@interlock/access';
 import type { Call } from '@interlock/rpc';
-import { fakeKey, versionOf } from '../testing/test-neighbours.ts';
+import { fakeKey, versionOf } from '../testing/test-neighbour-keys.ts';
 import { creatingSet, grantAt, keyReference, setName, testCause } from '../testing/test-sets.ts';
 import { loseKey } from './access.ts';
 import { completeCreation } from './decider.ts';
@@ -35,16 +35,16 @@ const moveOf = (digit: string) => `${versionOf(digit)} ${versionOf('3')}`;
 test('CMK-108: no authorization is requested for a purged key, and the token counts for the other keys of its owner', async () => {
   const { parts, resume } = await waitingSet('KEY_PURGED');
   await resume();
-  assert.deepEqual(parts.neighbours.words, [moveOf('2')]);
+  assert.deepEqual(parts.neighbours.authorizations, [moveOf('2')]);
 });
 
 test('CMK-121: the owner of a disabled or deleted key authorizes the move away from it, and of no other', async () => {
   for (const reason of ['KEY_DISABLED', 'KEY_DELETED'] as const) {
     const { parts, resume } = await waitingSet(reason);
     await resume();
-    assert.deepEqual(parts.neighbours.words.toSorted(), [moveOf('1'), moveOf('2')]);
+    assert.deepEqual(parts.neighbours.authorizations.toSorted(), [moveOf('1'), moveOf('2')]);
   }
   const { parts, resume } = await waitingSet('ACCESS_DENIED');
   await resume();
-  assert.deepEqual(parts.neighbours.words, [moveOf('2')]);
+  assert.deepEqual(parts.neighbours.authorizations, [moveOf('2')]);
 });

@@ -5,7 +5,9 @@ import type { SetEvent } from '../set/events.ts';
 import type { DiskEncryptionSet } from '../set/state.ts';
 import { sets as setStreams } from '../set/streams.ts';
 import type { SetParts } from '../sets.ts';
-import { type FakeNeighbours, fakeNeighbours, type Moment, urlOf, versionOf } from './test-neighbours.ts';
+import { urlOf, versionOf } from './test-neighbour-keys.ts';
+import type { Moment } from './test-neighbour-state.ts';
+import { type FakeNeighbours, fakeNeighbours } from './test-neighbours.ts';
 
 export const setName = 'subscriptions/s1/resourceGroups/g/diskEncryptionSets/d1';
 export const principal = 'principals/00000000-0000-4000-8000-000000000001';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { refuseDeletion, startDeletion } from '../set/decider.ts';
-import { versionOf } from '../testing/test-neighbours.ts';
+import { versionOf } from '../testing/test-neighbour-keys.ts';
 import { creatingSet, failAtEach, principal, setName, type TestSets, testCause } from '../testing/test-sets.ts';
 import { finishCreation } from './creation.ts';
 import { finishDeletion } from './deletion.ts';

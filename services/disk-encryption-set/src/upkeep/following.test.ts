@@ -4,7 +4,7 @@ import { completeCreation } from '../set/decider.ts';
 import { assignKey, noticeNewer } from '../set/key-change.ts';
 import { changeOptions } from '../set/options.ts';
 import type { DiskEncryptionSet } from '../set/state.ts';
-import { fakeKey, versionOf } from '../testing/test-neighbours.ts';
+import { fakeKey, versionOf } from '../testing/test-neighbour-keys.ts';
 import {
   creatingSet,
   failAtEach,

@@ -8,7 +8,7 @@ import { reactions } from '../reactor.ts';
 import { loseKey, questionKey } from '../set/access.ts';
 import { completeCreation, startDeletion } from '../set/decider.ts';
 import { removeIdentity, replaceIdentity } from '../set/identity.ts';
-import { versionOf } from '../testing/test-neighbours.ts';
+import { versionOf } from '../testing/test-neighbour-keys.ts';
 import { creatingSet, failAtEach, principal, setName, type TestSets, testCause } from '../testing/test-sets.ts';
 import { finishDeletion } from './deletion.ts';
 import { reconcileIdentity } from './identity-change.ts';

@@ -9,7 +9,7 @@ import { removeIdentity } from '../set/identity.ts';
 import { assignKey, followNewest } from '../set/key-change.ts';
 import { changeOptions } from '../set/options.ts';
 import type { DiskEncryptionSet } from '../set/state.ts';
-import { fakeKey, versionOf } from '../testing/test-neighbours.ts';
+import { fakeKey, versionOf } from '../testing/test-neighbour-keys.ts';
 import {
   creatingSet,
   founding,
