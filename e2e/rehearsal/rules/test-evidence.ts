@@ -114,8 +114,8 @@ const auditRow = (operation: string, caller: string, resource: string): Evidence
   callerAddress: '127.0.0.1:1',
 });
 
-/** Evidence of a rehearsal in which every rule holds; a new copy each time. */
-export const goodEvidence = (): Breakable<Evidence> => ({
+/** The principals, the vault, its keys, and the sets over them. */
+const keysSeen = (): Pick<Breakable<Evidence>, 'people' | 'vault' | 'keys' | 'sets' | 'grants'> => ({
   people: {
     ...people,
     vmUserAtVault: [refused('listing keys', 'PERMISSION_DENIED', 'ACCESS_DENIED')],
@@ -150,6 +150,10 @@ export const goodEvidence = (): Breakable<Evidence> => ({
     })),
     complete: done('disk'),
   },
+});
+
+/** Disks and machines before any loss. */
+const estateSeen = (): Pick<Breakable<Evidence>, 'disks' | 'move' | 'machines' | 'setInUse' | 'impact'> => ({
   disks: all.map((disk) => ({
     name: nameOf(disk),
     id: disk.id,
@@ -185,6 +189,11 @@ export const goodEvidence = (): Breakable<Evidence> => ({
     stateAfterwards: 'SUCCEEDED',
     users: underHouse.map(nameOf),
   },
+  impact: { stops: stopping.map(({ id }) => id), failsAtNextStart: ['vm-ultra'] },
+});
+
+/** A rotation, and the end of the version before it. */
+const rotationSeen = (): Pick<Breakable<Evidence>, 'rotation' | 'oldVersionDisabled'> => ({
   rotation: {
     from: first,
     to: second,
@@ -205,7 +214,22 @@ export const goodEvidence = (): Breakable<Evidence> => ({
     machines: quiet() as Breakable<QuietSeen>,
   },
   oldVersionDisabled: quiet() as Breakable<QuietSeen>,
-  impact: { stops: stopping.map(({ id }) => id), failsAtNextStart: ['vm-ultra'] },
+});
+
+/** Every loss of access, and its end. */
+const lossesSeen = (): Pick<
+  Breakable<Evidence>,
+  | 'disabled'
+  | 'refusedWhileDisabled'
+  | 'ultraWhileDisabled'
+  | 'enabled'
+  | 'deleted'
+  | 'assigned'
+  | 'withdrawn'
+  | 'blockedWhileWithdrawn'
+  | 'granted'
+  | 'timed'
+> => ({
   disabled: loss('KEY_DISABLED', second, stopping) as Breakable<LossSeen>,
   refusedWhileDisabled: {
     attempts: ['disk', 'snapshot', 'attach', 'export'].map((what) =>
@@ -243,6 +267,10 @@ export const goodEvidence = (): Breakable<Evidence> => ({
       mismatched: 0,
     })),
   })) as Breakable<TimedLoss[]>,
+});
+
+/** The bytes of every disk, compared and searched. */
+const contentSeen = (): Pick<Breakable<Evidence>, 'content' | 'files'> => ({
   content: {
     disks: all.length,
     bytesCompared: 1_000_000,
@@ -274,6 +302,10 @@ export const goodEvidence = (): Breakable<Evidence> => ({
     distinctDeks: underAny.length,
     dekSearch: { files: 100, bytes: 100_000_000, finds: [] },
   },
+});
+
+/** Rows of the vault's audit log. */
+const auditSeen = (): Pick<Breakable<Evidence>, 'audit'> => ({
   audit: [
     {
       ...auditRow('VaultPut', people.vaultAdministrator, ''),
@@ -297,4 +329,14 @@ export const goodEvidence = (): Breakable<Evidence> => ({
       return ['KeyWrap', 'KeyUnwrap', 'KeyRewrap'].map((operation) => auditRow(operation, caller, nameOf(disk)));
     }),
   ],
+});
+
+/** Evidence of a rehearsal in which every rule holds; a new copy each time. */
+export const goodEvidence = (): Breakable<Evidence> => ({
+  ...keysSeen(),
+  ...estateSeen(),
+  ...rotationSeen(),
+  ...lossesSeen(),
+  ...contentSeen(),
+  ...auditSeen(),
 });

@@ -48,16 +48,34 @@ export const inSimulatedCloud = async (
 };
 
 const simulatedSets = (cloud: SimulatedCloud) => {
-  const admin = cloud.as(cloud.people.administrator);
-  const vault = admin.client('key-vault', KeyVaultServiceDefinition);
-  const sets = admin.client('disk-encryption-set', DiskEncryptionSetServiceDefinition);
-  const disks = admin.client('disk', DiskServiceDefinition);
-  const identity = admin.client('identity', IdentityServiceDefinition);
-  const compute = admin.client('compute', ComputeServiceDefinition);
-  const content = admin.client('disk', DiskDataServiceDefinition);
-  const { random, clock } = cloud;
-  const requestId = () => random.uuid();
+  const clients = clientsOf(cloud);
+  const waits = waitsOf(cloud, clients);
+  return {
+    ...{ cloud, clock: cloud.clock },
+    ...clients,
+    ...waits,
+    ...resourcesOf(cloud, clients, waits.until),
+    ...contentOf(clients),
+    ...peopleOf(cloud, clients),
+  };
+};
 
+type Clients = ReturnType<typeof clientsOf>;
+
+const clientsOf = (cloud: SimulatedCloud) => {
+  const admin = cloud.as(cloud.people.administrator);
+  return {
+    vault: admin.client('key-vault', KeyVaultServiceDefinition),
+    sets: admin.client('disk-encryption-set', DiskEncryptionSetServiceDefinition),
+    disks: admin.client('disk', DiskServiceDefinition),
+    identity: admin.client('identity', IdentityServiceDefinition),
+    compute: admin.client('compute', ComputeServiceDefinition),
+    data: admin.client('disk', DiskDataServiceDefinition),
+  };
+};
+
+/** What waits in virtual time for a state. */
+const waitsOf = ({ clock }: SimulatedCloud, { compute, sets }: Clients) => {
   /** Retries while no response arrives: a caller outlives the services it calls. */
   const asked = async <Answer>(ask: () => Promise<Answer>): Promise<Answer> => {
     for (let attempt = 1; ; attempt++) {
@@ -69,7 +87,6 @@ const simulatedSets = (cloud: SimulatedCloud) => {
       }
     }
   };
-
   /** Waits in virtual time. @throws Error that names the condition, after two virtual minutes */
   const until = async (what: string, isSo: () => Promise<boolean>): Promise<void> => {
     for (const end = clock.monotonicMs() + 120_000; clock.monotonicMs() < end; await clock.sleep(20)) {
@@ -77,13 +94,37 @@ const simulatedSets = (cloud: SimulatedCloud) => {
     }
     throw new Error(`timed out waiting for ${what}`);
   };
+  const powerOf = async (name: string): Promise<string> => (await compute.getVirtualMachine({ name })).powerState;
+  return {
+    asked,
+    until,
+    powerOf,
+    untilPower: (name: string, wanted: string): Promise<void> =>
+      until(`${name} is ${wanted}`, async () => (await powerOf(name)) === wanted),
+    async untilSet(
+      name: string,
+      what: string,
+      wanted: (set: DiskEncryptionSet) => boolean,
+    ): Promise<DiskEncryptionSet> {
+      await until(what, async () => wanted(await sets.getDiskEncryptionSet({ name })));
+      return sets.getDiskEncryptionSet({ name });
+    },
+    /** Waits for the background work of requests. */
+    settled: (): Promise<void> => clock.sleep(30_000),
+  };
+};
 
+/** What creates vaults, keys, sets, disks and machines. */
+const resourcesOf = (
+  { people, random }: SimulatedCloud,
+  { vault, sets, disks, compute }: Clients,
+  until: ReturnType<typeof waitsOf>['until'],
+) => {
   const grant = (name: string, set: DiskEncryptionSet) =>
     vault.setAccessPolicy({
       name,
       accessPolicy: { principal: set.identity?.principal ?? '', keyPermissions: [...setPermissionsOnWire] },
     });
-
   const newDisk = async (diskId: string, under: Under, sku: DiskSku = 'PREMIUM_SSD'): Promise<string> => {
     const encryption =
       under === 'platform'
@@ -93,32 +134,17 @@ const simulatedSets = (cloud: SimulatedCloud) => {
           } as const);
     return (await disks.createDisk({ parent, diskId, location, sku, sizeGib: 1, ...encryption })).name;
   };
-
   return {
-    cloud,
-    vault,
-    identity,
-    sets,
-    disks,
-    compute,
-    clock,
-    until,
-    asked,
     grant,
     newDisk,
-    requestId,
     async newVault(vaultId: string): Promise<string> {
-      const accessPolicies = [{ principal: cloud.people.administrator.name, keyPermissions: ['ALL' as const] }];
-      const request = {
-        vaultId,
-        resourceGroup: parent,
-        location,
-        permissionModel: 'ACCESS_POLICY',
-        accessPolicies,
-      } as const;
-      return (await vault.createVault(request)).name;
+      const accessPolicies = [{ principal: people.administrator.name, keyPermissions: ['ALL' as const] }];
+      const permissionModel = 'ACCESS_POLICY';
+      return (await vault.createVault({ vaultId, resourceGroup: parent, location, permissionModel, accessPolicies }))
+        .name;
     },
-    newKey: (vaultName: string, keyId: string) => vault.createKey({ parent: vaultName, keyId, requestId: requestId() }),
+    newKey: (vaultName: string, keyId: string) =>
+      vault.createKey({ parent: vaultName, keyId, requestId: random.uuid() }),
     /** A set whose identity may use its key. */
     async newSet(diskEncryptionSetId: string, vaultName: string, keyUrl: string): Promise<DiskEncryptionSet> {
       const made = await sets.createDiskEncryptionSet({ parent, diskEncryptionSetId, location, keyUrl });
@@ -141,71 +167,60 @@ const simulatedSets = (cloud: SimulatedCloud) => {
       await until(`${id} runs`, async () => (await compute.getVirtualMachine({ name })).powerState === 'RUNNING');
       return name;
     },
-    async powerOf(name: string): Promise<string> {
-      return (await compute.getVirtualMachine({ name })).powerState;
-    },
-    async untilPower(name: string, wanted: string): Promise<void> {
-      await until(
-        `${name} is ${wanted}`,
-        async () => (await compute.getVirtualMachine({ name })).powerState === wanted,
-      );
-    },
-    async untilSet(
-      name: string,
-      what: string,
-      wanted: (set: DiskEncryptionSet) => boolean,
-    ): Promise<DiskEncryptionSet> {
-      await until(what, async () => wanted(await sets.getDiskEncryptionSet({ name })));
-      return sets.getDiskEncryptionSet({ name });
-    },
+  };
+};
+
+/** What reads and writes disks through direct access. */
+const contentOf = ({ disks, data: content }: Clients) => {
+  /** The first bytes of a disk. */
+  const dataOf = (name: string, token: string): DiskContent => {
+    const metadata = new Metadata({ [accessTokenKey]: token });
+    return {
+      async write(data) {
+        const pieces = async function* () {
+          yield { header: { name, offsetBytes: 0 }, data: Buffer.from(data) };
+        };
+        await content.write(pieces(), { metadata });
+      },
+      async read(lengthBytes) {
+        const pieces: Uint8Array[] = [];
+        for await (const { data } of content.read({ name, offsetBytes: 0, lengthBytes }, { metadata }))
+          pieces.push(data);
+        return Buffer.concat(pieces);
+      },
+    };
+  };
+  return {
+    dataOf,
     /** Reads or writes a disk through direct access, which ends afterwards. */
     async withAccess<Result>(name: string, work: (io: DiskContent) => Promise<Result>): Promise<Result> {
       const { accessToken } = await disks.beginAccess({ name, accessLevel: 'WRITE', durationSeconds: 600 });
       try {
-        return await work(this.dataOf(name, accessToken));
+        return await work(dataOf(name, accessToken));
       } finally {
         await disks.endAccess({ name });
       }
     },
-    /** A token for the vault; by default of the administrator, who has all rights on keys. */
-    async ownerToken({ id: clientId, secret: clientSecret }: Secret = cloud.people.administrator): Promise<string> {
-      return (await identity.issueToken({ clientId, clientSecret, audience: 'interlock:key-vault' })).accessToken;
-    },
-    /** A user with one role at one scope. */
-    async newPerson(request: { readonly role: string; readonly scope: string }): Promise<Secret> {
-      const id = random.uuid();
-      const principal = await identity.createPrincipal({
-        principalId: id,
-        tenant: 'tenants/main',
-        type: 'APPLICATION',
-        displayName: 'a user',
-      });
-      const { secretText } = await identity.addSecret({ principal: principal.name, secretId: 'one' });
-      await identity.createRoleAssignment({ roleAssignmentId: random.uuid(), principal: principal.name, ...request });
-      return { id, secret: secretText };
-    },
-    /** The first bytes of a disk, read and written through direct access. */
-    dataOf(name: string, token: string): DiskContent {
-      const metadata = new Metadata({ [accessTokenKey]: token });
-      return {
-        async write(data: Uint8Array): Promise<void> {
-          const header = { name, offsetBytes: 0 };
-          const pieces = async function* () {
-            yield { header, data: Buffer.from(data) };
-          };
-          await content.write(pieces(), { metadata });
-        },
-        async read(lengthBytes: number): Promise<Buffer> {
-          const pieces: Uint8Array[] = [];
-          for await (const { data } of content.read({ name, offsetBytes: 0, lengthBytes }, { metadata }))
-            pieces.push(data);
-          return Buffer.concat(pieces);
-        },
-      };
-    },
-    /** Waits for the background work of requests. */
-    async settled(): Promise<void> {
-      await clock.sleep(30_000);
-    },
   };
 };
+
+/** Tokens and users. */
+const peopleOf = ({ people, random }: SimulatedCloud, { identity }: Clients) => ({
+  /** A token for the vault; by default of the administrator, who has all rights on keys. */
+  async ownerToken({ id: clientId, secret: clientSecret }: Secret = people.administrator): Promise<string> {
+    return (await identity.issueToken({ clientId, clientSecret, audience: 'interlock:key-vault' })).accessToken;
+  },
+  /** A user with one role at one scope. */
+  async newPerson(request: { readonly role: string; readonly scope: string }): Promise<Secret> {
+    const id = random.uuid();
+    const principal = await identity.createPrincipal({
+      principalId: id,
+      tenant: 'tenants/main',
+      type: 'APPLICATION',
+      displayName: 'a user',
+    });
+    const { secretText } = await identity.addSecret({ principal: principal.name, secretId: 'one' });
+    await identity.createRoleAssignment({ roleAssignmentId: random.uuid(), principal: principal.name, ...request });
+    return { id, secret: secretText };
+  },
+});

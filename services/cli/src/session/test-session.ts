@@ -40,30 +40,64 @@ export function sleepingClock(): Clock {
   };
 }
 
+/** What a test replaces of the surroundings of a command line. */
+interface TestProgramOptions {
+  readonly files?: Readonly<Record<string, string>>;
+  readonly channel?: Channel;
+  readonly clock?: Clock;
+  /** Replaced parts of the terminal. */
+  readonly terminal?: Partial<Terminal>;
+  /** Environment of commands that call no service. */
+  readonly env?: Environment;
+  /** Trace of its commands. */
+  readonly trace?: string;
+  /** Gets the session of a probe, in place of the probe. */
+  readonly onProbe?: (session: Session) => void;
+}
+
 /** A command line without services. */
-export function testProgram(
-  answers: Answers = {},
-  options: {
-    readonly files?: Readonly<Record<string, string>>;
-    readonly channel?: Channel;
-    readonly clock?: Clock;
-    /** Replaced parts of the terminal. */
-    readonly terminal?: Partial<Terminal>;
-    /** Environment of commands that call no service. */
-    readonly env?: Environment;
-    /** Trace of its commands. */
-    readonly trace?: string;
-    /** Gets the session of a probe, in place of the probe. */
-    readonly onProbe?: (session: Session) => void;
-  } = {},
-) {
+export function testProgram(answers: Answers = {}, options: TestProgramOptions = {}) {
+  const { callerAs, ...made } = scriptedCalls(answers);
+  const { terminal, ...shown } = recordedTerminal(options);
+  const local = async () => undefined;
+  let typed = '';
+  const sessionOf = (flags: GlobalFlags, output: Output): Session => ({
+    ...fixedParts(options, flags),
+    ...{ terminal, output, typed },
+    caller: callerAs(ADMINISTRATOR),
+  });
+  const program = programOf({
+    withSession: async (_name, flags, work) => work(sessionOf(flags, await outputOf(flags, terminal))),
+    probe: async (_name, flags) => options.onProbe?.(sessionOf(flags, await outputOf(flags, terminal))),
+    offline: async (flags, work) => {
+      await work({ env: options.env ?? {}, terminal, output: await outputOf(flags, terminal) });
+    },
+    inClone: async (script, args) => void shown.lines.push([script, ...args].join(' ')),
+    up: local,
+    down: local,
+    rehearse: local,
+    status: local,
+    trace: local,
+    print: (text) => shown.lines.push(text),
+    printUsage: (text) => shown.asides.push(text),
+  });
+  return {
+    program,
+    ...made,
+    ...shown,
+    run: (...args: readonly string[]) => {
+      typed = typedLine(args);
+      return program.parseAsync(args, { from: 'user' });
+    },
+  };
+}
+
+/** Services that respond as the test says, and a record of their calls. */
+const scriptedCalls = (answers: Answers) => {
   const sent: SentCall[] = [];
+  /** Deadline of each call. */
   const deadlines: (number | undefined)[] = [];
   const calls = { now: 0, most: 0 };
-  const lines: string[] = [];
-  const asides: string[] = [];
-  const written = new Map<string, Uint8Array>();
-  const bytes: Uint8Array[] = [];
   const left = new Map(
     Object.entries(answers).map(([path, answer]) => [path, Array.isArray(answer) ? [...answer] : [answer]]),
   );
@@ -97,6 +131,16 @@ export function testProgram(
     token: async (service) => `token of ${principal} for ${service}`,
     as: (credentials) => callerAs(`principals/${credentials.principal}`),
   });
+  /** How many calls were in progress at once, at most. */
+  return { callerAs, sent, deadlines, mostAtOnce: () => calls.most };
+};
+
+/** A terminal that keeps what it prints, and files in memory. */
+const recordedTerminal = (options: Pick<TestProgramOptions, 'files' | 'terminal'>) => {
+  const lines: string[] = [];
+  const asides: string[] = [];
+  const written = new Map<string, Uint8Array>();
+  const bytes: Uint8Array[] = [];
   const terminal: Terminal = {
     out: (text) => lines.push(text),
     err: (text) => asides.push(text),
@@ -118,62 +162,31 @@ export function testProgram(
     },
     ...options.terminal,
   };
-  const local = async () => undefined;
-  const sessionOf = (flags: GlobalFlags, output: Output): Session => ({
-    caller: callerAs(ADMINISTRATOR),
-    settings: {
-      names: { subscription: flags.subscription ?? 'subscriptions/local', group: flags.group ?? 'g' },
-      namesWithoutFlags: { subscription: 'subscriptions/local', group: 'g' },
-      tenant: 'tenants/local',
-    },
-    clock: options.clock ?? sleepingClock(),
-    random: {
-      uuid: () => '00000000-0000-4000-8000-0000000000ff',
-      fraction: () => 0,
-      bytes: (n) => Buffer.alloc(n),
-    },
-    tracer: trace.getTracer('test'),
-    trace: options.trace,
-    terminal,
-    output,
-    program: 'interlock',
-    typed,
-    timeoutMs: flags.timeout === undefined ? undefined : timeoutIn(flags.timeout),
-    dataChannel: () => {
-      if (options.channel === undefined) throw new Error('this test has no data path');
-      return options.channel;
-    },
-  });
-  let typed = '';
-  const program = programOf({
-    withSession: async (_name, flags, work) => work(sessionOf(flags, await outputOf(flags, terminal))),
-    probe: async (_name, flags) => options.onProbe?.(sessionOf(flags, await outputOf(flags, terminal))),
-    offline: async (flags, work) => {
-      await work({ env: options.env ?? {}, terminal, output: await outputOf(flags, terminal) });
-    },
-    inClone: async (script, args) => void lines.push([script, ...args].join(' ')),
-    up: local,
-    down: local,
-    rehearse: local,
-    status: local,
-    trace: local,
-    print: (text) => lines.push(text),
-    printUsage: (text) => asides.push(text),
-  });
-  return {
-    program,
-    sent,
-    /** Deadline of each call. */
-    deadlines,
-    /** How many calls were under way at once, at most. */
-    mostAtOnce: () => calls.most,
-    lines,
-    asides,
-    written,
-    bytes,
-    run: (...args: readonly string[]) => {
-      typed = typedLine(args);
-      return program.parseAsync(args, { from: 'user' });
-    },
-  };
-}
+  return { terminal, lines, asides, written, bytes };
+};
+
+/** What every command of a test finds the same. */
+const fixedParts = (
+  options: TestProgramOptions,
+  flags: GlobalFlags,
+): Omit<Session, 'caller' | 'terminal' | 'output' | 'typed'> => ({
+  settings: {
+    names: { subscription: flags.subscription ?? 'subscriptions/local', group: flags.group ?? 'g' },
+    namesWithoutFlags: { subscription: 'subscriptions/local', group: 'g' },
+    tenant: 'tenants/local',
+  },
+  clock: options.clock ?? sleepingClock(),
+  random: {
+    uuid: () => '00000000-0000-4000-8000-0000000000ff',
+    fraction: () => 0,
+    bytes: (n) => Buffer.alloc(n),
+  },
+  tracer: trace.getTracer('test'),
+  trace: options.trace,
+  program: 'interlock',
+  timeoutMs: flags.timeout === undefined ? undefined : timeoutIn(flags.timeout),
+  dataChannel: () => {
+    if (options.channel === undefined) throw new Error('this test has no data path');
+    return options.channel;
+  },
+});
