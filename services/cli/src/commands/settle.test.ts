@@ -118,6 +118,19 @@ test('a rotation that waits for another reason than a lost key fails with it, an
   assert.match(help ?? '', /interlock vault enable-purge-protection vaults\/weak\).* set assign-key .*des1 --key /);
 });
 
+test('G10: a rotation that waits for a disk host names it', async () => {
+  const rotation = {
+    state: 'WAITING',
+    waitingCode: 'DISK_HOST_UNREACHABLE',
+    waitingForKeyVersion: 'vaults/v/keys/k/versions/0',
+    unreachableDiskHosts: ['diskHosts/disk-host-3'],
+  };
+  const waiting = { provisioningState: 'UPDATING', rotation };
+  const options = watched(waiting);
+  await assert.rejects(settle(waiting, options), /waits for diskHosts\/disk-host-3 and continues when it responds/);
+  assert.deepEqual(options.said, ['UPDATING', 'waits for diskHosts/disk-host-3: DISK_HOST_UNREACHABLE']);
+});
+
 test('a rotation that needs an owner is reported at once, and the wait ends within 5 s with help', async () => {
   const rotationOf = (waitingReason: string) => ({
     state: 'WAITING',

@@ -89,12 +89,18 @@ function timedOut(resource: JsonObject, state: string, timeoutMs: number): NotSe
 
 /** A waiting rotation fails with the reason for which it waits. */
 function rotationWaits(resource: JsonObject, state: string): NotSettled {
-  const { doneCount, resourcesCount, waitingForKeyVersion, ...wait } = waitOf(resource) ?? {};
+  const wait = waitOf(resource) ?? {};
+  const { doneCount, resourcesCount, waitingForKeyVersion } = wait;
   const version = text(waitingForKeyVersion);
+  const hosts = hostsOf(wait);
+  const until =
+    hosts === undefined
+      ? `waits for ${version} and continues when that can be used`
+      : `waits for ${hosts} and continues when it responds`;
   const { activeKey } = resource;
   return new NotSettled(
     text(reasonOf(wait)),
-    `${state}: ${doneCount} of ${resourcesCount} disks and snapshots are moved. The rotation waits for ${version} and continues when that can be used`,
+    `${state}: ${doneCount} of ${resourcesCount} disks and snapshots are moved. The rotation ${until}`,
     {
       key_version: version,
       disk_encryption_set: text(resource.name),
@@ -109,11 +115,19 @@ const waitOf = ({ rotation }: JsonObject): JsonObject | undefined =>
 
 const reasonOf = ({ waitingCode, waitingReason }: JsonObject): JsonValue | undefined => waitingCode || waitingReason;
 
+/** The disk hosts that a rotation waits for; undefined if it waits for a key. */
+const hostsOf = ({ waitingCode, unreachableDiskHosts }: JsonObject): string | undefined =>
+  String(waitingCode).startsWith('DISK_HOST_') && Array.isArray(unreachableDiskHosts)
+    ? unreachableDiskHosts.map(text).join(', ')
+    : undefined;
+
 /** What a rotation waits for, where an owner must act. */
 function blockerOf(resource: JsonObject): string | undefined {
   const wait = waitOf(resource) ?? {};
   const reason = reasonOf(wait);
-  return transientReasons.includes(reason) ? undefined : `${text(wait.waitingForKeyVersion)}: ${text(reason)}`;
+  return transientReasons.includes(reason)
+    ? undefined
+    : `${hostsOf(wait) ?? text(wait.waitingForKeyVersion)}: ${text(reason)}`;
 }
 
 function isTransient(resource: JsonObject): boolean {

@@ -206,6 +206,57 @@ test('CMK-112: a disk that is refused for a later version than the listed one bl
   assert.deepEqual([rotation?.resourcesCount, rotation?.doneCount], [4, 3]);
 });
 
+test('G6, G10: a rotation waits for a disk host that does not respond, names it, and shows a lost key first', async () => {
+  const parts = await assigned(6);
+  const onHost = (name: string): string => (Number(name.slice(-1)) < 2 ? 'diskHosts/away' : 'diskHosts/here');
+  const reachable = new Set(['diskHosts/here']);
+  const unreachable = new Rejection('UNAVAILABLE', 'DISK_HOST_UNREACHABLE', 'away does not respond', {
+    disk_host: 'diskHosts/away',
+  });
+  const disabled = new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', 'an owner disabled it', {
+    key_version: versionOf('3'),
+  });
+  let blocked: readonly string[] = ['disk05'];
+  const asked: string[] = [];
+  const { disks: all } = parts;
+  const disks: typeof all = {
+    ...all,
+    async listEncryptedResources(...call) {
+      const listed = await all.listEncryptedResources(...call);
+      return { ...listed, resources: listed.resources.map((one) => ({ ...one, diskHost: onHost(one.name) })) };
+    },
+    async rewrapDeks({ names = [], ...target }) {
+      const outcomes: RewrapDeksResponse['outcomes'] = [];
+      for (const name of names) {
+        asked.push(name);
+        const refusal = !reachable.has(onHost(name)) ? unreachable : blocked.includes(name) ? disabled : undefined;
+        if (refusal) outcomes.push({ outcome: { $case: 'refused', value: { ...itemRefusal(refusal) } }, event: '' });
+        else outcomes.push(...(await all.rewrapDeks({ names: [name], ...target })).outcomes);
+      }
+      return { outcomes };
+    },
+  };
+  const again = () => rotate({ ...parts, disks, settings, signal: new AbortController().signal }, setName, testCause);
+  await again();
+  const shown = async () => setOnWire(await parts.sets.load(setName)).rotation;
+  const first = await shown();
+  assert.deepEqual(
+    [first?.state, first?.waitingReason, first?.waitingCode, first?.unreachableDiskHosts, first?.doneCount],
+    ['WAITING', 'KEY_DISABLED', '', ['diskHosts/away'], 3],
+  );
+  blocked = [];
+  asked.length = 0;
+  await again();
+  const second = await shown();
+  assert.deepEqual(
+    [second?.state, second?.waitingReason, second?.waitingCode, second?.unreachableDiskHosts, second?.doneCount],
+    ['WAITING', 'KEY_ACCESS_REASON_UNSPECIFIED', 'DISK_HOST_UNREACHABLE', ['diskHosts/away'], 4],
+  );
+  reachable.add('diskHosts/away');
+  await again();
+  await assertFinished(parts);
+});
+
 test('a damaged disk blocks only itself', async () => {
   const parts = await assigned(5);
   const damaged = parts.neighbours.stock.get('disk02');

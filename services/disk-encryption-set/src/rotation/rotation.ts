@@ -19,6 +19,10 @@ export interface RotationSettings {
 
 /** Batches of one set in flight: while the vault works on one, the disk host writes the headers of the other. */
 const batchesInFlight = 2;
+/** Refusals of what is on a disk host that does not respond, or that an operator declared lost. */
+const hostReasons: ReadonlySet<string> = new Set(['DISK_HOST_UNREACHABLE', 'DISK_HOST_LOST']);
+/** Most disk hosts that a rotation names. */
+const hostsMax = 16;
 /** Largest batch of the disk service. */
 const batchMax = 256;
 
@@ -43,6 +47,8 @@ interface Pass {
   moved: number;
   /** By source version or resource: what is under it is not tried again in this pass. */
   readonly obstacles: Map<string, Obstacle>;
+  /** Names of disk hosts that did not respond or are lost: what they have is not tried again in this pass. */
+  readonly hosts: Map<string, Obstacle>;
   /** A failure that decides nothing: the pass must be repeated. */
   unclear: unknown;
   /** A newer generation is in force. */
@@ -109,7 +115,7 @@ const moveAll = async (move: Move): Promise<void> => {
   };
 
   while (left > 0) {
-    const pass: Pass = { moved: 0, obstacles: new Map(), unclear: undefined, isOvertaken: false };
+    const pass: Pass = { moved: 0, obstacles: new Map(), hosts: new Map(), unclear: undefined, isOvertaken: false };
     const leftBefore = left;
     const mayContinue = async (): Promise<boolean> => {
       left = leftBefore - pass.moved;
@@ -130,13 +136,20 @@ const moveAll = async (move: Move): Promise<void> => {
       continue;
     }
     if (pass.unclear !== undefined) throw pass.unclear;
-    const [obstacle] = pass.obstacles.values();
-    if (obstacle !== undefined) {
-      await sets.transact(set, waitForKey(clock.now(), generation, obstacle), cause, { step: 'rotation' });
+    const wait = waitOf(pass);
+    if (wait !== undefined) {
+      await sets.transact(set, waitForKey(clock.now(), generation, wait), cause, { step: 'rotation' });
       return;
     }
   }
   await sets.transact(set, finishRotation(clock.now(), generation), cause, { step: 'rotation' });
+};
+
+/** What a rotation waits for: a key first, because its owner can act. Undefined if nothing is known. */
+const waitOf = ({ obstacles, hosts }: Pass): (Obstacle & { readonly diskHosts?: readonly string[] }) | undefined => {
+  const [first] = [...obstacles.values(), ...hosts.values()];
+  if (first === undefined || hosts.size === 0) return first;
+  return { ...first, diskHosts: [...hosts.keys()].toSorted().slice(0, hostsMax) };
 };
 
 const listPage = ({ disks, set, generation, settings, call }: Move, pageToken: string): Promise<Page> =>
@@ -198,7 +211,9 @@ const batchesOf = (resources: readonly EncryptedResource[], concurrency: number)
 const rewrapBatch = async (move: Move, listed: readonly EncryptedResource[], pass: Pass): Promise<void> => {
   const { disks, keyVersion: targetKeyVersion, generation, cause, call, signal } = move;
   if (signal.aborted || pass.isOvertaken) return;
-  const resources = listed.filter(({ keyVersion }) => !pass.obstacles.has(keyVersion));
+  const resources = listed.filter(
+    ({ keyVersion, diskHost }) => !pass.obstacles.has(keyVersion) && !pass.hosts.has(diskHost),
+  );
   if (resources.length === 0) return;
   const names = resources.map(({ name }) => name);
   try {
@@ -218,11 +233,18 @@ const rewrapBatch = async (move: Move, listed: readonly EncryptedResource[], pas
 
 /** Notes why a resource did not move. */
 const note = (pass: Pass, resource: EncryptedResource, error: Rejection | RpcFailure, move: Move): void => {
-  if (!(error instanceof Rejection) || isOutage(error)) pass.unclear ??= error;
+  // Before outages: the host may stay away, and it is named.
+  if (error instanceof Rejection && hostReasons.has(error.reason)) noteHost(pass, resource, error);
+  else if (!(error instanceof Rejection) || isOutage(error)) pass.unclear ??= error;
   // Deleted meanwhile: one less to move.
   else if (error.reason === 'DISK_NOT_FOUND' || error.reason === 'SNAPSHOT_NOT_FOUND') pass.moved++;
   else if (error.reason === 'GENERATION_OUTDATED') pass.isOvertaken = true;
   else noteObstacle(pass, resource, error, move);
+};
+
+/** Everything on a host that does not respond, or is lost, waits for it. */
+const noteHost = (pass: Pass, { diskHost, keyVersion }: EncryptedResource, { reason, metadata }: Rejection): void => {
+  pass.hosts.set(diskHost || (metadata.disk_host ?? ''), { reason: 'UNKNOWN', keyVersion, code: reason });
 };
 
 /**

@@ -162,6 +162,8 @@ export type SetEvent =
       readonly keyVersion: string;
       /** Code of the refusal if the reason is `UNKNOWN`. */
       readonly code?: string;
+      /** Names of disk hosts that do not respond or are lost, and have something to move; absent without one. */
+      readonly diskHosts?: readonly string[];
       readonly at: Instant;
     }
   | { readonly type: 'RotationResumed'; readonly generation: number; readonly at: Instant }

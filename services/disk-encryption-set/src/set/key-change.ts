@@ -98,12 +98,20 @@ export const progressRotation =
     return isKnown ? [] : [{ type: 'RotationProgressed', generation, ...count, at }];
   };
 
-/** What is left waits until a version is usable or its owner authorizes the move, or for the reason in `code` (CMK-83, CMK-88). */
+/**
+ * What is left waits until a version is usable or its owner authorizes the move, or for the reason in `code`, or for disk hosts
+ * (CMK-83, CMK-88).
+ */
 export const waitForKey =
   (
     at: Instant,
     generation: number,
-    wait: { readonly reason: LossReason | 'UNKNOWN'; readonly keyVersion: string; readonly code?: string },
+    wait: {
+      readonly reason: LossReason | 'UNKNOWN';
+      readonly keyVersion: string;
+      readonly code?: string;
+      readonly diskHosts?: readonly string[];
+    },
   ) =>
   (set: DiskEncryptionSet): readonly SetEvent[] => {
     if (!isMoving(set, generation)) return [];
@@ -112,7 +120,8 @@ export const waitForKey =
       progress.status === 'waiting' &&
       progress.reason === wait.reason &&
       progress.keyVersion === wait.keyVersion &&
-      progress.code === wait.code;
+      progress.code === wait.code &&
+      String(progress.diskHosts) === String(wait.diskHosts);
     return isKnown ? [] : [{ type: 'RotationWaiting', generation, ...wait, at }];
   };
 

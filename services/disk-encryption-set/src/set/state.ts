@@ -50,6 +50,8 @@ export interface Rotation {
         readonly keyVersion: string;
         /** Code of the refusal if the reason is `UNKNOWN`. */
         readonly code?: string;
+        /** As in `RotationWaiting`. */
+        readonly diskHosts?: readonly string[];
       }
     | { readonly status: 'finished'; readonly finishedAt: Instant };
   readonly resourcesCount: number;

@@ -128,6 +128,7 @@ const rotationOnWire = ({ progress, resourcesCount, doneCount, startedAt }: Rota
     waitingReason: reasonOnWire(isWaiting ? progress.reason : 'UNKNOWN'),
     waitingForKeyVersion: isWaiting ? progress.keyVersion : '',
     waitingCode: isWaiting ? (progress.code ?? '') : '',
+    unreachableDiskHosts: isWaiting ? [...(progress.diskHosts ?? [])] : [],
     startTime: new Date(startedAt),
     endTime: progress.status === 'finished' ? new Date(progress.finishedAt) : undefined,
   };

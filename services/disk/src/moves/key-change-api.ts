@@ -13,6 +13,7 @@ import { trace } from '@opentelemetry/api';
 import { type Control, isSnapshotName } from '../disk/control.ts';
 import { setOf, skuOnWire } from '../disk/encryption.ts';
 import { type Disk, diskSteps } from '../disk/state.ts';
+import { hostNameOnWire } from '../fleet/wire.ts';
 import type { SetKeys } from '../host/keys/set-keys.ts';
 import { listKept, mergePages, pageOfRequest } from '../listing.ts';
 import { type Snapshot, snapshotSteps } from '../snapshot/decider.ts';
@@ -163,6 +164,7 @@ const diskAsResource = ({ id: name, state }: Loaded<Disk>): EncryptedResource =>
           accessEpoch: state.accessEpoch,
         }
       : {}),
+    ...(state.status === 'absent' ? {} : { diskHost: hostNameOnWire(state.host) }),
     openByMachine: 'access' in state && state.access?.by === 'machine',
   });
 
@@ -170,4 +172,5 @@ const snapshotAsResource = ({ id: name, state }: Loaded<Snapshot>): EncryptedRes
   EncryptedResource.fromPartial({
     name,
     ...('keyVersion' in state ? { keyVersion: state.keyVersion, generation: state.generation } : {}),
+    ...(state.status === 'absent' ? {} : { diskHost: hostNameOnWire(state.host) }),
   });

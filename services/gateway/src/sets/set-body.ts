@@ -146,6 +146,8 @@ const errorShown = (names: CloudNames, { autoKeyRotationError, rotation }: DiskE
   const reason = rotation.waitingCode || rotation.waitingReason;
   const version = rotation.waitingForKeyVersion;
   const left = rotation.resourcesCount - rotation.doneCount;
-  const message = `${left} disks and snapshots wait for ${version === '' ? 'a key version' : keyUrl(names, version)} (${reason}). They move to the active key when it can be used.`;
+  const hosts = rotation.waitingCode.startsWith('DISK_HOST_') ? rotation.unreachableDiskHosts.join(', ') : '';
+  const blocker = hosts || (version === '' ? 'a key version' : keyUrl(names, version));
+  const message = `${left} disks and snapshots wait for ${blocker} (${reason}). They move to the active key when it can be used.`;
   return { code: keyCodes[reason] ?? reason, message };
 };
