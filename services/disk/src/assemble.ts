@@ -6,6 +6,7 @@ import { service } from '@interlock/rpc';
 import { keyedMutex } from '@interlock/runtime';
 import { diskApi } from './disk/api.ts';
 import { attachmentApi } from './disk/attachment-api.ts';
+import { openAvailability } from './disk/availability.ts';
 import type { Control } from './disk/control.ts';
 import { DiskCreation } from './disk/creation.ts';
 import { openRecords } from './disk/records.ts';
@@ -13,6 +14,7 @@ import { openStoredHeaders } from './disk/stored-headers.ts';
 import { fleetApi } from './fleet/api.ts';
 import { openFleet } from './fleet/assemble-fleet.ts';
 import { assembleHost } from './host/assemble-host.ts';
+import { openHostLossTable } from './host/keys/host-losses.ts';
 import { SetFacts } from './host/keys/set-facts.ts';
 import { openSetKeys } from './host/keys/set-keys.ts';
 import { openLossTable } from './host/keys/set-losses.ts';
@@ -92,14 +94,18 @@ export const assemble: Assemble<DiskSettings> = async (seams) => {
   const sets = client('disk-encryption-set', DiskEncryptionSetServiceDefinition);
   const setKeys = openSetKeys(store, sets, options);
   const records = openRecords({ ...ofHosts, stored, turns, clock });
-  const { host, sessions, keyAccess, leases, data, nbd, leaseApi } = await assembleHost(seams, {
+  const { host, sessions, keyAccess, leases, hostLosses, data, nbd, leaseApi } = await assembleHost(seams, {
     ...{ records, setKeys, sets, options, turns, retries },
   });
 
   const cause = { correlationId: random.uuid(), causes: [], caller: 'system:disk' };
   await enter(cause);
+  await hostLosses.forgetEarlier(cause);
+  const availability = openAvailability({
+    ...{ host, self: ofHosts.hostName, losses: tables.losses, hostLosses: openHostLossTable(store) },
+  });
   const control: Control = {
-    ...{ ...ofHosts, store, stored, setKeys, host, turns, retries, clock, random, log },
+    ...{ ...ofHosts, store, stored, setKeys, host, availability, turns, retries, clock, random, log },
     signal: scope.signal,
   };
   const diskCreation = new DiskCreation(control);

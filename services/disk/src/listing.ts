@@ -8,11 +8,15 @@ const pageSizeDefault = 100;
 export const pageOfRequest = (request: { readonly pageSize: number; readonly pageToken: string }) =>
   pageOf({ pageSize: request.pageSize || pageSizeDefault, pageToken: request.pageToken });
 
-/** One page of what `keep` keeps, in order of ids: pages of the store are read until it is full. */
+/**
+ * One page of what `keep` keeps, in order of ids: pages of the store are read until it is full.
+ * @param narrow keeps some of these, with one read of the store for a page
+ */
 export const listKept = async <State, Event extends EventOf>(
   category: Pick<Category<State, Event>, 'list'>,
   query: { readonly index?: IndexEntry; readonly prefix?: string; readonly after?: string; readonly limit: number },
   keep: (loaded: Loaded<State>) => boolean,
+  narrow: (page: readonly Loaded<State>[]) => Promise<readonly Loaded<State>[]> = async (page) => page,
 ): Promise<{ readonly items: readonly Loaded<State>[]; readonly next: string | undefined }> => {
   const items: Loaded<State>[] = [];
   let after = query.after;
@@ -20,8 +24,7 @@ export const listKept = async <State, Event extends EventOf>(
     // One item more than fits shows that another page exists. Requested together, it needs no page of the store of its own.
     const limit = query.limit + 1;
     const page = await category.list({ ...query, ...(after === undefined ? {} : { after }), limit });
-    for (const loaded of page.items) {
-      if (!keep(loaded)) continue;
+    for (const loaded of await narrow(page.items.filter(keep))) {
       if (items.length === query.limit) return { items, next: items.at(-1)?.id };
       items.push(loaded);
     }

@@ -25,10 +25,12 @@ import {
 import { DomainAttribute } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import type { DekHolder } from '../host/disk-host.ts';
+import type { KeyUnavailable } from '../host/keys/key-reasons.ts';
 import { listKept, pageOfRequest } from '../listing.ts';
 import { type EncryptionChange, refuseWhileChanging } from '../moves/encryption-change.ts';
 import { deleteDisk } from '../reconcile/deletion.ts';
 import { existing as existingSnapshot } from '../snapshot/decider.ts';
+import type { KeyAtHost } from './availability.ts';
 import { checkLayers, checkSize } from './classes.ts';
 import type { Control } from './control.ts';
 import type { DiskCreation } from './creation.ts';
@@ -38,26 +40,37 @@ import { growDisk } from './growth.ts';
 import { type Disk, grantOf } from './state.ts';
 import { diskOnWire, keyOf } from './wire.ts';
 
-/** Why the data of a disk is out of reach. An earlier loss does not concern a disk that is open. */
-const lossOf = ({ host }: Pick<Control, 'host'>, state: Disk) => {
-  const key = keyOf(state);
+/** The key on which a disk depends, at its host. An earlier loss does not concern a disk that is open. */
+const keyAtHost = ({ state }: Loaded<Disk>): KeyAtHost => {
+  if (state.status === 'absent') return { host: '', key: undefined };
   const isOpen = state.status === 'active' && state.access !== null;
-  return key && host.lossOf(key, isOpen ? grantOf(state) : undefined);
+  return { host: state.host, key: keyOf(state), opened: isOpen ? grantOf(state) : undefined };
+};
+
+/** What showing disks needs. */
+type ShownBy = Pick<Control, 'host' | 'availability' | 'fleet' | 'clock'>;
+
+/** @param loss why its data is out of reach */
+const shown = async (
+  { host, fleet, clock }: ShownBy,
+  loaded: Loaded<Disk>,
+  loss: KeyUnavailable | undefined,
+): Promise<WireDisk> => {
+  const { id, state } = loaded;
+  const allocatedBytes = 'volume' in state ? await host.allocatedBytes(state.volume.volumeId) : 0;
+  return diskOnWire(loaded, { at: clock.now(), loss, isPinned: host.isPinned(id), allocatedBytes, fleet });
 };
 
 /** A disk as the API shows it. */
-export const showDisk = async (
-  { host, fleet, clock }: Pick<Control, 'host' | 'fleet' | 'clock'>,
-  loaded: Loaded<Disk>,
-): Promise<WireDisk> => {
-  const { id, state } = loaded;
-  return diskOnWire(loaded, {
-    at: clock.now(),
-    loss: lossOf({ host }, state),
-    isPinned: host.isPinned(id),
-    allocatedBytes: 'volume' in state ? await host.allocatedBytes(state.volume.volumeId) : 0,
-    fleet,
-  });
+export const showDisk = async (by: ShownBy, loaded: Loaded<Disk>): Promise<WireDisk> => {
+  const [loss] = await by.availability.lossesOf([keyAtHost(loaded)]);
+  return shown(by, loaded, loss);
+};
+
+/** Disks as the API shows them, with one read of the losses of other hosts. */
+const showDisks = async (by: ShownBy, disks: readonly Loaded<Disk>[]): Promise<WireDisk[]> => {
+  const losses = await by.availability.lossesOf(disks.map(keyAtHost));
+  return Promise.all(disks.map((loaded, n) => shown(by, loaded, losses[n])));
 };
 
 /** What the API of disks needs besides the control side. */
@@ -82,7 +95,7 @@ export const diskApi = (control: Control, parts: DiskApiParts) => {
     async listDisks(request: ListDisksRequest, call: Call) {
       await permit(parts, call, 'compute/disks/read', scopeOfList(request));
       const { items, next } = await listDisks(control, request);
-      return { disks: await Promise.all(items.map(show)), nextPageToken: pageToken(next) };
+      return { disks: await showDisks(control, items), nextPageToken: pageToken(next) };
     },
     async deleteDisk(request: DeleteDiskRequest, call: Call) {
       await permit(parts, call, 'compute/disks/delete', named(request.name));
@@ -213,19 +226,20 @@ const listDisks = async (control: Control, request: ListDisksRequest) => {
   if (set !== '') names.diskEncryptionSet.parse(set, 'disk_encryption_set');
   if (keyVersion !== '') names.keyVersion.parse(keyVersion, 'key_version');
   // A set has few losses, and perhaps a hundred thousand disks.
-  if (unavailableOnly && set !== '' && !control.host.isAnyLost(set)) return { items: [], next: undefined };
+  if (unavailableOnly && set !== '' && !(await control.availability.isAnyLost(set)))
+    return { items: [], next: undefined };
   const index = keyVersion === '' ? { index: 'set', value: set } : { index: 'key_version', value: keyVersion };
   const query = {
     ...pageOfRequest(request),
     ...(set === '' && keyVersion === '' ? {} : { index }),
     ...(parent === '' ? {} : { prefix: `${parent}/` }),
   };
-  const isUnavailable = ({ id, state }: Loaded<Disk>): boolean =>
-    lossOf(control, state) !== undefined && !control.host.isPinned(id);
-  return listKept(control.disks, query, (loaded) => {
-    const { state } = loaded;
-    const isOfSet = set === '' || (state.status !== 'absent' && setOf(state.encryption) === set);
-    return isOfSet && (!unavailableOnly || isUnavailable(loaded));
+  const isOfSet = ({ state }: Loaded<Disk>): boolean =>
+    set === '' || (state.status !== 'absent' && setOf(state.encryption) === set);
+  if (!unavailableOnly) return listKept(control.disks, query, isOfSet);
+  return listKept(control.disks, query, isOfSet, async (page) => {
+    const losses = await control.availability.lossesOf(page.map(keyAtHost));
+    return page.filter(({ id }, n) => losses[n] !== undefined && !control.host.isPinned(id));
   });
 };
 

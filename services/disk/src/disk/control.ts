@@ -9,6 +9,7 @@ import type { SetKeys } from '../host/keys/set-keys.ts';
 import type { RetryQueue } from '../retry-queue.ts';
 import type { Snapshot } from '../snapshot/decider.ts';
 import type { SnapshotEvent } from '../snapshot/events.ts';
+import type { Availability } from './availability.ts';
 import type { DiskEvent } from './events.ts';
 import type { Disk } from './state.ts';
 import type { StoredHeaders } from './stored-headers.ts';
@@ -34,6 +35,7 @@ export interface Control {
   readonly stored: StoredHeaders;
   readonly setKeys: SetKeys;
   readonly host: DiskHost;
+  readonly availability: Availability;
   /** A serial queue of work for each disk and snapshot. */
   readonly turns: KeyedMutex;
   readonly retries: RetryQueue;

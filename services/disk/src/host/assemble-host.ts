@@ -19,7 +19,8 @@ import { Sessions } from './data/sessions.ts';
 import { type DiskHost, isDamaged, LocalDiskHost } from './disk-host.ts';
 import { erasePrevious } from './header/disk-header.ts';
 import { openDeks } from './keys/deks.ts';
-import { createKeyAccess } from './keys/key-access.ts';
+import { HostLosses, openHostLossTable } from './keys/host-losses.ts';
+import { createKeyAccess, type SetKeyVersion } from './keys/key-access.ts';
 import { leaseApi } from './keys/lease-api.ts';
 import { meterLeases } from './keys/lease-metrics.ts';
 import { openLeases } from './keys/leases.ts';
@@ -58,13 +59,17 @@ export const assembleHost = async (seams: Seams<DiskSettings>, control: OfContro
 
 /** The keys of this host: leases, reports of losses, and the vault. */
 const assembleKeys = (seams: Seams<DiskSettings>, { setKeys, sets, options }: OfControl) => {
-  const { clock, random, log, tracer, meter, settings, client, scope } = seams;
+  const { store, clock, random, log, tracer, meter, settings, client, scope } = seams;
   const { leases: terms, dataAddress } = settings;
   const running = { clock, random, log, tracer, signal: scope.signal };
   const keyAccess = createKeyAccess(clock, terms);
   const compute = client('compute', ComputeServiceDefinition);
-  const reports = openLossReports({ compute, diskHost: dataAddress, ...running });
+  const stored = (key: SetKeyVersion) => hostLosses.stored(key);
+  const reports = openLossReports({ compute, diskHost: dataAddress, stored, ...running });
   const leases = openLeases({ keyAccess, options, sets, reports, terms, ...running });
+  const hostLosses: HostLosses = new HostLosses({
+    ...{ store, table: openHostLossTable(store), host: settings.host.name, keyAccess, leases, ...running },
+  });
   scope.defer('lease metrics', meterLeases({ leases, keyAccess, meter, clock, ttlMs: terms.ttlMs }));
   const vault = openVault({
     connect: (credentials) => client('key-vault', KeyVaultServiceDefinition, { credentials }),
@@ -79,6 +84,7 @@ const assembleKeys = (seams: Seams<DiskSettings>, { setKeys, sets, options }: Of
   return {
     keyAccess,
     leases,
+    hostLosses,
     vault,
     deks,
     leaseApi: leaseApi({ leases, keyAccess, reports, terms, diskHost: dataAddress, clock }),

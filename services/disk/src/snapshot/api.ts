@@ -16,12 +16,14 @@ import {
   requirePermission,
   subscriptionOf,
 } from '@interlock/rpc';
+import type { KeyAtHost } from '../disk/availability.ts';
 import { checkLayers, diskClasses } from '../disk/classes.ts';
 import type { Control } from '../disk/control.ts';
 import { existing as existingDisk } from '../disk/decider.ts';
 import { type Encryption, encryptionFromWire, sameEncryption, setOf, skuOnWire } from '../disk/encryption.ts';
 import type { ActiveDisk } from '../disk/state.ts';
 import { diskNotFound } from '../disk/wire.ts';
+import type { KeyUnavailable } from '../host/keys/key-reasons.ts';
 import { listKept, pageOfRequest } from '../listing.ts';
 import { deleteSnapshot } from '../reconcile/deletion.ts';
 import type { SnapshotCreation } from './creation.ts';
@@ -45,7 +47,10 @@ export const snapshotApi = (
   const { snapshots } = control;
   const { creation } = parts;
   const admission = new IncrementalAdmission(control, parts.limits);
-  const show = (loaded: Loaded<Snapshot>) => showSnapshot(control, loaded);
+  const show = async (loaded: Loaded<Snapshot>): Promise<WireSnapshot> => {
+    const [loss] = await control.availability.lossesOf([keyAtHost(loaded)]);
+    return shown(control, loaded, loss);
+  };
   return {
     async createSnapshot(request: CreateSnapshotRequest, call: Call): Promise<WireSnapshot> {
       return show(await createSnapshot({ ...control, ...parts, admission }, request, call));
@@ -60,7 +65,7 @@ export const snapshotApi = (
         query,
         ({ state }) => set === '' || (state.status !== 'absent' && setOf(state.encryption) === set),
       );
-      return { snapshots: await Promise.all(items.map(show)), nextPageToken: pageToken(next) };
+      return { snapshots: await showSnapshots(control, items), nextPageToken: pageToken(next) };
     },
     async deleteSnapshot(request: DeleteSnapshotRequest, { cause }: Call) {
       named(request.name);
@@ -75,14 +80,26 @@ const named = (name: string): string => {
   return name;
 };
 
-const showSnapshot = async ({ host, fleet }: Control, loaded: Loaded<Snapshot>): Promise<WireSnapshot> => {
+const keyAtHost = ({ state }: Loaded<Snapshot>): KeyAtHost => ({
+  host: state.status === 'absent' ? '' : state.host,
+  key: keyOf(state),
+});
+
+/** @param loss why its data is out of reach */
+const shown = async (
+  { host, fleet }: Control,
+  loaded: Loaded<Snapshot>,
+  loss: KeyUnavailable | undefined,
+): Promise<WireSnapshot> => {
   const { state } = loaded;
-  const key = keyOf(state);
-  return snapshotOnWire(loaded, {
-    loss: key && host.lossOf(key),
-    allocatedBytes: 'volume' in state ? await host.allocatedBytes(state.volume.volumeId) : 0,
-    fleet,
-  });
+  const allocatedBytes = 'volume' in state ? await host.allocatedBytes(state.volume.volumeId) : 0;
+  return snapshotOnWire(loaded, { loss, allocatedBytes, fleet });
+};
+
+/** Snapshots as the API shows them, with one read of the losses of other hosts. */
+const showSnapshots = async (control: Control, snapshots: readonly Loaded<Snapshot>[]): Promise<WireSnapshot[]> => {
+  const losses = await control.availability.lossesOf(snapshots.map(keyAtHost));
+  return Promise.all(snapshots.map((loaded, n) => shown(control, loaded, losses[n])));
 };
 
 const createSnapshot = async (

@@ -184,6 +184,11 @@ export class KeyAccess {
     return this.#entries.get(nameOf(key))?.loss;
   }
 
+  /** Whether the loss in force was published by the set. */
+  isPublished(key: SetKeyVersion): boolean {
+    return this.#entries.get(nameOf(key))?.loss?.source === 'fact';
+  }
+
   /** Whether a loss of any version of a set is in force. */
   isAnyLost(set: string): boolean {
     return [...this.#entries.values()].some(({ lease, loss }) => lease.key.set === set && loss !== undefined);

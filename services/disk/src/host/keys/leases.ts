@@ -91,6 +91,7 @@ const isWatched = ({ users, isCountedAsLost }: Entry): boolean => users.size > 0
 export class Leases {
   readonly #parts: LeaseParts;
   readonly #entries = new Map<string, Entry>();
+  readonly #listeners: ((key: SetKeyVersion) => void)[] = [];
 
   constructor(parts: LeaseParts) {
     this.#parts = parts;
@@ -99,6 +100,11 @@ export class Leases {
       lost: (key, concerns, source) => this.#onLost(key, concerns, source),
       returned: (key) => this.#onReturned(key),
     });
+  }
+
+  /** Calls the listener after each change of a lease, also when an outage begins or stops to count as lost. */
+  listen(listener: (key: SetKeyVersion) => void): void {
+    this.#listeners.push(listener);
   }
 
   /** A user uses DEKs under the key from now on. Starts the loop of the key unless it runs. */
@@ -241,6 +247,7 @@ export class Leases {
     const { change } = entry;
     entry.change = Promise.withResolvers();
     change.resolve();
+    for (const listener of this.#listeners) listener(entry.key);
     this.#report(entry);
   }
 

@@ -22,8 +22,12 @@ const lossOf = (traceparent: string, told: Partial<ReportedLoss> = {}): Reported
 });
 
 /** @returns the trace context and the content of the report that compute receives */
-const told = async (hear: (about: (loss: ReportedLoss) => void) => Promise<void>) => {
+const told = async (
+  hear: (about: (loss: ReportedLoss) => void) => Promise<void>,
+  stored: () => Promise<void> = async () => undefined,
+) => {
   const heard = Promise.withResolvers<{
+    atMs: number;
     parent: string | undefined;
     request: ReportAccessLostRequest;
     options: CallOptions | undefined;
@@ -32,13 +36,19 @@ const told = async (hear: (about: (loss: ReportedLoss) => void) => Promise<void>
   const clock = virtualClock();
   const compute: ComputeClient = {
     reportAccessLost: async (request, options) => {
-      heard.resolve({ parent: currentTraceparent(), request: request as ReportAccessLostRequest, options });
+      heard.resolve({
+        atMs: clock.monotonicMs(),
+        parent: currentTraceparent(),
+        request: request as ReportAccessLostRequest,
+        options,
+      });
       return { stoppingCount: 0 };
     },
   };
   const reports = openLossReports({
     compute,
     diskHost: 'disk-host-1',
+    stored,
     clock,
     random: seededRandom(2),
     log: logger({ service: 'test', clock, write: () => undefined }),
@@ -49,6 +59,16 @@ const told = async (hear: (about: (loss: ReportedLoss) => void) => Promise<void>
   ending.abort();
   return found;
 };
+
+test('G2: a report waits a second at most until the host has stored what it found', async () => {
+  const { atMs: atOnce } = await told(async (about) => about(lossOf(taken)));
+  const storeIsAway = new Promise<void>(() => undefined);
+  const { atMs } = await told(
+    async (about) => about(lossOf(taken)),
+    () => storeIsAway,
+  );
+  assert.equal(atMs - atOnce, 1_000);
+});
 
 test('G10: a report has the correlation id and the event of the loss, and no causes for an outage', async () => {
   const known = { event: 'key-vaults/v/keys/k@7', correlationId: 'of the revocation' };
@@ -107,6 +127,7 @@ const toCompute = () => {
       },
     },
     diskHost: 'disk-host-1',
+    stored: async () => undefined,
     clock,
     random: seededRandom(2),
     log: logger({ service: 'test', clock, write: () => undefined }),

@@ -25,6 +25,8 @@ const publishedMs = 3_000;
 /** Waits between tries, in milliseconds: doubling, half of each by chance. */
 const retryMs = (failures: number, chance: number): number =>
   Math.min(5_000, 100 * 2 ** (failures - 1)) * (0.5 + chance / 2);
+/** How long a report waits until the host has stored what it found, in milliseconds: compute stops machines without that store too. */
+const storedMs = 1_000;
 /** How long compute may take to look for machines, in milliseconds. */
 const deadlineMs = 10_000;
 
@@ -41,6 +43,8 @@ export interface ReportParts {
   readonly compute: ComputeClient;
   /** Name of this host. */
   readonly diskHost: string;
+  /** Resolves when what the host found about a key is stored, so that it is shown while the host is unreachable. */
+  readonly stored: (key: SetKeyVersion) => Promise<void>;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -85,6 +89,7 @@ export class LossReports {
     const { clock, random, log, signal } = this.#parts;
     const ending = AbortSignal.any([report.over.signal, signal]);
     await clock.sleep(delayMs, ending);
+    await this.#waitUntilStored(key, ending);
     for (let failures = 1; !ending.aborted; failures += 1) {
       try {
         await this.#send(key, report, ending);
@@ -104,6 +109,12 @@ export class LossReports {
         await clock.sleep(retryMs(failures, random.fraction()), ending);
       }
     }
+  }
+
+  async #waitUntilStored(key: SetKeyVersion, ending: AbortSignal): Promise<void> {
+    const over = new AbortController();
+    await Promise.race([this.#parts.stored(key), this.#parts.clock.sleep(storedMs, over.signal, ending)]);
+    over.abort();
   }
 
   async #send({ set, keyVersion }: SetKeyVersion, { loss, parent }: Report, signal: AbortSignal): Promise<void> {
