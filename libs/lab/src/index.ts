@@ -41,7 +41,6 @@ export type * from './record.ts';
 export type * from './search/candidate.ts';
 export { choicesOf, type SearchChoice } from './search/choices.ts';
 export { closenessOf } from './search/closeness.ts';
-export { coverageOf } from './search/coverage.ts';
 export { type Progress, type Searched, search } from './search/search.ts';
 export { type Shrunk, shrink } from './search/shrink.ts';
 export { Trials } from './search/trial.ts';

@@ -1,6 +1,5 @@
 import {
   closenessOf,
-  coverageOf,
   Evidence,
   type Experiment,
   groupsOf,
@@ -29,7 +28,6 @@ export const playTrial = async ({ text, seed }: Trial): Promise<Played> => {
     outcome,
     because,
     violated: [...new Set(violated)],
-    keys: coverageOf(record),
     closeness: record.run.startedMs === undefined ? {} : closenessIn(experiment, evidence),
   };
 };

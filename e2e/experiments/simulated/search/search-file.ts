@@ -102,9 +102,9 @@ const progressLines = ({ say, elapsedMs, budgetMs }: FileSearch): ((progress: Pr
   };
 };
 
-const progressText = ({ histories, keys, closest }: Progress): string => {
+const progressText = ({ histories, closest }: Progress): string => {
   const close = closest && `; closest: ${closest.limit}, of which ${Math.round(closest.used * 100)} % was used`;
-  return `${histories} histories reached ${keys} states and decisions${close ?? ''}`;
+  return `${histories} histories${close ?? ''}`;
 };
 
 const summaryLine = (searched: Searched, seed: number): string =>

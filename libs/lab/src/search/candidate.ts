@@ -34,8 +34,6 @@ export interface Played {
   readonly because: string;
   /** Names of the rules that did not hold: expectations as in the file, guarantees without their subject. */
   readonly violated: readonly string[];
-  /** What it reached: states and decisions, each once. */
-  readonly keys: readonly string[];
   /** How much of each limit was used: 1 is the limit. */
   readonly closeness: Readonly<Record<string, number>>;
 }

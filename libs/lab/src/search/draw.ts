@@ -27,20 +27,47 @@ export const drawCandidate = (material: Material, random: SeededRandom): Candida
   return { moves, seed: drawSeed(random) };
 };
 
-/** A move beside others: kinds of actions are equally likely, whatever their number. */
+/**
+ * A move beside others. Kinds of actions are equally likely, whatever their number, but faults twice as likely: they break most of what a
+ * limit needs. Parts are equally likely too, although some have more faults.
+ */
 export const drawMove = ({ choices }: Material, others: readonly Move[], random: SeededRandom): Move => {
-  const kind = random.pick([...new Set(choices.map((one) => one.kind))]);
-  const choice = random.pick(choices.filter((one) => one.kind === kind));
+  const kinds = [...new Set(choices.map((one) => one.kind))];
+  const kind = random.pick(kinds.includes('fault') ? [...kinds, 'fault' as const] : kinds);
+  const ofKind = choices.filter((one) => one.kind === kind);
+  const choice = random.pick(kind === 'fault' ? ofOnePart(ofKind, random) : ofKind);
   const goal = random.pick(choice.goals);
-  const atMs = drawMoment(choice.at, others, random);
   return {
     action: choice.action,
     targets: goal.targets,
-    atMs,
-    ...(choice.for && { forMs: drawEnd(choice.for, atMs, others, random) }),
+    ...drawTimes(choice, others, random),
     start: choice.kind === 'cause' && choice.for !== undefined && random.chance(0.5),
     options: choice.by === undefined ? goal.options : { ...goal.options, by: evenly(choice.by, random) || gridMs },
   };
+};
+
+/** The choices that affect a part, with their goals that do. */
+const ofOnePart = (faults: readonly SearchChoice[], random: SeededRandom): readonly SearchChoice[] => {
+  const part = random.pick([...new Set(faults.flatMap(({ goals }) => goals.flatMap(({ targets }) => targets)))]);
+  return faults.flatMap((choice) => {
+    const goals = choice.goals.filter(({ targets }) => targets.includes(part));
+    return goals.length === 0 ? [] : [{ ...choice, goals }];
+  });
+};
+
+/** When a move begins and how long it lasts. Half of the faults cover a moment of another move: they begin just before it and end after it. */
+const drawTimes = (
+  choice: SearchChoice,
+  others: readonly Move[],
+  random: SeededRandom,
+): Pick<Move, 'atMs' | 'forMs'> => {
+  if (choice.kind === 'fault' && choice.for && others.length > 0 && random.chance(0.5)) {
+    const moment = random.pick(momentsOf(others));
+    const atMs = within(choice.at, moment - random.fraction() * nearMs);
+    return { atMs, forMs: within(choice.for, moment - atMs + anyLength(choice.for, random)) };
+  }
+  const atMs = drawMoment(choice.at, others, random);
+  return { atMs, ...(choice.for && { forMs: drawEnd(choice.for, atMs, others, random) }) };
 };
 
 /** A moment for a move of this choice: every second one lies beside the begin or the end of another move. */
@@ -53,8 +80,13 @@ export const drawMoment = (range: SearchRange, others: readonly Move[], random: 
 export const drawEnd = (range: SearchRange, atMs: number, others: readonly Move[], random: SeededRandom): number => {
   const later = momentsOf(others).filter((moment) => moment > atMs);
   if (later.length > 0 && random.chance(0.25)) return within(range, beside(random.pick(later), random) - atMs);
+  return within(range, anyLength(range, random));
+};
+
+/** Short times are as likely as long ones. */
+const anyLength = (range: SearchRange, random: SeededRandom): number => {
   const [from, to] = [Math.max(1, range.fromMs), Math.max(1, range.toMs)];
-  return within(range, from * (to / from) ** random.fraction());
+  return from * (to / from) ** random.fraction();
 };
 
 /** When moves begin and end. */

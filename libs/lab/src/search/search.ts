@@ -3,7 +3,7 @@ import type { Experiment } from '../experiment.ts';
 import { defaultSearch } from '../file/search.ts';
 import type { Candidate, Play, Played } from './candidate.ts';
 import type { SearchChoice } from './choices.ts';
-import { Corpus } from './corpus.ts';
+import { Closest } from './closest.ts';
 import { drawCandidate } from './draw.ts';
 import { movesOf, type Trials } from './trial.ts';
 
@@ -29,8 +29,6 @@ export interface SearchParts {
 /** How far a search is. */
 export interface Progress {
   readonly histories: number;
-  /** States and decisions that were reached. */
-  readonly keys: number;
   /** The limit of which the largest share was used, and that share. */
   readonly closest?: { readonly limit: string; readonly used: number };
 }
@@ -49,14 +47,13 @@ export const search = async (parts: SearchParts): Promise<Searched> => {
   const { experiment, trials, choices, play, seed, isOver, onProgress, isGuided = true } = parts;
   const random = seededRandom(seed).fork('search');
   const material = { choices, steps: (experiment.search ?? defaultSearch).steps };
-  const corpus = new Corpus(material, random);
+  const closest = new Closest(material, random);
   let histories = 0;
   const progress = (): Progress => ({
     histories,
-    keys: corpus.keys,
-    ...(corpus.closest && { closest: corpus.closest }),
+    ...(closest.closest && { closest: closest.closest }),
   });
-  const next = (): Candidate => (isGuided ? corpus.next() : drawCandidate(material, random));
+  const next = (): Candidate => (isGuided ? closest.next() : drawCandidate(material, random));
   for (let first: Candidate[] = [{ moves: movesOf(experiment), seed: experiment.seed }]; ; first = []) {
     const size = Math.min(batchSize, parts.histories - histories);
     if (size <= 0 || isOver()) return progress();
@@ -68,7 +65,7 @@ export const search = async (parts: SearchParts): Promise<Searched> => {
       // An interrupted batch has fewer results.
       if (played === undefined) return progress();
       histories += 1;
-      corpus.add(candidate, played);
+      closest.add(candidate, played);
       if (played.outcome === 'violated') return { ...progress(), found: { candidate, played } };
     }
     onProgress?.(progress());

@@ -27,7 +27,7 @@ export const searchable = (more = ''): Pick<SearchParts, 'experiment' | 'choices
   return { experiment: read.experiment, trials, choices };
 };
 
-export const nothing: Played = { outcome: 'held', because: '', violated: [], keys: [], closeness: {} };
+export const nothing: Played = { outcome: 'held', because: '', violated: [], closeness: {} };
 
 /** A target that judges the moves of a trial instead of running it. */
 export const playing =
