@@ -142,6 +142,20 @@ export interface KeptRun {
   readonly record: RunRecord;
 }
 
+const presentIn =
+  (folder: string) =>
+  (name: string): Buffer | undefined =>
+    existsSync(join(folder, name)) ? Buffer.from(bytesIn(folder, name)) : undefined;
+
+/**
+ * What of the evidence is missing, empty or was changed since the run, as texts. A changed verdict is not found: it derives from the evidence.
+ * @throws EvidenceError if a file cannot be read
+ */
+export const changesIn = (folder: string): readonly string[] => {
+  const bytesOf = presentIn(folder);
+  return manifestProblems(bytesOf(evidenceFiles.manifest)?.toString('utf8'), bytesOf, needed);
+};
+
 /**
  * Reads the evidence of a run.
  * @param verifyWith public key in PEM, Ed25519, that must have signed it
@@ -149,17 +163,13 @@ export interface KeptRun {
  */
 export const readEvidence = (folder: string, verifyWith?: string | Buffer): KeptRun => {
   const text = readExperimentText(folder);
-  const bytesOf = (name: string): Buffer | undefined =>
-    existsSync(join(folder, name)) ? Buffer.from(bytesIn(folder, name)) : undefined;
+  const bytesOf = presentIn(folder);
   const manifest = bytesOf(evidenceFiles.manifest);
   const unsigned =
     verifyWith === undefined
       ? undefined
       : signatureProblem(manifest, bytesOf(evidenceFiles.envelope)?.toString('utf8'), verifyWith);
-  const problems = [
-    ...manifestProblems(manifest?.toString('utf8'), bytesOf, needed),
-    ...(unsigned === undefined ? [] : [unsigned]),
-  ];
+  const problems = [...changesIn(folder), ...(unsigned === undefined ? [] : [unsigned])];
   if (manifest === undefined && !existsSync(join(folder, evidenceFiles.run))) {
     throw new EvidenceError(
       `${folder} has no ${evidenceFiles.run}: its runner was ended before it wrote it. interlock experiment recover ${folder} undoes what it left`,

@@ -57,7 +57,8 @@ export function manifestProblems(
     const bytes = read(name);
     if (bytes === undefined) return [`${name} is missing`];
     const digest = digests.get(name);
-    if (digest === undefined) return [`manifest.json does not name ${name}`];
+    if (digest === undefined)
+      return [`manifest.json was changed after the run: it does not name ${name}, as that of every run does`];
     if (sha256(bytes) === digest) return [];
     return [bytes.length === 0 ? `${name} is empty` : `${name} was changed after the run`];
   });

@@ -2,6 +2,9 @@ import type { GroupFigures, Quantiles, RuleVerdict, Verdict } from '../verdict.t
 
 const marks: Readonly<Record<RuleVerdict['result'], string>> = { held: 'ok  ', violated: 'FAIL', vacuous: '?   ' };
 
+/** A rule that held in a run that proves nothing is not marked as good. */
+const unproven = '-   ';
+
 const ms = (value: number | null): string => {
   if (value === null) return '-';
   return Math.abs(value) >= 1_000 ? `${(value / 1_000).toFixed(2)} s` : `${Math.round(value)} ms`;
@@ -20,22 +23,25 @@ export const verdictLines = ({
   `${outcome.toUpperCase()}: ${because}`,
   ...problems.map((problem) => `  problem: ${problem}`),
   '',
-  ...rulesLines(rules),
+  ...rulesLines(rules, outcome === 'inconclusive' || outcome === 'aborted'),
   '',
   ...groups.flatMap(figureLines),
   `${bytesCompared} bytes compared, ${bytesLost} lost`,
 ];
 
 /** Guarantees that held are counted: there is one for each machine. */
-const rulesLines = (rules: readonly RuleVerdict[]): readonly string[] => {
+const rulesLines = (rules: readonly RuleVerdict[], isUnproven: boolean): readonly string[] => {
+  const markOf = (result: RuleVerdict['result']): string =>
+    isUnproven && result === 'held' ? unproven : marks[result];
   const shown = rules.filter(({ kind, result }) => kind !== 'guarantee' || result !== 'held');
   const held = rules.length - shown.length;
   return [
     ...shown.flatMap(({ kind, text, result, seen, firstBreak }) => [
-      `${marks[result]} ${kind}: ${text}${seen === '' ? '' : ` (${seen})`}`,
+      `${markOf(result)} ${kind}: ${text}${seen === '' ? '' : ` (${seen})`}`,
       ...(firstBreak === undefined ? [] : [`       first: ${firstBreak}`]),
     ]),
-    ...(held === 0 ? [] : [`${marks.held} ${held} guarantees of the platform`]),
+    ...(held === 0 ? [] : [`${markOf('held')} ${held} guarantees of the platform`]),
+    ...(isUnproven ? [`${unproven} marks what was not broken in a run that does not prove it`] : []),
   ];
 };
 

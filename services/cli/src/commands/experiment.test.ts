@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { after, test } from 'node:test';
-import { beginEvidence, put, type RunRecord, writeEvidence } from '@interlock/lab';
+import { beginEvidence, put, type RunRecord, sealEvidence, writeEvidence } from '@interlock/lab';
 import { outputOf } from '../output/output.ts';
 import { openTerminal } from '../output/terminal.ts';
 import { UsageError } from '../problems.ts';
@@ -34,6 +34,17 @@ const open = async (json = false) => {
   };
   return { out, err, parts: { env: {}, terminal, output: await outputOf({ json }, terminal) } };
 };
+
+/** The record of a run that failed before its timeline. */
+const failedRun = (id: string): RunRecord => ({
+  run: { id, target: 'local', seed: 1, problems: ['the set-up failed: no space'], versions: {} },
+  steps: [],
+  machines: [],
+  io: [],
+  sightings: [],
+  content: { disksCompared: 0, bytesCompared: 0, bytesLost: 0 },
+  guarantees: [],
+});
 
 test('run, search and recover pass paths and flags to the script of the clone', async () => {
   const { run, lines } = testProgram();
@@ -83,15 +94,6 @@ test('judge repeats the verdict of kept evidence; a folder without a whole run i
 });
 
 test('report writes the page of a run, or one page of all runs below a folder, from evidence alone', async () => {
-  const record = (id: string): RunRecord => ({
-    run: { id, target: 'local', seed: 1, problems: ['the set-up failed: no space'], versions: {} },
-    steps: [],
-    machines: [],
-    io: [],
-    sightings: [],
-    content: { disksCompared: 0, bytesCompared: 0, bytesLost: 0 },
-    guarantees: [],
-  });
   const runs = join(root, 'matrix');
   const other = file.replace('  - { at: 5s', '  - { at: 1s, pause: key-vault, for: 1s }\n  - { at: 5s');
   for (const [name, text] of [
@@ -100,7 +102,7 @@ test('report writes the page of a run, or one page of all runs below a folder, f
     ['paused/run-1', other],
   ] as const) {
     beginEvidence(join(runs, name), text, {});
-    writeEvidence(join(runs, name), record(name));
+    writeEvidence(join(runs, name), failedRun(name));
   }
   const { out, parts } = await open();
   await reportFolder(join(runs, 'run-1'), undefined, parts);
@@ -116,7 +118,7 @@ test('report writes the page of a run, or one page of all runs below a folder, f
   await assert.rejects(reportFolder(join(root, 'absent'), undefined, parts), /holds no run/);
 });
 
-test('list shows kept runs with their outcome; a run whose runner was killed is shown as not ended', async () => {
+test('list shows kept runs with their recorded outcome, which were changed, and which did not end', async () => {
   const runs = join(root, 'listed');
   mkdirSync(runs);
   const { out, parts } = await open();
@@ -124,13 +126,23 @@ test('list shows kept runs with their outcome; a run whose runner was killed is 
   assert.match(out[0] ?? '', /no run is kept/);
   beginEvidence(join(runs, 'killed'), file, {});
   beginEvidence(join(runs, 'whole'), file, {});
-  put(join(runs, 'whole'), 'verdict.json', '{"outcome":"held"}');
+  for (const name of ['whole', 'edited']) {
+    if (name === 'edited') beginEvidence(join(runs, name), file, {});
+    writeEvidence(join(runs, name), failedRun(name));
+    sealEvidence(join(runs, name), { target: 'local', run: name, interlock: { version: '1', commit: '' } });
+    put(join(runs, name), 'verdict.json', '{"outcome":"held"}');
+  }
+  put(join(runs, 'edited'), 'io.jsonl', '{}\n');
   const json = await open(true);
   listRuns(runs, json.parts);
   const { runs: listed } = JSON.parse(json.out.join('\n'));
+  const text = await open();
+  listRuns(runs, text.parts);
+  assert.equal(text.out.at(-1), `changed: ${join(runs, 'edited')}: io.jsonl was changed after the run`);
   assert.deepEqual(
     listed.map((one: { folder: string; outcome: string; title: string }) => [one.folder, one.outcome, one.title]),
     [
+      [join(runs, 'edited'), 'changed, was held', 'one'],
       [join(runs, 'killed'), 'not ended', 'one'],
       [join(runs, 'whole'), 'held', 'one'],
     ],

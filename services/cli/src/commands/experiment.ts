@@ -2,6 +2,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { JsonObject } from '@bufbuild/protobuf';
 import {
+  changesIn,
   EvidenceError,
   evidenceFiles,
   exitCodes,
@@ -78,7 +79,7 @@ export function judgeFolder(folder: string, { terminal, output }: OfflineParts, 
   }
 }
 
-/** Shows the runs below a folder, the newest first. */
+/** Shows the runs below a folder, the newest first, with their recorded outcome, and which of them were changed since. */
 export function listRuns(folder: string, { terminal, output }: OfflineParts): void {
   const runs = (existsSync(folder) ? readdirSync(folder) : [])
     .map((name) => join(folder, name))
@@ -86,17 +87,21 @@ export function listRuns(folder: string, { terminal, output }: OfflineParts): vo
     .map(runIn)
     .toSorted((one, other) => other.started.localeCompare(one.started));
   const rows = runs.map(({ outcome, started, title, folder: run }) => [outcome, started, title, run]);
-  if (output.isDocument) output.write({ runs: runs.map((run): JsonObject => ({ ...run })) });
+  const changed = runs.flatMap(({ changes, folder: run }) => changes.map((change) => `changed: ${run}: ${change}`));
+  if (output.isDocument) output.write({ runs: runs.map((run): JsonObject => ({ ...run, changes: [...run.changes] })) });
   else if (runs.length === 0) terminal.out(`no run is kept in ${folder}`);
   else terminal.out(aligned([['OUTCOME', 'STARTED', 'TITLE', 'FOLDER'], ...rows]));
+  for (const line of output.isDocument ? [] : changed) terminal.out(line);
 }
 
 interface ListedRun {
   readonly folder: string;
   /** Empty if it cannot be read. */
   readonly title: string;
-  /** `not ended` if the runner was ended before it wrote a verdict. */
+  /** As recorded. `not ended` if the runner was ended before it wrote a verdict. `changed, was held`: see `changes`. */
   readonly outcome: string;
+  /** Evidence that is missing or was changed since the run: the recorded outcome does not hold for what is left. */
+  readonly changes: readonly string[];
   /** RFC 3339; empty if the timeline never started. */
   readonly started: string;
 }
@@ -106,13 +111,25 @@ function runIn(folder: string): ListedRun {
   const title = 'experiment' in read ? read.experiment.title : '';
   const verdict = jsonIn(folder, evidenceFiles.verdict);
   const startedMs = Number(jsonIn(folder, evidenceFiles.run)?.startedMs ?? Number.NaN);
+  const changes = verdict === undefined ? [] : changesOf(folder);
+  const outcome = String(verdict?.outcome ?? 'not ended');
   return {
     folder,
     title,
-    outcome: String(verdict?.outcome ?? 'not ended'),
+    outcome: changes.length === 0 ? outcome : `changed, was ${outcome}`,
+    changes,
     started: Number.isFinite(startedMs) ? new Date(startedMs).toISOString() : '',
   };
 }
+
+const changesOf = (folder: string): readonly string[] => {
+  try {
+    return changesIn(folder);
+  } catch (error) {
+    if (error instanceof EvidenceError) return [error.message];
+    throw error;
+  }
+};
 
 const jsonIn = (folder: string, name: string): Readonly<Record<string, unknown>> | undefined =>
   existsSync(join(folder, name)) ? JSON.parse(readUserFile(join(folder, name)).toString('utf8')) : undefined;
