@@ -96,6 +96,7 @@ footer { margin-top: 26px; color: var(--faint); font-size: 13px; overflow-wrap: 
   .stack td:first-child, .stack td.all { grid-column: 1 / -1; text-align: left; color: var(--ink); font-weight: 600; }
   .stack td[data-label]::before { content: attr(data-label); color: var(--faint); font-weight: 400; text-align: left; white-space: nowrap; }
 }
+@media (max-width: 420px) { .stack tr { grid-template-columns: minmax(0, 1fr); } }
 @media (max-width: 640px) { main { padding: 24px 14px 40px; } section { padding: 18px 16px; } h1 { font-size: 26px; } .row { grid-template-columns: 1fr; gap: 0; } }
 @page { size: A4; margin: 12mm; }
 @media print {
