@@ -85,6 +85,31 @@ test('G5: a call is retried if the disk service refuses its token', async () => 
   assert.equal(await clock.drive(freed), 'freed');
 });
 
+test('disks of a host that does not respond are opened again in a call of their own', async () => {
+  let isAway = true;
+  const { disks, calls, clock } = openWorld((name) => {
+    const metadata = { disk_host: 'diskHosts/away' };
+    if (isAway && name.startsWith('away')) throw new Rejection('UNAVAILABLE', 'DISK_HOST_UNREACHABLE', 'no', metadata);
+    return OpenDiskResponse.create();
+  });
+  const open = (name: string): Promise<OpenDiskResponse> => disks.open(request(name), 'set', because(), patience);
+  const away = [open('away 1'), open('away 2')];
+  await open('well 1');
+  assert.deepEqual(calls, [['away 1', 'away 2', 'well 1']]);
+  await clock.until(() => calls.length > 1);
+  const again = open('away 1');
+  const well = open('well 2');
+  await clock.drive(well);
+  isAway = false;
+  await clock.drive(Promise.all([...away, again]));
+  for (const names of calls.slice(1))
+    assert.equal(new Set(names.map((name) => name.slice(0, 4))).size, 1, String(names));
+  // It responds again, so its disks are opened with the others.
+  calls.length = 0;
+  await Promise.all([open('away 1'), open('well 3')]);
+  assert.deepEqual(calls, [['away 1', 'well 3']]);
+});
+
 test('G5: an open is retried if its disk host was replaced', async () => {
   const replaced = new Rejection('FAILED_PRECONDITION', 'DISK_HOST_REPLACED', 'another host has the volumes', {});
   const { disks, calls, clock } = openWorld((_name, call) => {

@@ -50,7 +50,8 @@ export interface Disks {
   ): Promise<Answer>;
   /**
    * Opens a disk of a set (`''`: of no set), in one call with other disks of the set that are opened at about the same time:
-   * an unreachable vault does not delay disks of another.
+   * an unreachable vault does not delay disks of another. Disks that were refused because their host does not respond are in a call
+   * of that host from then on: it does not delay disks of another host.
    * @throws as `insist`
    */
   open(request: OpenDiskRequest, set: string, cause: Cause, patience: Patience): Promise<OpenDiskResponse>;
@@ -70,6 +71,9 @@ const pageSize = 1_000;
 /** Disks opened in one call: as many as the disk service unwraps in one. */
 const opensMax = 128;
 
+/** Disks of hosts that do not respond, kept in memory; more are opened with disks of other hosts. */
+const awayMax = 100_000;
+
 /** What calls of the disk service need. */
 interface DiskParts {
   readonly client: DiskClient;
@@ -85,14 +89,25 @@ export const openDisks = (parts: DiskParts): Disks => {
   const insist: Disks['insist'] = (call, patience) =>
     repeat(parts, () => slots(() => call(parts.client, { deadlineMs: callDeadlineMs })), patience);
   const batches = new Map<string, Batching<OpenDiskRequest, OpenDiskResponse>>();
-  const batchOf = (set: string): Batching<OpenDiskRequest, OpenDiskResponse> => {
-    const batch = batches.get(set) ?? openBatch(parts, () => void batches.delete(set));
-    batches.set(set, batch);
-    return batch;
+  /** The hosts that did not respond, by disk; a disk is removed once it is opened. */
+  const away = new Map<string, string>();
+  const openOnce = async (request: OpenDiskRequest, set: string, cause: Cause): Promise<OpenDiskResponse> => {
+    const name = `${set}\n${away.get(request.name) ?? ''}`;
+    const batch = batches.get(name) ?? openBatch(parts, () => void batches.delete(name));
+    batches.set(name, batch);
+    try {
+      const opened = await batch(request, cause);
+      away.delete(request.name);
+      return opened;
+    } catch (error) {
+      const host = hostThatIsAway(error);
+      if (host !== undefined && (away.size < awayMax || away.has(request.name))) away.set(request.name, host);
+      throw error;
+    }
   };
   return {
     insist,
-    open: (request, set, cause, patience) => repeat(parts, () => batchOf(set)(request, cause), patience),
+    open: (request, set, cause, patience) => repeat(parts, () => openOnce(request, set, cause), patience),
     ofSet: ({ diskEncryptionSet, keyVersion = '', unavailableOnly = false }, patience) =>
       disksListed((pageToken) => {
         const request = { diskEncryptionSet, keyVersion, unavailableOnly, pageSize, pageToken };
@@ -100,6 +115,10 @@ export const openDisks = (parts: DiskParts): Disks => {
       }),
   };
 };
+
+/** The host of a disk, if it was refused because that host does not respond. */
+const hostThatIsAway = (error: unknown): string | undefined =>
+  error instanceof Rejection && error.reason === 'DISK_HOST_UNREACHABLE' ? error.metadata.disk_host : undefined;
 
 /** Repeats a call until there is a definite answer. */
 const repeat = async <Answer>(

@@ -55,7 +55,8 @@ export const accessLossApi = (parts: {
     async function stopWithoutData(): Promise<number> {
       const patience = { signal, untilMs: parts.clock.now() + confirmMs };
       try {
-        return await parts.lost.stopUnder({ diskEncryptionSet: set, keyVersion }, { cause, traceId }, patience);
+        const filter = { diskEncryptionSet: set, keyVersion, ...hostIn(request) };
+        return await parts.lost.stopUnder(filter, { cause, traceId }, patience);
       } catch (error) {
         if (!(error instanceof TimedOut)) throw error;
         throw new Rejection(
@@ -68,6 +69,10 @@ export const accessLossApi = (parts: {
     }
   },
 });
+
+/** The host of a report, if it has its full name: hosts of earlier releases send an address. What such a host found is looked for everywhere. */
+const hostIn = ({ diskHost }: ReportAccessLostRequest): { readonly diskHost?: string } =>
+  diskHost.startsWith('diskHosts/') ? { diskHost } : {};
 
 /** @throws Rejection INVALID_ARGUMENT REASON_MISSING, REASON_NOT_A_LOSS */
 const reasonOf = ({ reason: name }: ReportAccessLostRequest): AccessReason => {

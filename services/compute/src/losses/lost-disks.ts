@@ -1,4 +1,4 @@
-import { type AccessReason, accessReasonOf, concerns } from '@interlock/access';
+import { type AccessReason, accessReasonOf, concerns, isOutage } from '@interlock/access';
 import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import { type Category, type Cause, noteEventSpan, Rejection } from '@interlock/event-store';
 import type { Clock, Random } from '@interlock/runtime';
@@ -56,11 +56,15 @@ export class LostDisks {
   /**
    * Stops each machine that has a disk of the set, or of one of its versions, open without data. It reads the disk again
    * after the machine, right before the decision, so the reply is never older than access restored.
+   * @param filter `diskHost`: only what is on that host; absent: on any
    * @returns the number of machines that it stops
    * @throws TimedOut, Interrupted, Rejection of the disk service
    */
   async stopUnder(
-    filter: { readonly diskEncryptionSet: string; readonly keyVersion?: string },
+    {
+      diskHost,
+      ...filter
+    }: { readonly diskEncryptionSet: string; readonly keyVersion?: string; readonly diskHost?: string },
     report: LostReport | undefined,
     patience: Patience,
   ): Promise<number> {
@@ -76,6 +80,7 @@ export class LostDisks {
     };
     for await (const found of this.#parts.disks.ofSet({ ...filter, unavailableOnly: true }, patience)) {
       if (found.managedBy === '' || reasonOf(found) === undefined) continue;
+      if (diskHost !== undefined && found.diskHost !== diskHost) continue;
       batch.set(found.managedBy, [...(batch.get(found.managedBy) ?? []), found.name]);
       if (batch.size >= batchSize) await decide();
     }
@@ -135,6 +140,8 @@ export class LostDisks {
       traceId: known?.traceId || traceId,
       accessEpoch: known?.accessEpoch ?? 0,
       ...(known?.principal === undefined ? {} : { principal: known.principal }),
+      // Each host finds out by itself whether the vault responds.
+      ...(isOutage(reason) && found.diskHost !== '' ? { host: found.diskHost } : {}),
     };
     return { loss, attachEpoch: disk.attachEpoch, cause: known?.cause ?? causeIn(found) };
   }

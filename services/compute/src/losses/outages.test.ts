@@ -135,6 +135,62 @@ promised(
   },
 );
 
+promised(
+  'G3: the outage of one disk host stops, and its end frees, only machines with disks at that host',
+  async () => {
+    const set = fleet.newSet();
+    const hosts = ['diskHosts/one', 'diskHosts/two'] as const;
+    const machines = [await fleet.running(['PREMIUM_SSD', set]), await fleet.running(['PREMIUM_SSD', set])];
+    const [one, two] = machines;
+    const at = (n: number) => disks.disks.get(machines[n]?.disks[0] ?? '') ?? assert.fail('no disk');
+    for (const [n, host] of hosts.entries()) at(n).diskHost = host;
+    cutOff(set);
+    assert.deepEqual(await fleet.report(set, 'KEY_VAULT_UNREACHABLE', 0, hosts[0]), { stoppingCount: 1 });
+    await fleet.settled(one?.name ?? '', 'STOPPED');
+    assert.equal((await fleet.get(two?.name ?? '')).powerState, 'RUNNING');
+    assert.deepEqual(await fleet.report(set, 'KEY_VAULT_UNREACHABLE', 0, hosts[1]), { stoppingCount: 1 });
+    await fleet.settled(two?.name ?? '', 'STOPPED');
+    const isBlocked = async (name = ''): Promise<boolean> => {
+      const { disks: shown } = await world.compute.getInstanceView({ name });
+      return shown.some(({ statuses }) => statuses.some(({ level }) => level !== 'INFO'));
+    };
+    // The vault responds to the first host again.
+    Object.assign(at(0), { availability: 'AVAILABLE', unavailableReason: undefined });
+    await until(
+      () => isBlocked(one?.name),
+      (is) => !is,
+      clock,
+    );
+    await clock.sleep(2 * sweepIntervalMs);
+    assert.deepEqual([await isBlocked(one?.name), await isBlocked(two?.name)], [false, true]);
+    backAgain(set);
+    await until(
+      () => isBlocked(two?.name),
+      (is) => !is,
+      clock,
+    );
+  },
+);
+
+promised('G3: a machine with disks at two hosts waits for the end of both outages', async () => {
+  const set = fleet.newSet();
+  const { name, disks: own } = await fleet.running(['PREMIUM_SSD', set], ['PREMIUM_SSD', set]);
+  const at = (n: number) => disks.disks.get(own[n] ?? '') ?? assert.fail('no disk');
+  for (const [n, host] of ['diskHosts/one', 'diskHosts/two'].entries()) at(n).diskHost = host;
+  cutOff(set);
+  await clock.sleep(2 * sweepIntervalMs);
+  await fleet.settled(name, 'STOPPED');
+  const blockedDisks = async (): Promise<readonly string[]> => {
+    const { disks: shown } = await world.compute.getInstanceView({ name });
+    return shown.filter(({ statuses }) => statuses.some(({ level }) => level !== 'INFO')).map(({ name: of }) => of);
+  };
+  assert.equal((await blockedDisks()).length, 2);
+  Object.assign(at(0), { availability: 'AVAILABLE', unavailableReason: undefined });
+  await until(blockedDisks, ({ length }) => length === 1, clock);
+  Object.assign(at(1), { availability: 'AVAILABLE', unavailableReason: undefined });
+  await until(blockedDisks, ({ length }) => length === 0, clock);
+});
+
 promised('G2: without a message the sweep stops machines whose disks have no data, ultra disks included', async () => {
   const set = fleet.newSet();
   const ordinary = await fleet.running(['STANDARD_HDD', set]);

@@ -29,7 +29,7 @@ const callsMax = 8;
 interface Questions {
   /** Sets of disks of machines that run. */
   readonly sets: Set<string>;
-  /** Outages that block some machine, by set and version. */
+  /** Outages that block some machine, by set, version and disk host. */
   readonly outages: Map<string, KeyLoss>;
 }
 
@@ -124,7 +124,9 @@ export class Sweep {
       if (state.power.work !== undefined || (isClosable && engine.hasRoom())) unfinished.push(id);
       // The disks of a whole fleet are closed together.
       else if (isClosable) closing.everywhere();
-      for (const loss of state.blocked) if (isOutage(loss.reason)) outages.set(`${loss.set} ${loss.keyVersion}`, loss);
+      for (const loss of state.blocked) {
+        if (isOutage(loss.reason)) outages.set(`${loss.set} ${loss.keyVersion} ${loss.host ?? ''}`, loss);
+      }
       if (state.power.work?.kind === 'delete') continue;
       if (driver.hasGuests) guests.push(this.#slots(() => this.#lookAtGuest(id, state)));
       if (!isOnOrStarting(state)) continue;
@@ -180,8 +182,8 @@ export class Sweep {
     });
   }
 
-  /** Looks whether the vault has decided something since an outage, or responds again. */
-  async #followUp({ disk, set, keyVersion }: KeyLoss, patience: Patience): Promise<void> {
+  /** Looks whether the vault has decided something since the outage of a disk host, or responds to it again. */
+  async #followUp({ disk, set, keyVersion, host }: KeyLoss, patience: Patience): Promise<void> {
     const { disks, returns, stops, clock, random } = this.#parts;
     const found = await disks.insist((client, options) => lookUp(client, disk, options), patience);
     if (found === undefined || found.keyVersion !== keyVersion) return;
@@ -189,7 +191,8 @@ export class Sweep {
     if (reason !== undefined && isOutage(reason)) return;
     const cause = ownCause(random);
     const since = found.unavailableSince?.getTime() ?? clock.now();
-    if (reason === undefined) await returns.returned({ set, keyVersion, ends: 'outages' }, cause);
+    const ofHost = host === undefined ? {} : { host };
+    if (reason === undefined) await returns.returned({ set, keyVersion, ends: 'outages', ...ofHost }, cause);
     else await stops.explain({ reason, set, keyVersion, since, traceId: '', accessEpoch: 0 }, cause);
   }
 }

@@ -19,6 +19,8 @@ export interface FakeDisk {
   attachEpoch: number;
   /** Version of its stream; rises with every change of its key. */
   version: number;
+  /** `diskHosts/{disk_host}`; '' as of a release without disk hosts. */
+  diskHost: string;
   availability: Disk['availability'];
   unavailableReason: AccessReason | undefined;
   createdAt: number;
@@ -57,6 +59,7 @@ export class FakeDisks {
       isCreating: false,
       attachEpoch: 0,
       version: 1,
+      diskHost: '',
       availability: 'AVAILABLE',
       unavailableReason: undefined,
       createdAt: this.#now(),

@@ -59,9 +59,9 @@ export const fleetOf = (world: TestCloud & { readonly clock: Clock; readonly ran
       await world.tellOfSet({ $case: 'keyAccessRestored', value: { set, keyVersion, accessEpoch } });
     },
     /** Reports a loss of a version of a set, as a disk host does. */
-    report: (set: string, reason: AccessReason, accessEpoch = 0) =>
+    report: (set: string, reason: AccessReason, accessEpoch = 0, diskHost = 'h1') =>
       world.computeAs('disk').reportAccessLost({
-        diskHost: 'h1',
+        diskHost,
         diskEncryptionSet: set,
         keyVersion: keyVersionOf(set),
         reason,

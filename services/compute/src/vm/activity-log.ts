@@ -8,6 +8,7 @@ import { traceIdOf } from '@interlock/runtime';
 import type { GuestEnd } from '../guests/vm-host.ts';
 import { evolve, initial, virtualMachines } from './decider.ts';
 import type { VmEvent } from './events.ts';
+import { isLossOf } from './key-return.ts';
 import type { Failure, KeyLoss, Work, WorkKind } from './machine.ts';
 import { currentWork, stopCauseOf, stoppingLossOf, type Vm } from './state.ts';
 
@@ -193,7 +194,7 @@ const isUnblocked = (vm: Vm, event: EventOf<'KeyAccessReturned' | 'DiskKeyChange
   if (event.type === 'DiskKeyChanged') {
     return vm.blocked.length > 0 && vm.blocked.every(({ disk }) => disk === event.disk);
   }
-  return vm.blocked.every(({ set, keyVersion }) => set === event.set && keyVersion === event.keyVersion);
+  return vm.blocked.every((loss) => isLossOf(loss, event));
 };
 
 const lossRows = (

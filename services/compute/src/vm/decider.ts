@@ -3,6 +3,7 @@ import { type CategoryDefinition, type IndexEntry, withSteps } from '@interlock/
 import type { Instant } from '@interlock/runtime';
 import { closed, newDisk, toClose, underKey, withOpened } from './disk-state.ts';
 import type { AccessEvent, DisksEvent, OpenedDisk, VmEvent } from './events.ts';
+import { isLossOf } from './key-return.ts';
 import type { KeyLoss, VmDisk } from './machine.ts';
 import {
   afterDetaching,
@@ -154,7 +155,7 @@ const evolveAccess = (machine: Machine, event: AccessEvent): Machine => {
     case 'KeyAccessReturned':
       return {
         ...machine,
-        blocked: machine.blocked.filter((loss) => loss.set !== event.set || loss.keyVersion !== event.keyVersion),
+        blocked: machine.blocked.filter((loss) => !isLossOf(loss, event)),
         power: withAfterRestore(machine.power, event),
       };
     case 'OutageExplained': {

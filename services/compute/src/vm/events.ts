@@ -133,6 +133,8 @@ export type AccessEvent =
       readonly type: 'KeyAccessReturned';
       readonly set: string;
       readonly keyVersion: string;
+      /** As in `KeyLoss`: only the outage of that disk host is over; absent: every loss of the key. */
+      readonly host?: string;
       /** The machine was still stopping: it starts by this work once it is off. */
       readonly startsAgain?: Work;
       /** Another of its keys is lost: it starts when access to that key is restored. */

@@ -10,6 +10,8 @@ export type KeyOfSet = Pick<VmDisk, 'set' | 'keyVersion'>;
 
 /** A key version that can be used again. */
 export interface ReturnedKey extends KeyOfSet {
+  /** The disk host whose outage is over, and no other; absent: that of every host. */
+  readonly host?: string;
   /**
    * Which losses of it are over: those up to a number and every end of an identity, or only outages, if the vault is just
    * reachable again. Absent: all of them.
@@ -34,11 +36,12 @@ export const keyAccessReturned =
   (at: Instant, key: ReturnedKey, restart?: Restart) =>
   (vm: Vm): readonly VmEvent[] => {
     if (vm.status !== 'active') return [];
-    const isKey = ({ set, keyVersion }: KeyOfSet): boolean => set === key.set && keyVersion === key.keyVersion;
+    const isKey = (of: KeyOfSet & Pick<KeyLoss, 'host'>): boolean => isLossOf(of, key);
     if (vm.blocked.some((loss) => isKey(loss) && !isEnded(loss, key.ends))) return [];
     const isBlocked = vm.blocked.some(isKey);
     const isOwed = owesStart(vm) && vm.disks.some(isKey);
-    const returned = { type: 'KeyAccessReturned', set: key.set, keyVersion: key.keyVersion, at } as const;
+    const ofHost = key.host === undefined ? {} : { host: key.host };
+    const returned = { type: 'KeyAccessReturned', set: key.set, keyVersion: key.keyVersion, ...ofHost, at } as const;
     if (restart === undefined || heldByKey(vm) === undefined || !(isBlocked || isOwed))
       return isBlocked ? [returned] : [];
     if (!restart.isClear || !blockersOf(vm).every(isKey)) return isBlocked ? [{ ...returned, owesStart: true }] : [];
@@ -68,6 +71,18 @@ export const diskKeyReplaced =
     }
     return [...moved, { type: 'VmStarting', work: restart.work, from: 'stopped', at }];
   };
+
+/**
+ * Whether a loss or disk is of that key. The outage of one disk host is not that of another (G3). What names no host is of every
+ * host.
+ */
+export const isLossOf = (
+  { set, keyVersion, host }: KeyOfSet & Pick<KeyLoss, 'host'>,
+  key: KeyOfSet & Pick<KeyLoss, 'host'>,
+): boolean =>
+  set === key.set &&
+  keyVersion === key.keyVersion &&
+  (host === undefined || key.host === undefined || host === key.host);
 
 /** The end of an identity is over with any return: access is restored to another identity only. */
 const isEnded = ({ reason, accessEpoch, principal }: KeyLoss, ends: ReturnedKey['ends']): boolean => {

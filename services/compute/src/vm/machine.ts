@@ -19,6 +19,8 @@ export interface KeyLoss {
   readonly accessEpoch: number;
   /** The identity that was deleted; absent for every other loss. */
   readonly principal?: string;
+  /** The disk host whose outage it is: `diskHosts/{disk_host}`; absent for a loss, and if the disk service did not say it. */
+  readonly host?: string;
 }
 
 /** Why an operation failed. */

@@ -2,7 +2,7 @@ import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import type { Seams } from '@interlock/host';
-import { service } from '@interlock/rpc';
+import { names, service } from '@interlock/rpc';
 import type { KeyedMutex } from '@interlock/runtime';
 import type { RetryQueue } from '../retry-queue.ts';
 import type { DiskSettings } from '../settings.ts';
@@ -65,7 +65,8 @@ const assembleKeys = (seams: Seams<DiskSettings>, { setKeys, sets, options }: Of
   const keyAccess = createKeyAccess(clock, terms);
   const compute = client('compute', ComputeServiceDefinition);
   const stored = (key: SetKeyVersion) => hostLosses.stored(key);
-  const reports = openLossReports({ compute, diskHost: dataAddress, stored, ...running });
+  const diskHost = names.diskHost.format({ diskHost: settings.host.name });
+  const reports = openLossReports({ compute, diskHost, stored, ...running });
   const leases = openLeases({ keyAccess, options, sets, reports, terms, ...running });
   const hostLosses: HostLosses = new HostLosses({
     ...{ store, table: openHostLossTable(store), host: settings.host.name, keyAccess, leases, ...running },

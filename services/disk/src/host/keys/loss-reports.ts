@@ -41,7 +41,7 @@ interface Report {
 /** What reports need. */
 export interface ReportParts {
   readonly compute: ComputeClient;
-  /** Name of this host. */
+  /** Name of this host: `diskHosts/{disk_host}`. */
   readonly diskHost: string;
   /** Resolves when what the host found about a key is stored, so that it is shown while the host is unreachable. */
   readonly stored: (key: SetKeyVersion) => Promise<void>;
