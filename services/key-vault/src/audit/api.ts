@@ -10,6 +10,7 @@ import { parseVault } from '../names.ts';
 import type { AuditDraft } from './draft.ts';
 import { type AuditEntry, type AuditRow, auditOperations, auditTable, entriesOf, timeInKey, within } from './entry.ts';
 import type { AuditLog } from './log.ts';
+import { renewalsMs } from './renewals.ts';
 
 /** Entries of a page when the request does not say. */
 const pageSizeDefault = 100;
@@ -77,10 +78,13 @@ const pageOfRecord = async (
   const { limit, after } = pageOf({ ...request, pageSize: request.pageSize || pageSizeDefault });
   const startTime = request.startTime?.getTime() ?? 0;
   const isMatch = (entry: AuditEntry): boolean =>
-    (entry.vaultMadeAt ?? createdAt) === createdAt && matches(entry, request) && entry.time >= startTime;
+    (entry.vaultMadeAt ?? createdAt) === createdAt &&
+    matches(entry, request) &&
+    (entry.lastTime ?? entry.time) >= startTime;
   // A purged vault of the same name may have had another owner, so its record is not part of this one. Row keys begin with
   // the time of writing, so the entry of the creation, which started before the vault existed, is included.
-  const first = `${vaultId}/${timeInKey(Math.max(createdAt, startTime))}`;
+  // Renewals from the start time on may be in an entry that began before it.
+  const first = `${vaultId}/${timeInKey(Math.max(createdAt, startTime - renewalsMs))}`;
   // A page token may be of an earlier vault of the name.
   let place = after !== undefined && after > first ? after : first;
   const found: WireAuditEntry[] = [];
@@ -131,7 +135,8 @@ const matches = (entry: AuditEntry, { principal, operation }: ListAuditEntriesRe
   (operation === '' || entry.operation === operation);
 
 const onWire = (id: string, entry: AuditEntry): WireAuditEntry => {
-  const { key, time, result, occurrences = 1, onBehalfOf = '', change = '', vaultMadeAt: _madeAt, ...same } = entry;
+  const { key, time, result, occurrences = 1, onBehalfOf = '', change = '', vaultMadeAt: _madeAt, ...of } = entry;
+  const { lastTime, lastTraceId = '', ...same } = of;
   const [vault, place] = id.split('/');
   return {
     ...same,
@@ -140,6 +145,8 @@ const onWire = (id: string, entry: AuditEntry): WireAuditEntry => {
     keyVersion: key,
     result: resultOnWire[result],
     occurrenceCount: occurrences,
+    lastTime: lastTime === undefined ? undefined : new Date(lastTime),
+    lastTraceId,
     onBehalfOf,
     change,
   };

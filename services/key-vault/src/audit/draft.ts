@@ -60,6 +60,7 @@ export class AuditDraft implements AuditSubjects {
   #resource = '';
   #change: string | undefined;
   #principal: string | undefined;
+  #renewedAt: number | undefined;
   #subjects: FoundSubjects;
 
   constructor(urls: KeyUrls) {
@@ -90,6 +91,14 @@ export class AuditDraft implements AuditSubjects {
   /** Names the principal on whose behalf a service calls. */
   onBehalfOf(principal: string): void {
     this.#principal = principal;
+  }
+  /** Marks the request as the renewal of a lease. @param accessEpoch at which the vault grants it */
+  renewing(accessEpoch: number): void {
+    this.#renewedAt = accessEpoch;
+  }
+  /** The access epoch of a renewal; undefined for every other request. */
+  get renewedAt(): number | undefined {
+    return this.#renewedAt;
   }
   /** Adds a row to store together with the entry of a success. */
   alongside(also: StoredAlongside | undefined): void {

@@ -69,8 +69,11 @@ export interface AuditEntry {
   readonly callerAddress: string;
   /** When the vault was created, if known: a later vault of the same name has a record of its own. */
   readonly vaultMadeAt?: Instant;
-  /** Number of equal refusals above the rate limit; absent: one. */
+  /** Number of equal refusals above the rate limit, or of granted renewals of one lease; absent: one. */
   readonly occurrences?: number;
+  /** Time and trace of the last of several granted renewals; absent for one. */
+  readonly lastTime?: Instant;
+  readonly lastTraceId?: string;
 }
 
 /**

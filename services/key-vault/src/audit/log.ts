@@ -8,6 +8,7 @@ import { CountedRefusals } from './counted.ts';
 import { AuditDraft, type StoredAlongside } from './draft.ts';
 import type { AuditEntry, AuditOperation } from './entry.ts';
 import { outcomeOf, success } from './outcome.ts';
+import { Renewals } from './renewals.ts';
 import { batchMax, settleReady } from './settle-ready.ts';
 import { type AuditRecord, AuditWriter, type VaultEntry } from './writer.ts';
 
@@ -50,6 +51,7 @@ export class AuditLog {
   readonly #vaultExists: (vault: string) => Promise<boolean>;
   readonly #writer: AuditWriter;
   readonly #counted: CountedRefusals;
+  readonly #renewals: Renewals;
 
   constructor(parts: AuditLogParts) {
     this.#clock = parts.clock;
@@ -57,6 +59,7 @@ export class AuditLog {
     this.#limits = parts.limits;
     this.#vaultExists = parts.vaultExists;
     this.#writer = new AuditWriter(parts);
+    this.#renewals = new Renewals({ ...parts, newRowKey: (vault, at) => this.#writer.newRowKey(vault, at) });
     const write = (refusals: readonly VaultEntry[]) => this.#writeExisting(refusals);
     this.#counted = new CountedRefusals({ ...parts, windowMs: parts.countWindowMs, write });
   }
@@ -173,7 +176,19 @@ export class AuditLog {
       madeAt,
       entry: { ...about, key, requestUri: uri, ...draft.fields(madeAt), ...callerFields(call), ...outcome },
     }));
-    return { entries, also: stored.map(({ change }) => change), stored };
+    const also = stored.map(({ change }) => change);
+    if (outcome.result !== 'success') for (const one of entries) this.#renewals.end(one);
+    const { renewedAt } = draft;
+    if (renewedAt === undefined || outcome.result !== 'success') return { entries, also, stored };
+    const renewed = entries.map((one) => this.#renewals.granted(one, renewedAt));
+    return {
+      entries: [],
+      also: [...also, ...renewed],
+      stored,
+      onFailed: () => {
+        for (const one of entries) this.#renewals.end(one);
+      },
+    };
   }
 
   /** Whether a refusal of a caller of another tenant gets an entry; above the limit of its vault it is counted. */
@@ -206,6 +221,8 @@ export class AuditLog {
 
 interface StoredRecord extends AuditRecord {
   readonly stored: readonly StoredAlongside[];
+  /** Called if the record is not stored. */
+  readonly onFailed?: () => void;
 }
 
 const nothing: StoredRecord = { entries: [], also: [], stored: [] };
@@ -221,6 +238,7 @@ const answerOf = <Answer>(
     for (const other of record?.stored ?? []) other.stored();
     return ended;
   }
+  record?.onFailed?.();
   if ('answer' in ended) discard?.(ended.answer);
   return { error: failure };
 };

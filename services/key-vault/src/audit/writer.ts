@@ -71,7 +71,9 @@ export class AuditWriter {
 
   /** Stores several records, each all or nothing. @returns for each record why it is not stored; undefined: it is stored */
   async writeEach(records: readonly AuditRecord[]): Promise<readonly unknown[]> {
-    const writes = records.map(({ entries, also }) => (entries.length === 0 ? undefined : this.write(entries, also)));
+    const writes = records.map(({ entries, also }) =>
+      entries.length + also.length === 0 ? undefined : this.write(entries, also),
+    );
     const outcomes = await Promise.allSettled(writes);
     return outcomes.map((outcome) => (outcome.status === 'rejected' ? outcome.reason : undefined));
   }
@@ -126,7 +128,7 @@ export class AuditWriter {
   async #commit(writes: readonly Waiting[]): Promise<void> {
     const rows = table<AuditRow>(this.#store, auditTable);
     const changes = rowsOf(writes).map(({ vault, at, entries }) =>
-      rows.put(this.#rowKey(vault, at), rowOf(entries), undefined),
+      rows.put(this.newRowKey(vault, at), rowOf(entries), undefined),
     );
     // Several writes may bring the same row; a statement can store it only once.
     const also = new Map(
@@ -135,7 +137,8 @@ export class AuditWriter {
     await this.#store.commit({ rows: [...changes, ...also.values()] }, cause);
   }
 
-  #rowKey(vault: string, at: Instant): string {
+  /** Key of a new row, behind those that this process wrote before. */
+  newRowKey(vault: string, at: Instant): string {
     this.#sequence = (this.#sequence + 1) % sequenceMax;
     const suffix = Buffer.from(this.#random.bytes(4)).toString('hex');
     return `${vault}/${timeInKey(at)}-${String(this.#sequence).padStart(6, '0')}-${suffix}`;

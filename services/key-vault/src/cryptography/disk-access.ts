@@ -81,6 +81,7 @@ const checkAccess = async (
       const job = { algorithm, value: request.wrappedProbe, urgent: true };
       const unwrapped = await engine.unwrap(material.rsaKey(version, vault), job);
       unwrapped.fill(0);
+      entry.renewing(epoch);
     }
     return {
       keyVersion,
