@@ -136,12 +136,14 @@ const diskMethods = (
 /** @throws Rejection DISK_ATTACHED to another machine */
 const attach = (fake: FakeDisks, { name, virtualMachine, requestId }: AttachDiskRequest): void => {
   const disk = fake.find(name);
-  if (fake.revoked.has(`${name} ${requestId}`)) return;
-  if (disk.managedBy !== '' && disk.managedBy !== virtualMachine) {
+  const isHandled = disk.attachRequests.includes(requestId) || disk.attachesGivenUp.includes(requestId);
+  if (isHandled || disk.managedBy === virtualMachine) return;
+  if (disk.managedBy !== '') {
     throw new Rejection('FAILED_PRECONDITION', 'DISK_ATTACHED', `${name} is attached to ${disk.managedBy}`);
   }
   disk.managedBy = virtualMachine;
   disk.state = 'ATTACHED';
+  disk.attachRequests.push(requestId);
 };
 
 /** @throws Rejection DISK_NOT_ATTACHED, ATTACH_EPOCH_OUTDATED, or the reason for which its key cannot be used */
@@ -189,9 +191,13 @@ const closeOne = async (fake: FakeDiskService, closing: CloseDiskRequest): Promi
   }
 };
 
+/** Gives the attach request up with it. If that ended long ago, a newer attachment stays. */
 const detach = (fake: FakeDisks, { name, virtualMachine, requestId }: DetachDiskRequest): void => {
   const disk = fake.find(name);
-  if (requestId !== '') fake.revoked.add(`${name} ${requestId}`);
+  if (requestId !== '' && disk.attachRequests.at(-1) !== requestId) {
+    if (disk.attachRequests.includes(requestId) || disk.attachesGivenUp.includes(requestId)) return;
+    disk.attachesGivenUp.push(requestId);
+  }
   if (disk.managedBy !== virtualMachine) return;
   Object.assign(disk, { managedBy: '', state: 'UNATTACHED', isOpen: false });
 };

@@ -17,6 +17,9 @@ export interface FakeDisk {
   /** Being created: its holder and creation time are not shown yet. */
   isCreating: boolean;
   attachEpoch: number;
+  /** Ids of attach requests that had an effect, and of those that were given up. */
+  readonly attachRequests: string[];
+  readonly attachesGivenUp: string[];
   /** Version of its stream; rises with every change of its key. */
   version: number;
   /** `diskHosts/{disk_host}`; '' as of a release without disk hosts. */
@@ -33,8 +36,6 @@ export class FakeDisks {
   readonly disks = new Map<string, FakeDisk>();
   /** By set, the identity that unwraps its disks; empty for a set without an entry. */
   readonly identities = new Map<string, string>();
-  /** `<disk> <request>` of revoked attach requests. */
-  readonly revoked = new Set<string>();
   /** Number of the last change of a key at the vault. */
   accessEpoch = 100;
   /** Why a key version cannot be used, by `<set> <key version>`. */
@@ -58,6 +59,8 @@ export class FakeDisks {
       isOpen: false,
       isCreating: false,
       attachEpoch: 0,
+      attachRequests: [],
+      attachesGivenUp: [],
       version: 1,
       diskHost: '',
       availability: 'AVAILABLE',
