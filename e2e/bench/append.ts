@@ -1,9 +1,9 @@
 import { category, type EventStore, openConnections, openPostgresStore, type Sql } from '@interlock/event-store';
 import { LauncherError } from '@interlock/local/data-folder.ts';
 import { type Scope, systemClock, systemRandom } from '@interlock/runtime';
-import { type Bench, openDatabases } from './bench.ts';
+import { benchOf, openDatabases } from './bench.ts';
 import { benchCause, eventData } from './event.ts';
-import { alternate, inFlight, measurement, median, rounded } from './measure.ts';
+import { alternate, inFlight, median, rounded } from './measure.ts';
 
 /** Postgres has no more connections to spare. */
 const writersMax = 200;
@@ -18,29 +18,34 @@ const eventsPerSample = 1_600;
  * - `emmett`: the same events and version checks in Emmett's Postgres store
  * - `eventOnly`: the commit without the state row, as in Emmett; `decided`: a whole command, which reads the state first
  */
-export const append: Bench = async ({ smoke, size, data }, scope) => {
-  if (size !== undefined && size > writersMax)
-    throw new LauncherError(`--size of append is the number of writers, at most ${writersMax} (got ${size}).`);
-  const { urls } = await openDatabases('append', ['ours', 'emmett'], data, scope);
-  const store = await openPostgresStore({ url: urls.ours, clock: systemClock });
-  scope.defer('store', () => store.close());
-  const appendToEmmett = await openEmmett(urls.emmett, scope);
-  const sql = openConnections(urls.ours, { maxConnections: size ?? 64 });
-  scope.defer('floor', () => sql.end());
-  await sql`create table raw (like events including all)`;
-  const commits = commitsOf(store);
-
-  const measureWith = async (writers: number) => {
-    const each = smoke ? 2 : Math.ceil((writers === 1 ? eventsPerSample / 8 : eventsPerSample) / writers);
+export const append = benchOf(
+  {
+    name: 'append',
+    unit: 'events/s',
+    sizes: [1, 8, 64],
+    accepts: (size) => size <= writersMax || `the number of writers, at most ${writersMax}`,
+    setUp: async ({ size, data }, scope) => {
+      const { urls } = await openDatabases('append', ['ours', 'emmett'], data, scope);
+      const store = await openPostgresStore({ url: urls.ours, clock: systemClock });
+      scope.defer('store', () => store.close());
+      const appendToEmmett = await openEmmett(urls.emmett, scope);
+      const sql = openConnections(urls.ours, { maxConnections: size ?? 64 });
+      scope.defer('floor', () => sql.end());
+      await sql`create table raw (like events including all)`;
+      return { sql, appendToEmmett, commits: commitsOf(store) };
+    },
+  },
+  async ({ size: writers, usually }, { sql, appendToEmmett, commits }) => {
+    const each = usually(Math.ceil((writers === 1 ? eventsPerSample / 8 : eventsPerSample) / writers), 2);
     const events = writers * each;
     // The floor is faster: with more statements its samples are no shorter.
-    const statements = smoke ? writers : Math.max(each, 2 * writers);
+    const statements = usually(Math.max(each, 2 * writers), writers);
     const everyWriter = (write: (id: string, n: number) => Promise<unknown>) => () =>
       inFlight(writers, writers, async () => {
         const id = systemRandom.uuid();
         for (let n = 0; n < each; n++) await write(id, n);
       });
-    const samples = await alternate(smoke ? 1 : 5, {
+    const samples = await alternate(usually(5), {
       value: everyWriter(commits.withRow),
       floor: () => inFlight(writers, statements, () => insertRaw(sql, writers)),
       oneStatement: () => inFlight(1, each, () => insertRaw(sql, writers)),
@@ -52,11 +57,10 @@ export const append: Bench = async ({ smoke, size, data }, scope) => {
     const rates = (name: keyof typeof samples, count = events): readonly number[] =>
       samples[name].map((ms) => (count / ms) * 1000);
     const rate = (name: keyof typeof samples): number => rounded(median(rates(name)));
-    return measurement(
-      { bench: 'append', size: writers, unit: 'events/s' },
-      rates('value'),
-      rates('floor', statements * writers),
-      {
+    return {
+      values: rates('value'),
+      floors: rates('floor', statements * writers),
+      details: {
         oneStatement: rate('oneStatement'),
         eventOnly: rate('eventOnly'),
         decided: rate('decided'),
@@ -64,12 +68,9 @@ export const append: Bench = async ({ smoke, size, data }, scope) => {
         ratioToOneStatement: rounded(rate('value') / rate('oneStatement')),
         ratioToEmmett: rounded(rate('value') / rate('emmett')),
       },
-    );
-  };
-  const results = [];
-  for (const writers of size === undefined ? [1, 8, 64] : [size]) results.push(await measureWith(writers));
-  return results;
-};
+    };
+  },
+);
 
 const commitsOf = (store: EventStore) => {
   const counters = category<{ readonly count: number }, { readonly type: 'Counted' } & typeof eventData>(store, {

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { type DataFolder, openDataFolder } from '@interlock/local/data-folder.ts';
+import { type DataFolder, LauncherError, openDataFolder } from '@interlock/local/data-folder.ts';
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
 import { type Postgres, startPostgres } from '@interlock/local/postgres.ts';
 import { createScope, type Scope } from '@interlock/runtime';
@@ -7,7 +7,7 @@ import { type Clients, openOutside } from '../cloud/clients.ts';
 import { until } from '../cloud/until.ts';
 import { location } from '../cloud/world.ts';
 import type { DataTarget } from './disk-io/data-client.ts';
-import type { Measurement } from './measure.ts';
+import { type Details, type Measurement, measurement } from './measure.ts';
 
 /** Options of a run. */
 export interface BenchOptions {
@@ -31,8 +31,79 @@ const postgresSettings = { max_wal_size: '4GB' };
 /** Space for the facts of a fleet, so that no consumer must read the feed instead. In bytes, for each stream. */
 const streamBytesMax = 2 ** 29;
 
-/** Measures and returns one line per size. Registers everything it opens on the scope. */
-export type Bench = (options: BenchOptions, scope: Scope) => Promise<readonly Measurement[]>;
+/** What a bench is. */
+interface BenchNamed<Shared> {
+  readonly name: string;
+  readonly unit: string;
+  /** Sizes without `--size`; with `--smoke` only `smoke`, if it is given. */
+  readonly sizes: readonly number[];
+  readonly smoke?: number;
+  /** Whether `--size` may have this value, or else what is allowed. */
+  readonly accepts?: (size: number) => true | string;
+  /** Whether it starts a whole cloud, so that it takes `--replicas`. */
+  readonly isOfCloud?: boolean;
+  /** Opens what all sizes share. */
+  readonly setUp?: (options: BenchOptions, scope: Scope) => Promise<Shared>;
+}
+
+/** The run of one size. What it opens is registered on its scope. */
+export interface BenchRun {
+  readonly size: number;
+  readonly options: BenchOptions;
+  readonly scope: Scope;
+  /** This number, or the other one in a smoke run; 1 by default. */
+  usually(count: number, inSmoke?: number): number;
+  /** Samples of so many rounds after `warmUps` (1 by default); of one without a warm-up in a smoke run. Rounds begin at 0. */
+  rounds<Sample>(
+    count: number,
+    sample: (round: number) => Promise<Sample>,
+    warmUps?: number,
+  ): Promise<readonly Sample[]>;
+}
+
+/** Samples of a value and of its floor. Size and unit are those of the run, unless given. */
+export interface Sampled extends Partial<Pick<Measurement, 'size' | 'unit'>> {
+  readonly values: readonly number[];
+  readonly floors: readonly number[];
+  readonly details?: Details;
+}
+
+/** A bench: measures and returns one line per size. Registers everything it opens on the scope. */
+export interface Bench extends Pick<BenchNamed<never>, 'name' | 'isOfCloud'> {
+  /** @throws LauncherError if the bench does not accept the size */
+  run(options: BenchOptions, scope: Scope): Promise<readonly Measurement[]>;
+}
+
+/** A bench that measures its sizes one after the other, each in a scope of its own. */
+export const benchOf = <Shared>(
+  { name, unit, sizes, smoke, accepts, isOfCloud = false, setUp }: BenchNamed<Shared>,
+  sample: (run: BenchRun, shared: Shared) => Promise<Sampled | readonly Sampled[]>,
+): Bench => ({
+  name,
+  isOfCloud,
+  async run(options, scope) {
+    const allowed = options.size === undefined || (accepts?.(options.size) ?? true);
+    if (allowed !== true) throw new LauncherError(`--size of ${name} is ${allowed} (got ${options.size}).`);
+    const shared = (await setUp?.(options, scope)) as Shared;
+    const measured: Measurement[] = [];
+    const usual = options.smoke && smoke !== undefined ? [smoke] : sizes;
+    const usually: BenchRun['usually'] = (count, inSmoke = 1) => (options.smoke ? inSmoke : count);
+    const rounds: BenchRun['rounds'] = async (count, sampleOne, warmUps = 1) => {
+      const samples = [];
+      while (samples.length < usually(count + warmUps)) samples.push(await sampleOne(samples.length));
+      return samples.slice(usually(warmUps, 0));
+    };
+    for (const size of options.size === undefined ? usual : [options.size]) {
+      const own = createScope();
+      scope.defer(`size ${size}`, () => own.close());
+      const sampled = [await sample({ size, options, scope: own, usually, rounds }, shared)].flat();
+      for (const { values, floors, details, ...named } of sampled)
+        measured.push(measurement({ bench: name, size, unit, ...named }, values, floors, details));
+      await own.close();
+    }
+    return measured;
+  },
+});
 
 /** A running cloud and the administrator's clients. */
 export interface BenchCloud {
@@ -112,22 +183,4 @@ export const openDatabases = async <Name extends string>(
   scope.defer('databases', () => postgres.dropDatabases(names.map(databaseOf)));
   const urls = Object.fromEntries(names.map((name) => [name, postgres.shortUrl(databaseOf(name))]));
   return { postgres, urls: urls as Record<Name, string> };
-};
-
-/** Measures one size after the other, each in a scope of its own. @param sizes default sizes, and that of `--smoke` */
-export const forEachSize = async (
-  { size, smoke }: BenchOptions,
-  sizes: { readonly usual: readonly number[]; readonly smoke: number },
-  scope: Scope,
-  measure: (size: number, scope: Scope) => Promise<readonly Measurement[]>,
-): Promise<readonly Measurement[]> => {
-  const measured: Measurement[] = [];
-  const usual = smoke ? [sizes.smoke] : sizes.usual;
-  for (const one of size === undefined ? usual : [size]) {
-    const own = createScope();
-    scope.defer(`size ${one}`, () => own.close());
-    measured.push(...(await measure(one, own)));
-    await own.close();
-  }
-  return measured;
 };

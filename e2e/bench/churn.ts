@@ -3,14 +3,13 @@ import type { LocalCloud } from '@interlock/local/local-cloud.ts';
 import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
 import type { Clients } from '../cloud/clients.ts';
 import { until } from '../cloud/until.ts';
-import type { Bench } from './bench.ts';
+import { benchOf } from './bench.ts';
 import type { FactCounter } from './fleet/fact-counter.ts';
 import type { Fleet } from './fleet/fleet.ts';
 import { openFleet } from './fleet/open-fleet.ts';
 import { memoryMib } from './fleet/processes.ts';
-import { growth, inFlight, measurement, rounded, timed } from './measure.ts';
+import { growth, inFlight, rounded, timed } from './measure.ts';
 
-const defaultSize = 2_000;
 const defaultSeconds = 3_600;
 /** The key is rotated every this many rounds. */
 const rotateEvery = 4;
@@ -41,55 +40,60 @@ interface Sample {
  * for each disk); then their key is disabled and enabled, or they are powered off; in some rounds the key is rotated. Floor: the
  * event's own row. Also: memory of each service, dead rows, and how long the consumers' gap lasted at the end.
  */
-export const churn: Bench = async (options, scope) => {
-  const { smoke, size = smoke ? 2 : defaultSize, seconds = defaultSeconds } = options;
-  const fleet = await openFleet(options, size, scope);
-  const databases = serviceNames.map((service) => {
-    const limits = { maxConnections: 1, transactionTimeoutMs: 120_000 };
-    const sql = openConnections(fleet.cloud.databaseUrls[service], limits);
-    scope.defer(`database of ${service}`, () => sql.end());
-    return sql;
-  });
-  const stopped = await fleet.countFacts('VmStopped', scope);
-  const started = await fleet.countFacts('VmStarted', scope);
-  const since = performance.now();
-  const first = await sampleAtRest(fleet, databases);
-  const samples: Sample[] = [];
-  let slowestStopMs = 0;
-  do {
-    const round = samples.length + 1;
-    // The fleet starts running.
-    if (round % 2 === 1) {
-      await fleet.revoke(stopped);
-      await fleet.enableKey();
-    } else {
-      slowestStopMs = Math.max(slowestStopMs, await powerOffAll(fleet, stopped));
-    }
-    await fleet.startMachines(size, started);
-    if (round % rotateEvery === 0 || smoke) await fleet.rotate();
-    samples.push(await sampleAtRest(fleet, databases));
-  } while (!smoke && performance.now() - since < seconds * 1_000);
+export const churn = benchOf(
+  { name: 'churn', unit: 'bytes/event', sizes: [2_000], smoke: 2, isOfCloud: true },
+  async ({ size, options, scope }) => {
+    const { smoke, seconds = defaultSeconds } = options;
+    const fleet = await openFleet(options, size, scope);
+    const databases = serviceNames.map((service) => {
+      const limits = { maxConnections: 1, transactionTimeoutMs: 120_000 };
+      const sql = openConnections(fleet.cloud.databaseUrls[service], limits);
+      scope.defer(`database of ${service}`, () => sql.end());
+      return sql;
+    });
+    const stopped = await fleet.countFacts('VmStopped', scope);
+    const started = await fleet.countFacts('VmStarted', scope);
+    const since = performance.now();
+    const first = await sampleAtRest(fleet, databases);
+    const samples: Sample[] = [];
+    let slowestStopMs = 0;
+    do {
+      const round = samples.length + 1;
+      // The fleet starts running.
+      if (round % 2 === 1) {
+        await fleet.revoke(stopped);
+        await fleet.enableKey();
+      } else {
+        slowestStopMs = Math.max(slowestStopMs, await powerOffAll(fleet, stopped));
+      }
+      await fleet.startMachines(size, started);
+      if (round % rotateEvery === 0 || smoke) await fleet.rotate();
+      samples.push(await sampleAtRest(fleet, databases));
+    } while (!smoke && performance.now() - since < seconds * 1_000);
 
-  const last = samples.at(-1) ?? first;
-  const perEvent = samples.map(({ bytes, events }) => (bytes - first.bytes) / (events - first.events));
-  const events = last.events - first.events;
-  const tookSeconds = (performance.now() - since) / 1_000;
-  const mibOf = (service: ServiceName) => [first, ...samples].map(({ mib }) => mib[service]);
-  return [
-    measurement({ bench: 'churn', size, unit: 'bytes/event' }, perEvent, [await rowBytes(databases)], {
-      seconds: Math.round(tookSeconds),
-      rounds: samples.length,
-      events,
-      eventsPerSecond: Math.round(events / tookSeconds),
-      deadShare: rounded(last.deadRatio),
-      deadShareMost: rounded(Math.max(...samples.map(({ deadRatio }) => deadRatio))),
-      gapGoneMs: Math.round(last.restMs),
-      slowestStopMs: Math.round(slowestStopMs),
-      memoryGrowth: rounded(Math.max(...serviceNames.map((service) => growth(mibOf(service))))),
-      ...Object.fromEntries(serviceNames.map((service) => [`mib of ${service}`, thinned(mibOf(service))])),
-    }),
-  ];
-};
+    const last = samples.at(-1) ?? first;
+    const perEvent = samples.map(({ bytes, events }) => (bytes - first.bytes) / (events - first.events));
+    const events = last.events - first.events;
+    const tookSeconds = (performance.now() - since) / 1_000;
+    const mibOf = (service: ServiceName) => [first, ...samples].map(({ mib }) => mib[service]);
+    return {
+      values: perEvent,
+      floors: [await rowBytes(databases)],
+      details: {
+        seconds: Math.round(tookSeconds),
+        rounds: samples.length,
+        events,
+        eventsPerSecond: Math.round(events / tookSeconds),
+        deadShare: rounded(last.deadRatio),
+        deadShareMost: rounded(Math.max(...samples.map(({ deadRatio }) => deadRatio))),
+        gapGoneMs: Math.round(last.restMs),
+        slowestStopMs: Math.round(slowestStopMs),
+        memoryGrowth: rounded(Math.max(...serviceNames.map((service) => growth(mibOf(service))))),
+        ...Object.fromEntries(serviceNames.map((service) => [`mib of ${service}`, thinned(mibOf(service))])),
+      },
+    };
+  },
+);
 
 /** Powers every machine under the key off; resolves when the last stop is published. @returns ms of the slowest call */
 const powerOffAll = async (fleet: Fleet, stopped: FactCounter): Promise<number> => {

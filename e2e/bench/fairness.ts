@@ -1,13 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Scope, systemRandom } from '@interlock/runtime';
 import { makeWorld, untilPower } from '../cloud/world.ts';
-import { type Bench, openDisk } from './bench.ts';
+import { benchOf, openDisk } from './bench.ts';
 import { openDataClient } from './disk-io/data-client.ts';
 import type { Fleet } from './fleet/fleet.ts';
 import { openFleet } from './fleet/open-fleet.ts';
-import { measurement, percentile, rounded, timed } from './measure.ts';
+import { percentile, rounded, timed } from './measure.ts';
 
-const defaultSize = 10_000;
 /** How long the idle cloud is watched before each round. */
 const idleMs = 6_000;
 /** Rounds repeat until there are this many samples of each call during revocations: fewer have no p99. */
@@ -28,37 +27,39 @@ type Latencies = Readonly<Record<(typeof calls)[number], readonly number[]>>;
  * What a revocation of `size` machines costs others: p99 of starting a machine, reading 4 KiB of a disk and wrapping a key, for
  * a user with another vault, while the fleet stops. Floor: the same while nothing stops.
  */
-export const fairness: Bench = async (options, scope) => {
-  const { smoke, size = smoke ? 2 : defaultSize } = options;
-  const fleet = await openFleet(options, size, scope);
-  const stopped = await fleet.countFacts('VmStopped', scope);
-  const measureDuring = await openOtherUser(fleet, scope);
-  const idle = () => sleep(smoke ? 0 : idleMs);
+export const fairness = benchOf(
+  { name: 'fairness', unit: 'ms', sizes: [10_000], smoke: 2, isOfCloud: true },
+  async ({ size, options, scope, usually }) => {
+    const fleet = await openFleet(options, size, scope);
+    const stopped = await fleet.countFacts('VmStopped', scope);
+    const measureDuring = await openOtherUser(fleet, scope);
+    const idle = () => sleep(usually(idleMs, 0));
 
-  // Warms up.
-  await measureDuring(idle);
-  const quiet: Latencies[] = [];
-  const busy: Latencies[] = [];
-  const all = (of: readonly Latencies[], call: keyof Latencies) => of.flatMap((latencies) => latencies[call]);
-  const isEnough = (): boolean => calls.every((call) => all(busy, call).length >= samplesMin);
-  for (let round = 0; round < (smoke ? 1 : roundsMax) && !isEnough(); round++) {
-    if (round > 0) await fleet.restore();
-    quiet.push(await measureDuring(idle));
-    busy.push(await measureDuring(() => fleet.revoke(stopped)));
-  }
-  return calls.map((call) => {
-    const [during, before] = [all(busy, call), all(quiet, call)];
-    const named = { bench: 'fairness', size, unit: 'ms' };
-    const line = measurement(named, [percentile(during, 0.99)], [percentile(before, 0.99)], {
-      of: `p99 of ${call}`,
-      p50: rounded(percentile(during, 0.5)),
-      idleP50: rounded(percentile(before, 0.5)),
-      idleSamples: before.length,
-      rounds: busy.length,
+    // Warms up.
+    await measureDuring(idle);
+    const quiet: Latencies[] = [];
+    const busy: Latencies[] = [];
+    const all = (of: readonly Latencies[], call: keyof Latencies) => of.flatMap((latencies) => latencies[call]);
+    const isEnough = (): boolean => calls.every((call) => all(busy, call).length >= samplesMin);
+    for (let round = 0; round < usually(roundsMax) && !isEnough(); round++) {
+      if (round > 0) await fleet.restore();
+      quiet.push(await measureDuring(idle));
+      busy.push(await measureDuring(() => fleet.revoke(stopped)));
+    }
+    return calls.map((call) => {
+      const [during, before] = [all(busy, call), all(quiet, call)];
+      const details = {
+        of: `p99 of ${call}`,
+        p50: rounded(percentile(during, 0.5)),
+        idleP50: rounded(percentile(before, 0.5)),
+        samples: during.length,
+        idleSamples: before.length,
+        rounds: busy.length,
+      };
+      return { values: [percentile(during, 0.99)], floors: [percentile(before, 0.99)], details };
     });
-    return { ...line, samples: during.length };
-  });
-};
+  },
+);
 
 /** Creates another user's vault, set, machines and disk. @returns measures that user's calls while `work` runs */
 const openOtherUser = async (

@@ -4,16 +4,15 @@ import { removeStreams } from '@interlock/local/nats-streams.ts';
 import { ensureStreams, type Handler, messagingApi, natsBus, startConsumer, startRelay } from '@interlock/messaging';
 import { logger, type Scope, systemClock, systemRandom } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
-import { type Bench, openDatabases } from './bench.ts';
+import { benchOf, openDatabases } from './bench.ts';
 import { benchCause, eventData } from './event.ts';
 import { openFeedFloor } from './feed-floor.ts';
-import { alternate, inFlight, measurement, percentile, quantilesOf, rounded, timed } from './measure.ts';
+import { alternate, inFlight, percentile, quantilesOf, rounded, timed } from './measure.ts';
 
 const payload = Buffer.from(JSON.stringify(eventData));
 const streams: readonly StreamName[] = Array.from({ length: 256 }, (_, n): StreamName => `counter-${n}`);
 const streamAt = (n: number): StreamName => streams[n % streams.length] ?? 'counter-0';
 const copies = 'copy_v1';
-const defaultEvents = 20_000;
 const latencyPerSecond = 1_000;
 /** Messages of the floor in flight. More do not make it faster. */
 const floorWindow = 1_000;
@@ -25,26 +24,27 @@ const floorWindow = 1_000;
  * - floor: as many messages on plain JetStream, with as many partitions and one acknowledged UPDATE a message
  * - `p50`, `p99`, `floorP50`, `floorP99`: ms from the end of the commit (floor: the call of publish) until the effect is stored, at 1,000 events a second
  */
-export const feed: Bench = async ({ smoke, size, data }, scope) => {
-  const each = Math.ceil((size ?? (smoke ? streams.length : defaultEvents)) / streams.length);
-  const events = each * streams.length;
-  const { urls } = await openDatabases('feed', ['source', 'sink'], data, scope);
-  const nats = await startNats({ data, env: process.env, say: console.error });
-  scope.defer('NATS', nats.stop);
-  const pipe = await openPipe(urls, nats, scope);
-  const publishToFloor = await openFeedFloor({ nats, databaseUrl: urls.sink, streams, payload }, scope);
+export const feed = benchOf(
+  { name: 'feed', unit: 'events/s', sizes: [20_000], smoke: streams.length },
+  async ({ size, options: { data }, scope, usually }) => {
+    const each = Math.ceil(size / streams.length);
+    const events = each * streams.length;
+    const { urls } = await openDatabases('feed', ['source', 'sink'], data, scope);
+    const nats = await startNats({ data, env: process.env, say: console.error });
+    scope.defer('NATS', nats.stop);
+    const pipe = await openPipe(urls, nats, scope);
+    const publishToFloor = await openFeedFloor({ nats, databaseUrl: urls.sink, streams, payload }, scope);
 
-  const samples = await alternate(smoke ? 1 : 5, {
-    value: () => pipe.commitMany(each),
-    floor: () => inFlight(floorWindow, events, (n) => publishToFloor(streamAt(n))),
-  });
-  const seconds = smoke ? 0.1 : 5;
-  const latencies = await atRate(seconds, (stream) => pipe.commitOne(stream));
-  const floorLatencies = await atRate(seconds, (stream) => timed(() => publishToFloor(stream)));
-  const [p50, floorP50] = [percentile(latencies, 0.5), percentile(floorLatencies, 0.5)];
-  const rates = (took: readonly number[]): readonly number[] => took.map((ms) => (events / ms) * 1000);
-  return [
-    measurement({ bench: 'feed', size: events, unit: 'events/s' }, rates(samples.value), rates(samples.floor), {
+    const samples = await alternate(usually(5), {
+      value: () => pipe.commitMany(each),
+      floor: () => inFlight(floorWindow, events, (n) => publishToFloor(streamAt(n))),
+    });
+    const seconds = usually(5, 0.1);
+    const latencies = await atRate(seconds, (stream) => pipe.commitOne(stream));
+    const floorLatencies = await atRate(seconds, (stream) => timed(() => publishToFloor(stream)));
+    const [p50, floorP50] = [percentile(latencies, 0.5), percentile(floorLatencies, 0.5)];
+    const rates = (took: readonly number[]): readonly number[] => took.map((ms) => (events / ms) * 1000);
+    const details = {
       p50: rounded(p50),
       p99: rounded(percentile(latencies, 0.99)),
       floorP50: rounded(floorP50),
@@ -52,9 +52,10 @@ export const feed: Bench = async ({ smoke, size, data }, scope) => {
       latencyRatio: rounded(p50 / floorP50),
       latencyMsQuantiles: quantilesOf(latencies),
       floorLatencyMsQuantiles: quantilesOf(floorLatencies),
-    }),
-  ];
-};
+    };
+    return { values: rates(samples.value), floors: rates(samples.floor), size: events, details };
+  },
+);
 
 /** Two stores with a relay, a bus and a consumer between them. */
 const openPipe = async (

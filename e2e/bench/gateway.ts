@@ -3,11 +3,10 @@ import { Agent, request } from 'node:https';
 import { type GatewayAccess, startGateway } from '@interlock/local/gateway.ts';
 import type { Scope } from '@interlock/runtime';
 import { makeWorld } from '../cloud/world.ts';
-import { type Bench, type BenchCloud, forEachSize, openCloud } from './bench.ts';
-import { cpuDetails, cpuTimes } from './fleet/processes.ts';
-import { inFlight, measurement, percentile, rounded, timed } from './measure.ts';
+import { type BenchCloud, benchOf, openCloud } from './bench.ts';
+import { cpuTimes, worked } from './fleet/processes.ts';
+import { inFlight, percentile, rounded, timed } from './measure.ts';
 
-const rounds = 5;
 /** Calls of a sample, for each that is in flight. */
 const callsEach = { one: 300, more: 30 } as const;
 
@@ -15,45 +14,46 @@ const callsEach = { one: 300, more: 30 } as const;
  * GET of a key through the gateway, `size` in flight, by keep-alive HTTPS. Floor, alternately: the corresponding gRPC call, by the same
  * client on the same cores. `addedMs`: what the gateway adds to the median of one call.
  */
-export const gateway: Bench = async (options, scope) => {
-  const { smoke } = options;
-  const opened = await openCloud(options, scope);
-  const processes = new Map<number, string>();
-  const access = await startGateway({
-    ...{ cloud: opened.cloud, data: opened.data, env: process.env },
-    ...{ name: opened.name, temporary: true, within: scope },
-    onStart: ({ pid }) => void processes.set(pid, 'gateway'),
-  });
-  const calls = await openCalls(opened, access, scope);
-  return forEachSize(options, { usual: [1, 32], smoke: 1 }, scope, async (size) => {
-    const count = smoke ? 3 : size * (size === 1 ? callsEach.one : callsEach.more);
-    const rates = { http: [] as number[], grpc: [] as number[] };
-    const latencies = { http: [] as number[], grpc: [] as number[] };
-    const cpu: Record<'http' | 'grpc', Readonly<Record<string, number>>> = { http: {}, grpc: {} };
-    for (let round = 0; round <= (smoke ? 0 : rounds); round++) {
-      for (const way of ['http', 'grpc'] as const) {
-        const ofRound: number[] = [];
-        const before = cpuTimes(opened.cloud, processes);
-        const ms = await timed(() => inFlight(size, count, async () => void ofRound.push(await timed(calls[way]))));
-        cpu[way] = cpuDetails(before, cpuTimes(opened.cloud, processes), { count, tookMs: ms });
-        // The first round warms up both.
-        if (round === 0 && !smoke) continue;
-        rates[way].push((count * 1_000) / ms);
-        latencies[way].push(...ofRound);
-      }
-    }
-    const [p50Ms, floorP50Ms] = [percentile(latencies.http, 0.5), percentile(latencies.grpc, 0.5)];
+export const gateway = benchOf(
+  {
+    name: 'gateway',
+    unit: 'requests/s',
+    sizes: [1, 32],
+    smoke: 1,
+    setUp: async (options, scope) => {
+      const opened = await openCloud(options, scope);
+      const processes = new Map<number, string>();
+      const access = await startGateway({
+        ...{ cloud: opened.cloud, data: opened.data, env: process.env },
+        ...{ name: opened.name, temporary: true, within: scope },
+        onStart: ({ pid }) => void processes.set(pid, 'gateway'),
+      });
+      return { cloud: opened.cloud, processes, calls: await openCalls(opened, access, scope) };
+    },
+  },
+  async ({ size, usually, rounds }, { cloud, processes, calls }) => {
+    const count = usually(size * (size === 1 ? callsEach.one : callsEach.more), 3);
+    const sample = async (way: keyof typeof calls) => {
+      const latencies: number[] = [];
+      const work = () => inFlight(size, count, async () => void latencies.push(await timed(calls[way])));
+      return { latencies, ...(await worked(count, () => cpuTimes(cloud, processes), work)) };
+    };
+    const samples = await rounds(5, async () => ({ http: await sample('http'), grpc: await sample('grpc') }));
+    const ratesOf = (way: keyof typeof calls) => samples.map((each) => (count * 1_000) / each[way].tookMs);
+    const latencies = (way: keyof typeof calls) => samples.flatMap((each) => each[way].latencies);
+    const { http, grpc } = samples.at(-1) ?? {};
+    const [p50Ms, floorP50Ms] = [percentile(latencies('http'), 0.5), percentile(latencies('grpc'), 0.5)];
     const details = {
       p50Ms: rounded(p50Ms),
       floorP50Ms: rounded(floorP50Ms),
       addedMs: rounded(p50Ms - floorP50Ms),
-      p99Ms: rounded(percentile(latencies.http, 0.99)),
-      ...cpu.http,
-      ...Object.fromEntries(Object.entries(cpu.grpc).map(([name, us]) => [`floor:${name}`, us])),
+      p99Ms: rounded(percentile(latencies('http'), 0.99)),
+      ...http?.cpu,
+      ...Object.fromEntries(Object.entries(grpc?.cpu ?? {}).map(([name, us]) => [`floor:${name}`, us])),
     };
-    return [measurement({ bench: 'gateway', size, unit: 'requests/s' }, rates.http, rates.grpc, details)];
-  });
-};
+    return { values: ratesOf('http'), floors: ratesOf('grpc'), details };
+  },
+);
 
 /** Both ways to read one key. @throws Error for any response except the key */
 const openCalls = async ({ cloud, clients }: BenchCloud, access: GatewayAccess, scope: Scope) => {

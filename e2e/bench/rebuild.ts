@@ -1,72 +1,73 @@
 import { once } from 'node:events';
 import { openConnections, openPostgresStore, rowKeeper, type Sql } from '@interlock/event-store';
-import { LauncherError } from '@interlock/local/data-folder.ts';
 import { logger, systemClock } from '@interlock/runtime';
-import { type Bench, openDatabases } from './bench.ts';
-import { alternate, measurement } from './measure.ts';
+import { benchOf, openDatabases } from './bench.ts';
+import { alternate } from './measure.ts';
 
 const eventsPerStream = 10;
-const defaultEvents = 1_000_000;
 
 /**
  * Seconds until all state rows are folded again from position 0, as a service does before it serves a new version of a state.
  * `size` is the number of events, 10 a stream, with interleaved streams.
  * Floor: the events are read with COPY, and one row a stream is written with COPY into a table with the same index.
  */
-export const rebuild: Bench = async ({ smoke, size, data }, scope) => {
-  const events = size ?? (smoke ? 1_000 : defaultEvents);
-  if (events % eventsPerStream !== 0)
-    throw new LauncherError(
-      `--size of rebuild is a number of events, a multiple of ${eventsPerStream} (got ${events}).`,
-    );
-  const streams = events / eventsPerStream;
-  const { urls } = await openDatabases('rebuild', ['ours'], data, scope);
-  const store = await openPostgresStore({ url: urls.ours, clock: systemClock });
-  scope.defer('store', () => store.close());
-  const sql = openConnections(urls.ours, { maxConnections: 1, transactionTimeoutMs: 300_000 });
-  scope.defer('floor', () => sql.end());
-  await fill(sql, events, streams);
-  await sql`create table raw (like rows including all)`;
+export const rebuild = benchOf(
+  {
+    name: 'rebuild',
+    unit: 's',
+    sizes: [1_000_000],
+    smoke: 1_000,
+    accepts: (size) => size % eventsPerStream === 0 || `a number of events, a multiple of ${eventsPerStream}`,
+  },
+  async ({ size: events, options: { data }, scope, usually }) => {
+    const streams = events / eventsPerStream;
+    const { urls } = await openDatabases('rebuild', ['ours'], data, scope);
+    const store = await openPostgresStore({ url: urls.ours, clock: systemClock });
+    scope.defer('store', () => store.close());
+    const sql = openConnections(urls.ours, { maxConnections: 1, transactionTimeoutMs: 300_000 });
+    scope.defer('floor', () => sql.end());
+    await fill(sql, events, streams);
+    await sql`create table raw (like rows including all)`;
 
-  let stateVersion = 0;
-  const fold = async (): Promise<void> => {
-    stateVersion++;
-    const log = logger({ service: 'bench', clock: systemClock, write: () => {} });
-    const counters = await rowKeeper({ store, clock: systemClock, log }).open({
-      name: 'counter',
-      stateVersion,
-      initial: { count: 0, latest: '' },
-      evolve: ({ count }, { name }: { readonly type: 'Counted'; readonly name: string }) => ({
-        count: count + 1,
-        latest: name,
-      }),
+    let stateVersion = 0;
+    const fold = async (): Promise<void> => {
+      stateVersion++;
+      const log = logger({ service: 'bench', clock: systemClock, write: () => {} });
+      const counters = await rowKeeper({ store, clock: systemClock, log }).open({
+        name: 'counter',
+        stateVersion,
+        initial: { count: 0, latest: '' },
+        evolve: ({ count }, { name }: { readonly type: 'Counted'; readonly name: string }) => ({
+          count: count + 1,
+          latest: name,
+        }),
+      });
+      const [found] = await sql<{ rows: number; events: number }[]>`
+        select count(*) as rows, coalesce(sum((row->>'count')::bigint), 0)::bigint as events
+        from rows where table_name = ${counters.table.table}`;
+      if (found?.rows !== streams || found.events !== events)
+        throw new Error(`the rows do not match the events: ${JSON.stringify(found)}`);
+    };
+    const samples = await alternate(usually(3), {
+      value: fold,
+      floor: async () => {
+        await copyOut(sql);
+        await copyIn(sql, streams);
+      },
+      // Not measured: restores the start state of the next round.
+      cleaning: async () => {
+        await sql`truncate rows, raw`;
+        await sql`delete from cursors`;
+      },
     });
-    const [found] = await sql<{ rows: number; events: number }[]>`
-      select count(*) as rows, coalesce(sum((row->>'count')::bigint), 0)::bigint as events
-      from rows where table_name = ${counters.table.table}`;
-    if (found?.rows !== streams || found.events !== events)
-      throw new Error(`the rows do not match the events: ${JSON.stringify(found)}`);
-  };
-  const samples = await alternate(smoke ? 1 : 3, {
-    value: fold,
-    floor: async () => {
-      await copyOut(sql);
-      await copyIn(sql, streams);
-    },
-    // Not measured: restores the start state of the next round.
-    cleaning: async () => {
-      await sql`truncate rows, raw`;
-      await sql`delete from cursors`;
-    },
-  });
-  const seconds = (took: readonly number[]): readonly number[] => took.map((ms) => ms / 1000);
-  return [
-    measurement({ bench: 'rebuild', size: events, unit: 's' }, seconds(samples.value), seconds(samples.floor), {
-      streams,
-      eventsPerSecond: Math.round((events * 1000) / Math.min(...samples.value)),
-    }),
-  ];
-};
+    const seconds = (took: readonly number[]): readonly number[] => took.map((ms) => ms / 1000);
+    return {
+      values: seconds(samples.value),
+      floors: seconds(samples.floor),
+      details: { streams, eventsPerSecond: Math.round((events * 1000) / Math.min(...samples.value)) },
+    };
+  },
+);
 
 /** Stores events as long as real ones. */
 const fill = async (sql: Sql, events: number, streams: number): Promise<void> => {

@@ -11,38 +11,21 @@ import { cipher } from './disk-io/cipher.ts';
 import { diskIo } from './disk-io/disk-io.ts';
 import { fairness } from './fairness.ts';
 import { feed } from './feed.ts';
+import { restoreFleet, revokeFleet, rotateFleet } from './fleet-key.ts';
 import { gateway } from './gateway.ts';
 import { HISTORY_VARIABLE, openHistory } from './history.ts';
 import { lineOf, withReplicas } from './measure.ts';
 import { rebuild } from './rebuild.ts';
-import { restoreFleet } from './restore-fleet.ts';
-import { revokeFleet } from './revoke-fleet.ts';
-import { rotateFleet } from './rotate-fleet.ts';
 import { start } from './start.ts';
 import { traceCost } from './trace-cost.ts';
 import { unwrap } from './unwrap.ts';
 
-/** Benches of a whole cloud: they take `--replicas`. */
-const ofClouds: Readonly<Record<string, Bench>> = {
-  churn,
-  fairness,
-  'restore-fleet': restoreFleet,
-  'revoke-fleet': revokeFleet,
-  'rotate-fleet': rotateFleet,
-  'trace-cost': traceCost,
-};
-const ofParts: Readonly<Record<string, Bench>> = {
-  append,
-  cipher,
-  'disk-io': diskIo,
-  feed,
-  gateway,
-  rebuild,
-  start,
-  unwrap,
-};
-const benches: Readonly<Record<string, Bench>> = { ...ofClouds, ...ofParts };
-const names = Object.keys(benches).toSorted().join(', ');
+const benches: readonly Bench[] = [
+  ...[append, churn, cipher, diskIo, fairness, feed, gateway, rebuild],
+  ...[restoreFleet, revokeFleet, rotateFleet, start, traceCost, unwrap],
+];
+const names = benches.map((each) => each.name).join(', ');
+const ofClouds = benches.filter(({ isOfCloud }) => isOfCloud).map((each) => each.name);
 
 const usage = 'npm run bench -- <name> [--size N] [--seconds N] [--replicas N] [--smoke] [--history FILE]';
 
@@ -89,20 +72,20 @@ runCommand(async (scope) => {
   }
   const [name = '', ...more] = positionals;
   if (name === '' || more.length > 0) throw new LauncherError(`Name one bench: ${usage}. Benches: ${names}.`);
-  const bench = benches[name];
+  const bench = benches.find((each) => each.name === name);
   if (!bench) throw new LauncherError(`Unknown bench "${name}". Benches: ${names}.`);
   const size = numberOf(values.size, '--size');
   const seconds = numberOf(values.seconds, '--seconds');
   const replicas = values.replicas === undefined ? undefined : replicasOf(values.replicas);
-  if (replicas !== undefined && !(name in ofClouds))
-    throw new LauncherError(`--replicas is only for ${Object.keys(ofClouds).join(', ')} (got bench ${name}).`);
+  if (replicas !== undefined && !bench.isOfCloud)
+    throw new LauncherError(`--replicas is only for ${ofClouds.join(', ')} (got bench ${name}).`);
   const file = values.history ?? process.env[HISTORY_VARIABLE];
   const history = file ? openHistory(file, values.smoke) : undefined;
 
   const root = mkdtempSync(join(openDataFolder(dataRoot(process.env)).folder('bench'), 'run-'));
   scope.defer('bench data', () => rmSync(root, { recursive: true, force: true }));
   const options = { size, seconds, replicas, smoke: values.smoke, data: openDataFolder(root) };
-  const measurements = (await bench(options, scope)).map((one) => withReplicas(one, replicas));
+  const measurements = (await bench.run(options, scope)).map((one) => withReplicas(one, replicas));
   history?.add(measurements);
   const lines = measurements.map((measurement) => lineOf(measurement, values.smoke));
   for (const line of lines.slice(0, -1)) console.log(line);

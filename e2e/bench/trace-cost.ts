@@ -1,10 +1,9 @@
 import { createScope, type Scope } from '@interlock/runtime';
-import type { Bench, BenchOptions } from './bench.ts';
+import { type BenchOptions, type BenchRun, benchOf, type Sampled } from './bench.ts';
 import { openFleet } from './fleet/open-fleet.ts';
-import { type Details, type Measurement, measurement, median, percentile, rounded, timed } from './measure.ts';
+import { type Details, median, percentile, rounded, timed } from './measure.ts';
 import { openVault } from './unwrap.ts';
 
-const defaultSize = 10_000;
 const keyBits = 2048;
 /** Unwraps of one sample: about a second each. */
 const batchedCount = 4_096;
@@ -21,33 +20,37 @@ type Both<Value> = Readonly<Record<Tracing, Value>>;
  * run, but only one works at a time. A sample with spans and one without follow each other, in alternating order. The value is the
  * median of (time without ÷ time with) of the pairs: 1 means that tracing costs nothing.
  */
-export const traceCost: Bench = async (options, scope) => {
-  const { smoke } = options;
-  const size = options.size ?? (smoke ? 1 : defaultSize);
-  const unwraps = await inOwnScope(scope, async (own) => {
+export const traceCost = benchOf(
+  { name: 'trace-cost', unit: 'of the speed without', sizes: [10_000], smoke: 1, isOfCloud: true },
+  async (run) => [...(await ofUnwraps(run)), await ofRevocations(run)],
+);
+
+const ofUnwraps = ({ options, scope, usually }: BenchRun): Promise<readonly Sampled[]> =>
+  inOwnScope(scope, async (own) => {
     const keys = await onAndOff(options, async (each) => (await openVault(each, own)).createKey(keyBits));
     const measurePairs = async (of: string, kind: 'batched' | 'singles', count: number) => {
-      const pairs = await inPairs(smoke ? 1 : unwrapPairs, (tracing) => timed(() => keys[tracing][kind](count)));
-      return line(of, keyBits, pairs, { unwraps: count });
+      const pairs = await inPairs(usually(unwrapPairs), (tracing) => timed(() => keys[tracing][kind](count)));
+      return { ...compared(pairs, of, { unwraps: count }), size: keyBits };
     };
     return [
-      await measurePairs('unwrap, in batches', 'batched', smoke ? 128 : batchedCount),
-      await measurePairs('unwrap, one by one', 'singles', smoke ? 128 : singlesCount),
+      await measurePairs('unwrap, in batches', 'batched', usually(batchedCount, 128)),
+      await measurePairs('unwrap, one by one', 'singles', usually(singlesCount, 128)),
     ];
   });
 
+const ofRevocations = async ({ size, options, scope, usually }: BenchRun): Promise<Sampled> => {
   const fleets = await onAndOff(options, async (each) => {
     const fleet = await openFleet(each, size, scope);
     return { fleet, stopped: await fleet.countFacts('VmStopped', scope) };
   });
   let samples = 0;
-  const revocations = await inPairs(smoke ? 1 : revocationPairs, async (tracing) => {
+  const revocations = await inPairs(usually(revocationPairs), async (tracing) => {
     const { fleet, stopped } = fleets[tracing];
     // The fleet runs already at its first sample.
     if (samples++ >= 2) await fleet.restore();
     return timed(() => fleet.revoke(stopped));
   });
-  return [...unwraps, line('revoke-fleet', size, revocations)];
+  return compared(revocations, 'revoke-fleet');
 };
 
 const inOwnScope = async <Result>(scope: Scope, work: (own: Scope) => Promise<Result>): Promise<Result> => {
@@ -82,15 +85,18 @@ const inPairs = async (
   return samples;
 };
 
-const line = (of: string, size: number, { on, off }: Both<readonly number[]>, details: Details = {}): Measurement => {
+const compared = ({ on, off }: Both<readonly number[]>, of: string, details: Details = {}): Sampled => {
   const ratios = on.map((ms, n) => (off[n] ?? Number.NaN) / ms);
-  const named = { bench: 'trace-cost', size, unit: 'of the speed without' };
-  return measurement(named, ratios, [1], {
-    of,
-    lowerQuartile: rounded(percentile(ratios, 0.25)),
-    upperQuartile: rounded(percentile(ratios, 0.75)),
-    onMs: rounded(median(on)),
-    offMs: rounded(median(off)),
-    ...details,
-  });
+  return {
+    values: ratios,
+    floors: [1],
+    details: {
+      of,
+      lowerQuartile: rounded(percentile(ratios, 0.25)),
+      upperQuartile: rounded(percentile(ratios, 0.75)),
+      onMs: rounded(median(on)),
+      offMs: rounded(median(off)),
+      ...details,
+    },
+  };
 };

@@ -3,15 +3,14 @@ import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { openConnections } from '@interlock/event-store';
-import { LauncherError } from '@interlock/local/data-folder.ts';
 import type { LocalCloud } from '@interlock/local/local-cloud.ts';
 import type { Scope } from '@interlock/runtime';
 import type { Clients } from '../cloud/clients.ts';
 import { until } from '../cloud/until.ts';
 import { makeWorld } from '../cloud/world.ts';
-import { type Bench, type BenchOptions, openCloud } from './bench.ts';
+import { type BenchOptions, benchOf, openCloud } from './bench.ts';
 import { backendsOf, cpuMsOf } from './fleet/processes.ts';
-import { inFlight, measurement, median, rounded, timed } from './measure.ts';
+import { inFlight, median, rounded, timed } from './measure.ts';
 import { rsaSpeed } from './openssl-speed.ts';
 
 /** Bits of a key's modulus. */
@@ -74,49 +73,50 @@ const createKey = async ({ keyVault }: Clients, vault: string, keySizeBits: numb
  * (`oneByOne`). `size` is the length of the modulus in bits.
  * Floor: the private operation of `openssl speed`, alternately.
  */
-export const unwrap: Bench = async (options, scope) => {
-  const { size, smoke, data } = options;
-  if (size !== undefined && !sizes.includes(size))
-    throw new LauncherError(`--size of unwrap is the length of the key in bits: ${sizes.join(', ')} (got ${size}).`);
-  const folder = data.folder('loop-delays');
-  const preload = pathToFileURL(join(import.meta.dirname, 'loop-delay-preload.ts')).href;
-  const settings = { NODE_OPTIONS: `--import=${preload}`, INTERLOCK_BENCH_LOOP_DELAYS: folder, ...options.settings };
-  const { cloud, createKey } = await openVault({ ...options, settings }, scope);
-  const probe = await openProbe(cloud, folder, scope);
-
-  const results = [];
-  for (const bits of size === undefined ? sizes : [size]) {
+export const unwrap = benchOf(
+  {
+    name: 'unwrap',
+    unit: 'unwraps/s',
+    sizes,
+    accepts: (size) => sizes.includes(size) || `the length of the key in bits: ${sizes.join(', ')}`,
+    setUp: async (options, scope) => {
+      const folder = options.data.folder('loop-delays');
+      const preload = pathToFileURL(join(import.meta.dirname, 'loop-delay-preload.ts')).href;
+      const settings = {
+        NODE_OPTIONS: `--import=${preload}`,
+        INTERLOCK_BENCH_LOOP_DELAYS: folder,
+        ...options.settings,
+      };
+      const { cloud, createKey } = await openVault({ ...options, settings }, scope);
+      return { createKey, probe: await openProbe(cloud, folder, scope) };
+    },
+  },
+  async ({ size: bits, usually, rounds }, { createKey, probe }) => {
     const key = await createKey(bits);
     // About two seconds each: the time of an unwrap grows with about the square of the length.
-    const count = (smoke ? 1 : Math.round(150 * (2048 / bits) ** 2.5)) * batchItems;
-    await key.batched(count);
-    await key.singles(count);
-    await probe(count, async () => undefined);
-    const batched: Probed[] = [];
-    const singles: Probed[] = [];
-    const floors: number[] = [];
-    for (let round = 0; round < (smoke ? 1 : 5); round++) {
-      batched.push(await probe(count, () => key.batched(count)));
-      singles.push(await probe(count, () => key.singles(count)));
-      floors.push((await rsaSpeed(bits, 1)).decrypt);
-    }
+    const count = usually(Math.round(150 * (2048 / bits) ** 2.5)) * batchItems;
+    const samples = await rounds(5, async () => ({
+      batched: await probe(count, () => key.batched(count)),
+      singles: await probe(count, () => key.singles(count)),
+      floor: (await rsaSpeed(bits, 1)).decrypt,
+    }));
+    const [batched, singles] = [samples.map((each) => each.batched), samples.map((each) => each.singles)];
+    const floors = samples.map(({ floor }) => floor);
     const perSecond = (all: readonly Probed[]): readonly number[] => all.map(({ tookMs }) => (count / tookMs) * 1_000);
     const oneByOne = median(perSecond(singles));
     const blockedMs = (all: readonly Probed[]): number => Math.max(...all.map(({ loop }) => loop.blocked));
-    results.push(
-      measurement({ bench: 'unwrap', size: bits, unit: 'unwraps/s' }, perSecond(batched), floors, {
-        oneByOne: Math.round(oneByOne),
-        oneByOneRatio: rounded(oneByOne / median(floors)),
-        loopBlockedMs: blockedMs(batched),
-        oneByOneLoopBlockedMs: blockedMs(singles),
-        loopDelayP99Ms: Number(median(batched.map(({ loop }) => loop.p99)).toFixed(1)),
-        ...cpuDetails('cpu', batched.at(-1)),
-        ...cpuDetails('oneByOneCpu', singles.at(-1)),
-      }),
-    );
-  }
-  return results;
-};
+    const details = {
+      oneByOne: Math.round(oneByOne),
+      oneByOneRatio: rounded(oneByOne / median(floors)),
+      loopBlockedMs: blockedMs(batched),
+      oneByOneLoopBlockedMs: blockedMs(singles),
+      loopDelayP99Ms: Number(median(batched.map(({ loop }) => loop.p99)).toFixed(1)),
+      ...cpuDetails('cpu', batched.at(-1)),
+      ...cpuDetails('oneByOneCpu', singles.at(-1)),
+    };
+    return { values: perSecond(batched), floors, details };
+  },
+);
 
 /** The times of some unwraps. */
 interface Probed {

@@ -4,8 +4,8 @@ import type { DataFolder } from '@interlock/local/data-folder.ts';
 import { startGuarded } from '@interlock/local/guarded-process.ts';
 import { type Scope, systemClock } from '@interlock/runtime';
 import { makeWorld } from '../../cloud/world.ts';
-import { type Bench, openCloud, openDisk } from '../bench.ts';
-import { type Measurement, measurement, median, rounded } from '../measure.ts';
+import { type BenchOptions, benchOf, openCloud, openDisk, type Sampled } from '../bench.ts';
+import { median, rounded } from '../measure.ts';
 import { type DataTarget, openDataClient } from './data-client.ts';
 import { checkPeers, openPeer, type Peer, startPeers } from './nbd-peers.ts';
 import { type Operation, operationsAt, perform, unitOf } from './operations.ts';
@@ -21,8 +21,27 @@ const peerRounds = 5;
  * Rows without `door`: through DiskDataService; floor, alternately: the same calls by the same client to `bare-server.ts`.
  * Rows with `"door":"nbd"`: through NBD, by fio; floor, alternately: the better of two NBD servers of encrypted blocks written in C.
  */
-export const diskIo: Bench = async (options, scope) => {
-  const { smoke, size, data } = options;
+export const diskIo = benchOf(
+  { name: 'disk-io', unit: 'MiB/s', sizes: [1, 32], setUp: (options, scope) => openDisks(options, scope) },
+  async ({ size, rounds }, { disk, floor, nbd, region }) => {
+    const operations = operationsAt([size]);
+    const sampled: Sampled[] = [];
+    for (const operation of operations) {
+      const samples = await rounds(7, async () => ({
+        value: await perform(disk, operation, region),
+        floor: await perform(floor, operation, region),
+      }));
+      const [values, floors] = [samples.map(({ value }) => value), samples.map((each) => each.floor)];
+      sampled.push({ values, floors, unit: unitOf(operation), details: { of: operationText(operation) } });
+    }
+    if (nbd) for (const operation of operations) sampled.push(await throughNbd(operation, nbd.own, nbd.peers));
+    return sampled;
+  },
+);
+
+/** Opens a disk, its floor, and unless it is a smoke run another disk and its peers through NBD. */
+const openDisks = async (options: BenchOptions, scope: Scope) => {
+  const { smoke, data } = options;
   if (!smoke) checkPeers();
   const regionBytes = (smoke ? 4 : 128) * 1_048_576;
   const content = randomBytes(1_048_576);
@@ -37,40 +56,24 @@ export const diskIo: Bench = async (options, scope) => {
   const world = await makeWorld(benchCloud.clients, []);
   const disk = opened(await openDisk(benchCloud, world, 'd1'));
   const floor = opened(await startFloor(data, scope));
-  const region = { regionBytes, content, seconds: smoke ? 0 : sampleSeconds };
   // Written once as a whole: no sample reads holes.
   for (let offset = 0; offset < regionBytes; offset += content.length) await disk.write(offset, content);
-
-  const results = [];
-  for (const operation of operationsAt(size === undefined ? [1, 32] : [size])) {
-    const [values, floors] = [[] as number[], [] as number[]];
-    for (let round = 0; round <= (smoke ? 0 : 7); round++) {
-      values.push(await perform(disk, operation, region));
-      floors.push(await perform(floor, operation, region));
-    }
-    // The first round warms up both.
-    results.push({ operation, values: values.slice(smoke ? 0 : 1), floors: floors.slice(smoke ? 0 : 1) });
-  }
-  const grpc = results.map(({ operation, values, floors }) =>
-    measurement(named(operation), values, floors, { of: operationText(operation) }),
-  );
-  if (smoke) return grpc;
-  const target = await openDisk(benchCloud, world, 'd2');
-  const own = await openPeer('own', nbdUri(target, socket), regionBytes);
-  const peers = await startPeers(data, regionBytes, scope);
-  const nbd = [];
-  for (const { operation } of results) nbd.push(await throughNbd(operation, own, peers));
-  return [...grpc, ...nbd];
+  const openNbd = async () => {
+    const target = await openDisk(benchCloud, world, 'd2');
+    const own = await openPeer('own', nbdUri(target, socket), regionBytes);
+    return { own, peers: await startPeers(data, regionBytes, scope) };
+  };
+  const region = { regionBytes, content, seconds: smoke ? 0 : sampleSeconds };
+  return { disk, floor, region, nbd: smoke ? undefined : await openNbd() };
 };
 
-const named = (operation: Operation) => ({ bench: 'disk-io', size: operation.depth, unit: unitOf(operation) });
 const operationText = ({ pattern, direction }: Operation): string => `${pattern} ${direction}`;
 
 const nbdUri = ({ disk, accessToken }: DataTarget, socket: string): string =>
   `nbd+unix:///${disk}@${accessToken}?socket=${socket}`;
 
 /** One row: our NBD server compared with the better peer. */
-const throughNbd = async (operation: Operation, own: Peer, peers: readonly Peer[]): Promise<Measurement> => {
+const throughNbd = async (operation: Operation, own: Peer, peers: readonly Peer[]): Promise<Sampled> => {
   const values: number[] = [];
   const rates = new Map(peers.map(({ name }) => [name, [] as number[]]));
   for (let round = 0; round < peerRounds; round += 1) {
@@ -80,12 +83,8 @@ const throughNbd = async (operation: Operation, own: Peer, peers: readonly Peer[
   const better = [...rates.values()].toSorted((one, other) => median(other) - median(one))[0] ?? [];
   const medians = Object.fromEntries([...rates].map(([name, samples]) => [name, rounded(median(samples))]));
   const peerRatio = rounded(median(values) / median(better));
-  return measurement(named(operation), values, better, {
-    of: `NBD, ${operationText(operation)}`,
-    door: 'nbd',
-    ...medians,
-    peerRatio,
-  });
+  const details = { of: `NBD, ${operationText(operation)}`, door: 'nbd', ...medians, peerRatio };
+  return { values, floors: better, unit: unitOf(operation), details };
 };
 
 const startFloor = async (data: DataFolder, scope: Scope): Promise<DataTarget> => {

@@ -7,7 +7,7 @@ import type { BenchCloud } from '../bench.ts';
 import { inFlight } from '../measure.ts';
 import { FactCounter } from './fact-counter.ts';
 import { type FleetMachine, type FleetPlace, planFleet } from './plan.ts';
-import { backendsOf, type CpuTimes, cpuTimes } from './processes.ts';
+import { backendsOf, cpuTimes, type Worked, worked } from './processes.ts';
 import { type machineSeeder, startStopped } from './seed-machines.ts';
 
 /** compute's table of machines' state rows, as the event store names it. */
@@ -68,10 +68,10 @@ export class Fleet {
     return new FactCounter(type, this.place.group).consume(this.cloud.nats, stream, scope);
   }
 
-  /** Processes of compute's database are listed as `postgres`. */
-  async cpuTimes(): Promise<CpuTimes> {
-    const backends = await backendsOf(this.computeSql);
-    return cpuTimes(this.cloud, new Map(backends.map((pid) => [pid, 'postgres'])));
+  /** Measures work on `count` machines or disks. Processes of compute's database are listed as `postgres`. */
+  measured(count: number, work: () => Promise<unknown>): Promise<Worked> {
+    const backends = async () => (await backendsOf(this.computeSql)).map((pid) => [pid, 'postgres'] as const);
+    return worked(count, async () => cpuTimes(this.cloud, new Map(await backends())), work);
   }
 
   /** Disables the key; resolves when the stop of the last machine is published and listed. */

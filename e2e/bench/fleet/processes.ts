@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os';
 import type { Sql } from '@interlock/event-store';
 import type { LocalCloud } from '@interlock/local/local-cloud.ts';
 import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
-import { rounded } from '../measure.ts';
+import { rounded, timed } from '../measure.ts';
 
 /** One process of this machine. */
 interface Process {
@@ -63,19 +63,25 @@ export const cpuTimes = (cloud: LocalCloud, others: ReadonlyMap<number, string>)
   return times;
 };
 
-/** CPU time between two readings: µs for each of `count`, by process (`computeCpu`), and the fraction of all cores in use (`busy`). */
-export const cpuDetails = (
-  before: CpuTimes,
-  after: CpuTimes,
-  { count, tookMs }: { readonly count: number; readonly tookMs: number },
-): Readonly<Record<string, number>> => {
-  const used = Object.entries(after).map(([name, ms]) => [name, ms - (before[name] ?? 0)] as const);
+/** Time of some work, in ms, and its CPU time: µs for each of `count`, by process (`computeCpu`), and the fraction of all cores in use (`busy`). */
+export interface Worked {
+  readonly tookMs: number;
+  readonly cpu: Readonly<Record<string, number>>;
+}
+
+/** Measures work. @param read reads the CPU times so far */
+export const worked = async (
+  count: number,
+  read: () => CpuTimes | Promise<CpuTimes>,
+  work: () => Promise<unknown>,
+): Promise<Worked> => {
+  const before = await read();
+  const tookMs = await timed(work);
+  const used = Object.entries(await read()).map(([name, ms]) => [name, ms - (before[name] ?? 0)] as const);
   const each = used.map(([name, ms]) => [`${name}Cpu`, Math.round((ms / count) * 1_000)] as const);
   const total = used.reduce((sum, [, ms]) => sum + ms, 0);
-  return {
-    ...Object.fromEntries(each.filter(([, us]) => us >= 1)),
-    busy: rounded(total / (tookMs * availableParallelism())),
-  };
+  const busy = rounded(total / (tookMs * availableParallelism()));
+  return { tookMs, cpu: { ...Object.fromEntries(each.filter(([, us]) => us >= 1)), busy } };
 };
 
 /** Resets the peaks of memory (proc(5): 5 resets the high-water mark of the resident set). */
