@@ -11,7 +11,7 @@ import { kubectl } from '../programs.ts';
 import { installProgram } from '../system-program.ts';
 import { rerunFailed } from './flaky.ts';
 import { readRequest, selectTests } from './selection.ts';
-import type { Summary } from './summary-reporter.ts';
+import type { FileTime, Summary } from './summary-reporter.ts';
 import { openTestRunData } from './test-run-data.ts';
 
 /** Checks in addition to the tests; each counts as one. */
@@ -42,19 +42,26 @@ runCommand(async (scope) => {
   // The checks run while the servers start. A failure of the servers is reported where they are awaited.
   servers.catch(() => undefined);
   const results = request.globs.length === 0 ? await runChecks(env, data) : [];
+  const timesFile = data.path('processor-times.jsonl');
   const run = testRunner({
     scope,
     summaryFile: data.path('summary.json'),
+    timesFile,
     options: request.nodeOptions,
     env: { ...env, ...(await servers), TMPDIR: temporary },
   });
   const first = files.length === 0 ? noTests : await run(files);
+  const processorTimes = readTimes(timesFile);
   const outcome = await rerunFailed(first, (file) => {
     console.log(`Running again, alone: ${file}`);
     return run([file]);
   });
   results.push(outcome);
-  if (request.globs.length === 0) console.log(slowestOf(first));
+  if (files.length > 10) {
+    console.log(`Slowest files:\n${longestOf(first.files)}`);
+    const seconds = processorTimes.reduce((sum, { ms }) => sum + ms, 0) / 1_000;
+    console.log(`Most processor time, of ${seconds.toFixed(0)} s without the servers:\n${longestOf(processorTimes)}`);
+  }
   // Repeated at the end, because the output before it may be from an hour.
   for (const flaky of outcome.flaky) console.log(`FLAKY: ${flaky}`);
   for (const failure of outcome.failures) console.log(`FAILED: ${failure}`);
@@ -64,10 +71,21 @@ runCommand(async (scope) => {
   return { exitCode: failed === 0 ? 0 : 1, lastLine: `${passed} passed, ${failed} failed` };
 });
 
-/** The files that most of the time went to, so that a slow one is noticed when it is added. */
-const slowestOf = ({ files }: Summary): string => {
-  const slowest = files.toSorted((a, b) => b.ms - a.ms).slice(0, 10);
-  return ['Slowest files:', ...slowest.map(({ file, ms }) => `  ${(ms / 1_000).toFixed(1)} s  ${file}`)].join('\n');
+/** The ten files with the most time, one line each, so that a slow one is noticed when it is added. */
+const longestOf = (files: readonly FileTime[]): string =>
+  files
+    .toSorted((a, b) => b.ms - a.ms)
+    .slice(0, 10)
+    .map(({ file, ms }) => `  ${(ms / 1_000).toFixed(1)} s  ${file}`)
+    .join('\n');
+
+/** What the files of a run reported. A file that was killed reported nothing. */
+const readTimes = (file: string): readonly FileTime[] => {
+  if (!existsSync(file)) return [];
+  const lines = readFileSync(file, 'utf8').trimEnd().split('\n');
+  return lines
+    .map((line) => JSON.parse(line) as FileTime)
+    .map(({ file: path, ms }) => ({ file: relative(repository, path), ms }));
 };
 
 /** Files that start services wait a third of their time: with one file for each core, a quarter of two cores was idle. */
@@ -80,10 +98,12 @@ const noTests: Summary = { passed: 0, failed: 0, failures: [], files: [] };
 function testRunner(parts: {
   readonly scope: Scope;
   readonly summaryFile: string;
+  /** Each test file appends its processor time. */
+  readonly timesFile: string;
   readonly options: readonly string[];
   readonly env: NodeJS.ProcessEnv;
 }): (files: readonly string[]) => Promise<Summary> {
-  const { scope, summaryFile, options, env } = parts;
+  const { scope, summaryFile, timesFile, options, env } = parts;
   return async (files) => {
     const tests = await startGuarded({
       command: process.execPath,
@@ -93,6 +113,7 @@ function testRunner(parts: {
         '--test-timeout=300000',
         `--import=${import.meta.resolve('./test-file-limit.ts')}?minutes=15`,
         `--import=${import.meta.resolve('./untracked-promises.ts')}`,
+        `--import=${import.meta.resolve('./processor-time.ts')}?to=${encodeURIComponent(timesFile)}`,
         '--test-reporter=spec',
         '--test-reporter-destination=stdout',
         `--test-reporter=${join(import.meta.dirname, 'summary-reporter.ts')}`,

@@ -22,7 +22,7 @@ export interface Summary extends Results {
   readonly files: readonly FileTime[];
 }
 
-/** A test file and how long it took. */
+/** A test file and how long it took, or how much processor time. */
 export interface FileTime {
   readonly file: string;
   readonly ms: number;
