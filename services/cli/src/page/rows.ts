@@ -1,0 +1,100 @@
+import type { DiskRecord } from '@interlock/lab';
+import type { ActivePower, KeyChange } from '@interlock/lab/report/activity/activity';
+import type { Workload } from '@interlock/rpc';
+import type { LeaseRow, MachineRow, SetRow } from '../watch/reading.ts';
+
+/** What the page knows about the cloud itself. Times are milliseconds since the epoch. */
+export interface CloudRow {
+  /** What the page shows: a group or subscription. */
+  readonly title: string;
+  /** `gone`: no service responds. */
+  readonly state: 'reading' | 'live' | 'gone';
+  /** Since when it is in this state. */
+  readonly sinceMs: number;
+  /** Start of the timeline. */
+  readonly fromMs: number;
+  /** Of each service: empty if it responds and publishes, otherwise what is wrong. */
+  readonly problems: Readonly<Record<Workload, string>>;
+  /** What the caller may not read, or what did not respond. */
+  readonly unread: readonly string[];
+}
+
+/** A lease without its time, which changes with each reading. */
+export interface PageLease extends Omit<LeaseRow, 'expiresInMs'> {
+  readonly host: string;
+}
+
+/** A disk host. */
+export interface HostRow {
+  readonly name: string;
+  /** `HOST_SERVING`; empty if no disk says it. */
+  readonly state: string;
+  readonly diskCount: number;
+}
+
+/** A machine with its disks. */
+export interface PageMachine extends Omit<MachineRow, 'operations'> {
+  /** The sets of its disks, as its lane names them. */
+  readonly group: string;
+  readonly disks: readonly PageDisk[];
+  /** The access loss that stopped it; undefined if none did. */
+  readonly loss: PageLoss | undefined;
+}
+
+/** A disk of a machine. */
+export interface PageDisk extends DiskRecord {
+  /** Full name; empty under a key of the platform. */
+  readonly set: string;
+  /** `AVAILABLE`, `UNAVAILABLE`, `LEASE_PINNED`. */
+  readonly availability: string;
+  readonly host: string;
+}
+
+/** Why the platform stopped a machine. */
+export interface PageLoss {
+  readonly reason: string;
+  readonly disk: string;
+  readonly set: string;
+  readonly keyVersion: string;
+  /** ISO 8601; empty if unknown. */
+  readonly since: string;
+  /** Empty if it was not traced. */
+  readonly traceId: string;
+}
+
+/** When a machine last read or wrote before it was off. Milliseconds since the epoch. */
+export interface LastGood {
+  readonly atMs: number;
+  /** The stop that it came before. */
+  readonly stopMs: number;
+}
+
+/** An entry of an audit log. */
+export interface AuditRow {
+  readonly name: string;
+  /** ISO 8601. */
+  readonly time: string;
+  readonly operation: string;
+  readonly change: string;
+  readonly isGranted: boolean;
+  readonly reason: string;
+  readonly key: string;
+  readonly by: string;
+  readonly traceId: string;
+  /** Equal refusals that this entry stands for. */
+  readonly count: number;
+}
+
+/** Every row of the page, by its name. Names of resources are full. */
+export interface Rows {
+  readonly cloud: CloudRow;
+  /** By time. */
+  readonly changes: readonly KeyChange[];
+  readonly [set: `set ${string}`]: SetRow;
+  readonly [lease: `lease ${string}`]: PageLease;
+  readonly [host: `host ${string}`]: HostRow;
+  readonly [machine: `machine ${string}`]: PageMachine;
+  readonly [power: `power ${string}`]: readonly ActivePower[];
+  readonly [good: `good ${string}`]: LastGood;
+  readonly [audit: `audit ${string}`]: AuditRow;
+}
