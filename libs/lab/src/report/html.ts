@@ -1,4 +1,4 @@
-import { visible } from '@interlock/runtime';
+import { visible } from '@interlock/runtime/visible-text';
 
 /** A piece of a page in which every text from outside is escaped. */
 export interface Html {

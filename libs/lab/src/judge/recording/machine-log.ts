@@ -56,6 +56,20 @@ export class MachineLog {
     return { power: [...power], starts: [...starts] };
   }
 
+  /** Forgets what was before a time, in milliseconds since the epoch; of each machine the state at that time is kept. */
+  forget(beforeMs: number): void {
+    for (const [name, { power, starts }] of this.#logs) {
+      const at = power.findLastIndex(({ atMs }) => atMs < beforeMs);
+      if (at <= 0 && power[at]?.state !== 'deleted') continue;
+      const isGone = at === power.length - 1 && power[at]?.state === 'deleted';
+      if (isGone) this.#logs.delete(name);
+      else {
+        power.splice(0, at);
+        starts.splice(0, starts.length, ...starts.filter((start) => isOpen(start) || start.requestedMs >= beforeMs));
+      }
+    }
+  }
+
   /**
    * @param keyVersions key version of each disk when the timeline started, by full name of the disk
    * @param console last lines of the serial console of a machine

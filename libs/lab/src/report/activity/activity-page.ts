@@ -37,43 +37,53 @@ ${unread(activity)}`,
   );
 }
 
-function header({ group, fromMs, toMs, machines }: Activity, fates: readonly Fate[]): Html {
-  const figure = (value: string, words: string) => html`<div class="figure"><b>${value}</b><span>${words}</span></div>`;
-  const mismatches = machines.reduce((sum, { counted }) => sum + (counted?.mismatches ?? 0), 0);
-  const most = (of: (fate: Fate) => number | undefined): number | undefined =>
-    fates.map(of).reduce((a, b) => (a === undefined || (b !== undefined && b > a) ? b : a), undefined);
-  const time = (ms: number | undefined, words: string) => (ms === undefined ? '' : figure(duration(ms), words));
+function header(activity: Activity, fates: readonly Fate[]): Html {
+  const { group, fromMs, toMs } = activity;
   return html`<header>
   <span class="brand">Interlock</span>
   <p class="subject">Resource group ${group}</p>
   <h1>${headline(group, fates)}</h1>
   <p>From ${clock(fromMs)} to ${clock(toMs)} UTC on ${new Date(toMs).toISOString().slice(0, 10)}, ${duration(toMs - fromMs)}.</p>
   <div class="figures">
-    ${figure(String(machines.length), 'machines')}
-    ${figure(String(fates.filter(({ stopCount }) => stopCount > 0).length), 'were stopped by the platform because of a key')}
-    ${time(
-      most(({ lastGoodAfterMs }) => lastGoodAfterMs),
-      'from the access loss to the last good read or write, at most',
-    )}
-    ${time(
-      most(({ offAfterMs }) => offAfterMs),
-      'from the access loss until a machine was off, at most',
-    )}
-    ${time(
-      most(({ decidedAfterMs }) => decidedAfterMs),
-      'from the access loss until a stop was decided, at most; when those machines were off is not recorded',
-    )}
-    ${time(
-      most(({ backAfterMs }) => backAfterMs),
-      'from the return of access until a machine ran again, at most',
-    )}
-    ${figure(String(mismatches), 'reads that returned other bytes than were written')}
+    ${figuresOf(activity, fates).map(({ value, words }) => html`<div class="figure"><b>${value}</b><span>${words}</span></div>`)}
   </div>
 </header>`;
 }
 
+/** A large figure, and what it counts. */
+export interface Figure {
+  readonly value: string;
+  readonly words: string;
+}
+
+/** The figures of a period. Of durations the longest; those that are not known are left out. */
+export function figuresOf({ machines }: Activity, fates: readonly Fate[]): readonly Figure[] {
+  const mismatches = machines.reduce((sum, { counted }) => sum + (counted?.mismatches ?? 0), 0);
+  const most = (of: (fate: Fate) => number | undefined): number | undefined =>
+    fates.map(of).reduce((a, b) => (a === undefined || (b !== undefined && b > a) ? b : a), undefined);
+  const time = (of: (fate: Fate) => number | undefined, words: string): readonly Figure[] => {
+    const ms = most(of);
+    return ms === undefined ? [] : [{ value: duration(ms), words }];
+  };
+  return [
+    { value: String(machines.length), words: 'machines' },
+    {
+      value: String(fates.filter(({ stopCount }) => stopCount > 0).length),
+      words: 'were stopped by the platform because of a key',
+    },
+    ...time(({ lastGoodAfterMs }) => lastGoodAfterMs, 'from the access loss to the last good read or write, at most'),
+    ...time(({ offAfterMs }) => offAfterMs, 'from the access loss until a machine was off, at most'),
+    ...time(
+      ({ decidedAfterMs }) => decidedAfterMs,
+      'from the access loss until a stop was decided, at most; when those machines were off is not recorded',
+    ),
+    ...time(({ backAfterMs }) => backAfterMs, 'from the return of access until a machine ran again, at most'),
+    { value: String(mismatches), words: 'reads that returned other bytes than were written' },
+  ];
+}
+
 /** One sentence, with the slowest machine. */
-function headline(group: string, fates: readonly Fate[]): string {
+export function headline(group: string, fates: readonly Fate[]): string {
   const stopped = fates.filter(({ stopCount }) => stopCount > 0);
   if (fates.length === 0) return `${group} has no machines.`;
   if (stopped.length === 0) return `The platform stopped no machine of ${group} because of a key.`;
@@ -97,7 +107,11 @@ function slowest(stopped: readonly Fate[]): string {
   return `, the last was off ${most(off)} after access was lost${others}`;
 }
 
-function timeline(activity: Activity): Html {
+/** What a timeline without reads and writes says. */
+const withoutIo = 'Reads and writes of the guests could not be read here, so the rows show power states alone.';
+
+/** The machines over time, with the legend. @param aboutIo what it says about reads and writes */
+export function timeline(activity: Activity, aboutIo = activity.io.length === 0 ? withoutIo : ''): Html {
   const { machines, changes, io, fromMs, toMs } = activity;
   if (machines.length === 0) return html`<p>The group has no machines.</p>`;
   const steps = changes.map(({ step }) => step).filter(isShown);
@@ -106,7 +120,7 @@ function timeline(activity: Activity): Html {
   const order = [...new Set(machines.map(({ group }) => group))];
   const content = recordPicture({ machines, io, steps }, order, { fromMs: shownFrom(activity, steps), toMs, zeroMs });
   return html`<p>Each row is a machine. Times count from ${t0 === undefined ? clock(fromMs) : `t0, ${clock(effectOf(t0))}, the start of the request that took access away`}.
-  ${io.length === 0 ? 'Reads and writes of the guests could not be read here, so the rows show power states alone.' : ''}</p>
+  ${aboutIo}</p>
   <div class="scroll wide">${picture(content)}</div>${laneLegend(content)}`;
 }
 

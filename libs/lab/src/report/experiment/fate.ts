@@ -14,15 +14,31 @@ const keysOf = ({ disks }: MachineRecord): readonly string[] =>
 
 /** Steps that removed a machine's access, by their effect. A failed step removed nothing. */
 export function lossesOf(machine: MachineRecord, { steps, machines }: Happenings): readonly StepRecord[] {
+  const losses = steps.filter(
+    (step) => step.undoes === undefined && step.error === undefined && takesAccess(step.action),
+  );
+  if (losses.length === 0) return losses;
   const own = keysOf(machine);
-  const concerns = ({ targets }: StepRecord): boolean => {
-    const groups = machines.filter(({ group }) => targets.includes(group));
-    return [...targets, ...groups.flatMap(keysOf)].some((key) => own.includes(key));
-  };
-  return steps
-    .filter((step) => step.undoes === undefined && step.error === undefined && takesAccess(step.action))
-    .filter(concerns)
-    .toSorted((a, b) => effectOf(a) - effectOf(b));
+  const ofGroups = keysOfGroups(machines);
+  const concerns = ({ targets }: StepRecord): boolean =>
+    targets.some((target) => own.includes(target) || own.some((key) => ofGroups.get(target)?.has(key)));
+  return losses.filter(concerns).toSorted((a, b) => effectOf(a) - effectOf(b));
+}
+
+/** Keys by group, of each list of machines: it is needed for each of them, and there may be 10,000. */
+const knownGroups = new WeakMap<readonly MachineRecord[], ReadonlyMap<string, ReadonlySet<string>>>();
+
+function keysOfGroups(machines: readonly MachineRecord[]): ReadonlyMap<string, ReadonlySet<string>> {
+  const known = knownGroups.get(machines);
+  if (known !== undefined) return known;
+  const groups = new Map<string, Set<string>>();
+  for (const machine of machines) {
+    const keys = groups.get(machine.group) ?? new Set();
+    groups.set(machine.group, keys);
+    for (const key of keysOf(machine)) keys.add(key);
+  }
+  knownGroups.set(machines, groups);
+  return groups;
 }
 
 /** When access was restored after one of these losses, in milliseconds since the epoch, oldest first. */
