@@ -1,15 +1,12 @@
-import { createReadStream, existsSync } from 'node:fs';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import type { JsonValue } from '@bufbuild/protobuf';
 import { type Span, spanStore } from '@interlock/lab/spans/span-store';
 import { renderTrace, traceTree } from '@interlock/lab/spans/trace-tree';
-import { spansInLine } from '@interlock/local/span-receiver.ts';
 import { aligned } from '../output/align.ts';
 import type { Output } from '../output/output.ts';
 import type { Terminal } from '../output/terminal.ts';
 import { TraceNotFound, UsageError } from '../problems.ts';
 import type { ClusterPlace } from '../session/place.ts';
+import { keptSpans } from './kept-spans.ts';
 
 /** Where a trace is looked for, and how it is shown. */
 export interface TraceOptions {
@@ -105,20 +102,3 @@ const listed = (spans: readonly Span[]): ListedTrace => {
     root: `${root?.service} ${root?.name}`,
   };
 };
-
-/** Spans of each line that the launcher kept, the oldest first. */
-async function* keptSpans(data: string | undefined): AsyncGenerator<readonly Span[]> {
-  const files = data === undefined ? [] : ['spans.1.jsonl', 'spans.jsonl'].map((name) => join(data, name));
-  for (const file of files.filter(existsSync))
-    for await (const line of createInterface({ input: createReadStream(file) })) yield spanIn(line);
-}
-
-/** The last line may be half written while the launcher runs. */
-function spanIn(line: string): readonly Span[] {
-  try {
-    return spansInLine(line);
-  } catch (error) {
-    if (error instanceof SyntaxError) return [];
-    throw error;
-  }
-}

@@ -165,13 +165,13 @@ test('a viewer gets the rows and each change, and one that comes back gets what 
   rows.set('host a', { name: 'a', state: '', diskCount: 1 });
   const { texts, socket } = await view(door.port);
   await until(() => texts.join('').includes('id: run.1\n'));
-  assert.match(texts.join(''), /^retry: 1000\n\nid: run\.1\ndata: \{"isReset":true,"rows":\{"host a"/);
+  assert.match(texts.join(''), /^retry: 1000\n\nid: run\.1\ndata: \{"isReset":true,"isMore":false,"rows":\{"host a"/);
   socket.destroy();
   rows.set('host b', { name: 'b', state: '', diskCount: 1 });
   rows.publish();
   const back = await view(door.port, 'run.1');
   await until(() => back.texts.join('').includes('id: run.2\n'));
-  assert.match(back.texts.join(''), /data: \{"isReset":false,"rows":\{"host b":\{[^{}]*\}\}\}\n\n$/);
+  assert.match(back.texts.join(''), /data: \{"isReset":false,"isMore":false,"rows":\{"host b":\{[^{}]*\}\}\}\n\n$/);
   const ofOther = await view(door.port, 'otherRun.1');
   await until(() => ofOther.texts.join('').includes('id: run.2\n'));
   assert.match(ofOther.texts.join(''), /"isReset":true.*"host a"/);

@@ -2,7 +2,7 @@ import type { Rows } from './rows.ts';
 
 /** A part of the rows for one viewer. */
 export interface RowsPart {
-  /** `{"isReset":false,"rows":{"set …":{…}}}`; a deleted row is null. */
+  /** `{"isReset":false,"isMore":false,"rows":{"set …":{…}}}`; a deleted row is null. */
   readonly text: string;
   /** Whether the viewer has to forget what it had. */
   readonly isReset: boolean;
@@ -92,8 +92,9 @@ export class LiveRows {
       bytes += part.length;
       upTo = change;
     }
-    const text = `{"isReset":${isReset},"rows":{${parts.join(',')}}}`;
-    return { text, isReset, upTo: parts.length === 0 ? this.#change : upTo };
+    const end = parts.length === 0 ? this.#change : upTo;
+    const text = `{"isReset":${isReset},"isMore":${end < this.#change},"rows":{${parts.join(',')}}}`;
+    return { text, isReset, upTo: end };
   }
 
   /** Rows are in the order of their changes. */

@@ -13,6 +13,8 @@ export interface CloudRow {
   readonly sinceMs: number;
   /** Start of the timeline. */
   readonly fromMs: number;
+  /** How long a lease of a disk host lasts, in milliseconds; undefined while none is held. */
+  readonly boundMs: number | undefined;
   /** Of each service: empty if it responds and publishes, otherwise what is wrong. */
   readonly problems: Readonly<Record<Workload, string>>;
   /** What the caller may not read, or what did not respond. */

@@ -1,5 +1,6 @@
 import type { JsonObject } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
+import type { DiskRecord } from '@interlock/lab';
 import type { ActiveMachine, Activity } from '@interlock/lab/report/activity/activity';
 import { RpcFailure } from '@interlock/rpc';
 import type { Caller } from '../request/calls.ts';
@@ -85,8 +86,11 @@ export async function gatherActivity(caller: Caller, options: GatherOptions): Pr
   };
 }
 
-/** Display names of principals, with the beginning of their ids; the ids alone of those that the caller may not read. */
-async function spokenNames(caller: Caller, principals: ReadonlySet<string>): Promise<ReadonlyMap<string, string>> {
+/** Display names of principals (`principals/<id>`; others are left out), with the beginning of their ids; the ids alone of those that the caller may not read. */
+export async function spokenNames(
+  caller: Pick<Caller, 'call'>,
+  principals: ReadonlySet<string>,
+): Promise<ReadonlyMap<string, string>> {
   const limited = limiterOf(PARALLEL_MAX);
   const nameOf = async (name: string): Promise<readonly [string, string]> => {
     const id = `${name.slice('principals/'.length).slice(0, 8)}…`;
@@ -108,8 +112,33 @@ const stateText = ({ powerState, stopCause }: JsonObject): string =>
 
 type Contract = (typeof Service)[keyof typeof Service];
 
+/** A disk of a machine, with its set: a full name, empty under a key of the platform. */
+export interface AttachedDisk extends DiskRecord {
+  readonly set: string;
+}
+
+/** The disks of a machine as compute returns it. @param disks by full name, as the disk service returns them */
+export function attachedDisks(
+  machine: JsonObject,
+  disks: ReadonlyMap<string, JsonObject>,
+  short: (name: string) => string,
+): readonly AttachedDisk[] {
+  return [machine.osDisk, ...objectsIn(machine.dataDisks)].filter(isObject).map(({ disk, sku }) => {
+    const { keyVersion = '', encryption } = disks.get(String(disk)) ?? {};
+    const set = isObject(encryption) ? String(encryption.diskEncryptionSet ?? '') : '';
+    const key = keyVersion === '' ? 'platform' : short(keyOf(String(keyVersion)));
+    return { name: String(disk), class: String(sku), key, keyVersion: String(keyVersion), set };
+  });
+}
+
+/** The sets of a machine, which name its group. */
+export function groupOf(disks: readonly AttachedDisk[], short: (name: string) => string): string {
+  const sets = [...new Set(disks.map(({ set }) => set))].filter((set) => set !== '');
+  return sets.length === 0 ? 'platform key' : sets.map(short).join(', ');
+}
+
 /** `vaults/v/keys/k` of a version. */
-const keyOf = (keyVersion: string): string => keyVersion.split('/').slice(0, 4).join('/');
+export const keyOf = (keyVersion: string): string => keyVersion.split('/').slice(0, 4).join('/');
 
 function machineOf(
   machine: JsonObject,
@@ -117,17 +146,11 @@ function machineOf(
   log: readonly JsonObject[],
   short: (name: string) => string,
 ): ActiveMachine {
-  const attached = [machine.osDisk, ...objectsIn(machine.dataDisks)].filter(isObject).map(({ disk, sku }) => {
-    const { keyVersion = '', encryption } = disks.get(String(disk)) ?? {};
-    const set = isObject(encryption) ? String(encryption.diskEncryptionSet ?? '') : '';
-    const key = keyVersion === '' ? 'platform' : short(keyOf(String(keyVersion)));
-    return { name: String(disk), class: String(sku), key, keyVersion: String(keyVersion), set };
-  });
-  const sets = [...new Set(attached.map(({ set }) => set))].filter((set) => set !== '');
+  const attached = attachedDisks(machine, disks, short);
   const { guestIo } = machine;
   return {
     name: String(machine.name),
-    group: sets.length === 0 ? 'platform key' : sets.map(short).join(', '),
+    group: groupOf(attached, short),
     disks: attached,
     power: powerOf(log, machine.powerState === 'STOPPING'),
     starts: [],

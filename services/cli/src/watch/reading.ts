@@ -75,22 +75,15 @@ export async function readCloud(caller: Pick<Caller, 'call'>, parent: string, at
       );
       return { rows: elementsIn(method, response), isCut: String(response.nextPageToken ?? '') !== '' };
     });
-  const [states, sets, leases, machines] = await Promise.all([
-    Promise.all(services.map(async (service) => [service, await problemOf(service, caller)] as const)),
+  const [problems, sets, leases, machines] = await Promise.all([
+    readProblems(caller),
     list('disk-encryption-set', Service.diskEncryptionSet, 'ListDiskEncryptionSets', { parent }),
     list('disk', Service.disk, 'ListLeases', {}),
     list('compute', Service.compute, 'ListVirtualMachines', { parent, view: 'FULL' }),
   ]);
-  const of = new Map(states);
   return {
     atMs,
-    problems: {
-      identity: of.get('identity') ?? '',
-      'key-vault': of.get('key-vault') ?? '',
-      'disk-encryption-set': of.get('disk-encryption-set') ?? '',
-      disk: of.get('disk') ?? '',
-      compute: of.get('compute') ?? '',
-    },
+    problems,
     sets: sets?.rows.map(setRow),
     leases: leases?.rows
       .filter(({ diskEncryptionSet }) => String(diskEncryptionSet).startsWith(`${parent}/`))
@@ -110,6 +103,20 @@ async function orNothing<Value>(read: () => Promise<Value>): Promise<Value | und
   }
 }
 
+/** What is wrong with each service; empty if nothing is. */
+export async function readProblems(caller: Pick<Caller, 'call'>): Promise<Reading['problems']> {
+  const of = new Map(
+    await Promise.all(services.map(async (service) => [service, await problemOf(service, caller)] as const)),
+  );
+  return {
+    identity: of.get('identity') ?? '',
+    'key-vault': of.get('key-vault') ?? '',
+    'disk-encryption-set': of.get('disk-encryption-set') ?? '',
+    disk: of.get('disk') ?? '',
+    compute: of.get('compute') ?? '',
+  };
+}
+
 /** What is wrong with a service; empty if nothing is. */
 async function problemOf(service: Workload, { call }: Pick<Caller, 'call'>): Promise<string> {
   try {
@@ -125,7 +132,8 @@ async function problemOf(service: Workload, { call }: Pick<Caller, 'call'>): Pro
   }
 }
 
-const setRow = ({ name, activeKey, keyAccess }: JsonObject): SetRow => {
+/** A set as a service returns it. */
+export const setRow = ({ name, activeKey, keyAccess }: JsonObject): SetRow => {
   const key = isObject(activeKey) ? String(activeKey.keyVersion ?? '') : '';
   const all = objectsIn(keyAccess);
   const access = all.find(({ state }) => state === 'LOST') ?? all.find(({ keyVersion }) => keyVersion === key) ?? {};
@@ -138,7 +146,15 @@ const setRow = ({ name, activeKey, keyAccess }: JsonObject): SetRow => {
   };
 };
 
-const leaseRow = ({ diskEncryptionSet, keyVersion, state, reason, expiresInMs, openCount }: JsonObject): LeaseRow => ({
+/** A lease as a service returns it. */
+export const leaseRow = ({
+  diskEncryptionSet,
+  keyVersion,
+  state,
+  reason,
+  expiresInMs,
+  openCount,
+}: JsonObject): LeaseRow => ({
   set: String(diskEncryptionSet),
   key: String(keyVersion),
   state: String(state),
@@ -147,7 +163,8 @@ const leaseRow = ({ diskEncryptionSet, keyVersion, state, reason, expiresInMs, o
   openCount: Number(openCount ?? 0),
 });
 
-const machineRow = (machine: JsonObject): MachineRow => {
+/** A machine as a service returns it. */
+export const machineRow = (machine: JsonObject): MachineRow => {
   const { name, powerState, stopReason, stopCause, stopTime, startTime, guestIo, nextStartLosses, keyReturned } =
     machine;
   const [next] = objectsIn(nextStartLosses);
@@ -171,7 +188,7 @@ const machineRow = (machine: JsonObject): MachineRow => {
 };
 
 /** A reason; empty for the unspecified value. */
-const reasonOf = (reason: unknown): string => {
+export const reasonOf = (reason: unknown): string => {
   const text = String(reason ?? '');
   return text.endsWith('_UNSPECIFIED') ? '' : text;
 };
