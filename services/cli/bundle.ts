@@ -9,6 +9,7 @@ import { mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } f
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Plugin, rolldown } from 'rolldown';
+import { bundlePage } from './bundle-page.ts';
 import manifest from './package.json' with { type: 'json' };
 import type { Build } from './src/commands/build.ts';
 
@@ -16,7 +17,8 @@ const repository = fileURLToPath(new URL('../..', import.meta.url));
 const entry = join(repository, 'services/cli/src/main.ts');
 
 /**
- * Bundles `src/main.ts` and what it imports into a folder: `main.js`, and a file for each part that only some commands load.
+ * Bundles `src/main.ts` and what it imports into a folder: `main.js`, a file for each part that only some commands load, and the script
+ * of the live page.
  * @param clone root of the clone the command line belongs to; undefined for a package that is installed
  * @returns paths of the files it was made from, those of npm packages as well
  */
@@ -37,7 +39,8 @@ export async function bundle(folder: string, clone: string | undefined): Promise
     await bundled.write({ dir: folder, format: 'esm', sourcemap: true, minify, codeSplitting: { groups: parts } });
     // Without it Node reads each file twice to find out its module type.
     writeFileSync(join(folder, 'package.json'), '{ "type": "module" }\n');
-    return (await bundled.watchFiles).filter((file) => file.startsWith(repository));
+    const own = (await bundled.watchFiles).filter((file) => file.startsWith(repository));
+    return [...new Set([...own, ...(await bundlePage(folder))])];
   } finally {
     await bundled.close();
   }

@@ -17,6 +17,12 @@ import { openTestRunData } from './test-run-data.ts';
 /** Checks in addition to the tests; each counts as one. */
 const checks = [
   { name: 'type check', command: 'tsc', args: ['--noEmit'], cwd: repository },
+  {
+    name: 'type check of the live page',
+    command: 'tsc',
+    args: ['--noEmit', '-p', 'services/cli/page'],
+    cwd: repository,
+  },
   { name: 'lint and format', command: 'biome', args: ['check', '.'], cwd: repository },
   { name: 'proto lint', command: 'buf', args: ['lint'], cwd: join(repository, 'proto') },
 ];

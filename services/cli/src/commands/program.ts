@@ -16,6 +16,7 @@ import { addFaultCommands } from './fault-commands.ts';
 import { type Described, helpTexts } from './help.ts';
 import { addLocalCommands } from './local-commands.ts';
 import { filled } from './once.ts';
+import { addPageCommand } from './page-commands.ts';
 import { addProbeCommands } from './probe-commands.ts';
 import { addReportCommands } from './report-commands.ts';
 import { addRoleCommands } from './role-commands.ts';
@@ -53,6 +54,7 @@ export function programOf(runner: Runner, args?: readonly string[]): Command {
   addDatasetCommands(program, runner);
   addImageCommands(program, runner);
   addReportCommands(program, runner);
+  addPageCommand(program, runner);
   addEventsCommand(program, runner);
   addCompletionCommand(program, runner);
   for (const [noun, description] of Object.entries(nouns)) {

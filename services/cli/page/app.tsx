@@ -1,0 +1,129 @@
+import { figuresOf, headline } from '@interlock/lab/report/activity/activity-page';
+import { useEffect, useState } from 'preact/hooks';
+import { type Cloud, cloudOf } from './cloud.ts';
+import { type Feed, openFeed } from './feed.ts';
+import { Audit, Timeline } from './happened.tsx';
+import { Now } from './now.tsx';
+import { ago, Chip } from './parts.tsx';
+import { Why } from './why.tsx';
+
+/** Times move at this interval, in milliseconds, and changes are drawn after the shorter one. */
+const [tickMs, changeMs] = [1_000, 100];
+/** Drawing takes at most one part of so many of the time: a large cloud is drawn more rarely. */
+const restFactor = 5;
+
+/** The live page. */
+export function App() {
+  const [cloud, setCloud] = useState<Cloud | undefined>(undefined);
+  const [opened, setOpened] = useState<string | undefined>(undefined);
+  useEffect(() => {
+    let [timer, notBeforeMs] = [0, 0];
+    const soon = (ms: number): void => {
+      window.clearTimeout(timer);
+      timer = window.setTimeout(draw, Math.max(ms, notBeforeMs - performance.now()));
+    };
+    const feed: Feed = openFeed(() => soon(changeMs));
+    const draw = (): void => {
+      const startMs = performance.now();
+      setCloud(cloudOf(feed, Date.now()));
+      // After the content is drawn, which happens before the next timer.
+      window.setTimeout(() => {
+        const endMs = performance.now();
+        notBeforeMs = endMs + (endMs - startMs) * restFactor;
+        soon(tickMs);
+      });
+    };
+  }, []);
+  if (cloud?.row === undefined) return <p role="status">Reading the cloud …</p>;
+  const isEmpty = cloud.row.state === 'reading';
+  return (
+    <>
+      <Header cloud={cloud} />
+      {isEmpty ? (
+        <p role="status">Reading the cloud …</p>
+      ) : (
+        <>
+          <Timeline cloud={cloud} openWhy={setOpened} />
+          <Now cloud={cloud} openWhy={setOpened} />
+          <Audit cloud={cloud} />
+        </>
+      )}
+      <Unread unread={cloud.row.unread} />
+      <footer>
+        Read-only. Times are in UTC. It is served by interlock page on this computer and loads nothing from elsewhere.
+      </footer>
+      {opened !== undefined && <Why key={opened} cloud={cloud} name={opened} close={() => setOpened(undefined)} />}
+    </>
+  );
+}
+
+function Header({ cloud }: { readonly cloud: Cloud }) {
+  const { activity, fates, row } = cloud;
+  const figures = figuresOf(activity, fates);
+  return (
+    <header>
+      <div class="bar">
+        <span class="brand">Interlock</span>
+        <Status cloud={cloud} />
+      </div>
+      <p class="subject">{row?.title.includes('/') ? row.title : `Resource group ${row?.title}`}</p>
+      <h1>{row?.state === 'reading' ? 'Reading the cloud' : headline(activity.group, fates)}</h1>
+      <nav aria-label="Parts of the page">
+        <a href="#timeline">Timeline</a> <a href="#now">Now</a> <a href="#audit">Audit</a>
+      </nav>
+      <div class="figures">
+        {row?.boundMs !== undefined && (
+          <div class="figure">
+            <b>{Math.round(row.boundMs / 1_000)} s</b>
+            <span>
+              bound: how long a lease lasts; no read or write succeeds later than this after the loss of a key
+            </span>
+          </div>
+        )}
+        {figures.map(({ value, words }) => (
+          <div class="figure" key={words}>
+            <b>{value}</b>
+            <span>{words}</span>
+          </div>
+        ))}
+      </div>
+    </header>
+  );
+}
+
+/** Whether the page is up to date, and since when it is not. */
+function Status({ cloud: { row, connection, nowMs } }: { readonly cloud: Cloud }) {
+  const clock = new Date(nowMs).toISOString().slice(11, 19);
+  const text = (): readonly ['pass' | 'fail' | 'open', string] => {
+    if (!connection.isOpen)
+      return [
+        'fail',
+        `not connected since ${ago(Date.now() - connection.sinceMs)}; shows ${clock}`.replace(' ago', ''),
+      ];
+    if (row?.state === 'gone')
+      return ['fail', `the cloud has ended or does not respond since ${clock}; shows what was known then`];
+    const wrong = Object.entries(row?.problems ?? {}).filter(([, problem]) => problem !== '');
+    if (wrong.length > 0) return ['open', wrong.map(([service, problem]) => `${service} ${problem}`).join('; ')];
+    return ['pass', `live, ${clock}`];
+  };
+  const [kind, words] = text();
+  return (
+    <div role="status" aria-live="off">
+      <Chip kind={kind}>{words}</Chip>
+    </div>
+  );
+}
+
+function Unread({ unread }: { readonly unread: readonly string[] }) {
+  if (unread.length === 0) return null;
+  return (
+    <section class="nothing" aria-labelledby="unread-title">
+      <h2 id="unread-title">What could not be read</h2>
+      <ul>
+        {unread.map((one) => (
+          <li key={one}>{one}</li>
+        ))}
+      </ul>
+    </section>
+  );
+}
