@@ -17,6 +17,7 @@ export const repository = fileURLToPath(new URL('../..', import.meta.url));
  * bootstrap/           identities.json, which identity reads at its first start; one secret file for each service (0600)
  * certificates/        the local authority, and the server certificate that it signed
  * postgres/            data/, the password of its superuser, socket/
+ * page.json            port and token of the live page that was served last (0600)
  * nats/                configuration, jetstream/, and users/ with a seed for the operator and each service (0600)
  * services/<name>/     what a service keeps outside the database
  * images/<image>.cdx.json   bills of materials of the built images

@@ -5,12 +5,13 @@ import { runCommand } from './command.ts';
 import { openTestControls } from './control/controls-for-tests.ts';
 import { dataRoot, LauncherError, openDataFolder, repository } from './data-folder.ts';
 import { gatewayPlaceIn, linesToPaste, startGateway } from './gateway.ts';
+import { startLivePage } from './live-page.ts';
 import { startLocalCloud } from './local-cloud.ts';
 import { openRestarts, restartAfterOf } from './restarts.ts';
 import { replicasOf, serviceNames } from './services.ts';
 import { requireFree, wantedPorts } from './wanted-ports.ts';
 
-const usage = `npm run up [-- --replicas N --restart-after T --azure --loopback-admin --test-controls]
+const usage = `npm run up [-- --replicas N --restart-after T --azure --loopback-admin --test-controls --no-page]
 
 Runs the whole cloud until Ctrl-C; its data stays.
   --replicas N   processes of each service, 1 to 7, 1 by default. One process of disk works and the others stand by:
@@ -26,6 +27,7 @@ Runs the whole cloud until Ctrl-C; its data stays.
   --loopback-admin
                  the managed identity endpoint of the gateway gives every process of this machine tokens of the
                  administrator. Without it they are tokens of an identity that has no role until one is assigned.
+  --no-page      does not serve the live page (interlock page).
   --test-controls
                  for tests: administrators may move the clocks of the cloud, inflict faults, and export and import estates
                  through the gateway (/interlock/v1).`;
@@ -39,6 +41,7 @@ const readArguments = () => {
       azure: { type: 'boolean' },
       'loopback-admin': { type: 'boolean' },
       'test-controls': { type: 'boolean' },
+      'no-page': { type: 'boolean' },
       help: { type: 'boolean', short: 'h' },
     } as const;
     return parseArgs({ options }).values;
@@ -99,5 +102,6 @@ Everything is in ${data.root}
 
 Ctrl-C stops it; the data stays.`);
   if (access !== undefined) console.log(linesToPaste(access));
+  if (given['no-page'] !== true) await startLivePage(common);
   return new Promise(() => undefined);
 });

@@ -1,7 +1,7 @@
 /**
  * node services/cli/bundle-page.ts <folder>
  *
- * Bundles the script of the live page into `page/app.js` of the folder.
+ * Bundles the script of the live page into `page-script.js` of the folder.
  */
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -21,7 +21,7 @@ export async function bundlePage(folder: string): Promise<readonly string[]> {
     logLevel: 'warn',
   });
   try {
-    await bundled.write({ file: join(folder, 'page/app.js'), format: 'esm', minify: true });
+    await bundled.write({ file: join(folder, 'page-script.js'), format: 'esm', minify: true });
     return (await bundled.watchFiles).filter((file) => file.startsWith(repository));
   } finally {
     await bundled.close();

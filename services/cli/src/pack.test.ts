@@ -124,6 +124,8 @@ test('a context is added, and commands call the cloud it names', async () => {
   assert.deepEqual(added, { status: 0, out: '', err: 'test is added, and is the current context\n' });
   const listed = await run('tenant', 'list', '--query', 'tenants[].name');
   assert.deepEqual(JSON.parse(listed.out), ['tenants/t1', 'tenants/t2'], listed.err);
+  const page = await run('page', '--group', 'g', '--subscription', 's', '--timeout', '10ms');
+  assert.match(page.out, /^http:\/\/127\.0\.0\.1:\d+\/[\w-]{32}\/\n$/, page.err);
   const yaml = await run('tenant', 'list', '-o', 'yaml');
   assert.match(yaml.out, /^tenants:\n {2}- name: tenants\/t1\n/);
 });

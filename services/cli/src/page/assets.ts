@@ -9,7 +9,7 @@ import type { Answer } from './door.ts';
 import { pageStyle } from './page-style.ts';
 
 /** The script of the page, beside the files of a bundled command line. */
-const script = join(import.meta.dirname, 'page/app.js');
+const script = join(import.meta.dirname, 'page-script.js');
 
 /** The files of the page, by their paths. @throws Error if the script cannot be bundled */
 export async function pageFiles(): Promise<ReadonlyMap<string, Answer>> {
@@ -29,7 +29,7 @@ async function scriptText(): Promise<Uint8Array> {
   const folder = mkdtempSync(join(tmpdir(), 'interlock-page-'));
   try {
     await promisify(execFile)(process.execPath, [join(clone, 'services/cli/bundle-page.ts'), folder]);
-    return readFileSync(join(folder, 'page/app.js'));
+    return readFileSync(join(folder, 'page-script.js'));
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -22,7 +22,7 @@ export const newAddress = (random: Random, port = 0): PageAddress => ({
 /** The address of the page that was served last from a data folder, so that a window that shows it finds it again; undefined without one. */
 export function keptAddress(data: string): PageAddress | undefined {
   try {
-    const { port, token } = JSON.parse(readFileSync(join(data, 'page.json'), 'utf8'));
+    const { port, token } = JSON.parse(readFileSync(join(data, 'page.json'), 'utf8')) ?? {};
     const isValid = Number.isInteger(port) && port > 0 && port < 65_536 && /^[\w-]{32}$/.test(String(token));
     return isValid ? { port, token } : undefined;
   } catch (error) {
