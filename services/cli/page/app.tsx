@@ -1,6 +1,6 @@
 import { figuresOf, headline } from '@interlock/lab/report/activity/activity-page';
 import { useEffect, useState } from 'preact/hooks';
-import { type Cloud, cloudOf } from './cloud.ts';
+import { type Cloud, cloudOf, lastPart } from './cloud.ts';
 import { type Feed, openFeed } from './feed.ts';
 import { Audit, Timeline } from './happened.tsx';
 import { Now } from './now.tsx';
@@ -66,7 +66,7 @@ function Header({ cloud }: { readonly cloud: Cloud }) {
         <span class="brand">Interlock</span>
         <Status cloud={cloud} />
       </div>
-      <p class="subject">{row?.title.includes('/') ? row.title : `Resource group ${row?.title}`}</p>
+      <p class="subject">{titleOf(row?.title ?? '')}</p>
       <h1>{row?.state === 'reading' ? 'Reading the cloud' : headline(activity.group, fates)}</h1>
       <nav aria-label="Parts of the page">
         <a href="#timeline">Timeline</a> <a href="#now">Now</a> <a href="#audit">Audit</a>
@@ -76,7 +76,8 @@ function Header({ cloud }: { readonly cloud: Cloud }) {
           <div class="figure">
             <b>{Math.round(row.boundMs / 1_000)} s</b>
             <span>
-              bound: how long a lease lasts; no read or write succeeds later than this after the loss of a key
+              bound: how long a lease lasts. After the loss of a key no read or write that starts later succeeds, even
+              if no message arrives
             </span>
           </div>
         )}
@@ -90,6 +91,10 @@ function Header({ cloud }: { readonly cloud: Cloud }) {
     </header>
   );
 }
+
+/** `Resource group g`, `Subscription local` */
+const titleOf = (title: string): string =>
+  title.startsWith('subscriptions/') ? `Subscription ${lastPart(title)}` : `Resource group ${title}`;
 
 /** Whether the page is up to date, and since when it is not. */
 function Status({ cloud: { row, connection, nowMs } }: { readonly cloud: Cloud }) {

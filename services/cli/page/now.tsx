@@ -1,6 +1,6 @@
 import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
-import type { HostRow, PageLease, PageMachine } from '../src/page/rows.ts';
+import type { HostRow, PageMachine } from '../src/page/rows.ts';
 import type { SetRow } from '../src/watch/reading.ts';
 import { type Cloud, countText, isHit, lastPart, shortKey } from './cloud.ts';
 import { Chip, type Kind, Some, When } from './parts.tsx';
@@ -43,7 +43,7 @@ export function Now({ cloud, openWhy }: { readonly cloud: Cloud; readonly openWh
         )}
       </div>
       {cloud.sets.length === 0 && ofPlatform.length === 0 && <p>There are no sets and no machines.</p>}
-      <Hosts hosts={cloud.hosts} leases={cloud.leases} />
+      <Hosts hosts={cloud.hosts} />
     </section>
   );
 }
@@ -122,7 +122,7 @@ function DiskSet({ set, bySet, cloud, openWhy }: Parts & { readonly set: SetRow 
         <>
           {leases.map(({ host, state, reason, openCount }) => (
             <p class="note" key={host}>
-              Lease of disk host {host}: {state}
+              Lease of the disk host at {host}: {state}
               {reason !== '' && `, ${reason}`}, {count(openCount, 'open disk')}
             </p>
           ))}
@@ -192,7 +192,7 @@ export function Power({ machine: { power, reason } }: { readonly machine: PageMa
   );
 }
 
-function Hosts({ hosts, leases }: { readonly hosts: readonly HostRow[]; readonly leases: readonly PageLease[] }) {
+function Hosts({ hosts }: { readonly hosts: readonly HostRow[] }) {
   if (hosts.length === 0) return null;
   return (
     <>
@@ -206,9 +206,7 @@ function Hosts({ hosts, leases }: { readonly hosts: readonly HostRow[]; readonly
                 <Chip kind={state === 'HOST_SERVING' ? 'pass' : 'fail'}>
                   {state.replace('HOST_', '') || 'NOT KNOWN'}
                 </Chip>{' '}
-                <span class="counts-text">
-                  {count(disks, 'disk')}, {leaseText(leases.filter(({ host }) => host === lastPart(name)))}
-                </span>
+                <span class="counts-text">{count(disks, 'disk')}</span>
               </li>
             ))}
           </ul>
@@ -217,11 +215,6 @@ function Hosts({ hosts, leases }: { readonly hosts: readonly HostRow[]; readonly
     </>
   );
 }
-
-const leaseText = (leases: readonly PageLease[]): string => {
-  const held = leases.filter(({ state }) => state === 'HELD').length;
-  return `${held} of ${count(leases.length, 'lease')} held`;
-};
 
 const diskCount = (machines: readonly PageMachine[], set: string): number =>
   machines.reduce((sum, { disks }) => sum + disks.filter((disk) => disk.set === set).length, 0);

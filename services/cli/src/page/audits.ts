@@ -21,7 +21,7 @@ const LATE_MS = 10_000;
 
 /** The audit logs of the vaults whose keys the machines use. */
 export class Audits {
-  readonly #caller: Pick<Caller, 'call'>;
+  readonly #caller: Pick<Caller, 'call' | 'principal'>;
   readonly #short: (name: string) => string;
   /** By name. */
   #entries = new Map<string, JsonObject>();
@@ -30,7 +30,7 @@ export class Audits {
   readonly #names = new Map<string, string>();
 
   /** @param short a name as users type it */
-  constructor(caller: Pick<Caller, 'call'>, short: (name: string) => string) {
+  constructor(caller: Pick<Caller, 'call' | 'principal'>, short: (name: string) => string) {
     this.#caller = caller;
     this.#short = short;
   }
@@ -79,6 +79,8 @@ export class Audits {
     for (let pages = 0; pages < PAGES_MAX; pages++) {
       const page = await this.#caller.call('key-vault', method, { ...request, pageToken });
       for (const entry of elementsIn(method, page)) {
+        // The page itself: it would list little else.
+        if (entry.operation === 'VaultAuditList' && entry.caller === this.#caller.principal) continue;
         this.#entries.set(String(entry.name), entry);
         this.#newest.set(parent, Math.max(timeOf(entry), this.#newest.get(parent) ?? 0));
       }

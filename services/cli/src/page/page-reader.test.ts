@@ -62,6 +62,7 @@ test('a change of a key reaches the rows of its sets, machines and audit, and a 
   const { cloud, look, has } = testReader(2);
   await look();
   assert.equal((has.get('cloud') as CloudRow).boundMs, 60_000);
+  await look();
   assert.deepEqual(await look(), [], 'no change: counters of guests and times of leases are not rows');
   cloud.disable();
   const changed = await look();
@@ -77,6 +78,22 @@ test('a change of a key reaches the rows of its sets, machines and audit, and a 
       ['KeyCheckAccess', false, 'KEY_DISABLED', 'Olga (00000000…)', 3],
     ],
   );
+});
+
+test('the audit log is read when something happened, and rarely otherwise, because reading it adds an entry', async () => {
+  const { cloud, look, has } = testReader(1);
+  const reads = (): number => cloud.calls.get('ListAuditEntries') ?? 0;
+  for (let n = 0; n < 3; n++) await look();
+  const before = reads();
+  for (let n = 0; n < 10; n++) await look();
+  assert.equal(reads(), before, 'within 15 s');
+  cloud.disable();
+  await look();
+  assert.equal(reads(), before + 1);
+  for (let n = 0; n < 30; n++) await look();
+  assert.ok(reads() <= before + 5, `${reads() - before} in 31 s`);
+  assert.ok([...has.keys()].some((name) => name.startsWith('audit ')));
+  assert.ok(![...has.values()].some((row) => JSON.stringify(row)?.includes('VaultAuditList')));
 });
 
 test('what is known of a cloud stays when it ends, and it continues when it returns', async () => {
@@ -101,7 +118,11 @@ test('what the caller may not read is listed, and the rest is shown', async () =
   assert.equal(state, 'live');
   assert.deepEqual(
     unread.map((one) => one.replace(/:.*no right/, ': no right')),
-    ['stored events of compute: no right to call ReadEvents', 'audit log: no right to call ListAuditEntries'],
+    [
+      'stored events of compute: no right to call ReadEvents',
+      'stored events of key-vault: no right to call ReadEvents',
+      'audit log: no right to call ListAuditEntries',
+    ],
   );
   const power = has.get(`power ${vm1}`) as { state: string }[];
   assert.deepEqual(

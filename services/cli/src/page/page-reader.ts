@@ -7,6 +7,7 @@ import type { Clock } from '@interlock/runtime';
 import { keyOf } from '../report/gather.ts';
 import { readJournal } from '../report/journals.ts';
 import type { Caller } from '../request/calls.ts';
+import { methodOf, Service } from '../request/schema.ts';
 import { readProblems } from '../watch/reading.ts';
 import { Audits } from './audits.ts';
 import type { LiveRows } from './live-rows.ts';
@@ -18,6 +19,8 @@ import type { CloudRow, PageMachine } from './rows.ts';
 const LOOK_MS = 1_000;
 /** Reading all resources takes at most one part of so many of the time: a large cloud is read more rarely. */
 const REST_FACTOR = 9;
+/** Reading an audit log is itself an entry of it: without a sign that something happened it is read this often, in milliseconds. */
+const AUDIT_MS = 15_000;
 /** Power states of a machine that are shown, the newest. */
 const POWER_MAX = 60;
 /** Journals are read of so many machines, those that stopped last: one has up to 100,000 operations. */
@@ -25,7 +28,7 @@ const JOURNALS_MAX = 12;
 
 /** What is read. */
 export interface ReaderOptions {
-  readonly caller: Pick<Caller, 'call'>;
+  readonly caller: Pick<Caller, 'call' | 'principal'>;
   readonly rows: LiveRows;
   readonly clock: Clock;
   /** Full name of a group or subscription. */
@@ -47,6 +50,11 @@ export class PageReader {
   #resourcesAtMs = 0;
   #cloud: Pick<CloudRow, 'state' | 'sinceMs'>;
   #boundMs: number | undefined;
+  /** Position of the newest event of key-vault; 0 if it could not be read. */
+  #keyPosition = 0;
+  #isAuditOwed = false;
+  /** When the audit logs are read in any case, by the monotonic clock. */
+  #auditAtMs = 0;
   readonly #stopsRead = new Map<string, number>();
   readonly #unread = new Map<string, string>();
 
@@ -79,9 +87,11 @@ export class PageReader {
       const keys = [...new Set((found.disks ?? []).map(({ keyVersion }) => keyOf(String(keyVersion ?? ''))))];
       const named = keys.filter((key) => key !== '');
       const vaults = [...new Set(named.map((key) => key.split('/').slice(0, 2).join('/')))];
-      await this.#orNothing('audit log', () => this.#audits.read(vaults, fromMs));
-      rows.set('changes', this.#audits.changes(named));
-      this.#putAudit();
+      if (await this.#isAuditDue(changed !== undefined && changed.size > 0)) {
+        await this.#orNothing('audit log', () => this.#audits.read(vaults, fromMs));
+        rows.set('changes', this.#audits.changes(named));
+        this.#putAudit();
+      }
     }
     this.#putPower(isRead ? undefined : changed, fromMs);
     await this.#readJournals(changed, fromMs);
@@ -106,6 +116,26 @@ export class PageReader {
     const endMs = clock.monotonicMs();
     this.#resourcesAtMs = endMs + (endMs - startMs) * REST_FACTOR;
     return true;
+  }
+
+  /** Whether there may be new entries: a key or a machine has a new event, now or at the last look, or time has passed. */
+  async #isAuditDue(hasChanged: boolean): Promise<boolean> {
+    const { caller, clock } = this.#options;
+    const known = this.#keyPosition;
+    const read = () =>
+      caller.call('key-vault', methodOf(Service.messaging, 'ReadEvents'), {
+        afterPosition: String(known),
+        pageSize: 1,
+      });
+    const page = await this.#orNothing('stored events of key-vault', read);
+    const head = Number(page?.headPosition ?? 0);
+    this.#keyPosition = head;
+    const nowMs = clock.monotonicMs();
+    // Entries are stored a moment after their events, so the look after a change reads again.
+    const isDue = hasChanged || head !== known || this.#isAuditOwed || nowMs >= this.#auditAtMs;
+    this.#isAuditOwed = hasChanged || head !== known;
+    if (isDue) this.#auditAtMs = nowMs + AUDIT_MS;
+    return isDue;
   }
 
   #putAudit(): void {

@@ -24,13 +24,13 @@ button[aria-pressed="true"] { background: var(--ink); color: var(--sheet); borde
 .machines li { padding: 5px 0; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
 .machines li:last-child { border-bottom: 0; }
 th, .tag, footer, svg .small, .row .what em, .track span { color: var(--soft); fill: var(--soft); }
-td { overflow-wrap: anywhere; } .stack td[data-label]::before { color: var(--soft) !important; }
+td { overflow-wrap: break-word; } td time { white-space: nowrap; } .stack td[data-label]::before { color: var(--soft) !important; }
 dialog { color: var(--ink); background: var(--sheet); border: 1px solid var(--line); border-radius: 12px; padding: 22px 26px; width: min(1000px, calc(100vw - 24px)); max-height: calc(100dvh - 24px); overflow: auto; }
 dialog::backdrop { background: rgb(0 0 0 / 0.5); }
 .facts { display: grid; grid-template-columns: max-content 1fr; gap: 4px 18px; margin: 12px 0; } .facts dt { color: var(--soft); } .facts dd { margin: 0; overflow-wrap: anywhere; }
-.figures { grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); }
+.figures { grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); }
 .figures .figure { min-width: 0; }
 @media (max-width: 640px) { .figures { grid-template-columns: 1fr 1fr; } .figure { padding: 10px 12px; } .figure b { font-size: 21px; } }
-@media (max-width: 480px) { .stack tr { grid-template-columns: 1fr; } .stack td > * { max-width: 70%; } .stack td:first-child { display: block; } }
+@media (max-width: 480px) { td { overflow-wrap: anywhere; } .stack tr { grid-template-columns: 1fr; } .stack td > * { max-width: 70%; } .stack td:first-child { display: block; } }
 @media (max-width: 640px) { dialog { padding: 16px; } .facts { grid-template-columns: 1fr; gap: 0; } .facts dd { margin-bottom: 8px; } .tree .inside { padding-left: 10px; margin-left: 2px; } section { border-radius: 8px; } }
 `;

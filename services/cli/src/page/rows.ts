@@ -23,6 +23,7 @@ export interface CloudRow {
 
 /** A lease without its time, which changes with each reading. */
 export interface PageLease extends Omit<LeaseRow, 'expiresInMs'> {
+  /** Address of the disk host that has it. */
   readonly host: string;
 }
 

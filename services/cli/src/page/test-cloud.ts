@@ -12,7 +12,8 @@ const vmName = (n: number): string => `${group}/virtualMachines/vm${n}`;
 const diskName = (n: number): string => `${group}/disks/d${n}`;
 
 /** A cloud whose services are answers of this process: machines under one key, and one under a key of the platform. */
-export class TestCloud implements Pick<Caller, 'call'> {
+export class TestCloud implements Pick<Caller, 'call' | 'principal'> {
+  readonly principal = principal;
   readonly #count: number;
   readonly #now: () => number;
   readonly #events: JsonObject[] = [];
@@ -23,6 +24,7 @@ export class TestCloud implements Pick<Caller, 'call'> {
   /** Power state of the machines under the key. */
   #power: 'RUNNING' | 'STOPPED' = 'RUNNING';
   #isGone = false;
+  #keyEvents = 0;
   #refused: ReadonlySet<string> = new Set();
   #extra = '';
   /** Calls by method. */
@@ -90,10 +92,10 @@ export class TestCloud implements Pick<Caller, 'call'> {
     await Promise.resolve();
     if (this.#isGone) throw new RpcFailure('UNAVAILABLE', method, service, 'connect ECONNREFUSED');
     if (this.#refused.has(method)) throw new RpcFailure('UNAVAILABLE', method, service, `no right to call ${method}`);
-    return this.#answer(method, request);
+    return this.#answer(service, method, request);
   };
 
-  #answer(method: string, request: JsonObject): JsonObject {
+  #answer(service: Workload, method: string, request: JsonObject): JsonObject {
     const isLost = this.#lostMs !== undefined && this.#returnedMs === undefined;
     switch (method) {
       case 'ListVirtualMachines':
@@ -113,11 +115,14 @@ export class TestCloud implements Pick<Caller, 'call'> {
       }
       case 'ReadEvents': {
         const after = Number(request.afterPosition ?? 0);
+        // Of key-vault the page reads only how many events there are.
+        if (service === 'key-vault') return { events: [], headPosition: String(this.#keyEvents) };
         const events = this.#events.slice(after, after + Number(request.pageSize));
         return { events, headPosition: String(this.#events.length) };
       }
       case 'ListAuditEntries': {
         const from = String(request.startTime);
+        this.#entry('VaultAuditList', this.#now());
         return { auditEntries: this.#audit.filter(({ time }) => String(time) >= from) };
       }
       case 'ReadGuestJournal':
@@ -177,7 +182,8 @@ export class TestCloud implements Pick<Caller, 'call'> {
     });
   }
 
-  #entry(operation: string, timeMs: number, more: JsonObject): void {
+  #entry(operation: string, timeMs: number, more: JsonObject = {}): void {
+    if (operation === 'KeyUpdate') this.#keyEvents += 1;
     this.#audit.push({
       name: `vaults/kv1/auditEntries/${String(this.#audit.length).padStart(6, '0')}`,
       ...{ time: new Date(timeMs).toISOString(), operation, change: '', result: 'SUCCESS', reason: '', keyVersion },
