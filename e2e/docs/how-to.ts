@@ -20,8 +20,8 @@ const exportsOf = (page: string): ReadonlyMap<string, string> =>
 
 /**
  * The commands of a page, in order: lines of its code blocks that start with `npx interlock`. Left out are commands that a reader must
- * complete (`<version>`) or that move data through the shell. Left out too are experiments, which start their own clouds, `watch`,
- * which runs until Ctrl-C, and `report`, which writes a file: other tests run them.
+ * complete (`<version>`) or that move data through the shell. Left out too are experiments, which start their own clouds, `watch`
+ * and `page`, which run until Ctrl-C, and `report`, which writes a file: other tests run them.
  */
 export const commandsOf = (page: string): readonly PageCommand[] => {
   const exported = exportsOf(page);
@@ -29,7 +29,8 @@ export const commandsOf = (page: string): readonly PageCommand[] => {
   return [...textOf(page).matchAll(/^```\n([\s\S]*?)^```$/gm)]
     .flatMap(([, block = '']) => block.split('\n'))
     .filter(
-      (line) => /^npx interlock (?!experiment |watch\b|report )/.test(line) && !/[<>|]/.test(line.split(' #')[0] ?? ''),
+      (line) =>
+        /^npx interlock (?!experiment |watch\b|page\b|report )/.test(line) && !/[<>|]/.test(line.split(' #')[0] ?? ''),
     )
     .map((line) => {
       const [command = '', comment = ''] = line.split(/\s+# /);
