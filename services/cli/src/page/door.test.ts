@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { get, request } from 'node:http';
+import { get, request, type ServerResponse } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { afterEach, test } from 'node:test';
 import { systemClock } from '@interlock/runtime';
@@ -16,13 +16,20 @@ afterEach(async () => {
   open = undefined;
 });
 
+/** The open streams. */
+const streams: ServerResponse[] = [];
+
 /** A door with one file, and the rows as its stream. */
 async function testDoor(bounds = doorBounds) {
+  streams.splice(0);
   const rows = new LiveRows();
   const viewers = viewersOf(rows, 'run', systemClock);
   const served: Served = {
     answer: async (path) => (path === '' ? { type: 'text/html', body: 'the page' } : undefined),
-    stream: viewers.add,
+    stream: (response, lastEventId) => {
+      streams.push(response);
+      viewers.add(response, lastEventId);
+    },
   };
   open = await openDoor(served, { port: 0, token, bounds });
   return { door: open, rows, viewers };
@@ -185,15 +192,18 @@ test('a viewer that never reads is dropped, costs a bounded buffer, and the othe
   await until(() => viewers.count === 1);
   const { texts } = await view(door.port);
   const long = 'x'.repeat(100_000);
+  let waiting = 0;
   // More than the buffers of the sockets hold, until the one that does not read is gone.
   for (let n = 0; viewers.count === 2; n++) {
     rows.set('host a', { name: 'a', state: long, diskCount: n });
     rows.publish();
     texts.splice(0, texts.length - 1);
+    waiting = Math.max(waiting, streams[0]?.writableLength ?? 0);
     await systemClock.sleep(5);
   }
   rows.set('host last', { name: 'last', state: '', diskCount: 0 });
   rows.publish();
   await until(() => texts.join('').includes('host last'));
   assert.equal(viewers.count, 1);
+  assert.ok(waiting < 300_000, `at most one message waits for it, not ${waiting} bytes`);
 });

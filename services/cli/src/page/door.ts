@@ -82,7 +82,6 @@ export async function openDoor(
 ): Promise<Door> {
   const { token, bounds = doorBounds } = options;
   const streams = new Set<ServerResponse>();
-  const known = new WeakSet<Socket>();
   const strangers = new Set<Socket>();
   const isToken = sameText(token);
   const server = createServer({
@@ -105,7 +104,6 @@ export async function openDoor(
     for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
     const path = allowedPath(request, portOf(server), isToken);
     if (typeof path === 'number') return refuse(response, path);
-    known.add(request.socket);
     strangers.delete(request.socket);
     if (path !== 'events' || request.method === 'HEAD') return void reply(served, path, request, response);
     if (streams.size >= bounds.streamsMax) return refuse(response, 503);
