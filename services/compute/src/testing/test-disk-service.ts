@@ -172,7 +172,6 @@ const openOne = async (fake: FakeDiskService, requested: OpenDiskRequest): Promi
     sku: disk.sku,
     diskEncryptionSet: disk.set,
     keyVersion: disk.keyVersion,
-    diskHost: disk.diskHost,
     sizeBytes: 4 * 2 ** 30,
     diskVersion: disk.version,
     principal: fake.identities.get(disk.set) ?? '',

@@ -114,10 +114,10 @@ export class FakeDisks {
 
   /** A disk as the service shows it. @throws Rejection DISK_NOT_FOUND */
   onWire(name: string): Disk {
-    const { sku, set, keyVersion, attachEpoch, uniqueId, state, availability, ...disk } = this.find(name);
+    const { sku, set, keyVersion, attachEpoch, uniqueId, state, availability, diskHost, ...disk } = this.find(name);
     const type = set === '' ? 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY' : 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY';
     return DiskMessage.fromPartial({
-      ...{ name, location, sku, keyVersion, attachEpoch, uniqueId, state, availability },
+      ...{ name, location, sku, keyVersion, attachEpoch, uniqueId, state, availability, diskHost },
       sizeGib: 4,
       encryption: { type, diskEncryptionSet: set },
       etag: String(disk.version),
