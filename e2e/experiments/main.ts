@@ -21,28 +21,22 @@ import { matrixPage } from '@interlock/lab/report/matrix/matrix-page';
 import type { SpanStore } from '@interlock/lab/spans/span-store';
 import { runCommand } from '@interlock/local/command.ts';
 import { dataRoot } from '@interlock/local/data-folder.ts';
-import {
-  readUserFile,
-  type Scope,
-  systemClock,
-  systemRandom,
-  UserFileError,
-  visible,
-  visibleInLine,
-} from '@interlock/runtime';
+import { readUserFile, type Scope, systemClock, UserFileError, visible, visibleInLine } from '@interlock/runtime';
 import type { ClusterPlace } from '../../deploy/kubernetes/kubectl.ts';
 import { clusterTarget, requireCloudIn } from './kubernetes/cluster-target.ts';
 import { existingCloudTarget } from './local/existing-cloud.ts';
 import { ownCloudTarget } from './local/own-cloud.ts';
 import { recoverRun } from './recover-run.ts';
 import { type RunPlace, runFile, thisRunner } from './run-file.ts';
+import { idOf } from './run-id.ts';
 import { historiesExitCode, historiesLines, playHistories } from './simulated/histories.ts';
 import { outcomesText, playMatrix, worstExitCode } from './simulated/matrix.ts';
+import { foreverCommand } from './simulated/search/forever-command.ts';
 import { searchCommand } from './simulated/search/search-command.ts';
 import { simulatedTarget } from './simulated/target.ts';
 
 const usage = `interlock experiment run FILE [--target local|existing|kubernetes|simulated] [--keep DIR] [--repeat N] [--seed N] [--set leaseTtl=30s]
-                         [--histories N] [--kube-context C] [--namespace N] [--sign KEY]
+                         [--histories N] [--forever [--json]] [--kube-context C] [--namespace N] [--sign KEY]
 interlock experiment validate FILE… --target local|existing|kubernetes|simulated
 interlock experiment search FILE [--target simulated] [--budget 10m] [--histories N] [--seed N] [--set leaseTtl=30s] [--output FILE]
 interlock experiment recover DIR`;
@@ -87,6 +81,8 @@ function readArguments() {
         repeat: { ...text, default: '1' },
         seed: text,
         histories: text,
+        forever: { type: 'boolean' },
+        json: { type: 'boolean' },
         'kube-context': text,
         namespace: { ...text, default: 'interlock' },
         sign: text,
@@ -110,6 +106,10 @@ async function run(path: string, wishes: Wishes, scope: Scope): Promise<{ readon
   const text = changed(whole.text, set, seed);
   const read = readExperiment(text);
   if ('problems' in read) return refused(problemLines(path, read.problems));
+  if (wishes.forever === true) {
+    const folder = resolve(keep ?? join(dataRoot(process.env), 'searches', idOf(path)));
+    return ended(path, await foreverCommand({ text, seed: read.experiment.seed, folder, wishes }, scope));
+  }
   if (histories !== undefined) return playMany({ path, experiment: read.experiment, target }, histories, scope);
   const matrix = readMatrix(text);
   if (matrix !== undefined && 'problems' in matrix) return refused(problemLines(path, matrix.problems));
@@ -173,7 +173,11 @@ async function searchOne(path: string, wishes: Wishes, scope: Scope): Promise<{ 
   const text = changed(whole.text, wishes.set);
   const output = resolve(wishes.output ?? join(dataRoot(process.env), 'searches', `${idOf(path)}.experiment.yaml`));
   const other = ownCloudTarget('', { id: 'search', say: console.log });
-  const result = await searchCommand({ text, other, wishes: { ...wishes, output } }, scope);
+  return ended(path, await searchCommand({ text, other, wishes: { ...wishes, output } }, scope));
+}
+
+/** The exit code of a command, or its problems. */
+function ended(path: string, result: Awaited<ReturnType<typeof searchCommand>>): { readonly exitCode: number } {
   if ('exitCode' in result) return result;
   return refused('problems' in result ? problemLines(path, result.problems) : [result.wrong]);
 }
@@ -366,16 +370,6 @@ async function unfitMachines(text: string, { estate }: Experiment, target: Targe
       { line, message, cure: 'Name a resource group with machines: interlock vm list --group <group> shows them.' },
     ];
   }
-}
-
-/** Sorts by time, and is unique. */
-function idOf(path: string): string {
-  const time = new Date(systemClock.now()).toISOString().replace(/\D/g, '').slice(0, 14);
-  const title = basename(path)
-    .replace(/(\.experiment)?\.ya?ml$/, '')
-    .replace(/[^A-Za-z0-9-]/g, '-')
-    .slice(0, 30);
-  return `${title}-${time}-${systemRandom.uuid().slice(0, 4)}`;
 }
 
 function targetOf(

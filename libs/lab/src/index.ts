@@ -23,6 +23,7 @@ export { type ExpressionError, type Parsed, parseExpression } from './expression
 export { printExpression } from './expressions/print.ts';
 export { quantityNames } from './expressions/vocabulary.ts';
 export { problemLines, type ReadExperiment, readExperiment } from './file/read-experiment.ts';
+export { defaultSearch } from './file/search.ts';
 export { settingNames, variableOfSetting } from './file/setting-names.ts';
 export { shortestMs } from './file/settings.ts';
 export { sectionNames } from './file/shape.ts';
@@ -41,6 +42,7 @@ export type * from './record.ts';
 export type * from './search/candidate.ts';
 export { choicesOf, type SearchChoice } from './search/choices.ts';
 export { closenessOf } from './search/closeness.ts';
+export { drawCandidate } from './search/draw.ts';
 export { type Progress, type Searched, search } from './search/search.ts';
 export { type Shrunk, shrink } from './search/shrink.ts';
 export { Trials } from './search/trial.ts';

@@ -79,7 +79,7 @@ export const searchFile = async (
 };
 
 /** The results; none if the signal comes first. */
-const untilAborted = async <Result>(
+export const untilAborted = async <Result>(
   results: Promise<readonly Result[]>,
   signal: AbortSignal,
 ): Promise<readonly Result[]> => {

@@ -19,7 +19,7 @@ const clusterFlags = (flags: GlobalFlags): readonly string[] => [
 
 type RunFlags = GlobalFlags & {
   readonly [Flag in Exclude<(typeof runFlags)[number], 'set'>]?: string;
-} & { readonly set?: readonly string[] };
+} & { readonly set?: readonly string[]; readonly forever?: boolean };
 
 /** Flags of `experiment search`, in the order in which they are passed on. */
 const searchFlags = ['target', 'budget', 'histories', 'seed', 'output', 'set'] as const;
@@ -97,6 +97,10 @@ function addRun(experiment: Command, runner: Pick<Runner, 'inClone'>): void {
     .addOption(single('--repeat <n>', 'how often it runs, one run after the other'))
     .addOption(single('--seed <n>', 'in place of the seed of the file'))
     .addOption(single('--histories <n>', 'with --target simulated: plays so many histories and shows the distribution'))
+    .option(
+      '--forever',
+      'with --target simulated: rounds with drawn timelines until Ctrl-C; keeps the files of violated rounds in --keep (default searches/ in the data folder)',
+    )
     .addOption(filled('--sign <file>', 'signs the evidence with this private key (PEM, Ed25519)'))
     .option(
       '--set <setting=value>',
@@ -106,7 +110,8 @@ function addRun(experiment: Command, runner: Pick<Runner, 'inClone'>): void {
     .addHelpText('after', outcomes);
   run.action((file: string) => {
     const flags: RunFlags = run.optsWithGlobals();
-    const args = passedOn(flags, runFlags);
+    const modes = flags.forever === true ? ['--forever', ...(flags.json === true || flags.format === 'json' ? ['--json'] : [])] : [];
+    const args = [...passedOn(flags, runFlags), ...modes];
     return runner.inClone(script, ['run', resolve(file), ...args, ...clusterFlags(flags)], flags);
   });
 }

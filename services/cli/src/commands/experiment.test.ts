@@ -49,11 +49,13 @@ const failedRun = (id: string): RunRecord => ({
 test('run, search and recover pass paths and flags to the script of the clone', async () => {
   const { run, lines } = testProgram();
   await run('experiment', 'run', 'a.yaml', '--target', 'simulated', '--set', 'leaseTtl=30s', '--set', 'authzTtl=1s');
+  await run('experiment', 'run', 'a.yaml', '--target', 'simulated', '--forever', '--json', '--keep', 'kept');
   await run('experiment', 'recover', 'evidence');
   await run('experiment', 'validate', 'a.yaml', '--target', 'simulated');
   await run('experiment', 'search', 'a.yaml', '--budget', '2m', '--seed', '7', '--output', 'found.yaml');
   assert.deepEqual(lines, [
     `e2e/experiments/main.ts run ${resolve('a.yaml')} --target=simulated --set=leaseTtl=30s --set=authzTtl=1s`,
+    `e2e/experiments/main.ts run ${resolve('a.yaml')} --target=simulated --keep=${resolve('kept')} --forever --json`,
     `e2e/experiments/main.ts recover ${resolve('evidence')}`,
     `e2e/experiments/main.ts validate ${resolve('a.yaml')} --target=simulated`,
     `e2e/experiments/main.ts search ${resolve('a.yaml')} --budget=2m --seed=7 --output=${resolve('found.yaml')}`,
