@@ -133,6 +133,12 @@ export const openTelemetry = async (
   { name, config, scope, log, clock, random }: ProcessParts<keyof typeof telemetrySpec> & { readonly name: string },
   { version }: Build,
 ): Promise<Pick<HostParts, 'tracer' | 'meter'>> => {
+  if (config.otelSdkDisabled) {
+    const { disabledTelemetry } = await import('@interlock/runtime/disabled-telemetry');
+    const telemetry = disabledTelemetry();
+    scope.defer('telemetry', telemetry.shutdown);
+    return telemetry;
+  }
   const { lossLog, startTelemetry, telemetryOptions } = await import('@interlock/runtime/telemetry');
   const options = telemetryOptions(config);
   const losses = lossLog({ log, clock });

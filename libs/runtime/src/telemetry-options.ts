@@ -43,7 +43,6 @@ export function telemetryOptions(config: ConfigOf<typeof telemetrySpec>) {
     prometheus: metrics.includes('prometheus')
       ? { host: config.otelExporterPrometheusHost, port: config.otelExporterPrometheusPort }
       : undefined,
-    disabled: config.otelSdkDisabled,
     sampler: samplers[config.otelTracesSampler](config.otelTracesSamplerArg ?? 1),
     batch: {
       delayMs: config.otelBspScheduleDelay,

@@ -57,8 +57,8 @@ describe('variables of the OpenTelemetry specification', () => {
       ['1', false, 1],
       ['yes', false, 1],
     ] as const) {
-      const { options, ignored } = read({ OTEL_SDK_DISABLED: value });
-      assert.deepEqual([value, options.disabled, ignored.length], [value, disabled, warnings]);
+      const { config, ignored } = read({ OTEL_SDK_DISABLED: value });
+      assert.deepEqual([value, config.otelSdkDisabled, ignored.length], [value, disabled, warnings]);
     }
   });
 

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
+import { disabledTelemetry } from './disabled-telemetry.ts';
 import { logger } from './logger.ts';
 import { systemRandom } from './random.ts';
 import { measureRuntime } from './runtime-metrics.ts';
@@ -264,7 +265,7 @@ for (const how of ['down', 'silent', 'garbage'] as const) {
 }
 
 test('disabled telemetry records nothing, and work continues', async () => {
-  const telemetry = startTelemetry({ service: 'test', random: systemRandom, disabled: true });
+  const telemetry = disabledTelemetry();
   assert.equal(await inSpan(telemetry.tracer, 'a', {}, (span) => span.isRecording()), false);
   await telemetry.shutdown();
 });

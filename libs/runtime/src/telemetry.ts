@@ -1,15 +1,4 @@
-import {
-  context,
-  createNoopMeter,
-  type Meter,
-  type MeterProvider,
-  metrics as metricsApi,
-  propagation,
-  type Tracer,
-  trace,
-} from '@opentelemetry/api';
-import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
-import { CompositePropagator, W3CBaggagePropagator, W3CTraceContextPropagator } from '@opentelemetry/core';
+import { type Meter, type MeterProvider, metrics as metricsApi, type Tracer, trace } from '@opentelemetry/api';
 import {
   type DetectedResourceAttributes,
   defaultResource,
@@ -32,6 +21,7 @@ import {
 } from '@opentelemetry/sdk-trace';
 import { ATTR_SERVICE_NAME, ATTR_SERVICE_VERSION } from '@opentelemetry/semantic-conventions';
 import { systemClock } from './clock.ts';
+import { startContext } from './disabled-telemetry.ts';
 import { spanExporter } from './exporters.ts';
 import { SCHEMA_URL, SCOPE_VERSION } from './instrumentation-scope.ts';
 import { type LogsOptions, startLogs } from './logs.ts';
@@ -66,7 +56,6 @@ export interface TelemetryOptions
   readonly tracesOnConsole?: boolean;
   /** Called at each loss of spans or log records, with all losses so far. */
   readonly onLost?: (lost: LostTelemetry) => void;
-  readonly disabled?: boolean;
   /** Which traces are sampled; by default all but those that the caller does not sample. */
   readonly sampler?: Sampler;
   readonly batch?: { readonly delayMs: number; readonly queueSizeMax: number; readonly batchSizeMax: number };
@@ -91,21 +80,7 @@ export interface Telemetry {
  * Everything is sampled by default, because the trace of a revocation is part of its explanation (G10).
  */
 export function startTelemetry(options: TelemetryOptions): Telemetry {
-  const contextManager = new AsyncLocalStorageContextManager().enable();
-  context.setGlobalContextManager(contextManager);
-  propagation.setGlobalPropagator(
-    new CompositePropagator({ propagators: [new W3CTraceContextPropagator(), new W3CBaggagePropagator()] }),
-  );
-  if (options.disabled === true) {
-    return {
-      tracer: trace.getTracerProvider().getTracer('interlock'),
-      meter: createNoopMeter(),
-      meterProvider: undefined,
-      flush: async () => undefined,
-      shutdown: disableContext,
-    };
-  }
-
+  const endContext = startContext();
   const resource = resourceOf(options);
   const metrics = startMetrics({ ...options, resource });
   if (metrics.provider !== undefined) metricsApi.setGlobalMeterProvider(metrics.provider);
@@ -135,15 +110,9 @@ export function startTelemetry(options: TelemetryOptions): Telemetry {
       await Promise.allSettled([metrics.shutdown()]);
       trace.disable();
       metricsApi.disable();
-      await disableContext();
+      endContext();
     },
   };
-
-  async function disableContext(): Promise<void> {
-    propagation.disable();
-    context.disable();
-    contextManager.disable();
-  }
 }
 
 /** Takes ids from a block of random bytes: a system call for each id would be a large part of the cost of a span. */
