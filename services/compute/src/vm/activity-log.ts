@@ -8,7 +8,7 @@ import { traceIdOf } from '@interlock/runtime';
 import type { GuestEnd } from '../guests/vm-host.ts';
 import { evolve, initial, virtualMachines } from './decider.ts';
 import type { VmEvent } from './events.ts';
-import { isLossOf } from './key-return.ts';
+import { isLossOf } from './loss-of-key.ts';
 import type { Failure, KeyLoss, Work, WorkKind } from './machine.ts';
 import { currentWork, stopCauseOf, stoppingLossOf, type Vm } from './state.ts';
 

@@ -3,7 +3,7 @@ import { type CategoryDefinition, type IndexEntry, withSteps } from '@interlock/
 import type { Instant } from '@interlock/runtime';
 import { closed, newDisk, toClose, underKey, withOpened } from './disk-state.ts';
 import type { AccessEvent, DisksEvent, OpenedDisk, VmEvent } from './events.ts';
-import { isLossOf } from './key-return.ts';
+import { isLossOf } from './loss-of-key.ts';
 import type { KeyLoss, VmDisk } from './machine.ts';
 import {
   afterDetaching,

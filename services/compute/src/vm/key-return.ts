@@ -1,6 +1,7 @@
 import { isOutage } from '@interlock/access';
 import type { Instant } from '@interlock/runtime';
 import type { VmEvent } from './events.ts';
+import { isLossOf } from './loss-of-key.ts';
 import type { KeyLoss, VmDisk, Work } from './machine.ts';
 import { type DiskKey, diskKeyChanged } from './progress.ts';
 import type { Machine, StopCause, Vm } from './state.ts';
@@ -71,18 +72,6 @@ export const diskKeyReplaced =
     }
     return [...moved, { type: 'VmStarting', work: restart.work, from: 'stopped', at }];
   };
-
-/**
- * Whether a loss or disk is of that key. The outage of one disk host is not that of another (G3). What names no host is of every
- * host.
- */
-export const isLossOf = (
-  { set, keyVersion, host }: KeyOfSet & Pick<KeyLoss, 'host'>,
-  key: KeyOfSet & Pick<KeyLoss, 'host'>,
-): boolean =>
-  set === key.set &&
-  keyVersion === key.keyVersion &&
-  (host === undefined || key.host === undefined || host === key.host);
 
 /** The end of an identity is over with any return: access is restored to another identity only. */
 const isEnded = ({ reason, accessEpoch, principal }: KeyLoss, ends: ReturnedKey['ends']): boolean => {

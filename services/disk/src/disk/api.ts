@@ -24,13 +24,13 @@ import {
 } from '@interlock/rpc';
 import { DomainAttribute } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
+import type { KeyAtHost } from '../fleet/availability.ts';
 import type { DekHolder } from '../host/disk-host.ts';
 import type { KeyUnavailable } from '../host/keys/key-reasons.ts';
 import { listKept, pageOfRequest } from '../listing.ts';
 import { type EncryptionChange, refuseWhileChanging } from '../moves/encryption-change.ts';
 import { deleteDisk } from '../reconcile/deletion.ts';
 import { existing as existingSnapshot } from '../snapshot/decider.ts';
-import type { KeyAtHost } from './availability.ts';
 import { checkLayers, checkSize } from './classes.ts';
 import type { Control } from './control.ts';
 import type { DiskCreation } from './creation.ts';

@@ -1,5 +1,6 @@
 import type { Category, Cause, EventStore, TransactOptions } from '@interlock/event-store';
 import type { Clock, KeyedMutex, Logger, Random } from '@interlock/runtime';
+import type { Availability } from '../fleet/availability.ts';
 import type { FleetHost } from '../fleet/decider.ts';
 import type { DiskHostEvent } from '../fleet/events.ts';
 import type { Fleet } from '../fleet/fleet.ts';
@@ -9,7 +10,6 @@ import type { SetKeys } from '../host/keys/set-keys.ts';
 import type { RetryQueue } from '../retry-queue.ts';
 import type { Snapshot } from '../snapshot/decider.ts';
 import type { SnapshotEvent } from '../snapshot/events.ts';
-import type { Availability } from './availability.ts';
 import type { DiskEvent } from './events.ts';
 import type { Disk } from './state.ts';
 import type { StoredHeaders } from './stored-headers.ts';

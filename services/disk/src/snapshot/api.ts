@@ -16,13 +16,13 @@ import {
   requirePermission,
   subscriptionOf,
 } from '@interlock/rpc';
-import type { KeyAtHost } from '../disk/availability.ts';
 import { checkLayers, diskClasses } from '../disk/classes.ts';
 import type { Control } from '../disk/control.ts';
 import { existing as existingDisk } from '../disk/decider.ts';
 import { type Encryption, encryptionFromWire, sameEncryption, setOf, skuOnWire } from '../disk/encryption.ts';
 import type { ActiveDisk } from '../disk/state.ts';
 import { diskNotFound } from '../disk/wire.ts';
+import type { KeyAtHost } from '../fleet/availability.ts';
 import type { KeyUnavailable } from '../host/keys/key-reasons.ts';
 import { listKept, pageOfRequest } from '../listing.ts';
 import { deleteSnapshot } from '../reconcile/deletion.ts';
