@@ -110,7 +110,10 @@ function addRun(experiment: Command, runner: Pick<Runner, 'inClone'>): void {
     .addHelpText('after', outcomes);
   run.action((file: string) => {
     const flags: RunFlags = run.optsWithGlobals();
-    const modes = flags.forever === true ? ['--forever', ...(flags.json === true || flags.format === 'json' ? ['--json'] : [])] : [];
+    const modes =
+      flags.forever === true
+        ? ['--forever', ...(flags.json === true || flags.format === 'json' ? ['--json'] : [])]
+        : [];
     const args = [...passedOn(flags, runFlags), ...modes];
     return runner.inClone(script, ['run', resolve(file), ...args, ...clusterFlags(flags)], flags);
   });
