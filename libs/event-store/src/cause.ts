@@ -88,6 +88,15 @@ export class Trail {
     this.found(stream, version);
   }
 
+  /** Another process of the same service appended these events, to which the work was passed on. */
+  passedOn(ids: Iterable<string>): void {
+    for (const id of ids) {
+      const at = id.lastIndexOf('@');
+      const version = Number(id.slice(at + 1));
+      if (at > 0 && Number.isSafeInteger(version)) this.found(id.slice(0, at), version);
+    }
+  }
+
   /** The events of the work are already stored: a repeated request has the same response. */
   found(stream: string, version: number): void {
     const id = eventId(stream, version);

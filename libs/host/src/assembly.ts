@@ -18,6 +18,7 @@ import type {
 import type { Clock, Logger, Random, Renewed, Scope } from '@interlock/runtime';
 import type { Meter, Tracer } from '@opentelemetry/api';
 import type { WorkPartitions } from './partitions/work-partitions.ts';
+import type { Peers } from './peers.ts';
 import type { Finding } from './probe-server.ts';
 
 /** How to open a client of another service. */
@@ -60,6 +61,8 @@ export interface Seams<Settings> {
    * @returns when memory has what is stored; it follows until the service stops
    */
   readonly follow: (following: Following & { readonly source: Workload }) => Promise<void>;
+  /** A connection to one process of a service; its owner closes it. */
+  readonly connectTo: Peers['connectTo'];
   /** Divides work that only one replica of this service may do at a time. */
   readonly partitions: Pick<WorkPartitions, 'keep' | 'holds' | 'standBy' | 'claimFolder' | 'waitWithOtherFolder'>;
   /** Certificates and authorities, for connections that a service opens itself. */
@@ -77,7 +80,11 @@ export interface Reaction {
 /** An assembled service: its API, its facts, its reactions and its background work. */
 export interface Assembly {
   readonly services: readonly BoundService[];
-  readonly toFact: ToFact;
+  /**
+   * How its events are published. Absent: this process neither publishes nor consumes facts, and serves no MessagingService, because
+   * other processes of the service on the same store do.
+   */
+  readonly toFact?: ToFact;
   /** Findings of `/readyz` in addition to store and bus. */
   readonly findings?: () => readonly Finding[];
   readonly reactions?: readonly Reaction[];

@@ -229,9 +229,9 @@ export const channelOpener = (
     compute: config.computeAddress,
   };
   const balancing = { 'grpc.service_config': serviceConfig(config.rpcBalancing) };
-  return (peer, { messageBytesMax, channelOptions }) =>
+  return (peer, { messageBytesMax, channelOptions }, address = addresses[peer]) =>
     openChannel({
-      address: addresses[peer],
+      address,
       tls,
       ...(messageBytesMax === undefined ? {} : { messageBytesMax }),
       channelOptions: { ...balancing, ...channelOptions },

@@ -86,7 +86,7 @@ export interface Credentials {
 /** Several services in one process. */
 export interface InProcessCloud {
   /** The services for a client with a secret of identity's. */
-  as(principal: Credentials): Pick<Peers, 'client'>;
+  as(principal: Credentials): Pick<Peers, 'client' | 'connectTo'>;
   /** Stops a replica: its work in progress ends, then its calls are UNAVAILABLE. */
   stop(service: Workload, replica?: number): Promise<void>;
   /**
@@ -100,6 +100,9 @@ export interface InProcessCloud {
   running(service: Workload): readonly number[];
   close(): Promise<void>;
 }
+
+/** The address of one replica, for `Peers.connectTo`. */
+export const addressOfReplica = ({ service, replica }: Replica): string => `${service}:${replica}`;
 
 /** Servers of one service for which a client keeps a connection. */
 const CONNECTIONS_MAX = 4;
@@ -133,7 +136,7 @@ class Cloud implements InProcessCloud {
     this.#options = options;
   }
 
-  as = (principal: Credentials): Pick<Peers, 'client'> =>
+  as = (principal: Credentials): Pick<Peers, 'client' | 'connectTo'> =>
     this.#peersOf('outside', principal, this.#options, this.#outside);
 
   running = (service: Workload): readonly number[] => [...this.#replicasOf(service).keys()];
@@ -246,21 +249,24 @@ class Cloud implements InProcessCloud {
     seams: Pick<InProcessCloudOptions, 'clock' | 'random' | 'tracer'>,
     scope: Scope,
   ): Peers {
-    return openPeers({ open: (service) => this.#channelTo(from, service), workload, ...seams, scope });
+    const open = (service: Workload, _options: unknown, address?: string) => this.#channelTo(from, service, address);
+    return openPeers({ open, workload, ...seams, scope });
   }
 
   /** A channel that looks up the server at every call, so that services may start in any order and restart. */
-  #channelTo(from: Replica | 'outside', service: Workload): Channel {
+  #channelTo(from: Replica | 'outside', service: Workload, address = ''): Channel {
+    const own = /\d+$/.exec(address)?.[0];
+    const only = own === undefined ? undefined : Number(own);
     return {
-      peer: service,
-      client: (definition, middleware) => this.#clientOf(from, service, definition, middleware),
+      peer: address || service,
+      client: (definition, middleware) => this.#clientOf(from, { service, only }, definition, middleware),
       close: () => {},
     };
   }
 
   #clientOf<D extends Definition>(
     from: Replica | 'outside',
-    service: Workload,
+    { service, only }: { readonly service: Workload; readonly only: number | undefined },
     definition: D,
     middleware: Parameters<Channel['client']>[1],
   ): RpcClient<D> {
@@ -278,7 +284,7 @@ class Cloud implements InProcessCloud {
     const callOf =
       (method: string | symbol) =>
       (...call: unknown[]): unknown => {
-        const { replica, server } = this.#serverOf(service);
+        const { replica, server } = this.#serverOf(service, only);
         if (!server) throw new RpcFailure('UNAVAILABLE', String(method), service, 'the service has not been started');
         return Reflect.apply(Reflect.get(clientFor(replica, server), method), undefined, call);
       };
@@ -295,8 +301,14 @@ class Cloud implements InProcessCloud {
   }
 
   /** A stopped server responds with UNAVAILABLE, through the client's own pipeline and its retries. */
-  #serverOf(service: Workload): { readonly replica: number; readonly server: InProcessServer | undefined } {
+  #serverOf(
+    service: Workload,
+    wanted: number | undefined,
+  ): { readonly replica: number; readonly server: InProcessServer | undefined } {
     const replicas = this.#replicasOf(service);
+    if (wanted !== undefined) {
+      return { replica: wanted, server: replicas.get(wanted)?.server ?? this.#stopped.get(service) };
+    }
     const [only = 0] = replicas.keys();
     const { chooseReplica = lowest } = this.#options;
     const replica = replicas.size > 1 ? chooseReplica([...replicas.keys()]) : only;

@@ -4,6 +4,7 @@ export { type FolderSpace, watchFolderSpace } from './folder-space.ts';
 export { channelOpener, type HostOptions, type HostSeams, hostService, openStore, openTelemetry } from './host.ts';
 export { enterHostFolder, folderId } from './host-folder.ts';
 export {
+  addressOfReplica,
   type CloudService,
   type Credentials,
   type InProcessCloud,
@@ -13,7 +14,7 @@ export {
   type Replica,
 } from './in-process-cloud.ts';
 export type { WorkPartitions } from './partitions/work-partitions.ts';
-export { openPeers, type Peers, type PeersOptions } from './peers.ts';
+export { openPeers, type PeerProcess, type Peers, type PeersOptions } from './peers.ts';
 export { type Finding, startProbes } from './probe-server.ts';
 export { publishedStreams } from './published-streams.ts';
 export { isReachable } from './reaching.ts';

@@ -15,9 +15,19 @@ import type { Clock, Random, Scope } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
 import type { ClientOptions } from './assembly.ts';
 
+/** One process of a service, at an address of its own. */
+export interface PeerProcess {
+  /** A client of it. The token of a call goes before the service's own. */
+  client<D extends Definition>(definition: D): RpcClient<D>;
+  /** Closes the connection; calls in flight fail. */
+  close(): void;
+}
+
 /** The other services, for one service. */
 export interface Peers {
   client<D extends Definition>(service: Workload, definition: D, options?: ClientOptions): RpcClient<D>;
+  /** Opens a connection to one process of a service. @param address `host:port` */
+  connectTo(service: Workload, address: string): PeerProcess;
   /** Identity's public keys, which verify tokens. */
   readonly keys: KeySource;
   /** Checks a permission at identity, uncached. */
@@ -25,8 +35,11 @@ export interface Peers {
 }
 
 export interface PeersOptions {
-  /** Opens a channel to a service; called again for each client with its own channel options. */
-  readonly open: (service: Workload, options: ClientOptions) => Channel;
+  /**
+   * Opens a channel to a service; called again for each client with its own channel options.
+   * @param address `host:port` of one process of the service; by default that of the service
+   */
+  readonly open: (service: Workload, options: ClientOptions, address?: string) => Channel;
   readonly workload: { readonly id: string; readonly secret: string };
   readonly clock: Clock;
   readonly random: Random;
@@ -49,22 +62,23 @@ export const openPeers = (options: PeersOptions): Peers => {
     return channel;
   };
 
+  const clientOver = <D extends Definition>(
+    channel: Channel,
+    service: Workload,
+    definition: D,
+    { credentials, retry }: { readonly credentials: TokenSource | undefined } & Pick<ClientOptions, 'retry'>,
+  ) =>
+    connect({
+      ...{ channel, definition, credentials, audience: `interlock:${service}`, clock, random, tracer },
+      ...(retry && { retry }),
+    });
+
   const clientAs = <D extends Definition>(
     service: Workload,
     definition: D,
     credentials: TokenSource | undefined,
     client: ClientOptions = {},
-  ) =>
-    connect({
-      channel: channelTo(service, client),
-      definition,
-      credentials,
-      audience: `interlock:${service}`,
-      clock,
-      random,
-      tracer,
-      ...(client.retry && { retry: client.retry }),
-    });
+  ) => clientOver(channelTo(service, client), service, definition, { credentials, retry: client.retry });
 
   const publicIdentity = clientAs('identity', IdentityServiceDefinition, undefined);
   const own = tokenSource({
@@ -83,6 +97,13 @@ export const openPeers = (options: PeersOptions): Peers => {
 
   return {
     client: (service, definition, client = {}) => clientAs(service, definition, client.credentials ?? own, client),
+    connectTo(service, address) {
+      const channel = options.open(service, {}, address);
+      return {
+        client: (definition) => clientOver(channel, service, definition, { credentials: own }),
+        close: () => channel.close(),
+      };
+    },
     keys: async () => {
       const { keys } = await publicIdentity.getJsonWebKeySet(GetJsonWebKeySetRequest.create());
       return { keys: keys.map((key) => ({ ...key })) };

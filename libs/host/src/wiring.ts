@@ -63,7 +63,7 @@ export interface Surroundings {
 /** A running service without its server. */
 export interface Wired {
   readonly assembly: Assembly;
-  /** What to serve: the service's own API and MessagingService. */
+  /** What to serve: the service's own API, and MessagingService unless other processes serve it. */
   readonly services: readonly BoundService[];
   readonly keys: KeySource;
   readonly permissions: CachingAuthorizer;
@@ -112,23 +112,24 @@ export const wire = async <Settings>(
     forgetPermissions: permissions.invalidate,
     client: peers.client,
     follow: openFollowing(around),
+    connectTo: peers.connectTo,
     partitions,
     tls: around.tls ?? 'plaintext',
     scope,
   });
   own.authority = assembly.authority;
 
-  const messaging = startMessaging(around, assembly, {
-    partitions,
-    readable: (category) => readable.get(category) ?? [],
-  });
+  const { toFact } = assembly;
+  const readableIn = (category: string): readonly string[] => readable.get(category) ?? [];
+  const messaging =
+    toFact === undefined ? [] : [startMessaging(around, { ...assembly, toFact }, { partitions, readable: readableIn })];
   const ending = new AbortController();
   const background = [rows.follow, partitions.run, ...(assembly.background ?? [])].map((run) => run(ending.signal));
   scope.defer('background work', () => {
     ending.abort();
     return Promise.all(background);
   });
-  return { assembly, services: [...assembly.services, messaging], keys, permissions };
+  return { assembly, services: [...assembly.services, ...messaging], keys, permissions };
 };
 
 /** Lets a service follow facts until its scope is closed. */
@@ -156,7 +157,7 @@ const openFollowing = ({
 /** Starts the consumers and the relay of a service. @returns its MessagingService */
 const startMessaging = (
   around: Surroundings,
-  assembly: Assembly,
+  assembly: Assembly & Required<Pick<Assembly, 'toFact'>>,
   { partitions, readable }: { readonly partitions: WorkPartitions } & Required<Pick<MessagingApiOptions, 'readable'>>,
 ): BoundService => {
   const { name, store, bus, clock, random, log, tracer, meter, scope, partitionCount, silenceMs, watermarkMs } = around;

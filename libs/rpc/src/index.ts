@@ -66,6 +66,7 @@ export { type InProcessOptions, type InProcessServer, type Link, serveInProcess 
 export type { CallTransport } from './in-process-client.ts';
 export { CONTROL_MESSAGE_BYTES_MAX, DATA_MESSAGE_BYTES_MAX } from './message-size.ts';
 export { expectedVersion, pageOf, pageToken } from './paging.ts';
+export { passingOn } from './passing-on.ts';
 export { isSameRegion, regionOf } from './region.ts';
 export { checkId, idRule, names, type ResourceName, resourceName, subscriptionOf } from './resource-name.ts';
 export { RpcFailure, type StatusName } from './rpc-failure.ts';

@@ -1,0 +1,27 @@
+import { readEvent } from '@interlock/event-store';
+import type { Call } from './call.ts';
+import { EVENTS_TRAILER } from './call.ts';
+import type { CallOptions } from './client-pipeline.ts';
+
+/** Options of a call that continues another one; nice-grpc's types are not those of this library. */
+type PassedOn = CallOptions & {
+  readonly signal: AbortSignal;
+  readonly onTrailer: (trailer: { get(key: string): string | undefined }) => void;
+};
+
+/**
+ * Options with which a process passes a call on to another process of its own service: with the token of the caller, who stays the
+ * caller of every event, for the rest of its time, and until `signal` is aborted. The events that the other process appends are
+ * those of this call: its caller learns them.
+ * @param signal the end of the call, or an earlier one
+ */
+export const passingOn = (call: Pick<Call, 'token' | 'cause' | 'remainingMs'>, signal: AbortSignal): PassedOn => ({
+  ...(call.token === undefined ? {} : { token: call.token }),
+  cause: call.cause,
+  deadlineMs: Math.max(0, call.remainingMs()),
+  signal,
+  onTrailer: (trailer) => {
+    const events = trailer.get(EVENTS_TRAILER);
+    if (events !== undefined) call.cause.trail?.passedOn(events.split(',').map(readEvent));
+  },
+});
