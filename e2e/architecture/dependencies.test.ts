@@ -21,14 +21,18 @@ interface Import {
   readonly from: string;
   /** A package name, `node:…`, or a path from the root. */
   readonly to: string;
+  /** Whether it imports types only, so that nothing is loaded. */
+  readonly isType: boolean;
 }
 
 const importsOf = (file: string): readonly Import[] => {
   const text = readFileSync(join(root, file), 'utf8');
   const { module, errors } = parseSync(file, text);
   assert.deepEqual(errors, [], `${file} does not parse`);
-  const targets = [
-    ...module.staticImports.map((i) => i.moduleRequest.value),
+  const values = [
+    ...module.staticImports
+      .filter(({ entries }) => entries.length === 0 || !entries.every(({ isType }) => isType))
+      .map((i) => i.moduleRequest.value),
     ...module.staticExports.flatMap((e) => e.entries.flatMap((entry) => entry.moduleRequest?.value ?? [])),
     // Of an `import(…)` the parser gives the place of its argument, which counts if it is a literal.
     ...module.dynamicImports.flatMap(({ moduleRequest: { start, end } }) => {
@@ -36,15 +40,21 @@ const importsOf = (file: string): readonly Import[] => {
       return literal ?? [];
     }),
   ];
-  return targets.map((target) => ({
+  const types = module.staticImports
+    .filter(({ entries }) => entries.length > 0 && entries.every(({ isType }) => isType))
+    .map((i) => i.moduleRequest.value);
+  const found = (target: string, isType: boolean): Import => ({
     from: file,
     to: target.startsWith('.') ? normalize(join(dirname(file), target)) : target,
-  }));
+    isType,
+  });
+  return [...values.map((target) => found(target, false)), ...types.map((target) => found(target, true))];
 };
 
 const isTest = (file: string): boolean => /\.test\.ts$|\/fixtures\/|\/test-[^/]*\.ts$/.test(file);
 const imports = files.flatMap(importsOf);
-const show = (wrong: readonly Import[]): readonly string[] => wrong.map(({ from, to }) => `${from} → ${to}`);
+const show = (wrong: readonly Pick<Import, 'from' | 'to'>[]): readonly string[] =>
+  wrong.map(({ from, to }) => `${from} → ${to}`);
 const serviceOf = (path: string): string | undefined => /^services\/([^/]+)\//.exec(path)?.[1];
 
 test('finds the imports between sources and the packages that they import', () => {
@@ -133,9 +143,9 @@ test('a decider imports only its events, other deciders of its service, and the 
   assert.deepEqual(show(wrong), []);
 });
 
-/** Pure definitions of the disk host: sizes, formats of header and token, reasons. The key in force of a set is a record of the store. */
+/** Pure definitions of the disk host: sizes, formats of header and token, reasons. The key in force of a set, and losses, are records of the store. */
 const vocabularyOfDiskHost =
-  /\/host\/(records|storage\/sector|header\/(disk-header-format|header-refs)|data\/access-token|keys\/(key-reasons|key-access|set-keys))\.ts$/;
+  /\/host\/(records|storage\/sector|header\/(disk-header-format|header-refs)|data\/access-token|keys\/(key-reasons|key-access|set-keys|set-losses|host-losses))\.ts$/;
 
 test('disk: control code imports the host only as DiskHost, and the host imports no decisions', () => {
   const inDisk = imports.filter(
@@ -149,6 +159,29 @@ test('disk: control code imports the host only as DiskHost, and the host imports
   assert.deepEqual(show(fromControl.filter(({ to }) => !allowed(to))), []);
   const fromHost = inDisk.filter(({ from, to }) => isHost(from) && isControl(to));
   assert.deepEqual(show(fromHost.filter(({ to }) => !/\/disk\/(encryption|turns)\.ts$/.test(to))), []);
+});
+
+/**
+ * What a control process of disk loads of the host: records of the store (leases of folders, losses, options and keys of sets), what is
+ * published about keys, and sizes. Nothing of it touches a volume, a data key or a vault.
+ */
+const hostInControl =
+  /\/host\/(keys\/(host-losses|key-reasons|set-facts|set-keys|set-losses|set-options)|owner\/lease-row|storage\/sector)\.ts$/;
+
+test('disk: a control process loads nothing of the host but records of the store', () => {
+  const loaded = new Set<string>();
+  const load = (file: string): void => {
+    if (loaded.has(file) || !file.startsWith('services/disk/')) return;
+    loaded.add(file);
+    for (const { to, isType } of imports.filter(({ from }) => from === file)) if (!isType) load(to);
+  };
+  load('services/disk/src/routing/assemble-control.ts');
+  const ofHost = [...loaded].filter((file) => file.startsWith('services/disk/src/host/'));
+  assert.ok(ofHost.length > 0);
+  assert.deepEqual(
+    ofHost.filter((file) => !hostInControl.test(file)),
+    [],
+  );
 });
 
 /** Rooms of the disk host, the lowest first. A file beside the rooms is a room of its own. */
@@ -235,7 +268,7 @@ const outsideOfTheSimulation = new RegExp(
     String.raw`services/key-vault/src/(rsa/[a-z-]+|sealing/file-seal-key-store|hold/history-marks)\.ts$`,
     String.raw`services/disk/src/host/nbd/(transmission|requests|replies|listener|tls-handshakes|thread/(data-thread|thread-export|threaded))\.ts$`,
     String.raw`services/disk/src/host/(storage/file-(block-store|threads|worker)|keys/thread-gate)\.ts$`,
-    String.raw`services/disk/src/host/(owner/folder-identity|storage/volume-files)\.ts$`,
+    String.raw`services/disk/src/(host-process|host/(owner/folder-identity|storage/volume-files))\.ts$`,
     String.raw`services/compute/src/(guests/guest-[a-z]+\.ts$|guest/|qemu/)`,
     String.raw`services/gateway/src/(http/connections|loopback/proxy|testing/control)\.ts$`,
   ]

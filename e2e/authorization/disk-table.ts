@@ -1,4 +1,8 @@
-import { DiskDataServiceDefinition, DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import {
+  DiskDataServiceDefinition,
+  DiskHostServiceDefinition,
+  DiskServiceDefinition,
+} from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { idIn } from './names.ts';
 import type { Place } from './place.ts';
 import { type CasesOf, rowsOf } from './row.ts';
@@ -267,4 +271,12 @@ export const diskDataTable = rowsOf(
     },
   ],
   flush: { rule: byAccessToken, request: ({ disk }) => ({ name: disk }) },
+});
+
+/** Who may call a disk host besides its API: control processes of disk. */
+export const diskHostTable = rowsOf(
+  'disk',
+  DiskHostServiceDefinition,
+)({
+  describeVolumes: { rule: workload('disk'), request: ({ disk }) => ({ names: [disk] }) },
 });

@@ -1,6 +1,6 @@
 import { computeTable } from './compute-table.ts';
 import { diskEncryptionSetTable } from './disk-encryption-set-table.ts';
-import { diskDataTable, diskTable } from './disk-table.ts';
+import { diskDataTable, diskHostTable, diskTable } from './disk-table.ts';
 import { identityTable } from './identity-table.ts';
 import { keyVaultTable } from './key-vault-table.ts';
 import { messagingTable } from './messaging-table.ts';
@@ -16,6 +16,7 @@ export const table: readonly Row[] = [
   ...diskEncryptionSetTable,
   ...diskTable,
   ...diskDataTable,
+  ...diskHostTable,
   ...computeTable,
   ...messagingTable,
 ];

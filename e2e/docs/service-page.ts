@@ -46,7 +46,7 @@ export const consumed: Readonly<Record<Service, Readonly<Partial<Record<Service,
 
 /** Sources of the reactions that a service assembles. */
 export const assembledSources = (service: Service): readonly string[] =>
-  [...textOf(`services/${service}/src/assemble.ts`).matchAll(/\bsource: '([\w-]+)', handlers:/g)].map(
+  [...textOf(`services/${service}/src/assemble.ts`).matchAll(/\bsource: '([\w-]+)', handlers\b/g)].map(
     ([, source = '']) => source,
   );
 

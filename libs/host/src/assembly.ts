@@ -18,7 +18,6 @@ import type {
 import type { Clock, Logger, Random, Renewed, Scope } from '@interlock/runtime';
 import type { Meter, Tracer } from '@opentelemetry/api';
 import type { WorkPartitions } from './partitions/work-partitions.ts';
-import type { Peers } from './peers.ts';
 import type { Finding } from './probe-server.ts';
 
 /** How to open a client of another service. */
@@ -32,6 +31,19 @@ export interface ClientOptions {
   /** Retries of its calls; by default those of a service. */
   readonly retry?: RetryPolicy;
 }
+
+/** One process of a service, at an address of its own. */
+export interface PeerProcess {
+  /** A client of it. The token of a call goes before the service's own. */
+  client<D extends Definition>(definition: D): RpcClient<D>;
+  /** Whether the process responds within that time, in milliseconds, to a call that needs no other service. */
+  responds(withinMs: number): Promise<boolean>;
+  /** Closes the connection; calls in flight fail. */
+  close(): void;
+}
+
+/** Opens a connection to one process of a service. @param address `host:port` */
+export type ConnectTo = (service: Workload, address: string) => PeerProcess;
 
 /**
  * Everything outside of a service's own code, as `assemble` gets it. Real ones come from `hostService`; a simulation
@@ -62,7 +74,7 @@ export interface Seams<Settings> {
    */
   readonly follow: (following: Following & { readonly source: Workload }) => Promise<void>;
   /** A connection to one process of a service; its owner closes it. */
-  readonly connectTo: Peers['connectTo'];
+  readonly connectTo: ConnectTo;
   /** Divides work that only one replica of this service may do at a time. */
   readonly partitions: Pick<WorkPartitions, 'keep' | 'holds' | 'standBy' | 'claimFolder' | 'waitWithOtherFolder'>;
   /** Certificates and authorities, for connections that a service opens itself. */

@@ -255,8 +255,7 @@ class Cloud implements InProcessCloud {
 
   /** A channel that looks up the server at every call, so that services may start in any order and restart. */
   #channelTo(from: Replica | 'outside', service: Workload, address = ''): Channel {
-    const own = /\d+$/.exec(address)?.[0];
-    const only = own === undefined ? undefined : Number(own);
+    const only = address === '' ? undefined : Number(address.slice(address.lastIndexOf(':') + 1));
     return {
       peer: address || service,
       client: (definition, middleware) => this.#clientOf(from, { service, only }, definition, middleware),

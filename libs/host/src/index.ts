@@ -1,4 +1,4 @@
-export type { Assemble, Assembly, ClientOptions, Reaction, Seams } from './assembly.ts';
+export type { Assemble, Assembly, ClientOptions, PeerProcess, Reaction, Seams } from './assembly.ts';
 export { type Build, readBuild, versionLine } from './build.ts';
 export { type FolderSpace, watchFolderSpace } from './folder-space.ts';
 export { channelOpener, type HostOptions, type HostSeams, hostService, openStore, openTelemetry } from './host.ts';
@@ -14,7 +14,7 @@ export {
   type Replica,
 } from './in-process-cloud.ts';
 export type { WorkPartitions } from './partitions/work-partitions.ts';
-export { openPeers, type PeerProcess, type Peers, type PeersOptions } from './peers.ts';
+export { openPeers, type Peers, type PeersOptions } from './peers.ts';
 export { type Finding, startProbes } from './probe-server.ts';
 export { publishedStreams } from './published-streams.ts';
 export { isReachable } from './reaching.ts';

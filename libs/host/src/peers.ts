@@ -5,6 +5,7 @@ import {
   type Channel,
   connect,
   type Definition,
+  healthProbe,
   type KeySource,
   type RpcClient,
   type TokenSource,
@@ -13,21 +14,12 @@ import {
 } from '@interlock/rpc';
 import type { Clock, Random, Scope } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
-import type { ClientOptions } from './assembly.ts';
-
-/** One process of a service, at an address of its own. */
-export interface PeerProcess {
-  /** A client of it. The token of a call goes before the service's own. */
-  client<D extends Definition>(definition: D): RpcClient<D>;
-  /** Closes the connection; calls in flight fail. */
-  close(): void;
-}
+import type { ClientOptions, ConnectTo } from './assembly.ts';
 
 /** The other services, for one service. */
 export interface Peers {
   client<D extends Definition>(service: Workload, definition: D, options?: ClientOptions): RpcClient<D>;
-  /** Opens a connection to one process of a service. @param address `host:port` */
-  connectTo(service: Workload, address: string): PeerProcess;
+  readonly connectTo: ConnectTo;
   /** Identity's public keys, which verify tokens. */
   readonly keys: KeySource;
   /** Checks a permission at identity, uncached. */
@@ -66,7 +58,10 @@ export const openPeers = (options: PeersOptions): Peers => {
     channel: Channel,
     service: Workload,
     definition: D,
-    { credentials, retry }: { readonly credentials: TokenSource | undefined } & Pick<ClientOptions, 'retry'>,
+    {
+      credentials,
+      retry,
+    }: { readonly credentials: TokenSource | undefined } & { readonly retry?: ClientOptions['retry'] | undefined },
   ) =>
     connect({
       ...{ channel, definition, credentials, audience: `interlock:${service}`, clock, random, tracer },
@@ -101,6 +96,7 @@ export const openPeers = (options: PeersOptions): Peers => {
       const channel = options.open(service, {}, address);
       return {
         client: (definition) => clientOver(channel, service, definition, { credentials: own }),
+        responds: healthProbe(channel, { clock, random, tracer }),
         close: () => channel.close(),
       };
     },

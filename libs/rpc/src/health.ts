@@ -1,6 +1,10 @@
 import type { Server } from 'nice-grpc';
 import type { CallContext } from 'nice-grpc-common';
 import { HealthDefinition, HealthServiceImpl, HealthState } from 'nice-grpc-server-health';
+import type { Channel } from './channel.ts';
+import { connect } from './client.ts';
+import type { ClientPipelineOptions } from './client-pipeline.ts';
+import { RpcFailure } from './rpc-failure.ts';
 
 /** The gRPC health service of one server: it is live if it responds, and ready if it responds SERVING. */
 export interface Health {
@@ -40,3 +44,31 @@ export function health(isReady: () => Promise<boolean> | boolean, stopping: Abor
     },
   };
 }
+
+/**
+ * Calls the health service over a channel. It says only whether the server responds: any response counts, also a refusal or
+ * NOT_SERVING.
+ * @returns calls it once, and waits at most so many milliseconds
+ */
+export const healthProbe = (
+  channel: Channel,
+  parts: Pick<ClientPipelineOptions, 'clock' | 'random' | 'tracer'>,
+): ((withinMs: number) => Promise<boolean>) => {
+  const retry = { attemptsMax: 1, backoffMs: 0, backoffMsMax: 0 };
+  const client = connect({
+    ...{ ...parts, channel, definition: HealthDefinition, credentials: undefined, audience: '', retry },
+  });
+  return async (withinMs) => {
+    try {
+      await client.check({ service: '' }, { deadlineMs: withinMs });
+      return true;
+    } catch (error) {
+      const isSilent = error instanceof RpcFailure && silences.has(error.code);
+      if (!isSilent && !(error instanceof RpcFailure)) throw error;
+      return !isSilent;
+    }
+  };
+};
+
+/** No response; CANCELLED if the channel was closed. */
+const silences: ReadonlySet<string> = new Set(['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CANCELLED']);

@@ -61,6 +61,7 @@ export {
   RETRY_AFTER_MS,
   toWire,
 } from './errors.ts';
+export { healthProbe } from './health.ts';
 export { type ErrorFacts, helpFor, helpInGeneral, reasonsWithHelp, roleWith } from './help.ts';
 export { type InProcessOptions, type InProcessServer, type Link, serveInProcess } from './in-process.ts';
 export type { CallTransport } from './in-process-client.ts';

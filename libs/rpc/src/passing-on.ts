@@ -1,12 +1,13 @@
 import { readEvent } from '@interlock/event-store';
+import type { Metadata } from 'nice-grpc-common';
 import type { Call } from './call.ts';
 import { EVENTS_TRAILER } from './call.ts';
 import type { CallOptions } from './client-pipeline.ts';
 
-/** Options of a call that continues another one; nice-grpc's types are not those of this library. */
+/** Options of a call, with those of nice-grpc that are set here. */
 type PassedOn = CallOptions & {
   readonly signal: AbortSignal;
-  readonly onTrailer: (trailer: { get(key: string): string | undefined }) => void;
+  readonly onTrailer: (trailer: Pick<Metadata, 'get'>) => void;
 };
 
 /**

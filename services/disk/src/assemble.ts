@@ -1,15 +1,17 @@
-import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { DiskHostServiceDefinition, DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { type Assemble, openSubscriptions, type Seams } from '@interlock/host';
 import { service } from '@interlock/rpc';
 import { keyedMutex } from '@interlock/runtime';
+import { authorization } from './authorization.ts';
 import { diskApi } from './disk/api.ts';
 import { attachmentApi } from './disk/attachment-api.ts';
 import type { Control } from './disk/control.ts';
 import { DiskCreation } from './disk/creation.ts';
 import { openRecords } from './disk/records.ts';
 import { openStoredHeaders } from './disk/stored-headers.ts';
+import { volumesApi } from './disk/volumes-api.ts';
 import { fleetApi } from './fleet/api.ts';
 import { openFleet } from './fleet/assemble-fleet.ts';
 import { openAvailability } from './fleet/availability.ts';
@@ -27,53 +29,12 @@ import { reactions } from './reactor.ts';
 import { sweepHeaders } from './reconcile/header-sweep.ts';
 import { startWatchdog } from './reconcile/watchdog.ts';
 import { RetryQueue } from './retry-queue.ts';
-import type { DiskSettings } from './settings.ts';
-import { scopeOfList, snapshotApi } from './snapshot/api.ts';
+import { callMaxMsOf, type DiskSettings } from './settings.ts';
+import { snapshotApi } from './snapshot/api.ts';
 import { SnapshotCreation } from './snapshot/creation.ts';
 
 /** HTTP/2 window of the data path: at 64 KiB, the default, each piece would wait for several round trips. */
 const flowControlWindowBytes = 1024 * 1024;
-
-/** Longest duration of a call besides a pause of its I/O, in milliseconds: that of every service. */
-const callMs = 30_000;
-
-/** Who may call each method. */
-const authorization = {
-  createDisk: {
-    authenticated: true,
-    why: 'compute/disks/write on its group and reading its source, or compute for its machine',
-  },
-  getDisk: { authenticated: true, why: 'compute/disks/read on it, or compute' },
-  listDisks: { authenticated: true, why: 'compute/disks/read on the parent, else on the subscription, or compute' },
-  deleteDisk: { authenticated: true, why: 'compute/disks/delete on it, or compute with its machine' },
-  changeDiskEncryption: { action: 'compute/disks/write', scope: ({ name }) => name },
-  growDisk: { action: 'compute/disks/write', scope: ({ name }) => name },
-  changeDiskSku: { action: 'compute/disks/write', scope: ({ name }) => name },
-  createSnapshot: { action: 'compute/snapshots/write', scope: ({ parent }) => parent },
-  getSnapshot: { action: 'compute/snapshots/read', scope: ({ name }) => name },
-  listSnapshots: { action: 'compute/snapshots/read', scope: scopeOfList },
-  deleteSnapshot: { action: 'compute/snapshots/delete', scope: ({ name }) => name },
-  attachDisk: { workload: ['compute'] },
-  openDisks: { workload: ['compute'] },
-  closeDisks: { workload: ['compute'] },
-  detachDisk: { workload: ['compute'] },
-  beginAccess: { action: 'compute/disks/beginAccess', scope: ({ name }) => name },
-  endAccess: { action: 'compute/disks/beginAccess', scope: ({ name }) => name },
-  checkKeyAccess: { workload: ['disk-encryption-set'] },
-  beginGeneration: { workload: ['disk-encryption-set'] },
-  listEncryptedResources: { workload: ['disk-encryption-set'] },
-  rewrapDeks: { workload: ['disk-encryption-set'] },
-  listLeases: {
-    action: 'compute/diskEncryptionSets/read',
-    scope: ({ diskEncryptionSet }) => diskEncryptionSet || '/',
-  },
-  getDiskHost: { action: 'compute/diskHosts/read', scope: () => '/' },
-  listDiskHosts: { action: 'compute/diskHosts/read', scope: () => '/' },
-  drainDiskHost: { action: 'compute/diskHosts/write', scope: () => '/' },
-  resumeDiskHost: { action: 'compute/diskHosts/write', scope: () => '/' },
-  declareDiskHostLost: { action: 'compute/diskHosts/declareLost', scope: () => '/' },
-  deleteDiskHost: { action: 'compute/diskHosts/delete', scope: () => '/' },
-} satisfies Parameters<typeof service<typeof DiskServiceDefinition>>[0]['authorization'];
 
 /** Ends with its connections before the open disks close. */
 const serveNbd = async ({ settings, scope }: Seams<DiskSettings>, parts: NbdServerParts): Promise<void> => {
@@ -131,13 +92,19 @@ export const assemble: Assemble<DiskSettings> = async (seams) => {
     },
     authorization,
   });
+  const volumes = service({
+    definition: DiskHostServiceDefinition,
+    implementation: volumesApi(control),
+    authorization: { describeVolumes: { workload: ['disk'] } },
+  });
+  const handlers = reactions({ ...tables, apply: facts.apply, clock });
+  const messaging = { toFact, reactions: [{ source: 'disk-encryption-set', handlers } as const] };
   return {
-    services: [api, data],
-    toFact,
-    reactions: [{ source: 'disk-encryption-set', handlers: reactions({ ...tables, apply: facts.apply, clock }) }],
+    services: [api, volumes, data],
+    ...(settings.isOneOfMany ? {} : messaging),
     server: {
       channelOptions: { 'grpc-node.flow_control_window': flowControlWindowBytes },
-      deadlineMaxMs: terms.ioPauseTimeoutMs + callMs,
+      deadlineMaxMs: callMaxMsOf(terms),
     },
   };
 };

@@ -1,16 +1,7 @@
-import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
 import { setDefaultHighWaterMark } from 'node:stream';
 import { setFlagsFromString } from 'node:v8';
-import { enterHostFolder, type FolderSpace, hostService, watchFolderSpace } from '@interlock/host';
-import { systemClock, systemRandom } from '@interlock/runtime';
-import { obtainMasterKey } from '@interlock/sealing';
-import { assemble } from './assemble.ts';
-import { type NbdAddress, parseNbdAddress } from './host/nbd/address.ts';
-import { threadedNbdServer } from './host/nbd/thread/threaded.ts';
-import { lockFolder, machineId, readOwner, requireMasterKeyOf, writeOwner } from './host/owner/folder-identity.ts';
-import { findSealedByPlatform, folderVolumeFiles } from './host/storage/volume-files.ts';
-import { diskProblems, diskSpec, leaseTermsOf } from './settings.ts';
+import { hostService } from '@interlock/host';
+import { callMaxMsOf, diskProblems, diskSpec, leaseTermsOf, roleProblems } from './settings.ts';
 
 // Reads and writes pass through memory outside of V8's heap, some 2 MiB each. V8 of Node 24 counts that against the limit of
 // the heap, which is small here, and examines all of it after every few MiB. This flag counts it separately, as later releases
@@ -28,75 +19,25 @@ await hostService({
   env: process.env,
   args: process.argv.slice(2),
   settings: diskSpec,
-  problems: diskProblems,
+  problems: (settings) => [...diskProblems(settings), ...roleProblems(settings)],
   assemble: async (seams) => {
     const { settings } = seams;
-    const volumeFolder = join(settings.dataFolder, 'volumes');
-    await mkdir(volumeFolder, { recursive: true, mode: 0o700 });
-    let space: FolderSpace | undefined;
-    void watchFolderSpace({ ...seams, folder: volumeFolder, onRead: (read) => (space = read) });
-    const standing = new AbortController();
-    let stoodBy = Promise.resolve();
-    const unlock = await lockFolder(volumeFolder, {
-      clock: systemClock,
-      // An earlier process that is stopping has this time to end.
-      patienceMs: settings.standby ? Number.POSITIVE_INFINITY : 30_000,
-      signal: seams.scope.signal,
-      onWaiting: () => {
-        seams.log.info('another process serves the volumes: standing by', { folder: volumeFolder });
-        if (!settings.standby) return;
-        stoodBy = seams.partitions.standBy(AbortSignal.any([standing.signal, seams.scope.signal]));
-        // A standby that ends removes its record while its store is open.
-        seams.scope.defer('standing by', () => stoodBy);
-        process.stdout.write(`${JSON.stringify({ standby: true, service: 'disk' })}\n`);
-      },
-    });
-    standing.abort();
-    await stoodBy;
-    seams.scope.defer('volume folder', async () => unlock());
-    // The supervisor of this process starts a new one, which then waits for the lock.
-    const onReplaced = () => process.kill(process.pid, 'SIGTERM');
-    const folder = await enterHostFolder({ ...seams, folder: volumeFolder, lost: settings.lostFolderId, onReplaced });
-    const files = folderVolumeFiles(volumeFolder);
-    seams.scope.defer('volume files', () => files.close());
-    const findSealed = () => findSealedByPlatform(volumeFolder);
-    const masterKey = await obtainMasterKey(settings.masterKeyFile, systemRandom, findSealed);
-    await requireMasterKeyOf(volumeFolder, masterKey, findSealed);
-    const nbdOf = (address: NbdAddress) =>
-      threadedNbdServer(address, {
-        tls: seams.tls,
-        advertised: settings.nbdAddress,
-        socketGroup: settings.nbdSocketGroup,
-        pathOf: files.pathOfData,
+    // Each role loads only its own code: a control process has none that touches volumes or data keys.
+    if (settings.diskRole === 'control') {
+      const { assembleControl } = await import('./routing/assemble-control.ts');
+      const { hostLeaseTtlMs } = settings;
+      return assembleControl({
+        ...seams,
+        settings: { hostLeaseTtlMs, callMaxMs: callMaxMsOf(leaseTermsOf(settings)) },
       });
-    const nbdAddress = settings.nbdListen === undefined ? undefined : parseNbdAddress(settings.nbdListen);
-    return assemble({
-      ...seams,
-      settings: {
-        masterKey,
-        ...(nbdAddress === undefined ? {} : { nbd: nbdOf(nbdAddress) }),
-        files,
-        dataAddress: settings.dataAddress ?? settings.diskAddress,
-        grpcAddress: settings.diskAddress,
-        zone: settings.hostZone,
-        space: () => space,
-        snapshotLimits: {
-          perDiskMax: settings.snapshotsPerDiskMax,
-          recentMax: settings.snapshotsRecentMax,
-          recentMs: settings.snapshotsRecentMs,
-        },
-        leases: leaseTermsOf(settings),
-        host: {
-          name: settings.diskHost,
-          folder,
-          machine: await machineId(),
-          ttlMs: settings.hostLeaseTtlMs,
-          lastOwner: await readOwner(volumeFolder),
-          lostFolder: settings.lostFolderId,
-        },
-        onTaken: (owner) => writeOwner(volumeFolder, owner),
-        onReplaced,
-      },
-    });
+    }
+    const [{ assemble }, { openHostProcess }] = await Promise.all([
+      import('./assemble.ts'),
+      import('./host-process.ts'),
+    ]);
+    // `diskProblems` requires both unless this is a control process.
+    const { dataFolder = '', masterKeyFile = '' } = settings;
+    const own = { ...seams, settings: { ...settings, dataFolder, masterKeyFile } };
+    return assemble({ ...seams, settings: await openHostProcess(own) });
   },
 });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { hostSpec } from '@interlock/host';
 import { ConfigError, readConfig } from '@interlock/runtime';
-import { diskProblems, diskSpec, leaseTermsOf } from './settings.ts';
+import { diskProblems, diskSpec, leaseTermsOf, roleProblems } from './settings.ts';
 
 const given = { DATA_FOLDER: 'data', MASTER_KEY_FILE: 'key', DISK_ADDRESS: 'here:1' };
 const read = (env: Readonly<Record<string, string>>) => readConfig({ ...given, ...env }, diskSpec);
@@ -51,4 +51,13 @@ test('NBD_LISTEN and NBD_ADDRESS are a socket or a TLS address', () => {
   assert.deepEqual(diskProblems({ ...terms, nbdListen: 'tcp://disk:1' }), [
     { name: 'NBD_LISTEN', got: 'tcp://disk:1', expected },
   ]);
+});
+
+test('a process with volumes needs a folder and a master key; a control process needs neither', () => {
+  const namesOf = (env: Readonly<Record<string, string>>): readonly string[] =>
+    roleProblems(readConfig({ DISK_ADDRESS: 'here:1', ...env }, diskSpec)).map(({ name }) => name);
+  assert.deepEqual(namesOf({}), ['DATA_FOLDER', 'MASTER_KEY_FILE']);
+  assert.deepEqual(namesOf({ DISK_ROLE: 'host', DATA_FOLDER: 'data' }), ['MASTER_KEY_FILE']);
+  assert.deepEqual(namesOf({ DISK_ROLE: 'control' }), []);
+  assert.deepEqual(problemsOf({ DISK_ROLE: 'both' }).join().split(' ')[0], 'DISK_ROLE');
 });

@@ -1,5 +1,5 @@
 import { type FolderSpace, hostFolderSpec } from '@interlock/host';
-import { bool, type ConfigOf, type ConfigProblem, int, optional, text } from '@interlock/runtime';
+import { bool, type ConfigOf, type ConfigProblem, int, oneOf, optional, text } from '@interlock/runtime';
 import type { MasterKey } from '@interlock/sealing';
 import { firstHost } from './fleet/own.ts';
 import type { SectorCipher } from './host/cipher/xts.ts';
@@ -26,6 +26,11 @@ export interface DiskSettings {
   readonly nbd?: NbdServer;
   readonly snapshotLimits: SnapshotLimits;
   readonly leases: LeaseTerms;
+  /**
+   * Whether this process is a disk host beside others (`DISK_ROLE=host`): control processes place, pass calls on, and publish and
+   * consume facts. By default it does all of that for its own disks.
+   */
+  readonly isOneOfMany?: boolean;
   /** Identity of this host among hosts that may serve the same volumes. */
   readonly host: HostIdentity;
   /** Called when another host has taken the volumes: this process is replaced. */
@@ -39,14 +44,25 @@ export interface DiskSettings {
 /** The settings of this service in addition to those of every service. */
 export const diskSpec = {
   ...hostFolderSpec,
+  diskRole: oneOf(
+    'host: has a folder, and works on its own disks; control: has none, places disks and passes calls on to their hosts; all: both, for one host',
+    ['all', 'control', 'host'],
+    { default: 'all' },
+  ),
   diskHost: text('Unique name of this disk host; its disks name it, so it never changes', { default: firstHost }),
   hostZone: optional(text('Where this disk host is, for example the zone of its node; shown, and for placement')),
-  dataFolder: text('Folder of the volumes, used by this host only; created if missing'),
+  dataFolder: optional(
+    text('Folder of the volumes, used by this host only; created if missing. Required unless DISK_ROLE is control'),
+  ),
   standby: bool('Wait as a standby while another process serves the volumes', {
     default: false,
   }),
-  masterKeyFile: text('File of 32 bytes that seals the platform keys; created at the first start'),
-  diskAddress: text('host:port of disk'),
+  masterKeyFile: optional(
+    text(
+      'File of 32 bytes that seals the platform keys, the same for all disk hosts; created at the first start. Required unless DISK_ROLE is control',
+    ),
+  ),
+  diskAddress: text('host:port of disk; of a disk host beside others its own, which control processes call'),
   dataAddress: optional(text('host:port of the data API for machines; default: that of disk')),
   nbdListen: optional(
     text('Where open disks are served as network block devices: unix:/path or tls://host:port; default: nowhere'),
@@ -78,6 +94,13 @@ export const diskSpec = {
   ),
 } as const;
 
+/** Longest duration of a call besides a pause of its I/O, in milliseconds: that of every service. */
+const callMs = 30_000;
+
+/** Longest duration of a call, in milliseconds. */
+export const callMaxMsOf = ({ ioPauseTimeoutMs }: Pick<LeaseTerms, 'ioPauseTimeoutMs'>): number =>
+  ioPauseTimeoutMs + callMs;
+
 /** The terms of leases in these settings. */
 export const leaseTermsOf = (
   settings: Pick<ConfigOf<typeof diskSpec>, 'leaseTtlMs' | 'ioPauseTimeoutMs' | 'unreachableGraceMs'>,
@@ -104,6 +127,19 @@ const leaseProblems = (settings: {
           expected: `at least twice AUTHZ_TTL_MS, which is ${settings.authzTtlMs}: ${2 * settings.authzTtlMs} or more`,
         },
       ];
+
+/** What is missing in a process that has volumes. */
+export const roleProblems = (settings: {
+  readonly diskRole: 'all' | 'control' | 'host';
+  readonly dataFolder?: string | undefined;
+  readonly masterKeyFile?: string | undefined;
+}): readonly ConfigProblem[] => {
+  const needed = { DATA_FOLDER: settings.dataFolder, MASTER_KEY_FILE: settings.masterKeyFile };
+  if (settings.diskRole === 'control') return [];
+  return Object.entries(needed).flatMap(([name, value]) =>
+    value === undefined ? { name, got: '', expected: `a path, because DISK_ROLE is ${settings.diskRole}` } : [],
+  );
+};
 
 /** What is wrong with settings that each alone allows. */
 export const diskProblems = (

@@ -3,9 +3,7 @@ import type {
   ChangeDiskSkuRequest,
   CreateDiskRequest,
   DeleteDiskRequest,
-  GetDiskRequest,
   GrowDiskRequest,
-  ListDisksRequest,
   Disk as WireDisk,
 } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import { type Loaded, Rejection } from '@interlock/event-store';
@@ -17,17 +15,10 @@ import {
   expectedVersion,
   isSameRegion,
   names,
-  pageToken,
   principalOf,
-  requirePermission,
   subscriptionOf,
 } from '@interlock/rpc';
-import { DomainAttribute } from '@interlock/runtime';
-import { trace } from '@opentelemetry/api';
-import type { KeyAtHost } from '../fleet/availability.ts';
 import type { DekHolder } from '../host/disk-host.ts';
-import type { KeyUnavailable } from '../host/keys/key-reasons.ts';
-import { listKept, pageOfRequest } from '../listing.ts';
 import { type EncryptionChange, refuseWhileChanging } from '../moves/encryption-change.ts';
 import { deleteDisk } from '../reconcile/deletion.ts';
 import { existing as existingSnapshot } from '../snapshot/decider.ts';
@@ -37,41 +28,8 @@ import type { DiskCreation } from './creation.ts';
 import { changeSku, existing } from './decider.ts';
 import { type Encryption, encryptionFromWire, setOf, skuFromWire } from './encryption.ts';
 import { growDisk } from './growth.ts';
-import { type Disk, grantOf } from './state.ts';
-import { diskOnWire, keyOf } from './wire.ts';
-
-/** The key on which a disk depends, at its host. An earlier loss does not concern a disk that is open. */
-const keyAtHost = ({ state }: Loaded<Disk>): KeyAtHost => {
-  if (state.status === 'absent') return { host: '', key: undefined };
-  const isOpen = state.status === 'active' && state.access !== null;
-  return { host: state.host, key: keyOf(state), opened: isOpen ? grantOf(state) : undefined };
-};
-
-/** What showing disks needs. */
-type ShownBy = Pick<Control, 'host' | 'availability' | 'fleet' | 'clock'>;
-
-/** @param loss why its data is out of reach */
-const shown = async (
-  { host, fleet, clock }: ShownBy,
-  loaded: Loaded<Disk>,
-  loss: KeyUnavailable | undefined,
-): Promise<WireDisk> => {
-  const { id, state } = loaded;
-  const allocatedBytes = 'volume' in state ? await host.allocatedBytes(state.volume.volumeId) : 0;
-  return diskOnWire(loaded, { at: clock.now(), loss, isPinned: host.isPinned(id), allocatedBytes, fleet });
-};
-
-/** A disk as the API shows it. */
-export const showDisk = async (by: ShownBy, loaded: Loaded<Disk>): Promise<WireDisk> => {
-  const [loss] = await by.availability.lossesOf([keyAtHost(loaded)]);
-  return shown(by, loaded, loss);
-};
-
-/** Disks as the API shows them, with one read of the losses of other hosts. */
-const showDisks = async (by: ShownBy, disks: readonly Loaded<Disk>[]): Promise<WireDisk[]> => {
-  const losses = await by.availability.lossesOf(disks.map(keyAtHost));
-  return Promise.all(disks.map((loaded, n) => shown(by, loaded, losses[n])));
-};
+import { diskReads, missing, named, permit, showDisk, showDisks } from './reads.ts';
+import type { Disk } from './state.ts';
 
 /** What the API of disks needs besides the control side. */
 interface DiskApiParts {
@@ -85,17 +43,15 @@ interface DiskApiParts {
 export const diskApi = (control: Control, parts: DiskApiParts) => {
   const show = (loaded: Loaded<Disk>) => showDisk(control, loaded);
   return {
+    ...diskReads({
+      disks: { ...control.disks, load: control.all.disks.load },
+      availability: control.availability,
+      host: control.host,
+      show: (disks) => showDisks(control, disks),
+      authorize: parts.authorize,
+    }),
     async createDisk(request: CreateDiskRequest, call: Call): Promise<WireDisk> {
       return show(await createDisk({ ...control, ...parts }, request, call));
-    },
-    async getDisk({ name }: GetDiskRequest, call: Call): Promise<WireDisk> {
-      await permit(parts, call, 'compute/disks/read', named(name));
-      return show(await control.all.disks.load(name));
-    },
-    async listDisks(request: ListDisksRequest, call: Call) {
-      await permit(parts, call, 'compute/disks/read', scopeOfList(request));
-      const { items, next } = await listDisks(control, request);
-      return { disks: await showDisks(control, items), nextPageToken: pageToken(next) };
     },
     async deleteDisk(request: DeleteDiskRequest, call: Call) {
       await permit(parts, call, 'compute/disks/delete', named(request.name));
@@ -125,25 +81,8 @@ export const diskApi = (control: Control, parts: DiskApiParts) => {
   };
 };
 
-const named = (name: string): string => {
-  names.disk.parse(name, 'name');
-  trace.getActiveSpan()?.setAttribute(DomainAttribute.disk, name);
-  return name;
-};
-
 const parseSet = (encryption: Encryption): void => {
   if (encryption.type !== 'platform') names.diskEncryptionSet.parse(encryption.set, 'encryption.disk_encryption_set');
-};
-
-/** Compute checks the rights of its own caller; every other caller needs the role. */
-const permit = async (
-  { authorize }: Pick<DiskApiParts, 'authorize'>,
-  call: Call,
-  action: string,
-  scope: string,
-): Promise<void> => {
-  const principal = principalOf(call);
-  if (principal.workload !== 'compute') await requirePermission(authorize, principal, action, scope);
 };
 
 /** A caller that puts a resource under a set must be allowed to see the set (CMK-06); only the set uses the key. */
@@ -216,37 +155,6 @@ const createDisk = async (
   return parts.creation.create(name, copyRequest ?? JSON.stringify(spec), spec, source?.holder, call.cause);
 };
 
-const listDisks = async (control: Control, request: ListDisksRequest) => {
-  const { parent, diskEncryptionSet: set, keyVersion, unavailableOnly } = request;
-  if (parent === '' && set === '' && keyVersion === '') {
-    throw missing('parent', 'a subscription or resource group, or another filter in its place');
-  }
-  if (parent !== '')
-    (parent.includes('/resourceGroups/') ? names.resourceGroup : names.subscription).parse(parent, 'parent');
-  if (set !== '') names.diskEncryptionSet.parse(set, 'disk_encryption_set');
-  if (keyVersion !== '') names.keyVersion.parse(keyVersion, 'key_version');
-  // A set has few losses, and perhaps a hundred thousand disks.
-  if (unavailableOnly && set !== '' && !(await control.availability.isAnyLost(set)))
-    return { items: [], next: undefined };
-  const index = keyVersion === '' ? { index: 'set', value: set } : { index: 'key_version', value: keyVersion };
-  const query = {
-    ...pageOfRequest(request),
-    ...(set === '' && keyVersion === '' ? {} : { index }),
-    ...(parent === '' ? {} : { prefix: `${parent}/` }),
-  };
-  const isOfSet = ({ state }: Loaded<Disk>): boolean =>
-    set === '' || (state.status !== 'absent' && setOf(state.encryption) === set);
-  if (!unavailableOnly) return listKept(control.disks, query, isOfSet);
-  return listKept(control.disks, query, isOfSet, async (page) => {
-    const losses = await control.availability.lossesOf(page.map(keyAtHost));
-    return page.filter(({ id }, n) => losses[n] !== undefined && !control.host.isPinned(id));
-  });
-};
-
-/** The scope at which a list of disks needs the permission: its parent, else the subscription of the set, else everything. */
-const scopeOfList = ({ parent, diskEncryptionSet }: Pick<ListDisksRequest, 'parent' | 'diskEncryptionSet'>): string =>
-  parent || (diskEncryptionSet === '' ? '/' : subscriptionOf(diskEncryptionSet));
-
 /** The request for a copy in canonical form: at a repeat its source may be larger, in another place, or deleted. */
 const copyRequestOf = ({ source, location, sku, sizeGib, encryption }: CreateDiskRequest): string | undefined =>
   source && JSON.stringify({ location, sku, sizeGib, encryption: encryption ?? null, source: source.value });
@@ -289,6 +197,3 @@ const refuseOtherPlace = (name: string, location: string, sizeGib: number, sourc
     );
   }
 };
-
-const missing = (field: string, what: string): Rejection =>
-  new Rejection('INVALID_ARGUMENT', 'FIELD_MISSING', `${field} is missing: ${what}`, { field });

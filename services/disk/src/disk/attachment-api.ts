@@ -18,11 +18,11 @@ import { type Cause, type Loaded, Rejection, readEvent, StoreUnavailable, writeE
 import { type Call, itemRefusal, names, onBehalfOf, principalOf, runAsCall, settleItems } from '@interlock/rpc';
 import { contextFromTraceparent, DomainAttribute, type Random } from '@interlock/runtime';
 import { context, trace } from '@opentelemetry/api';
+import { closingsMax, opensMax } from '../batch-limits.ts';
 import { accessSecretLength, accessTokenOf, hashAccessToken, newAccessToken } from '../host/data/access-token.ts';
 import { bytesPerGib } from '../host/storage/sector.ts';
 import { refuseWhileChanging } from '../moves/encryption-change.ts';
 import { type Step, StepBarrier } from '../step-barrier.ts';
-import { showDisk } from './api.ts';
 import {
   accessible,
   attach,
@@ -38,12 +38,9 @@ import type { Control } from './control.ts';
 import { setOf, skuOnWire } from './encryption.ts';
 import type { DiskEvent } from './events.ts';
 import { openDisk } from './opening.ts';
+import { named, showDisk } from './reads.ts';
 import { type Disk, type DiskProcess, diskSteps } from './state.ts';
 
-/** Most disks opened in one call: as many as the vault takes in one. */
-const opensMax = 256;
-/** Most disks closed in one call: some 250 bytes each in the request, and one commit. */
-const closingsMax = 1_000;
 /** Longest direct access, in seconds. */
 const accessSecondsMax = 86_400;
 
@@ -105,12 +102,6 @@ export const attachmentApi = (parts: AttachmentParts) => {
       return show(await changeAccess(ending, named(name), endAccess(clock.now(), tokenHash), call, 'access'));
     },
   };
-};
-
-const named = (name: string): string => {
-  names.disk.parse(name, 'name');
-  trace.getActiveSpan()?.setAttribute(DomainAttribute.disk, name);
-  return name;
 };
 
 const machine = (virtualMachine: string): string => {

@@ -21,8 +21,8 @@ export interface Control {
   readonly snapshots: Category<Snapshot, SnapshotEvent>;
   /** Those of every host, to read. `disks` and `snapshots` refuse work on what another host has (`ownStreams`). */
   readonly all: {
-    readonly disks: Pick<Category<Disk, DiskEvent>, 'load'>;
-    readonly snapshots: Pick<Category<Snapshot, SnapshotEvent>, 'load'>;
+    readonly disks: Pick<Category<Disk, DiskEvent>, 'load' | 'loadMany'>;
+    readonly snapshots: Pick<Category<Snapshot, SnapshotEvent>, 'load' | 'loadMany'>;
   };
   /** The same, but work that ends something is allowed on what a lost host has (`refusalToEnd`). */
   readonly ending: Pick<Control, 'disks' | 'snapshots'>;

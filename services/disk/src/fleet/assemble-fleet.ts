@@ -13,7 +13,7 @@ import { registerHost } from './registration.ts';
 
 /** Opens disks, snapshots and disk hosts, as this host works on them. */
 export const openFleet = async ({ store, openCategory, clock, log, settings, scope }: Seams<DiskSettings>) => {
-  const { host } = settings;
+  const { host, isOneOfMany = false } = settings;
   const { name: hostName } = host;
   const all = { disks: await openCategory(disks), snapshots: await openCategory(snapshots) };
   const hosts = await openCategory(diskHosts);
@@ -29,8 +29,16 @@ export const openFleet = async ({ store, openCategory, clock, log, settings, sco
     leases,
     /** Registers this host. Call it when the lease of its folder is held. @throws Rejection as `registerHost` */
     async enter(cause: Cause): Promise<void> {
-      await registerHost({ ...all, hosts, host, clock }, cause);
-      await fleet.watch(host.ttlMs / 3, scope.signal);
+      await registerHost({ ...all, hosts, host, clock, isOneOfMany }, cause);
+      let isReplaced = false;
+      await fleet.watch(host.ttlMs / 3, scope.signal, () => {
+        if (isReplaced || [undefined, host.folder].includes(fleet.folderOf(hostName))) return;
+        isReplaced = true;
+        log.error('another folder was registered for this disk host in place of its own: this process ends', {
+          ...{ diskHost: hostName, folderId: host.folder, registered: fleet.folderOf(hostName) },
+        });
+        settings.onReplaced?.();
+      });
     },
   };
 };

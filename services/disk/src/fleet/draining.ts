@@ -6,7 +6,10 @@ import type { HostContent } from './wire.ts';
 
 /** How many disks and snapshots name a host, also those being made and deleted. */
 export const contentOf = async (
-  { disks, snapshots }: Pick<Control, 'disks' | 'snapshots'>,
+  {
+    disks,
+    snapshots,
+  }: { readonly disks: Pick<Control['disks'], 'count'>; readonly snapshots: Pick<Control['snapshots'], 'count'> },
   host: string,
 ): Promise<HostContent> => {
   const [ofDisks, ofSnapshots] = await Promise.all([disks.count(ofHost(host)), snapshots.count(ofHost(host))]);

@@ -8,6 +8,18 @@ import type { DiskHostEvent } from './events.ts';
 /** Whether a host serves its disks: `lost` is the word of an operator; an unreachable host may return. */
 export type HostCondition = 'serving' | 'unreachable' | 'lost';
 
+/** A host as this process knows it. */
+export interface KnownHost {
+  readonly name: string;
+  readonly status: RegisteredHost['status'];
+  /** Whether its lease is held, as far as this process has seen. */
+  readonly isServing: boolean;
+  /** Its newest lease, with its addresses and its free space; undefined before this process has seen one. */
+  readonly lease: HostLease | undefined;
+  /** Disks and snapshots that name it, as counted last; 0 if this process does not count them. */
+  readonly volumeCount: number;
+}
+
 /** A lease as this process saw it change last. */
 interface SeenLease {
   readonly lease: HostLease;
@@ -24,6 +36,8 @@ export class Fleet {
   readonly #leases: Pick<HostLeases, 'readMany'>;
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #countOn: ((host: string) => Promise<number>) | undefined;
+  #counts: ReadonlyMap<string, number> = new Map();
   #known: ReadonlyMap<string, RegisteredHost> = new Map();
   /** By folder. */
   readonly #seen = new Map<string, SeenLease>();
@@ -33,21 +47,30 @@ export class Fleet {
     readonly leases: Pick<HostLeases, 'readMany'>;
     readonly clock: Clock;
     readonly log: Logger;
+    /** Counts disks and snapshots that name a host; absent in a process that places none. */
+    readonly countOn?: (host: string) => Promise<number>;
   }) {
     this.#hosts = parts.hosts;
     this.#leases = parts.leases;
     this.#clock = parts.clock;
     this.#log = parts.log;
+    this.#countOn = parts.countOn;
   }
 
-  /** Reads the hosts, and again each `periodMs` until `signal` is aborted. */
-  async watch(periodMs: number, signal: AbortSignal): Promise<void> {
+  /**
+   * Reads the hosts, and again each `periodMs` until `signal` is aborted.
+   * @param onRead called after each reading
+   */
+  async watch(periodMs: number, signal: AbortSignal, onRead: () => void = () => undefined): Promise<void> {
     await this.refresh();
+    onRead();
     outsideOfCalls(async () => {
       for (;;) {
         await this.#clock.sleep(periodMs, signal);
         if (signal.aborted) return;
-        await this.refresh().catch((error: unknown) => this.#log.warn('the disk hosts could not be read', { error }));
+        await this.refresh().then(onRead, (error: unknown) =>
+          this.#log.warn('the disk hosts could not be read', { error }),
+        );
       }
     });
   }
@@ -57,6 +80,11 @@ export class Fleet {
     const known = new Map<string, RegisteredHost>();
     for (const { id, state } of await this.#hosts.listAll({})) if (state.status !== 'absent') known.set(id, state);
     const leases = await this.#leases.readMany([...known.values()].map(({ folderId }) => folderId));
+    const countOn = this.#countOn;
+    if (countOn) {
+      const counts = [...known.keys()].map(async (host) => [host, await countOn(host)] as const);
+      this.#counts = new Map(await Promise.all(counts));
+    }
     this.#known = known;
     const at = readingOf(this.#clock);
     for (const folder of this.#seen.keys()) if (!leases.has(folder)) this.#seen.delete(folder);
@@ -77,6 +105,21 @@ export class Fleet {
     const seen = this.#seen.get(folderId);
     if (seen === undefined || seen.lease.isReleased) return false;
     return ageMs(seen.at, readingOf(this.#clock)) < waitedOutMs(seen.lease.ttlMs);
+  }
+
+  /** Every registered host, in order of their names. */
+  list(): readonly KnownHost[] {
+    return [...this.#known]
+      .map(([name, { status, folderId }]) => {
+        const isServing = status !== 'lost' && this.isServing(folderId);
+        return { name, status, isServing, lease: this.leaseOf(folderId), volumeCount: this.#counts.get(name) ?? 0 };
+      })
+      .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** The folder of a host; undefined if it is not registered. */
+  folderOf(host: string): string | undefined {
+    return this.#known.get(host)?.folderId;
   }
 
   /** Whether an operator declared the host lost. */

@@ -13,6 +13,12 @@ export const unfinishedOn = (host: string) => ({ index: 'unfinished', value: hos
 /** A disk or snapshot. One that is absent has no host. */
 type OnHost = { readonly status: 'absent' } | { readonly status: string; readonly host: string };
 
+/** Whether a disk or snapshot names a host. */
+export const ofHostIn =
+  (host: string) =>
+  ({ state }: { readonly state: OnHost }): boolean =>
+    'host' in state && state.host === host;
+
 /**
  * Disks or snapshots as one host works on them: the host that has a disk does all work on it, because its files, its DEKs and the
  * serial queue of its work are there. So a disk of another host is refused before any work, and again in each decision: a commit of

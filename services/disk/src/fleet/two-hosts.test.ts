@@ -158,3 +158,18 @@ test('a host refuses work on a disk or snapshot of another host, and that one ke
   assert.equal((await disks.getDisk({ name: diskName })).sizeGib, 1);
   assert.equal((await disks.listSnapshots({ parent })).snapshots.length, 1);
 });
+
+test('a host that is to serve alone does not start while another host has disks, and starts when they are deleted', async (t) => {
+  const first = await startDiskHost();
+  t.after(() => first.stop());
+  const second = await startBeside(t, first);
+  await second.disks.createDisk({ ...disk, encryption: under(setName) });
+  await assert.rejects(first.restart(), {
+    code: 'FAILED_PRECONDITION',
+    reason: 'OTHER_DISK_HOSTS',
+    message: /disk-0 cannot serve alone .*disk-1 \(1 disks, 0 snapshots\)/,
+  });
+  await second.disks.deleteDisk({ name: diskName });
+  await first.restart();
+  assert.equal((await first.disks.listDiskHosts({})).diskHosts.length, 2);
+});

@@ -92,7 +92,8 @@ export const startDiskHost = async (
   const { files, watched } = volumesInMemory(options);
   const vault = startTestVault({ sets: [setName, otherSetName], clock, faults });
   const surroundings: HostSurroundings = {
-    ...{ options, clock, random, faults, store, vault },
+    options: { isOneOfMany: options.beside !== undefined, ...options },
+    ...{ clock, random, faults, store, vault },
     tracer: trace.getTracer('test'),
     files: watched,
     master: random.bytes(32),

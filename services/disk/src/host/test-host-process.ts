@@ -8,10 +8,13 @@ import { type Clock, createScope, logger, type Random, type Scope } from '@inter
 import { masterKey } from '@interlock/sealing';
 import { createNoopMeter, type Tracer } from '@opentelemetry/api';
 import { assemble } from '../assemble.ts';
+import { reactions } from '../reactor.ts';
 import type { DiskSettings } from '../settings.ts';
 import type { SnapshotLimits } from '../snapshot/api.ts';
 import type { Faults } from '../testing/test-fault.ts';
 import { type LeaseTerms, leaseDefaults } from './keys/lease.ts';
+import { openLossTable } from './keys/set-losses.ts';
+import { openOptionTable } from './keys/set-options.ts';
 import type { startTestVault } from './keys/test-vault.ts';
 import { NbdDoor, type NbdServer } from './nbd/door.ts';
 import { threadedNbdServer } from './nbd/thread/threaded.ts';
@@ -22,6 +25,8 @@ import { cuttable } from './test-host-storage.ts';
 
 /** Settings of the processes of one host. */
 export interface HostProcessOptions {
+  /** Whether it is a host beside others; by default if it shares the store of another host. */
+  readonly isOneOfMany?: boolean;
   /** Unique name of this host; `disk-0` by default. */
   readonly name?: string;
   /** Id of the folder of its volumes; by default it follows from the name. */
@@ -89,6 +94,9 @@ export const startHostProcess = async (surroundings: HostSurroundings, machine: 
     await scope.close();
     throw error;
   });
+  // A host beside others consumes nothing: a control process stores the facts for it.
+  const tables = { losses: openLossTable(store), options: openOptionTable(store) };
+  const handlersOfControl = reactions({ ...tables, apply: () => undefined, clock });
   const authenticate = async (workload: string) =>
     ({ kind: 'workload', workload, id: workload, name: `principals/${workload}`, tenant: 't' }) as const;
   const server = serveInProcess({
@@ -96,7 +104,7 @@ export const startHostProcess = async (surroundings: HostSurroundings, machine: 
     services: assembled.services,
     deadlineMaxMs: assembled.server?.deadlineMaxMs ?? 30_000,
   });
-  const handlers = assembled.reactions?.[0]?.handlers ?? {};
+  const handlers = assembled.reactions?.[0]?.handlers ?? handlersOfControl;
   return { scope, server, handlers, recallFacts, storeLink, acceptNbd };
 };
 
@@ -106,7 +114,7 @@ const settingsOf = (
   scope: Scope,
   machine: string,
 ): { readonly settings: DiskSettings; readonly acceptNbd: HostProcess['acceptNbd'] } => {
-  const { name = 'disk-0', folder, folderId = `volumes of ${name}` } = options;
+  const { name = 'disk-0', folder, folderId = `volumes of ${name}`, isOneOfMany = false } = options;
   const onDisk = folder === undefined ? undefined : folderVolumeFiles(folder);
   if (onDisk) scope.defer('volume files', () => onDisk.close());
   const threaded =
@@ -121,6 +129,7 @@ const settingsOf = (
     masterKey: masterKey(Uint8Array.from(master)),
     files: onDisk ?? faults.wrap(files, wrapStore),
     dataAddress: 'here:1',
+    isOneOfMany,
     nbd: threaded ?? inThisThread.server,
     snapshotLimits: options.snapshotLimits ?? { perDiskMax: 10, recentMax: 10, recentMs: 1 },
     leases: { ...leaseDefaults, ...options.leases },

@@ -1,8 +1,6 @@
 import type {
   CreateSnapshotRequest,
   DeleteSnapshotRequest,
-  GetSnapshotRequest,
-  ListSnapshotsRequest,
   Snapshot as WireSnapshot,
 } from '@interlock/contracts/interlock/disk/v1/snapshot.ts';
 import { type Loaded, Rejection } from '@interlock/event-store';
@@ -11,7 +9,6 @@ import {
   type Call,
   checkId,
   names,
-  pageToken,
   principalOf,
   requirePermission,
   subscriptionOf,
@@ -22,13 +19,10 @@ import { existing as existingDisk } from '../disk/decider.ts';
 import { type Encryption, encryptionFromWire, sameEncryption, setOf, skuOnWire } from '../disk/encryption.ts';
 import type { ActiveDisk } from '../disk/state.ts';
 import { diskNotFound } from '../disk/wire.ts';
-import type { KeyAtHost } from '../fleet/availability.ts';
-import type { KeyUnavailable } from '../host/keys/key-reasons.ts';
-import { listKept, pageOfRequest } from '../listing.ts';
 import { deleteSnapshot } from '../reconcile/deletion.ts';
 import type { SnapshotCreation } from './creation.ts';
 import type { Snapshot } from './decider.ts';
-import { keyOf, snapshotOnWire } from './wire.ts';
+import { invalid, named, showSnapshot, showSnapshots, snapshotReads } from './reads.ts';
 
 /** How many incremental snapshots a disk may have. */
 export interface SnapshotLimits {
@@ -44,28 +38,16 @@ export const snapshotApi = (
   control: Control,
   parts: { readonly creation: SnapshotCreation; readonly authorize: Authorizer; readonly limits: SnapshotLimits },
 ) => {
-  const { snapshots } = control;
   const { creation } = parts;
   const admission = new IncrementalAdmission(control, parts.limits);
-  const show = async (loaded: Loaded<Snapshot>): Promise<WireSnapshot> => {
-    const [loss] = await control.availability.lossesOf([keyAtHost(loaded)]);
-    return shown(control, loaded, loss);
-  };
+  const show = (loaded: Loaded<Snapshot>) => showSnapshot(control, loaded);
   return {
+    ...snapshotReads({
+      snapshots: { ...control.snapshots, load: control.all.snapshots.load },
+      show: (snapshots) => showSnapshots(control, snapshots),
+    }),
     async createSnapshot(request: CreateSnapshotRequest, call: Call): Promise<WireSnapshot> {
       return show(await createSnapshot({ ...control, ...parts, admission }, request, call));
-    },
-    async getSnapshot({ name }: GetSnapshotRequest): Promise<WireSnapshot> {
-      return show(await control.all.snapshots.load(named(name)));
-    },
-    async listSnapshots(request: ListSnapshotsRequest) {
-      const { query, set } = queryOf(request);
-      const { items, next } = await listKept(
-        snapshots,
-        query,
-        ({ state }) => set === '' || (state.status !== 'absent' && setOf(state.encryption) === set),
-      );
-      return { snapshots: await showSnapshots(control, items), nextPageToken: pageToken(next) };
     },
     async deleteSnapshot(request: DeleteSnapshotRequest, { cause }: Call) {
       named(request.name);
@@ -73,33 +55,6 @@ export const snapshotApi = (
       return {};
     },
   };
-};
-
-const named = (name: string): string => {
-  names.snapshot.parse(name, 'name');
-  return name;
-};
-
-const keyAtHost = ({ state }: Loaded<Snapshot>): KeyAtHost => ({
-  host: state.status === 'absent' ? '' : state.host,
-  key: keyOf(state),
-});
-
-/** @param loss why its data is out of reach */
-const shown = async (
-  { host, fleet }: Control,
-  loaded: Loaded<Snapshot>,
-  loss: KeyUnavailable | undefined,
-): Promise<WireSnapshot> => {
-  const { state } = loaded;
-  const allocatedBytes = 'volume' in state ? await host.allocatedBytes(state.volume.volumeId) : 0;
-  return snapshotOnWire(loaded, { loss, allocatedBytes, fleet });
-};
-
-/** Snapshots as the API shows them, with one read of the losses of other hosts. */
-const showSnapshots = async (control: Control, snapshots: readonly Loaded<Snapshot>[]): Promise<WireSnapshot[]> => {
-  const losses = await control.availability.lossesOf(snapshots.map(keyAtHost));
-  return Promise.all(snapshots.map((loaded, n) => shown(control, loaded, losses[n])));
 };
 
 const createSnapshot = async (
@@ -138,28 +93,6 @@ const createSnapshot = async (
   const spec = { location, sourceDisk, sourceUniqueId, incremental, sizeGib, encryption };
   const create = () => creation.create(name, canonical, spec, call.cause);
   return incremental ? admission.within(name, disk, create) : create();
-};
-
-const queryOf = (request: ListSnapshotsRequest) => {
-  const { parent, sourceDisk, diskEncryptionSet: set } = request;
-  if (parent === '' && sourceDisk === '' && set === '') {
-    throw invalid(
-      'FIELD_MISSING',
-      'parent',
-      'parent is missing: a subscription or resource group, or another filter in its place',
-    );
-  }
-  if (parent !== '')
-    (parent.includes('/resourceGroups/') ? names.resourceGroup : names.subscription).parse(parent, 'parent');
-  if (sourceDisk !== '') names.disk.parse(sourceDisk, 'source_disk');
-  if (set !== '') names.diskEncryptionSet.parse(set, 'disk_encryption_set');
-  const index = sourceDisk === '' ? { index: 'set', value: set } : { index: 'source_disk', value: sourceDisk };
-  const query = {
-    ...pageOfRequest(request),
-    ...(sourceDisk === '' && set === '' ? {} : { index }),
-    ...(parent === '' ? {} : { prefix: `${parent}/` }),
-  };
-  return { query, set };
 };
 
 /** Admits incremental snapshots within the limits of a disk. Rule CMK-142: concurrent requests and those in the making count. */
@@ -212,16 +145,6 @@ class IncrementalAdmission {
   }
 }
 
-/** The scope at which a list of snapshots needs the permission: its parent, else that of its other filter. */
-export const scopeOfList = ({
-  parent,
-  sourceDisk,
-  diskEncryptionSet,
-}: Pick<ListSnapshotsRequest, 'parent' | 'sourceDisk' | 'diskEncryptionSet'>): string => {
-  const filter = sourceDisk || diskEncryptionSet;
-  return parent || (filter === '' ? '/' : subscriptionOf(filter));
-};
-
 /**
  * The encryption of the request, else that of the disk (CMK-58).
  * @throws Rejection INVALID_ARGUMENT SNAPSHOT_TYPE_NOT_SUPPORTED (CMK-61), INCREMENTAL_SNAPSHOT_SET_MISMATCH (CMK-56)
@@ -248,6 +171,3 @@ const encryptionOf = (
     'an incremental snapshot is encrypted as its disk is: leave encryption out, or take a full snapshot',
   );
 };
-
-const invalid = (reason: string, field: string, message: string): Rejection =>
-  new Rejection('INVALID_ARGUMENT', reason, message, { field });

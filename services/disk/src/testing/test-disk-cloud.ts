@@ -7,7 +7,7 @@ import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identi
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import { type EventStore, memoryStore } from '@interlock/event-store';
 import { openTestStore, type TestDatabase } from '@interlock/event-store/test-database';
-import { workloads as everyService, type InProcessCloud, inProcessCloud } from '@interlock/host';
+import { type CloudService, workloads as everyService, type InProcessCloud, inProcessCloud } from '@interlock/host';
 import { openTestBus } from '@interlock/messaging/test-bus';
 import type { RpcClient, Workload } from '@interlock/rpc';
 import { createScope, logger, systemClock, systemRandom } from '@interlock/runtime';
@@ -57,7 +57,7 @@ export const startDiskCloud = async (options: { readonly hasShortFiles?: boolean
   const identity = testIdentity(random);
   const log: string[] = [];
   const cloud = await inProcessCloud({
-    services: servicesOf(identity, options.hasShortFiles ? shortened(files) : files),
+    services: { ...servicesOf(identity), disk: diskOver(options.hasShortFiles ? shortened(files) : files) },
     storeOf: (service) => {
       const found = stores.get(service) ?? memoryStore({ clock });
       stores.set(service, found);
@@ -91,9 +91,8 @@ export const startDiskCloud = async (options: { readonly hasShortFiles?: boolean
   };
 };
 
-/** The services, over settings that outlive a restart of each. */
-const servicesOf = (identity: TestIdentity, files: VolumeFiles): Parameters<typeof inProcessCloud>[0]['services'] => {
-  const master = systemRandom.bytes(32);
+/** The services except disk, over settings that outlive a restart of each. */
+export const servicesOf = (identity: TestIdentity): Parameters<typeof inProcessCloud>[0]['services'] => {
   const vault = testVaultSettings(systemRandom);
   return {
     identity: identity.service,
@@ -103,22 +102,28 @@ const servicesOf = (identity: TestIdentity, files: VolumeFiles): Parameters<type
       const upkeep = { watchdogMs: 200, rotationRetryMs: 100, rotationCheckIntervalMs: 1_000, rotation };
       return assembleSets({ ...seams, settings: { requirePurgeProtection: false, setsPerRegionMax: 100, upkeep } });
     },
-    disk: (seams) =>
-      assemble({
-        ...seams,
-        settings: {
-          masterKey: masterKey(Uint8Array.from(master)),
-          files,
-          dataAddress: 'disk.test:1',
-          snapshotLimits: { perDiskMax: 5, recentMax: 4, recentMs: 300_000 },
-          leases: leaseDefaults,
-          host: { name: 'disk-0', folder: 'volumes', machine: 'this', ttlMs: 30_000 },
-        },
-      }),
   };
 };
 
-const clientsOf = (cloud: InProcessCloud, { administrator, workloads }: TestIdentity): CloudClients => {
+/** Disk over these volumes, with a master key that outlives a restart. */
+const diskOver = (files: VolumeFiles): CloudService => {
+  const master = systemRandom.bytes(32);
+  return (seams) =>
+    assemble({
+      ...seams,
+      settings: {
+        masterKey: masterKey(Uint8Array.from(master)),
+        files,
+        dataAddress: 'disk.test:1',
+        snapshotLimits: { perDiskMax: 5, recentMax: 4, recentMs: 300_000 },
+        leases: leaseDefaults,
+        host: { name: 'disk-0', folder: 'volumes', machine: 'this', ttlMs: 30_000 },
+      },
+    });
+};
+
+/** Clients of the cloud. */
+export const clientsOf = (cloud: InProcessCloud, { administrator, workloads }: TestIdentity): CloudClients => {
   const admin = cloud.as(administrator);
   return {
     disks: admin.client('disk', DiskServiceDefinition),

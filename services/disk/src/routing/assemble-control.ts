@@ -1,0 +1,89 @@
+import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
+import type { Assemble, Seams } from '@interlock/host';
+import { service } from '@interlock/rpc';
+import { authorization } from '../authorization.ts';
+import { diskReads } from '../disk/reads.ts';
+import { disks } from '../disk/state.ts';
+import { fleetApi } from '../fleet/api.ts';
+import { openAvailability } from '../fleet/availability.ts';
+import { diskHosts } from '../fleet/decider.ts';
+import { contentOf } from '../fleet/draining.ts';
+import { Fleet } from '../fleet/fleet.ts';
+import { openHostLossTable } from '../host/keys/host-losses.ts';
+import { openSetKeys } from '../host/keys/set-keys.ts';
+import { openLossTable } from '../host/keys/set-losses.ts';
+import { openOptionTable, SetOptions } from '../host/keys/set-options.ts';
+import { HostLeases } from '../host/owner/lease-row.ts';
+import { encryptedResourcesApi } from '../moves/encrypted-resources-api.ts';
+import { toFact } from '../published.ts';
+import { reactions } from '../reactor.ts';
+import { snapshots } from '../snapshot/decider.ts';
+import { snapshotReads } from '../snapshot/reads.ts';
+import { showAsHosts, withoutDisks } from './described.ts';
+import { HostLinks } from './host-links.ts';
+import { routedApi } from './routed-api.ts';
+import { Router } from './router.ts';
+
+/** Settings of a control process: it has no folder, no key and no NBD. */
+export interface ControlSettings {
+  /** How long a host may use its volumes after a renewal. */
+  readonly hostLeaseTtlMs: number;
+  /** Longest duration of a call, in milliseconds: that of the hosts. */
+  readonly callMaxMs: number;
+}
+
+/** What control processes know of the store: disks, snapshots and hosts. */
+const openRecords = async ({ store, openCategory, clock, log, settings, scope }: Seams<ControlSettings>) => {
+  const records = { disks: await openCategory(disks), snapshots: await openCategory(snapshots) };
+  const hosts = await openCategory(diskHosts);
+  const hostLeases = new HostLeases(store);
+  const countOn = async (host: string): Promise<number> => {
+    const content = await contentOf(records, host);
+    return content.disks + content.snapshots;
+  };
+  const fleet = new Fleet({ hosts, leases: hostLeases, clock, log, countOn });
+  await fleet.watch(settings.hostLeaseTtlMs / 3, scope.signal);
+  return { records, hosts, hostLeases, fleet };
+};
+
+/**
+ * Assembles disk without volumes: it authenticates, places new disks, passes calls on to the hosts of disks, lists from the store,
+ * and publishes and consumes facts for all hosts. Any number of these processes may run.
+ */
+export const assembleControl: Assemble<ControlSettings> = async (seams) => {
+  const { store, clock, log, settings, authorize, client, connectTo, scope } = seams;
+  const { records, hosts, hostLeases, fleet } = await openRecords(seams);
+  const tables = { losses: openLossTable(store), options: openOptionTable(store) };
+  const sets = client('disk-encryption-set', DiskEncryptionSetServiceDefinition);
+  const setKeys = openSetKeys(store, sets, new SetOptions());
+  const availability = openAvailability({
+    // No disk is here.
+    ...{ self: '', host: { lossOf: () => undefined, isAnyLost: () => false } },
+    ...{ losses: tables.losses, hostLosses: openHostLossTable(store) },
+  });
+
+  const links = new HostLinks({ fleet, connectTo, clock });
+  scope.defer('connections to disk hosts', async () => links.close());
+  const router = new Router({ links, records });
+  const show = showAsHosts({ links, availability, fleet, clock });
+  const api = service({
+    definition: DiskServiceDefinition,
+    implementation: {
+      ...routedApi({ router, links, log }),
+      ...diskReads({ disks: records.disks, host: withoutDisks, availability, show: show.disks, authorize }),
+      ...snapshotReads({ snapshots: records.snapshots, show: show.snapshots }),
+      ...encryptedResourcesApi({ ...records, setKeys }),
+      ...fleetApi({ ...records, store, hosts, fleet, leases: hostLeases, clock }),
+    },
+    authorization,
+  });
+  // Hosts receive the facts themselves; this process stores them.
+  const handlers = reactions({ ...tables, apply: () => undefined, clock });
+  return {
+    services: [api],
+    toFact,
+    reactions: [{ source: 'disk-encryption-set', handlers }],
+    server: { deadlineMaxMs: settings.callMaxMs },
+  };
+};

@@ -1,0 +1,132 @@
+import type {
+  CloseDisksRequest,
+  CloseDisksResponse,
+  OpenDisksRequest,
+  OpenDisksResponse,
+} from '@interlock/contracts/interlock/disk/v1/attachment.ts';
+import type {
+  CheckKeyAccessRequest,
+  RewrapDeksRequest,
+  RewrapDeksResponse,
+} from '@interlock/contracts/interlock/disk/v1/key_change.ts';
+import type { CreateDiskRequest } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
+import type { CreateSnapshotRequest } from '@interlock/contracts/interlock/disk/v1/snapshot.ts';
+import type { Call, ItemOutcome } from '@interlock/rpc';
+import type { Logger } from '@interlock/runtime';
+import { closingsMax, opensMax, rewrapsMax } from '../batch-limits.ts';
+import { Batches } from './batches.ts';
+import type { HostLink } from './host-link.ts';
+import { listLeasesOfAll } from './leases-of-all.ts';
+import type { PassedCall, Router, RouterParts } from './router.ts';
+
+type Disks = HostLink['disks'];
+
+/** Methods that the host of the disk or snapshot in `name` executes. */
+const byName = [
+  'deleteDisk',
+  'changeDiskEncryption',
+  'growDisk',
+  'changeDiskSku',
+  'deleteSnapshot',
+  'attachDisk',
+  'detachDisk',
+  'beginAccess',
+  'endAccess',
+] as const;
+type ByName = (typeof byName)[number];
+type Requests = { readonly [M in ByName]: Parameters<Disks[M]>[0] & { readonly name: string } };
+
+/** What passing on needs. */
+export interface RoutedParts {
+  readonly router: Router;
+  readonly links: RouterParts['links'];
+  readonly log: Logger;
+}
+
+/** The methods of DiskService that a disk host executes, as a control process serves them. */
+export const routedApi = (parts: RoutedParts) => {
+  const { router, log } = parts;
+  const batches = new Batches(router, log);
+  const atHostOf =
+    <M extends ByName>(method: M) =>
+    (request: Requests[M], call: Call): ReturnType<Disks[M]> =>
+      router.atHostOf(request.name, call, (link, options) =>
+        Reflect.apply(link.disks[method], link.disks, [request, options]),
+      ) as ReturnType<Disks[M]>;
+  return {
+    deleteDisk: atHostOf('deleteDisk'),
+    changeDiskEncryption: atHostOf('changeDiskEncryption'),
+    growDisk: atHostOf('growDisk'),
+    changeDiskSku: atHostOf('changeDiskSku'),
+    deleteSnapshot: atHostOf('deleteSnapshot'),
+    attachDisk: atHostOf('attachDisk'),
+    detachDisk: atHostOf('detachDisk'),
+    beginAccess: atHostOf('beginAccess'),
+    endAccess: atHostOf('endAccess'),
+    createDisk: (request: CreateDiskRequest, call: Call) => createDisk(router, request, call),
+    createSnapshot: ({ ...request }: CreateSnapshotRequest, call: Call) =>
+      router.atNewHost(
+        { name: `${request.parent}/snapshots/${request.snapshotId}`, source: request.sourceDisk },
+        call,
+        (link, options) => link.disks.createSnapshot(request, options),
+      ),
+    checkKeyAccess: (request: CheckKeyAccessRequest, call: Call) =>
+      router.atAny(request.diskEncryptionSet, call, (link, options) => link.disks.checkKeyAccess(request, options)),
+    ...batchApi(batches),
+    listLeases: listLeasesOfAll(parts),
+  };
+};
+
+/** The set of a new disk, else its group: the disks of a machine are mostly under one set, and then on one host. */
+const createDisk = (router: Router, request: CreateDiskRequest, call: PassedCall) => {
+  const { parent, diskId, source, encryption, sizeGib } = request;
+  const key = encryption?.diskEncryptionSet || parent;
+  const where = source === undefined ? { placed: { key, sizeGib } } : { source: source.value };
+  return router.atNewHost({ name: `${parent}/disks/${diskId}`, ...where }, call, (link, options) =>
+    link.disks.createDisk(request, options),
+  );
+};
+
+/** Calls for many disks at once: each host gets those that it has. */
+const batchApi = (batches: Batches) => ({
+  async openDisks({ items }: OpenDisksRequest, call: Call): Promise<OpenDisksResponse> {
+    const outcomes = await batches.settle(
+      {
+        ...{ items, sizeMax: opensMax, field: 'items' },
+        nameOf: ({ open }) => open?.name ?? '',
+        send: (some) => async (link, options) => (await link.disks.openDisks({ items: [...some] }, options)).outcomes,
+      },
+      call,
+    );
+    return { outcomes: outcomes.map(onWire) };
+  },
+  async closeDisks({ closings }: CloseDisksRequest, call: Call): Promise<CloseDisksResponse> {
+    const outcomes = await batches.settle(
+      {
+        ...{ items: closings, sizeMax: closingsMax, field: 'closings' },
+        nameOf: ({ name }) => name,
+        send: (some) => async (link, options) =>
+          (await link.disks.closeDisks({ closings: [...some] }, options)).outcomes,
+      },
+      call,
+    );
+    return { outcomes: outcomes.map(onWire) };
+  },
+  async rewrapDeks({ names, ...target }: RewrapDeksRequest, call: Call): Promise<RewrapDeksResponse> {
+    const outcomes = await batches.settle(
+      {
+        ...{ items: names, sizeMax: rewrapsMax, field: 'items' },
+        nameOf: (name) => name,
+        send: (some) => async (link, options) =>
+          (await link.disks.rewrapDeks({ names: [...some], ...target }, options)).outcomes,
+      },
+      call,
+    );
+    return { outcomes: outcomes.map(onWire) };
+  },
+});
+
+const onWire = <Outcome>(outcome: ItemOutcome<Outcome>) =>
+  'answer' in outcome
+    ? outcome.answer
+    : { outcome: { $case: 'refused' as const, value: { ...outcome.refused } }, event: '' };

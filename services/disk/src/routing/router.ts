@@ -1,0 +1,176 @@
+import { type Category, type EventOf, Rejection } from '@interlock/event-store';
+import { type Call, passingOn } from '@interlock/rpc';
+import { choiceOf, type Placed } from '../fleet/choice.ts';
+import type { FleetHost } from '../fleet/decider.ts';
+import type { HostLink } from './host-link.ts';
+import type { HostLinks } from './host-links.ts';
+
+/** Most hosts that are called for one disk: it may move to another one between the reading of its row and the call. */
+const attemptsMax = 3;
+
+/** A disk or snapshot, as far as its host matters. */
+type OnHost = { readonly status: 'absent' } | { readonly status: string; readonly host: string };
+type Records = Pick<Category<OnHost, EventOf>, 'loadMany'>;
+
+/** Makes a call at a host, with the options that pass the caller's own call on. */
+export type Send<Answer> = (link: HostLink, options: ReturnType<typeof passingOn>) => Promise<Answer>;
+
+/** What of a call is passed on. */
+export type PassedCall = Pick<Call, 'token' | 'cause' | 'remainingMs' | 'signal'>;
+
+/** What the router needs. */
+export interface RouterParts {
+  readonly links: Pick<HostLinks, 'to' | 'serving' | 'hosts' | 'refresh'>;
+  /** The disks and snapshots of every host. */
+  readonly records: { readonly disks: Records; readonly snapshots: Records };
+}
+
+/**
+ * Passes calls on to the hosts that have to execute them, with the caller's own token: a host authorizes, decides and executes. So a
+ * wrong route costs a call, never a wrong decision.
+ */
+export class Router {
+  readonly #parts: RouterParts;
+
+  constructor(parts: RouterParts) {
+    this.#parts = parts;
+  }
+
+  /** Calls one host. @throws as `HostLink.call` */
+  async at<Answer>(host: string, call: PassedCall, send: Send<Answer>): Promise<Answer> {
+    const link = await this.#parts.links.to(host);
+    return link.call(call.signal, (_link, signal) => send(link, passingOn(call, signal)));
+  }
+
+  /**
+   * Calls the host of a disk or snapshot. If it does not exist, or its host is lost, any serving host answers.
+   * @param name full name
+   * @throws as `HostLink.call`
+   */
+  async atHostOf<Answer>(name: string, call: PassedCall, send: Send<Answer>): Promise<Answer> {
+    for (let attempt = 1; ; attempt += 1) {
+      const host = (await this.hostsOf([name])).get(name);
+      try {
+        return host === undefined ? await this.atAny(name, call, send) : await this.at(host, call, send);
+      } catch (error) {
+        if (!isNotHere(error) || attempt === attemptsMax) throw error;
+      }
+    }
+  }
+
+  /**
+   * Calls the first serving host that responds, in the order that a key prefers them.
+   * @throws as `HostLink.call`
+   */
+  async atAny<Answer>(key: string, call: PassedCall, send: Send<Answer>): Promise<Answer> {
+    let last: unknown = noneServing();
+    for (const host of await this.#parts.links.serving(key)) {
+      try {
+        return await this.at(host, call, send);
+      } catch (error) {
+        if (!isAway(error)) throw error;
+        last = error;
+      }
+    }
+    throw last;
+  }
+
+  /**
+   * Calls the host where something new is made: that of the disk if it exists, because the call may be a repeat, else that of its
+   * source, else the best host. One that is full, closed or unreachable is followed by the next; none is tried twice.
+   * @param name full name of what is made
+   * @param source full name of the disk or snapshot that it is a copy of
+   * @throws as `HostLink.call`; Rejection FAILED_PRECONDITION NO_DISK_HOST_OPEN
+   */
+  async atNewHost<Answer>(
+    { name, source, placed }: { readonly name: string; readonly source?: string | undefined; readonly placed?: Placed },
+    call: PassedCall,
+    send: Send<Answer>,
+  ): Promise<Answer> {
+    const existing = (await this.hostsOf([name])).get(name);
+    if (existing !== undefined) return this.atHostOf(name, call, send);
+    if (source !== undefined) return this.#asOf(source, name, call, send);
+    if (placed === undefined) return this.atAny(name, call, send);
+    let last: unknown;
+    let hasBeenFull = false;
+    for (const host of await this.#choice(placed)) {
+      try {
+        return await this.at(host, call, send);
+      } catch (error) {
+        if (isNotHere(error)) return this.atHostOf(name, call, send);
+        const isFull = error instanceof Rejection && error.reason === 'STORAGE_FULL';
+        if (!isAway(error) && !isClosed(error) && (!isFull || hasBeenFull)) throw error;
+        hasBeenFull ||= isFull;
+        last = error;
+      }
+    }
+    throw last ?? this.#noneOpen(placed);
+  }
+
+  /** The hosts of disks and snapshots by full name. Absent: it does not exist, or its host is lost, so every host may end it. */
+  async hostsOf(names: readonly string[]): Promise<ReadonlyMap<string, string>> {
+    const { records, links } = this.#parts;
+    const ofSnapshots = names.filter((name) => name.split('/').at(-2) === 'snapshots');
+    const ofDisks = names.filter((name) => name.split('/').at(-2) === 'disks');
+    const loaded = await Promise.all([
+      ofDisks.length === 0 ? [] : records.disks.loadMany(ofDisks),
+      ofSnapshots.length === 0 ? [] : records.snapshots.loadMany(ofSnapshots),
+    ]);
+    const found = new Map<string, string>();
+    for (const { id, state } of loaded.flat()) if ('host' in state) found.set(id, state.host);
+    const isKnown = (host: string): boolean => links.hosts().some(({ name }) => name === host);
+    if (![...found.values()].every(isKnown)) await links.refresh();
+    const lost = new Set(links.hosts().flatMap(({ name, status }) => (status === 'lost' ? [name] : [])));
+    for (const [name, host] of found) if (lost.has(host)) found.delete(name);
+    return found;
+  }
+
+  /** Makes a copy at the host of its source; a repeat finds the copy there, also after the source was deleted. */
+  async #asOf<Answer>(source: string, name: string, call: PassedCall, send: Send<Answer>): Promise<Answer> {
+    try {
+      return await this.atHostOf(source, call, send);
+    } catch (error) {
+      // The copy was made meanwhile, at the host that the source had.
+      if (!isNotHere(error)) throw error;
+      return this.atHostOf(name, call, send);
+    }
+  }
+
+  async #choice(placed: Placed): Promise<readonly string[]> {
+    const { links } = this.#parts;
+    const known = choiceOf(links.hosts(), placed);
+    if (known.length > 0) return known;
+    await links.refresh();
+    return choiceOf(links.hosts(), placed);
+  }
+
+  #noneOpen({ sizeGib }: Placed): Rejection {
+    const hosts = this.#parts.links.hosts();
+    const states = hosts.map(({ name, status, isServing }) => `${name} ${isServing ? status : stateOf(status)}`);
+    return new Rejection(
+      'FAILED_PRECONDITION',
+      'NO_DISK_HOST_OPEN',
+      `no disk host takes a new disk of ${sizeGib} GiB: ${states.join(', ') || 'none has registered'}. One must be open, reachable and have a tenth of its storage free`,
+      { hosts: states.join(', ') },
+    );
+  }
+}
+
+const stateOf = (status: FleetHost['status']): string => (status === 'lost' ? 'lost' : `${status}, unreachable`);
+
+/** Whether a host refused work because another one has the disk. */
+export const isNotHere = (error: unknown): boolean => error instanceof Rejection && error.reason === 'DISK_NOT_HERE';
+
+/** Whether a host did not take the call at all, so that another one may. */
+export const isAway = (error: unknown): boolean =>
+  error instanceof Rejection && (error.reason === 'DISK_HOST_UNREACHABLE' || error.reason === 'DISK_HOST_BUSY');
+
+/** Whether a host takes nothing new. */
+const isClosed = (error: unknown): boolean => error instanceof Rejection && error.reason === 'NO_DISK_HOST_OPEN';
+
+const noneServing = (): Rejection =>
+  new Rejection(
+    'UNAVAILABLE',
+    'DISK_HOST_UNREACHABLE',
+    'no disk host responds: try again, or start one. Disks are unchanged',
+  );
