@@ -11,6 +11,8 @@ const nogroup = 65_534;
 export interface BlockDevices {
   /** Settings of the services. */
   readonly settings: Readonly<Record<string, string>>;
+  /** Settings of a disk host beside others: each has a socket of its own. */
+  settingsOf(host: string): Readonly<Record<string, string>>;
   /** Removes the folder of the socket. */
   remove(): void;
 }
@@ -29,11 +31,13 @@ export const openBlockDevices = (data: DataFolder): BlockDevices => {
     chownSync(folder, 0, nogroup);
     chmodSync(folder, 0o710);
   }
+  const settingsOf = (host: string): Readonly<Record<string, string>> => ({
+    NBD_LISTEN: `unix:${join(folder, `${host}.sock`)}`,
+    ...(isRoot ? { NBD_SOCKET_GROUP: String(nogroup) } : {}),
+  });
   return {
-    settings: {
-      NBD_LISTEN: `unix:${join(folder, 'disk.sock')}`,
-      ...(isRoot ? { NBD_SOCKET_GROUP: String(nogroup) } : {}),
-    },
+    settings: settingsOf('disk'),
+    settingsOf,
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };
 };

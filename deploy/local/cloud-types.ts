@@ -7,7 +7,7 @@ import type { DataFolder } from './data-folder.ts';
 import type { Nats } from './nats.ts';
 import type { Postgres } from './postgres.ts';
 import type { Crash } from './restartable.ts';
-import type { ServiceName } from './services.ts';
+import type { ProcessTarget, ServiceName } from './services.ts';
 
 /** What to start, and how. */
 export interface LocalCloudOptions {
@@ -19,6 +19,8 @@ export interface LocalCloudOptions {
   readonly services?: readonly ServiceName[];
   /** Processes of each service; default 1. */
   readonly replicas?: number;
+  /** Disk hosts as processes of their own; default 0: the process of disk has the volumes. */
+  readonly diskHosts?: number;
   /** Prefix of databases, streams and subjects. It separates clouds on the same servers. */
   readonly name?: string;
   /** Removes its databases and streams when it stops. */
@@ -52,7 +54,7 @@ export interface LocalCloudOptions {
 export interface LocalCloud {
   /**
    * host:port of each service, the same as long as the cloud exists, also of services that were not started. Replicas have one address
-   * each, separated by commas. Disk has one address, on which the process serves that has the volumes.
+   * each, separated by commas. Without disk hosts of their own, disk has one address, on which the process serves that has the volumes.
    */
   readonly addresses: Readonly<Record<ServiceName, string>>;
   /** The database of each service, over TCP. */
@@ -69,13 +71,13 @@ export interface LocalCloud {
   readonly clientAddressKey: string;
   readonly postgres: Postgres;
   readonly nats: Nats;
-  pid(service: ServiceName, replica?: number): number;
+  pid(service: ProcessTarget, replica?: number): number;
   /** Ends with SIGKILL. */
-  kill(service: ServiceName, replica?: number): Promise<void>;
+  kill(service: ProcessTarget, replica?: number): Promise<void>;
   /** Starts it again, and stops it first if it runs. */
-  restart(service: ServiceName, replica?: number): Promise<void>;
-  pause(service: ServiceName, replica?: number): void;
-  resume(service: ServiceName, replica?: number): void;
+  restart(service: ProcessTarget, replica?: number): Promise<void>;
+  pause(service: ProcessTarget, replica?: number): void;
+  resume(service: ProcessTarget, replica?: number): void;
   /** Stops everything in the reverse order. May be called more than once. */
   stop(): Promise<void>;
 }

@@ -2,7 +2,7 @@ import { existsSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { spanStore } from '@interlock/lab/spans/span-store';
 import { createScope, type Scope, systemClock, systemRandom } from '@interlock/runtime';
 import { guestImageFolder } from '../guest-image/folder.ts';
-import { openBlockDevices } from './block-devices.ts';
+import { type BlockDevices, openBlockDevices } from './block-devices.ts';
 import { type Identities, openIdentities } from './bootstrap-identities.ts';
 import { type Certificates, openCertificates } from './certificates.ts';
 import { provideSpace } from './cloud-space.ts';
@@ -23,9 +23,13 @@ import { type Crash, sayCrash } from './restartable.ts';
 import {
   addressVariableOf,
   databaseOf,
+  diskHostName,
   eachService,
   entryOf,
+  folderOfDiskHost,
+  isDiskHostName,
   isOneAtATime,
+  type ProcessTarget,
   processNameOf,
   type ServiceName,
   serviceNames,
@@ -61,7 +65,17 @@ interface Ground {
   readonly addresses: Readonly<Record<ServiceName, string>>;
   /** Settings of every service. */
   readonly shared: Readonly<Record<string, string | undefined>>;
-  portOf(service: ServiceName, replica: number): number | undefined;
+  /** The processes to start. */
+  readonly planned: readonly Planned[];
+}
+
+/** A process to start. */
+interface Planned {
+  readonly service: ServiceName;
+  readonly name: string;
+  readonly port: number | undefined;
+  /** Its own settings, in place of those of its service. */
+  readonly own: Readonly<Record<string, string>>;
 }
 
 /** The start of one cloud: first the servers, then what services need on them, then the services. */
@@ -71,6 +85,7 @@ class CloudLaunch {
   readonly #services: readonly ServiceName[];
   readonly #name: string;
   readonly #replicas: number;
+  readonly #diskHosts: number;
   readonly #clientAddressKey = Buffer.from(systemRandom.bytes(32)).toString('base64url');
   readonly #say: (line: string) => void;
   readonly #onCrash: (crash: Crash) => void;
@@ -83,6 +98,7 @@ class CloudLaunch {
     this.#services = options.services ?? serviceNames;
     this.#name = options.name ?? 'interlock';
     this.#replicas = options.replicas ?? 1;
+    this.#diskHosts = options.diskHosts ?? 0;
     this.#say = options.say ?? (() => undefined);
     this.#onCrash = options.onCrash ?? sayCrash;
   }
@@ -112,14 +128,25 @@ class CloudLaunch {
     this.#scope.defer('span receiver', receiver.stop);
 
     const portOf = (service: ServiceName, replica: number) =>
-      ports[serviceNames.indexOf(service) * this.#replicas + (isOneAtATime(service) ? 0 : replica)];
+      ports[serviceNames.indexOf(service) * this.#replicas + (this.#isOneAtATime(service) ? 0 : replica)];
     // By name: TLS sends no server name for an address.
     const addresses = eachService((service) =>
       [...new Set(this.#numbers().map((replica) => `localhost:${portOf(service, replica)}`))].join(','),
     );
+    const blockDevices = openBlockDevices(data);
+    this.#scope.defer('block devices', async () => blockDevices.remove());
+    const hostPorts = ports.slice(serviceNames.length * this.#replicas);
+    const planned = [...this.#planned(portOf), ...this.#plannedHosts(hostPorts, blockDevices)];
     const { guestParentPid, endGuests: endOfGuests } = await this.#guardGuests();
-    const shared = this.#sharedSettings({ certificates, identities, receiver, addresses, guestParentPid });
-    const ground: Ground = { postgres, nats, identities, certificates, addresses, shared, portOf };
+    const shared = this.#sharedSettings({
+      certificates,
+      identities,
+      receiver,
+      addresses,
+      guestParentPid,
+      blockDevices,
+    });
+    const ground: Ground = { postgres, nats, identities, certificates, addresses, shared, planned };
     await this.#startServices(ground, endOfGuests);
     const cloud = this.#cloud(ground, receiver);
     const { path: control } = await this.#serveControl(cloud);
@@ -142,7 +169,7 @@ class CloudLaunch {
       startPostgres(data, env, {}, postgresSettings, onCrash).then((server) => started('Postgres', server)),
       startNats({ data, env, say: this.#say, users, onCrash }).then((server) => started('NATS', server)),
       openCertificates(data, systemClock.now()),
-      freePorts(serviceNames.length * this.#replicas),
+      freePorts(serviceNames.length * this.#replicas + this.#diskHosts),
     ]);
     return { postgres, nats, certificates, ports };
   }
@@ -200,11 +227,10 @@ class CloudLaunch {
     readonly receiver: SpanReceiver;
     readonly addresses: Readonly<Record<ServiceName, string>>;
     readonly guestParentPid: number;
+    readonly blockDevices: BlockDevices;
   }): Ground['shared'] {
-    const { certificates, identities, receiver, addresses, guestParentPid } = parts;
+    const { certificates, identities, receiver, addresses, guestParentPid, blockDevices } = parts;
     const namespace = this.#namespace();
-    const blockDevices = openBlockDevices(this.#options.data);
-    this.#scope.defer('block devices', async () => blockDevices.remove());
     return {
       ...(namespace === undefined ? {} : { NATS_NAMESPACE: namespace }),
       TLS_CERTIFICATE_FILE: certificates.certificateFile,
@@ -213,7 +239,7 @@ class CloudLaunch {
       ...exporterSettings(this.#options.env, receiver.endpoint, this.#options.takeTelemetry !== undefined),
       BOOTSTRAP_FILE: identities.bootstrapFile,
       ...Object.fromEntries(serviceNames.map((service) => [addressVariableOf(service), addresses[service]])),
-      ...(this.#replicas === 1 ? {} : { RPC_BALANCING: 'round_robin', STANDBY: 'true' }),
+      ...(this.#replicas === 1 ? {} : { RPC_BALANCING: 'round_robin' }),
       GUEST_PARENT_PID: String(guestParentPid),
       GUEST_IMAGE_FOLDER: guestImageFolder(this.#options.env),
       ...(this.#options.env.NBD_LISTEN === undefined ? blockDevices.settings : {}),
@@ -222,78 +248,111 @@ class CloudLaunch {
     };
   }
 
+  /** The processes of the services. Those that take turns have one name, and each a name while it stands by. */
+  #planned(portOf: (service: ServiceName, replica: number) => number | undefined): readonly Planned[] {
+    const { data } = this.#options;
+    return this.#services.flatMap((service) =>
+      this.#numbers().map((replica) => {
+        const name = this.#nameOf(service, replica);
+        const isControl = service === 'disk' && this.#diskHosts > 0;
+        const inTurns = { REPLICA_NAME: service, ...(name === service ? {} : { STANDBY_NAME: name }) };
+        const own = {
+          ...(this.#isOneAtATime(service) ? inTurns : { REPLICA_NAME: name }),
+          ...(this.#isOneAtATime(service) && this.#replicas > 1 ? { STANDBY: 'true' } : {}),
+          ...(isControl ? { DISK_ROLE: 'control' } : { DATA_FOLDER: data.folder('services', service) }),
+        };
+        return { service, name, port: portOf(service, replica), own };
+      }),
+    );
+  }
+
+  /** The disk hosts, each with its own name, folder, address and socket. */
+  #plannedHosts(ports: readonly number[], blockDevices: BlockDevices): readonly Planned[] {
+    const { data, env } = this.#options;
+    return this.#hosts().map((host) => {
+      const [name, port] = [diskHostName(host), ports[host]];
+      const own = {
+        DISK_ROLE: 'host',
+        DISK_HOST: `disk-${host}`,
+        DISK_ADDRESS: `localhost:${port}`,
+        REPLICA_NAME: name,
+        DATA_FOLDER: data.folder('services', folderOfDiskHost(host)),
+        ...(env.NBD_LISTEN === undefined ? blockDevices.settingsOf(name) : {}),
+      };
+      return { service: 'disk', name, port, own };
+    });
+  }
+
   async #startServices(ground: Ground, endOfGuests: () => Promise<void>): Promise<void> {
-    const numbers = this.#numbers();
+    const { planned } = ground;
     // Deferred before the start, so that a stop during the start ends the services that run.
     this.#scope.defer('services', async () => {
       for (const service of this.#services.toReversed()) {
-        await Promise.all(numbers.map((replica) => this.#processes.get(this.#nameOf(service, replica))?.stop()));
+        const all = planned.filter((one) => one.service === service);
+        await Promise.all(all.map(({ name }) => this.#processes.get(name)?.stop()));
         // When no compute starts guests any more, and while their disks are still served.
         if (service === 'compute') await endOfGuests();
       }
     });
     refuseEnded(this.#scope);
-    const all = this.#services.flatMap((service) => numbers.map((replica) => ({ service, replica })));
-    await allOrFirstFailure(all.map(({ service, replica }) => this.#startService(ground, service, replica)));
+    await allOrFirstFailure(planned.map((one) => this.#startService(ground, one)));
     refuseEnded(this.#scope);
   }
 
-  async #startService(ground: Ground, service: ServiceName, replica: number): Promise<void> {
+  async #startService(ground: Ground, planned: Planned): Promise<void> {
     const { data, env, entry = entryOf, settingsOf, route } = this.#options;
     const since = performance.now();
-    const own = this.#nameOf(service, replica);
+    const { service, name, port, own } = planned;
     const { principalId, secretFile, masterKeyFile } = ground.identities.workloads[service];
     const process = await startService({
-      name: own,
+      name,
       entry: entry(service),
       env: {
         ...env,
         ...ground.nats.settingsOf(service),
         ...ground.shared,
         ...(route === undefined ? {} : routedSettings(route, service, ground)),
-        SERVICE_ADDRESS: `127.0.0.1:${ground.portOf(service, replica)}`,
-        REPLICA_NAME: isOneAtATime(service) ? service : own,
-        ...(isOneAtATime(service) && own !== service ? { STANDBY_NAME: own } : {}),
+        SERVICE_ADDRESS: `127.0.0.1:${port}`,
         DATABASE_URL: databaseUrlOf(ground.postgres, service, databaseOf(this.#name, service), route),
-        DATA_FOLDER: data.folder('services', service),
         WORKLOAD_ID: principalId,
         WORKLOAD_SECRET_FILE: secretFile,
         MASTER_KEY_FILE: masterKeyFile,
         ...(service === 'key-vault' && { CLIENT_ADDRESS_KEY: this.#clientAddressKey }),
+        ...own,
         ...settingsOf?.(service),
       },
-      logFile: data.path('logs', `${own}.log`),
-      onCrash: (crash) => this.#onCrash({ ...crash, restart: () => this.#restart(ground, service, replica) }),
+      logFile: data.path('logs', `${name}.log`),
+      onCrash: (crash) => this.#onCrash({ ...crash, restart: () => this.#restart(planned) }),
       // A takeover during the start is reported at the end of the start.
-      onTakeover: (pid) => this.#processes.has(own) && this.#report(ground, service, replica, pid, 'took over'),
+      onTakeover: (pid) => this.#processes.has(name) && this.#report(planned, pid, 'took over'),
     });
-    this.#processes.set(own, process);
+    this.#processes.set(name, process);
     // A stop that started before this process ran did not end it.
     if (this.#scope.signal.aborted) await process.stop();
-    this.#report(ground, service, replica, process.pid, millisecondsSince(since));
+    this.#report(planned, process.pid, millisecondsSince(since));
   }
 
-  async #restart(ground: Ground, service: ServiceName, replica: number): Promise<number> {
+  async #restart(planned: Planned): Promise<number> {
     const since = performance.now();
-    const process = this.#running(service, replica);
+    const process = this.#named(planned.name);
     await process.restart();
     if (this.#scope.signal.aborted) await process.stop();
-    this.#report(ground, service, replica, process.pid, millisecondsSince(since));
+    this.#report(planned, process.pid, millisecondsSince(since));
     return process.pid;
   }
 
-  #report(ground: Ground, service: ServiceName, replica: number, pid: number, how: string): void {
-    const { name: own, isStandby } = this.#running(service, replica);
+  #report({ service, name, port }: Planned, pid: number, how: string): void {
+    const { isStandby } = this.#named(name);
     // The name that `interlock status` shows.
-    const known = isOneAtATime(service) && !isStandby ? service : own;
-    const log = known === own ? '' : `, log ${own}.log`;
+    const known = this.#isOneAtATime(service) && !isStandby ? service : name;
+    const log = known === name ? '' : `, log ${name}.log`;
     const verb = isStandby ? 'stands by for' : 'serves on';
-    this.#say(`${known} ${verb} localhost:${ground.portOf(service, replica)} (process ${pid}, ${how}${log})`);
+    this.#say(`${known} ${verb} localhost:${port} (process ${pid}, ${how}${log})`);
   }
 
   async #serveControl(cloud: LocalCloud) {
     const { data, env, settings } = this.#options;
-    const server = await serveControl(controlOf(cloud, this.#services, this.#replicas), {
+    const server = await serveControl(controlOf(cloud, this.#services, this.#replicas, this.#diskHosts), {
       data,
       clock: systemClock,
       say: this.#say,
@@ -342,8 +401,11 @@ class CloudLaunch {
       nats,
       pid: (service, replica) => this.#running(service, replica).pid,
       kill: (service, replica) => this.#running(service, replica).kill(),
-      restart: async (service, replica = 0) => {
-        await this.#restart(ground, service, replica);
+      restart: async (service, replica) => {
+        const { name } = this.#running(service, replica);
+        const planned = ground.planned.find((one) => one.name === name);
+        if (planned === undefined) throw new Error(`${name} was not planned in this cloud`);
+        await this.#restart(planned);
       },
       pause: (service, replica) => this.#running(service, replica).pause(),
       resume: (service, replica) => this.#running(service, replica).resume(),
@@ -352,14 +414,26 @@ class CloudLaunch {
   }
 
   /** @throws Error for a process that was not started */
-  #running(service: ServiceName, replica = 0): ServiceProcess {
-    const found = this.#processes.get(this.#nameOf(service, replica));
-    if (found === undefined) throw new Error(`${this.#nameOf(service, replica)} was not started in this cloud`);
+  #running(target: ProcessTarget, replica = 0): ServiceProcess {
+    return this.#named(isDiskHostName(target) ? target : this.#nameOf(target, replica));
+  }
+
+  #named(name: string): ServiceProcess {
+    const found = this.#processes.get(name);
+    if (found === undefined) throw new Error(`${name} was not started in this cloud`);
     return found;
   }
 
   #nameOf(service: ServiceName, replica: number): string {
-    return processNameOf(service, replica, this.#replicas);
+    return processNameOf(service, replica, this.#replicas, this.#diskHosts);
+  }
+
+  #isOneAtATime(service: ServiceName): boolean {
+    return isOneAtATime(service, this.#diskHosts);
+  }
+
+  #hosts(): readonly number[] {
+    return this.#services.includes('disk') ? Array.from({ length: this.#diskHosts }, (_, host) => host) : [];
   }
 
   #numbers(): readonly number[] {

@@ -26,12 +26,27 @@ export function addressVariableOf(service: ServiceName): string {
   return `${service.toUpperCase().replaceAll('-', '_')}_ADDRESS`;
 }
 
+/** The process of a disk host beside others: `disk-host-0`. */
+export type DiskHostName = `disk-host-${number}`;
+
+/** A process of a cloud: the first of a service, or a disk host. */
+export type ProcessTarget = ServiceName | DiskHostName;
+
+/** The process of the disk host `disk-<host>`. */
+export const diskHostName = (host: number): DiskHostName => `disk-host-${host}`;
+
+/** Whether a name is that of the process of a disk host. */
+export const isDiskHostName = (name: string): name is DiskHostName => /^disk-host-\d+$/.test(name);
+
+/** The folder of a disk host below the services' folder. The first has that of a disk service without `--disk-hosts`. */
+export const folderOfDiskHost = (host: number): string => (host === 0 ? 'disk' : diskHostName(host));
+
 /**
  * Whether one process of a service works while the others stand by. One process of disk holds the volumes of its folder, so they
- * take turns under one address and one name.
+ * take turns under one address and one name. With disk hosts of their own, the processes of disk have no folder.
  */
-export function isOneAtATime(service: ServiceName): boolean {
-  return service === 'disk';
+export function isOneAtATime(service: ServiceName, diskHosts: number): boolean {
+  return service === 'disk' && diskHosts === 0;
 }
 
 /**
@@ -39,8 +54,8 @@ export function isOneAtATime(service: ServiceName): boolean {
  * by the name of the service. That one changes, so no process is called that.
  * @param replicas the number of processes of the service
  */
-export function processNameOf(service: ServiceName, replica: number, replicas: number): string {
-  const isFirst = replica === 0 && !(isOneAtATime(service) && replicas > 1);
+export function processNameOf(service: ServiceName, replica: number, replicas: number, diskHosts = 0): string {
+  const isFirst = replica === 0 && !(isOneAtATime(service, diskHosts) && replicas > 1);
   return isFirst ? service : `${service}-${replica}`;
 }
 
@@ -52,13 +67,24 @@ const replicasMax = 7;
  * @throws LauncherError for anything but a whole number from 1 to 7
  */
 export function replicasOf(text: string | undefined): number {
-  if (text === undefined) return 1;
+  return text === undefined ? 1 : countOf('--replicas', text);
+}
+
+/**
+ * The number of disk hosts from `--disk-hosts`; 0 if it is not given: then disk is one process with the volumes.
+ * @throws LauncherError as `replicasOf`
+ */
+export function diskHostsOf(text: string | undefined): number {
+  return text === undefined ? 0 : countOf('--disk-hosts', text);
+}
+
+const countOf = (option: string, text: string): number => {
   const count = Number(text);
   if (/^\d+$/.test(text) && count >= 1 && count <= replicasMax) return count;
   throw new LauncherError(
-    `--replicas must be a whole number from 1 to ${replicasMax}, not "${text}": these are processes of this machine, which share one Postgres.`,
+    `${option} must be a whole number from 1 to ${replicasMax}, not "${text}": these are processes of this machine, which share one Postgres.`,
   );
-}
+};
 
 /** One value for each service, made from its name. */
 export function eachService<Value>(make: (service: ServiceName) => Value): Record<ServiceName, Value> {

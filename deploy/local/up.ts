@@ -8,15 +8,18 @@ import { gatewayPlaceIn, linesToPaste, startGateway } from './gateway.ts';
 import { startLivePage } from './live-page.ts';
 import { startLocalCloud } from './local-cloud.ts';
 import { openRestarts, restartAfterOf } from './restarts.ts';
-import { replicasOf, serviceNames } from './services.ts';
+import { diskHostsOf, replicasOf, serviceNames } from './services.ts';
 import { requireFree, wantedPorts } from './wanted-ports.ts';
 
-const usage = `npm run up [-- --replicas N --restart-after T --azure --loopback-admin --test-controls --no-page]
+const usage = `npm run up [-- --replicas N --disk-hosts N --restart-after T --azure --loopback-admin --test-controls --no-page]
 
 Runs the whole cloud until Ctrl-C; its data stays.
   --replicas N   processes of each service, 1 to 7, 1 by default. One process of disk works and the others stand by:
                  only one may use the volumes. The working one is called disk, the others disk-0, disk-1, …; their logs
                  keep these names. All guests run on this machine.
+  --disk-hosts N disk hosts as processes of their own, 1 to 7: disk-host-0, disk-host-1, …, each with a folder. The processes of
+                 disk then have no volumes: they place disks and pass calls on. Without it one process of disk has all
+                 volumes. The data of one form starts in the other, as long as only the first host has disks.
   --restart-after T
                  how long a service, or NATS or Postgres started here, stays away after it crashed or was killed:
                  500ms, 30s, 2m, 1h (with a unit), 1s by default. The time doubles if it soon ends again. never: it stays
@@ -37,6 +40,7 @@ const readArguments = () => {
     const text = { type: 'string' } as const;
     const options = {
       replicas: text,
+      'disk-hosts': text,
       'restart-after': text,
       azure: { type: 'boolean' },
       'loopback-admin': { type: 'boolean' },
@@ -59,6 +63,7 @@ runCommand(async (scope) => {
     return { exitCode: 0 };
   }
   const replicas = replicasOf(wanted);
+  const diskHosts = diskHostsOf(given['disk-hosts']);
   const afterMs = restartAfterOf(after);
   const place = azure === true ? gatewayPlaceIn(process.env) : undefined;
   await requireFree(wantedPorts(process.env, place));
@@ -77,7 +82,7 @@ runCommand(async (scope) => {
     },
     onCrash: openRestarts({ afterMs, clock: systemClock, say: console.error, signal: scope.signal }),
   };
-  const cloud = await startLocalCloud({ ...common, replicas, testControls });
+  const cloud = await startLocalCloud({ ...common, replicas, diskHosts, testControls });
   const access =
     place !== undefined
       ? await startGateway({

@@ -12,17 +12,20 @@ import {
   removeWhole,
 } from '../../deploy/local/data-folder.ts';
 import { startLocalCloud } from '../../deploy/local/local-cloud.ts';
+import { diskHostsOf } from '../../deploy/local/services.ts';
 import { removeServer } from '../../deploy/local/unprivileged.ts';
 import { startOutcome } from './start-outcome.ts';
 
-const usage = `npm start
+const usage = `npm start [-- --disk-hosts N]
 
-Brings up a cloud of its own, rehearses losing and regaining a key on it, and stops it. It takes no arguments; what differs
-from one rehearsal to another is said by variables (docs/settings.md). The last line is JSON: the verdict.`;
+Brings up a cloud of its own, rehearses losing and regaining a key on it, and stops it. What differs from one rehearsal to
+another is said by variables (docs/settings.md). The last line is JSON: the verdict.
+  --disk-hosts N   disk hosts as processes of their own, 1 to 7; without it one process of disk has all volumes`;
 
 const readArguments = () => {
   try {
-    return parseArgs({ options: { help: { type: 'boolean', short: 'h' } } }).values;
+    const options = { 'disk-hosts': { type: 'string' }, help: { type: 'boolean', short: 'h' } } as const;
+    return parseArgs({ options }).values;
   } catch (error) {
     throw new LauncherError(`${error instanceof Error ? error.message : error}\n\n${usage}`);
   }
@@ -30,10 +33,12 @@ const readArguments = () => {
 
 /** `npm start`: starts its own cloud, rehearses on it, stops it. */
 runCommand(async (scope) => {
-  if (readArguments().help === true) {
+  const { help, 'disk-hosts': hosts } = readArguments();
+  if (help === true) {
     console.log(usage);
     return { exitCode: 0 };
   }
+  const diskHosts = diskHostsOf(hosts);
   // From the bootstrap, which has checked whether anything must be installed.
   const startedAtMs = Number(process.env.INTERLOCK_STARTED_AT ?? performance.timeOrigin);
   // Separate from the cloud of `npm run up`, which may be running and holds its user's data.
@@ -57,6 +62,7 @@ runCommand(async (scope) => {
     env: process.env,
     name: `rehearsal_${randomBytes(4).toString('hex')}`,
     temporary: true,
+    diskHosts,
     // Spans must have arrived when their trace is shown.
     settings: { OTEL_BSP_SCHEDULE_DELAY: '200' },
     say: console.log,

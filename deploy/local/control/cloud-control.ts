@@ -1,15 +1,27 @@
 import { readFileSync } from 'node:fs';
 import type { LocalCloud } from '../cloud-types.ts';
 import { LauncherError } from '../data-folder.ts';
-import { isOneAtATime, processNameOf, type ServiceName, serviceNames } from '../services.ts';
+import {
+  type DiskHostName,
+  diskHostName,
+  isDiskHostName,
+  isOneAtATime,
+  type ProcessTarget,
+  processNameOf,
+  type ServiceName,
+  serviceNames,
+} from '../services.ts';
 
 /** The parts of a local cloud that can be ended, paused and started again. */
 export const cloudParts = [...serviceNames, 'nats', 'postgres'] as const;
 export type CloudPart = (typeof cloudParts)[number];
 
+/** A part, or the process of one disk host. */
+export type ControlledPart = CloudPart | DiskHostName;
+
 /** A process of a local cloud. */
 export interface PartProcess {
-  readonly part: CloudPart;
+  readonly part: ControlledPart;
   /** `compute`, `compute-1`, `nats` */
   readonly name: string;
   /** The id of the running process, or of the last one. */
@@ -21,40 +33,48 @@ export interface PartProcess {
 export interface CloudControl {
   processes(): Promise<readonly PartProcess[]>;
   /** SIGKILL. It stays down until `restart`, whatever `--restart-after` says. */
-  kill(part: CloudPart): Promise<void>;
+  kill(part: ControlledPart): Promise<void>;
   /** Starts it again, and ends it first if it runs. Resolves when it serves. */
-  restart(part: CloudPart): Promise<void>;
+  restart(part: ControlledPart): Promise<void>;
   /** SIGSTOP: connections stay open and nothing responds. */
-  pause(part: CloudPart): Promise<void>;
+  pause(part: ControlledPart): Promise<void>;
   /** SIGCONT */
-  resume(part: CloudPart): Promise<void>;
+  resume(part: ControlledPart): Promise<void>;
 }
 
-/** Controls a cloud of this process. @param replicas processes of each service */
+/** Controls a cloud of this process. @param replicas processes of each service @param diskHosts disk hosts as processes of their own */
 export const controlOf = (
   cloud: Pick<LocalCloud, 'pid' | 'kill' | 'restart' | 'nats' | 'postgres'>,
   services: readonly ServiceName[],
   replicas: number,
+  diskHosts = 0,
 ): CloudControl => {
   const numbers = Array.from({ length: replicas }, (_, replica) => replica);
-  const pidsOf = (part: CloudPart): readonly number[] => {
-    if (part !== 'nats' && part !== 'postgres') return numbers.map((replica) => cloud.pid(part, replica));
+  const hosts = Array.from({ length: diskHosts }, (_, host) => diskHostName(host));
+  const numbersOf = (part: ControlledPart): readonly number[] => (isDiskHostName(part) ? [0] : numbers);
+  const pidsOf = (part: ControlledPart): readonly number[] => {
+    if (part !== 'nats' && part !== 'postgres') return numbersOf(part).map((replica) => cloud.pid(part, replica));
     const { pid } = cloud[part];
     if (pid === undefined)
       throw new LauncherError(`${part} is given by ${part === 'nats' ? 'NATS_URL' : 'DATABASE_URL'}: it is not ours`);
     return [pid];
   };
-  const nameOf = (part: CloudPart, replica: number): string =>
-    part === 'nats' || part === 'postgres' ? part : processNameOf(part, replica, replicas);
-  const ofEach = async (part: CloudPart, work: (part: ServiceName, replica: number) => Promise<void>) => {
+  const nameOf = (part: ControlledPart, replica: number): string =>
+    part === 'nats' || part === 'postgres' || isDiskHostName(part)
+      ? part
+      : processNameOf(part, replica, replicas, diskHosts);
+  const ofEach = async (part: ControlledPart, work: (part: ProcessTarget, replica: number) => Promise<void>) => {
     if (part === 'nats' || part === 'postgres') throw new Error(`${part} has no replicas`);
-    await Promise.all(numbers.map((replica) => work(part, replica)));
+    await Promise.all(numbersOf(part).map((replica) => work(part, replica)));
   };
-  const given = (part: CloudPart): boolean => (part === 'nats' || part === 'postgres') && cloud[part].pid === undefined;
+  const given = (part: ControlledPart): boolean =>
+    (part === 'nats' || part === 'postgres') && cloud[part].pid === undefined;
   return {
     processes: async () =>
-      cloudParts
-        .filter((part) => part === 'nats' || part === 'postgres' || services.includes(part))
+      [...cloudParts, ...hosts]
+        .filter(
+          (part) => part === 'nats' || part === 'postgres' || services.includes(isDiskHostName(part) ? 'disk' : part),
+        )
         .filter((part) => !given(part))
         .flatMap((part) =>
           pidsOf(part).map((pid, replica) => ({ part, name: nameOf(part, replica), pid, state: stateOf(pid) })),
@@ -63,7 +83,8 @@ export const controlOf = (
     restart: async (part) => {
       if (part === 'nats' || part === 'postgres') await cloud[part].restart();
       // It is unknown which process works, so those that take turns start one after the other.
-      else if (isOneAtATime(part)) for (const replica of numbers) await cloud.restart(part, replica);
+      else if (!isDiskHostName(part) && isOneAtATime(part, diskHosts))
+        for (const replica of numbers) await cloud.restart(part, replica);
       else await ofEach(part, cloud.restart);
     },
     // Postgres works in child processes.
@@ -94,7 +115,7 @@ const statOf = (pid: number): readonly string[] | undefined => {
   }
 };
 
-const childrenOf = (part: CloudPart, pid: number): readonly number[] => {
+const childrenOf = (part: ControlledPart, pid: number): readonly number[] => {
   if (part !== 'postgres' || statOf(pid) === undefined) return [];
   const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
   return text === '' ? [] : text.split(' ').map(Number);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import type { Clock } from '@interlock/runtime';
 import type { DataFolder } from '../data-folder.ts';
-import { type CloudControl, type CloudPart, cloudParts } from './cloud-control.ts';
+import { type CloudControl, type ControlledPart, cloudParts } from './cloud-control.ts';
 import type { EstateRequest, TestControls } from './controls-for-tests.ts';
 
 /** What the launcher does for other processes of its user. */
@@ -14,7 +14,7 @@ export type ControlCall = (typeof controlCalls)[number];
 
 /** The body of a call. */
 export interface ControlRequest {
-  readonly part?: CloudPart;
+  readonly part?: ControlledPart;
   /** After which the launcher undoes a `kill` or `pause` itself, in milliseconds. */
   readonly forMs?: number;
   /** For `clock`: by how much to advance the clocks of the cloud, in milliseconds. If absent, they stay. */
@@ -55,7 +55,7 @@ export const serveControl = async (
   },
 ): Promise<ControlServer> => {
   const { path, remove } = socketPath(data);
-  const undoLater = async (part: CloudPart, forMs: number, undo: 'restart' | 'resume'): Promise<void> => {
+  const undoLater = async (part: ControlledPart, forMs: number, undo: 'restart' | 'resume'): Promise<void> => {
     await clock.sleep(forMs, ending.signal);
     if (ending.signal.aborted) return;
     await control[undo](part).catch((error: unknown) => say(`${part} was not healed: ${messageOf(error)}`));
@@ -67,8 +67,9 @@ export const serveControl = async (
     if (call === 'clock' || call === 'estate') return controlled(testControls, call, request);
     if (call !== 'kill' && call !== 'restart' && call !== 'pause' && call !== 'resume')
       throw new Error(`no call is named ${call}; there are ${controlCalls.join(', ')}`);
-    if (part === undefined || !cloudParts.includes(part))
-      throw new Error(`part must be one of ${cloudParts.join(', ')} (got ${part})`);
+    const all = new Set([...cloudParts, ...(await control.processes()).map((one) => one.part)]);
+    if (part === undefined || !all.has(part))
+      throw new Error(`part must be one of ${[...all].join(', ')} (got ${part})`);
     say(`${call} ${part}${forMs === undefined ? '' : ` for ${forMs} ms`}, requested by another process`);
     await control[call](part);
     if (forMs !== undefined && (call === 'kill' || call === 'pause'))

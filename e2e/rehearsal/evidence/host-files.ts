@@ -1,5 +1,7 @@
+import { readdirSync } from 'node:fs';
 import { type Journals, journalReader } from '@interlock/lab/judge/journal/journal';
 import type { DataFolder } from '@interlock/local/data-folder.ts';
+import { folderOfDiskHost, isDiskHostName } from '@interlock/local/services.ts';
 import { type Search, searchFiles } from './search.ts';
 import { findVolumes, type Volume } from './volume.ts';
 
@@ -22,10 +24,17 @@ export interface HostFiles {
 export const localFiles = (data: DataFolder): HostFiles => ({
   async volumes(wanted) {
     const ids = new Set(wanted.map(({ id }) => id));
-    return new Map([...findVolumes(data.path('services', 'disk'))].filter(([id]) => ids.has(id)));
+    const found = diskFolders(data).flatMap((folder) => [...findVolumes(folder)]);
+    return new Map(found.filter(([id]) => ids.has(id)));
   },
   search: async (needles) => searchFiles(data.root, needles),
 });
+
+/** The folders of all disk hosts. */
+const diskFolders = (data: DataFolder): readonly string[] =>
+  readdirSync(data.path('services'))
+    .filter((name) => name === folderOfDiskHost(0) || isDiskHostName(name))
+    .map((name) => data.path('services', name));
 
 /** Journals of machines of a cloud on this machine. */
 export const localJournals =
