@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { filesLike, textOf } from './sources.ts';
 
-const sources = filesLike(/^(libs|services)\/.*\.ts$/).filter(
+const sources = filesLike(/^(libs|services|e2e\/experiments)\/.*\.ts$/).filter(
   (file) => !/(^|\/)(test-[^/]*|[^/]*\.test)\.ts$/.test(file),
 );
 
