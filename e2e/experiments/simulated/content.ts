@@ -8,6 +8,9 @@ import { startEverything } from '../../simulation/workload/workload.ts';
 /** What a comparison needs of a stage. */
 export type ContentStage = Pick<Stage, 'world' | 'clients' | 'log' | 'truth' | 'judge' | 'random' | 'nextNumber'>;
 
+/** Time of the cloud after its disturbances in which a read is repeated that a service could not answer yet, in milliseconds. */
+const patienceMs = 60_000;
+
 /** Written bytes of each sector of a disk, by number of the sector. */
 const writtenIn = ({ truth }: ContentStage, disk: string): ReadonlyMap<number, number> => {
   const bytes = new Map<number, number>();
@@ -37,22 +40,30 @@ const openDisks = async (stage: ContentStage, disks: readonly string[]): Promise
 
 /**
  * Starts every machine whose keys can be used, and compares all that was acknowledged with what is read. No guest may work
- * at the same time. Sectors that differ or cannot be read count as lost, also those under a purged key.
+ * at the same time. A read is repeated while the cloud still recovers, as when a lease is not renewed yet. Sectors that differ or
+ * cannot be read count as lost, also those under a purged key.
  * @param disks full names
  */
 export const compareContent = async (stage: ContentStage, disks: readonly string[]): Promise<ContentRecord> => {
   await startEverything(stage);
   const tokens = await openDisks(stage, disks);
+  const { clock } = stage.world;
+  const untilMs = clock.monotonicMs() + patienceMs;
   let bytesCompared = 0;
   let bytesLost = 0;
   for (const disk of disks) {
     stage.truth.contentOf(disk).endSession();
     let isWrong = false;
+    let isUnavailable = false;
     const { judge } = stage;
     const reading: Parameters<typeof readRange>[0] = {
       ...stage,
       judge: {
-        onIo: (io) => judge.onIo(io),
+        onIo: (io) => {
+          const { outcome } = io;
+          isUnavailable = 'code' in outcome && outcome.code === 'UNAVAILABLE';
+          judge.onIo(io);
+        },
         onFailure: (action, error) => judge.onFailure(action, error),
         onWrongContent: (name, wrong) => {
           isWrong = true;
@@ -64,9 +75,15 @@ export const compareContent = async (stage: ContentStage, disks: readonly string
       if (sector >= sectorsInUse) continue;
       const token = tokens.get(disk);
       isWrong = false;
+      isUnavailable = false;
       const access = { disk, token: token ?? '', by: 'machine', who: 'the comparison' } as const;
       const range = { first: sector * sectorCells, count: sectorCells };
-      const isRead = token !== undefined && (await readRange(reading, access, range));
+      const read = async (): Promise<boolean> => token !== undefined && (await readRange(reading, access, range));
+      let isRead = await read();
+      while (!isRead && isUnavailable && clock.monotonicMs() < untilMs) {
+        await clock.sleep(100);
+        isRead = await read();
+      }
       bytesCompared += bytes;
       if (!isRead || isWrong) bytesLost += bytes;
     }
