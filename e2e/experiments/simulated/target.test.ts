@@ -321,3 +321,11 @@ test('CMK-113: a guest repeats no read that its disk host refused, as a guest pr
     );
   }
 });
+
+test('G5: the comparison repeats a read that the cloud cannot answer yet, and counts no byte of it as lost', async () => {
+  const experiment = experimentOf(['at: 2s, cut: [identity, disk], for: 1180ms']);
+  for (const seed of [40, 44]) {
+    const { content } = await runSimulated(experiment, seed);
+    assert.equal(content?.bytesLost, 0, `seed ${seed}`);
+  }
+});

@@ -21,7 +21,6 @@ import {
 } from '@opentelemetry/sdk-trace';
 import { ATTR_SERVICE_NAME, ATTR_SERVICE_VERSION } from '@opentelemetry/semantic-conventions';
 import { systemClock } from './clock.ts';
-import { startContext } from './disabled-telemetry.ts';
 import { spanExporter } from './exporters.ts';
 import { SCHEMA_URL, SCOPE_VERSION } from './instrumentation-scope.ts';
 import { type LogsOptions, startLogs } from './logs.ts';
@@ -29,6 +28,7 @@ import { type MetricsOptions, startMetrics } from './metrics.ts';
 import { type OpenExports, openExports } from './open-exports.ts';
 import type { Random } from './random.ts';
 import { preciseStarts } from './span-start-times.ts';
+import { startContext } from './telemetry-context.ts';
 import { type LostTelemetry, notingLosses } from './telemetry-losses.ts';
 import type { OtlpProtocol } from './telemetry-settings.ts';
 
