@@ -24,6 +24,7 @@ test('the descriptor set holds the service of every package', () => {
   assert.deepEqual(files.flatMap((file) => file.services.map((service) => service.typeName)).sort(), [
     'interlock.compute.v1.ComputeService',
     'interlock.disk.v1.DiskDataService',
+    'interlock.disk.v1.DiskHostService',
     'interlock.disk.v1.DiskService',
     'interlock.disk_encryption_set.v1.DiskEncryptionSetService',
     'interlock.identity.v1.IdentityService',
@@ -50,7 +51,7 @@ test('every RPC is marked as idempotent or without side effects, except AddSecre
 });
 
 test('exactly the RPCs that only read are marked as without side effects', () => {
-  const reads = /^(Get|List|Read|Watch|Preview|Check(?=Permission))/;
+  const reads = /^(Describe|Get|List|Read|Watch|Preview|Check(?=Permission))/;
   for (const method of methods) {
     const marked = method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
     assert.equal(marked, reads.test(method.name), `${method.parent.typeName}.${method.name}`);

@@ -14,6 +14,9 @@ const everyRpc = [...registry]
   .flatMap((type) => (type.kind === 'service' ? type.methods : []))
   .map(({ parent, name }) => `${parent.typeName}/${name}`);
 
+/** Called by control processes of disk at the address of one host. The command line knows the address of the service. */
+const ofDiskHosts = 'interlock.disk.v1.DiskHostService/';
+
 test('every RPC of every service is a command; only DrainDiskHost is two', () => {
   const covered = [
     ...verbs.flatMap(({ contract, method, versionMethod, many }) =>
@@ -24,7 +27,8 @@ test('every RPC of every service is a command; only DrainDiskHost is two', () =>
   assert.ok(everyRpc.length > 80);
   const twice = covered.filter((path, at) => covered.indexOf(path) !== at);
   assert.deepEqual(twice, ['interlock.disk.v1.DiskService/DrainDiskHost']);
-  assert.deepEqual([...new Set(covered)].toSorted(), everyRpc.toSorted());
+  const callable = everyRpc.filter((path) => !path.startsWith(ofDiskHosts));
+  assert.deepEqual([...new Set(covered)].toSorted(), callable.toSorted());
 });
 
 test('a noun and a verb name one command, and every noun is described', () => {
