@@ -1,8 +1,8 @@
 import { test } from 'node:test';
-import { filesOnACloud, isInEveryRun, isWithOwnSettings } from './test-files-on-a-cloud.ts';
+import { filesOnACloud, isOfClocksOrStores, isOnlyInLongRuns } from './test-files-on-a-cloud.ts';
 
 /** The same faults for another part of the cloud, or at another moment. files-on-a-cloud.test.ts runs two files that no other test comes near. */
-const isAnother = (name: string): boolean => !isInEveryRun(name) && !isWithOwnSettings(name);
+const isAnother = (name: string): boolean => isOnlyInLongRuns(name) && !isOfClocksOrStores(name);
 
 for (const { name, skip, holds } of filesOnACloud(isAnother)) {
   test(

@@ -15,7 +15,7 @@ import { type FileRunResult, runFile, thisRunner } from './run-file.ts';
 const folder = new URL('files/', import.meta.url);
 const ending = '.experiment.yaml';
 /** Files that take most of a minute, with their own settings: they run in the simulation or in QEMU. */
-export const isWithOwnSettings = (name: string): boolean =>
+const isWithOwnSettings = (name: string): boolean =>
   /^(friday|linux-in-qemu|no-events|every-cause|two-keys|cluster-)/.test(name);
 
 /**
@@ -26,6 +26,11 @@ const inEveryRun: ReadonlySet<string> = new Set(['paused-disk', 'the-disk-is-ful
 
 /** Whether `npm test` runs the file on real processes. The simulation plays every file. */
 export const isInEveryRun = (name: string): boolean => inEveryRun.has(name);
+
+/** Whether only `npm run test:all` runs the file on real processes: in two test files, so that they run beside each other. */
+export const isOnlyInLongRuns = (name: string): boolean => !isInEveryRun(name) && !isWithOwnSettings(name);
+
+export const isOfClocksOrStores = (name: string): boolean => /^(postgres|the-)/.test(name);
 
 /** How often to run a file whose steps came too late on a busy machine, or after Postgres was gone: such a run proves nothing. */
 const attempts = 3;
