@@ -31,7 +31,7 @@ export const batchRecords = (batch: readonly PendingCommit[], { clock }: { reado
 };
 
 /** @throws TypeError for a name that contains the end of a field or a record */
-const checked = (name: string): string => {
+export const checkedName = (name: string): string => {
   if (name.includes(RECORD_END) || name.includes(FIELD_END)) {
     throw new TypeError(`a name with a line break or a unit separator cannot be stored: ${JSON.stringify(name)}`);
   }
@@ -79,7 +79,7 @@ class Records {
     for (const { stream, expected, events, causes } of appends) {
       const own = causes === undefined ? plain : { ...plain, causes };
       const causeField = causes === undefined ? common : this.#causeField(own);
-      this.#appends.push(record(checked(stream), expected));
+      this.#appends.push(record(checkedName(stream), expected));
       this.#addEvent(stream, expected + 1, events[0], own, causeField);
       if (events.length < 2) continue;
       const further = afterFirst(own, eventId(stream, expected + 1));
@@ -95,7 +95,7 @@ class Records {
     const id = eventId(stream, version);
     this.#recorded.push({ position: 0, stream, version, type, schema, data, id, cause, time: this.#timeMs });
     this.#events.push(
-      `${stream}${FIELD_END}${version}${FIELD_END}${checked(type)}${FIELD_END}${schema}${FIELD_END}${causeField}${FIELD_END}${JSON.stringify(data)}`,
+      `${stream}${FIELD_END}${version}${FIELD_END}${checkedName(type)}${FIELD_END}${schema}${FIELD_END}${causeField}${FIELD_END}${JSON.stringify(data)}`,
     );
   }
 
@@ -108,8 +108,8 @@ class Records {
 
   addRow(change: RowChange): void {
     const { table, key, row, version } = change;
-    checked(key);
-    const entry = ({ index, value }: IndexEntry): string => record(table, index, checked(value), key);
+    checkedName(key);
+    const entry = ({ index, value }: IndexEntry): string => record(table, index, checkedName(value), key);
     if (row === null) this.#gone.push(record(table, key, version));
     else this.#put.push(change);
     for (const one of change.removed) this.#removed.push(entry(one));
@@ -118,7 +118,7 @@ class Records {
 
   /** Moves of one cursor in a batch follow each other: they become one move, from the first `from` to the last `to`. */
   addCursor({ name, from, to }: CursorMove): void {
-    this.#cursors.set(checked(name), { name, from: this.#cursors.get(name)?.from ?? from, to });
+    this.#cursors.set(checkedName(name), { name, from: this.#cursors.get(name)?.from ?? from, to });
   }
 
   complete(): BatchRecords {

@@ -2,6 +2,7 @@ import type { Clock } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
 import { afterFirst, type Cause, eventId, withoutTrail } from './cause.ts';
 import { assertOnceEach } from './commit-once.ts';
+import { checkedName } from './commit-records.ts';
 import type {
   Commit,
   EventStore,
@@ -103,6 +104,8 @@ export const memoryStore = (options: MemoryStoreOptions): MemoryStore => {
     image: () => ({ feed: [...events.feed], tables: rows.copy(), cursors: new Map(cursors) }),
     async commit(commit, cause) {
       assertOnceEach(commit);
+      // As a server refuses it.
+      for (const { key } of commit.rows ?? []) checkedName(key);
       events.assertVersions(commit);
       assertCursors(cursors, commit);
       rows.change(commit.rows ?? []);

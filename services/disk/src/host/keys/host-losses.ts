@@ -30,11 +30,11 @@ export interface HostLossTable {
 /** Rows read at once. */
 const pageSize = 1_000;
 
-const prefixOf = (host: string): string => `${host}\n`;
+const prefixOf = (host: string): string => `${host} `;
 
-/** Key of a row. Names have no line ends. */
+/** Key of a row. Names have no spaces, and the store accepts no line breaks in a name. */
 export const hostLossKey = (host: string, { set, keyVersion }: SetKeyVersion): string =>
-  `${prefixOf(host)}${set}\n${keyVersion}`;
+  `${prefixOf(host)}${set} ${keyVersion}`;
 
 /** Opens the table in a store. */
 export const openHostLossTable = (store: EventStore): HostLossTable => {
