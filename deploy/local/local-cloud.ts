@@ -17,16 +17,15 @@ import { endGuests } from './guests.ts';
 import { holdDatabases } from './held-databases.ts';
 import { type Nats, startNats } from './nats.ts';
 import { createStreams, partitionCountOf, removeStreams } from './nats-streams.ts';
+import { type CloudSize, type Planned, planProcesses, portsOf } from './planned-processes.ts';
 import { type Postgres, startPostgres } from './postgres.ts';
 import { type ServiceProcess, startService } from './processes.ts';
 import { type Crash, sayCrash } from './restartable.ts';
 import {
   addressVariableOf,
   databaseOf,
-  diskHostName,
   eachService,
   entryOf,
-  folderOfDiskHost,
   isDiskHostName,
   isOneAtATime,
   type ProcessTarget,
@@ -69,15 +68,6 @@ interface Ground {
   readonly planned: readonly Planned[];
 }
 
-/** A process to start. */
-interface Planned {
-  readonly service: ServiceName;
-  readonly name: string;
-  readonly port: number | undefined;
-  /** Its own settings, in place of those of its service. */
-  readonly own: Readonly<Record<string, string>>;
-}
-
 /** The start of one cloud: first the servers, then what services need on them, then the services. */
 class CloudLaunch {
   readonly #options: LocalCloudOptions;
@@ -104,7 +94,7 @@ class CloudLaunch {
   }
 
   async start(): Promise<LocalCloud> {
-    const { data, entry = entryOf, takeTelemetry } = this.#options;
+    const { data, env, entry = entryOf, takeTelemetry } = this.#options;
     for (const service of this.#services) {
       if (!existsSync(entry(service)))
         throw new LauncherError(`${entry(service)} does not exist: ${service} cannot be started.`);
@@ -113,7 +103,7 @@ class CloudLaunch {
     this.#scope.defer('space watch', provideSpace(this.#options, this.#say).stop);
     const { postgres, nats, certificates, ports } = await this.#startServers();
     const identities = await this.#prepareServers(postgres, nats);
-    const forward = forwardTelemetry(this.#options.env, this.#say);
+    const forward = forwardTelemetry(env, this.#say);
     this.#scope.defer('forward of telemetry', () => forward?.stop());
     const onExport = (path: string, body: string): void => {
       takeTelemetry?.(path, body);
@@ -127,16 +117,9 @@ class CloudLaunch {
     });
     this.#scope.defer('span receiver', receiver.stop);
 
-    const portOf = (service: ServiceName, replica: number) =>
-      ports[serviceNames.indexOf(service) * this.#replicas + (this.#isOneAtATime(service) ? 0 : replica)];
-    // By name: TLS sends no server name for an address.
-    const addresses = eachService((service) =>
-      [...new Set(this.#numbers().map((replica) => `localhost:${portOf(service, replica)}`))].join(','),
-    );
     const blockDevices = openBlockDevices(data);
     this.#scope.defer('block devices', async () => blockDevices.remove());
-    const hostPorts = ports.slice(serviceNames.length * this.#replicas);
-    const planned = [...this.#planned(portOf), ...this.#plannedHosts(hostPorts, blockDevices)];
+    const { addresses, planned } = planProcesses({ ...this.#size(), data, env, ports, blockDevices });
     const { guestParentPid, endGuests: endOfGuests } = await this.#guardGuests();
     const shared = this.#sharedSettings({
       certificates,
@@ -169,7 +152,7 @@ class CloudLaunch {
       startPostgres(data, env, {}, postgresSettings, onCrash).then((server) => started('Postgres', server)),
       startNats({ data, env, say: this.#say, users, onCrash }).then((server) => started('NATS', server)),
       openCertificates(data, systemClock.now()),
-      freePorts(serviceNames.length * this.#replicas + this.#diskHosts),
+      freePorts(portsOf(this.#size())),
     ]);
     return { postgres, nats, certificates, ports };
   }
@@ -248,41 +231,6 @@ class CloudLaunch {
     };
   }
 
-  /** The processes of the services. Those that take turns have one name, and each a name while it stands by. */
-  #planned(portOf: (service: ServiceName, replica: number) => number | undefined): readonly Planned[] {
-    const { data } = this.#options;
-    return this.#services.flatMap((service) =>
-      this.#numbers().map((replica) => {
-        const name = this.#nameOf(service, replica);
-        const isControl = service === 'disk' && this.#diskHosts > 0;
-        const inTurns = { REPLICA_NAME: service, ...(name === service ? {} : { STANDBY_NAME: name }) };
-        const own = {
-          ...(this.#isOneAtATime(service) ? inTurns : { REPLICA_NAME: name }),
-          ...(this.#isOneAtATime(service) && this.#replicas > 1 ? { STANDBY: 'true' } : {}),
-          ...(isControl ? { DISK_ROLE: 'control' } : { DATA_FOLDER: data.folder('services', service) }),
-        };
-        return { service, name, port: portOf(service, replica), own };
-      }),
-    );
-  }
-
-  /** The disk hosts, each with its own name, folder, address and socket. */
-  #plannedHosts(ports: readonly number[], blockDevices: BlockDevices): readonly Planned[] {
-    const { data, env } = this.#options;
-    return this.#hosts().map((host) => {
-      const [name, port] = [diskHostName(host), ports[host]];
-      const own = {
-        DISK_ROLE: 'host',
-        DISK_HOST: `disk-${host}`,
-        DISK_ADDRESS: `localhost:${port}`,
-        REPLICA_NAME: name,
-        DATA_FOLDER: data.folder('services', folderOfDiskHost(host)),
-        ...(env.NBD_LISTEN === undefined ? blockDevices.settingsOf(name) : {}),
-      };
-      return { service: 'disk', name, port, own };
-    });
-  }
-
   async #startServices(ground: Ground, endOfGuests: () => Promise<void>): Promise<void> {
     const { planned } = ground;
     // Deferred before the start, so that a stop during the start ends the services that run.
@@ -344,7 +292,7 @@ class CloudLaunch {
   #report({ service, name, port }: Planned, pid: number, how: string): void {
     const { isStandby } = this.#named(name);
     // The name that `interlock status` shows.
-    const known = this.#isOneAtATime(service) && !isStandby ? service : name;
+    const known = isOneAtATime(service, this.#diskHosts) && !isStandby ? service : name;
     const log = known === name ? '' : `, log ${name}.log`;
     const verb = isStandby ? 'stands by for' : 'serves on';
     this.#say(`${known} ${verb} localhost:${port} (process ${pid}, ${how}${log})`);
@@ -428,16 +376,8 @@ class CloudLaunch {
     return processNameOf(service, replica, this.#replicas, this.#diskHosts);
   }
 
-  #isOneAtATime(service: ServiceName): boolean {
-    return isOneAtATime(service, this.#diskHosts);
-  }
-
-  #hosts(): readonly number[] {
-    return this.#services.includes('disk') ? Array.from({ length: this.#diskHosts }, (_, host) => host) : [];
-  }
-
-  #numbers(): readonly number[] {
-    return Array.from({ length: this.#replicas }, (_, replica) => replica);
+  #size(): CloudSize {
+    return { services: this.#services, replicas: this.#replicas, diskHosts: this.#diskHosts };
   }
 
   #namespace(): string | undefined {

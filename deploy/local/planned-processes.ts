@@ -1,0 +1,97 @@
+import type { BlockDevices } from './block-devices.ts';
+import type { DataFolder } from './data-folder.ts';
+import {
+  diskHostName,
+  eachService,
+  folderOfDiskHost,
+  isOneAtATime,
+  processNameOf,
+  type ServiceName,
+  serviceNames,
+} from './services.ts';
+
+/** How many processes a cloud has. */
+export interface CloudSize {
+  readonly services: readonly ServiceName[];
+  /** Processes of each service. */
+  readonly replicas: number;
+  /** Disk hosts as processes of their own; 0: one process of disk has all volumes. */
+  readonly diskHosts: number;
+}
+
+/** A process to start. */
+export interface Planned {
+  readonly service: ServiceName;
+  readonly name: string;
+  readonly port: number | undefined;
+  /** Its own settings, in place of those of its service. */
+  readonly own: Readonly<Record<string, string>>;
+}
+
+interface PlanParts extends CloudSize {
+  readonly data: DataFolder;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** As many as `portsOf` says. */
+  readonly ports: readonly number[];
+  readonly blockDevices: BlockDevices;
+}
+
+/** Number of ports of a cloud: one for each process, also of services that it leaves out. */
+export const portsOf = ({ replicas, diskHosts }: CloudSize): number => serviceNames.length * replicas + diskHosts;
+
+/** Names, ports and settings of the processes of a cloud. Makes their folders. */
+export function planProcesses(parts: PlanParts): {
+  /** Of each service, `localhost:<port>` of its processes, separated by commas. */
+  readonly addresses: Readonly<Record<ServiceName, string>>;
+  readonly planned: readonly Planned[];
+} {
+  const { replicas, diskHosts, ports } = parts;
+  const portOf = (service: ServiceName, replica: number) =>
+    ports[serviceNames.indexOf(service) * replicas + (isOneAtATime(service, diskHosts) ? 0 : replica)];
+  // By name: TLS sends no server name for an address.
+  const addresses = eachService((service) =>
+    [...new Set(upTo(replicas).map((replica) => `localhost:${portOf(service, replica)}`))].join(','),
+  );
+  return { addresses, planned: [...plannedServices(parts, portOf), ...plannedHosts(parts)] };
+}
+
+/** The processes of the services. Those that take turns have one name, and each a name while it stands by. */
+function plannedServices(
+  { services, replicas, diskHosts, data }: PlanParts,
+  portOf: (service: ServiceName, replica: number) => number | undefined,
+): readonly Planned[] {
+  return services.flatMap((service) =>
+    upTo(replicas).map((replica) => {
+      const name = processNameOf(service, replica, replicas, diskHosts);
+      const isControl = service === 'disk' && diskHosts > 0;
+      const isInTurns = isOneAtATime(service, diskHosts);
+      const inTurns = { REPLICA_NAME: service, ...(name === service ? {} : { STANDBY_NAME: name }) };
+      const own = {
+        ...(isInTurns ? inTurns : { REPLICA_NAME: name }),
+        ...(isInTurns && replicas > 1 ? { STANDBY: 'true' } : {}),
+        ...(isControl ? { DISK_ROLE: 'control' } : { DATA_FOLDER: data.folder('services', service) }),
+      };
+      return { service, name, port: portOf(service, replica), own };
+    }),
+  );
+}
+
+/** The disk hosts, each with its own name, folder, address and socket. */
+function plannedHosts(parts: PlanParts): readonly Planned[] {
+  const { services, replicas, diskHosts, data, env, ports, blockDevices } = parts;
+  if (!services.includes('disk')) return [];
+  return upTo(diskHosts).map((host) => {
+    const [name, port] = [diskHostName(host), ports[serviceNames.length * replicas + host]];
+    const own = {
+      DISK_ROLE: 'host',
+      DISK_HOST: `disk-${host}`,
+      DISK_ADDRESS: `localhost:${port}`,
+      REPLICA_NAME: name,
+      DATA_FOLDER: data.folder('services', folderOfDiskHost(host)),
+      ...(env.NBD_LISTEN === undefined ? blockDevices.settingsOf(name) : {}),
+    };
+    return { service: 'disk', name, port, own };
+  });
+}
+
+const upTo = (count: number): readonly number[] => Array.from({ length: count }, (_, number) => number);
