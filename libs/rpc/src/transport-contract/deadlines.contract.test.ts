@@ -4,20 +4,23 @@ import { test } from 'node:test';
 import { manualClock } from '../test-clock.ts';
 import { collect, failure, overEachTransport } from './test-transports.ts';
 
+/** A handler that does not respond until it is aborted. It says when it begins and when it is aborted. */
+const untilAborted =
+  (says: EventEmitter) =>
+  async (_word: unknown, { signal }: { readonly signal: AbortSignal }): Promise<never> => {
+    says.emit('begun');
+    await once(signal, 'abort');
+    says.emit('aborted');
+    throw new Error('gave up');
+  };
+
 overEachTransport('deadlines of calls', ({ echo, spanCount }) => {
   test('a call without a response ends at its deadline, and its handler is aborted', async () => {
     const clock = manualClock();
     const handler = new EventEmitter();
     const { client } = await echo({
       clock,
-      handlers: {
-        change: async (_word, { signal }) => {
-          handler.emit('begun');
-          await once(signal, 'abort');
-          handler.emit('aborted');
-          throw new Error('gave up');
-        },
-      },
+      handlers: { change: untilAborted(handler) },
     });
     const begun = once(handler, 'begun');
     const aborted = once(handler, 'aborted');
@@ -72,14 +75,7 @@ overEachTransport('deadlines of calls', ({ echo, spanCount }) => {
     const handler = new EventEmitter();
     const caller = new AbortController();
     const { client, logged } = await echo({
-      handlers: {
-        change: async (_word, { signal }) => {
-          handler.emit('begun');
-          await once(signal, 'abort');
-          handler.emit('aborted');
-          throw new Error('gave up');
-        },
-      },
+      handlers: { change: untilAborted(handler) },
     });
     const begun = once(handler, 'begun');
     const aborted = once(handler, 'aborted');

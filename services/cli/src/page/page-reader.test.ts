@@ -4,15 +4,7 @@ import { sleepingClock } from '../session/test-session.ts';
 import { LiveRows } from './live-rows.ts';
 import { PageReader } from './page-reader.ts';
 import type { AuditRow, CloudRow, PageMachine } from './rows.ts';
-import { group, TestCloud } from './test-cloud.ts';
-
-const short = (name: string): string =>
-  name.startsWith('vaults/')
-    ? name
-        .split('/')
-        .filter((_, n) => n % 2 === 1)
-        .join('/')
-    : name.slice(name.lastIndexOf('/') + 1);
+import { group, short, TestCloud } from './test-cloud.ts';
 
 /** A reader of a cloud, with what a viewer that reads everything has. */
 function testReader(count: number) {

@@ -191,3 +191,12 @@ export class TestCloud implements Pick<Caller, 'call' | 'principal'> {
     });
   }
 }
+
+/** A name as the page shows it: `kv1/k1` of a key, the last part of any other. */
+export const short = (name: string): string =>
+  name.startsWith('vaults/')
+    ? name
+        .split('/')
+        .filter((_, n) => n % 2 === 1)
+        .join('/')
+    : name.slice(name.lastIndexOf('/') + 1);

@@ -6,7 +6,7 @@ import { pageFiles } from './assets.ts';
 import { type Door, openDoor } from './door.ts';
 import { LiveRows } from './live-rows.ts';
 import { PageReader } from './page-reader.ts';
-import { group, type TestCloud } from './test-cloud.ts';
+import { group, short, type TestCloud } from './test-cloud.ts';
 import { viewersOf } from './viewers.ts';
 
 const names = ['chromium', 'chromium-browser', 'google-chrome'];
@@ -36,14 +36,6 @@ export interface TestPage {
 }
 
 const token = 'token-of-a-test-page';
-const short = (name: string): string =>
-  name.startsWith('vaults/')
-    ? name
-        .split('/')
-        .filter((_, n) => n % 2 === 1)
-        .join('/')
-    : name.slice(name.lastIndexOf('/') + 1);
-
 /** Serves the page of a cloud. */
 export async function testPage(cloud: TestCloud): Promise<TestPage> {
   const files = await pageFiles();

@@ -11,7 +11,7 @@ export type FakeNeighbours = FakeState & Neighbours;
 
 /**
  * Creates them with two usable keys, `1…` and `2…`. Tests fail every call of a process once, before and after its
- * effect, and the clock stands still. The real services, which run with the sets in e2e/simulation, need time to pass.
+ * effect, and the clock does not move. The real services, which run with the sets in e2e/simulation, need time to pass.
  */
 export const fakeNeighbours = (): FakeNeighbours => {
   const state = new FakeState();

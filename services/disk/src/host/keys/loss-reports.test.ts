@@ -13,20 +13,20 @@ const { tracer } = telemetry;
 
 const key = { set: 'sets/s', keyVersion: 'vaults/v/keys/k/versions/1' };
 const taken = `00-${'ab'.repeat(16)}-${'cd'.repeat(8)}-01`;
-const lossOf = (traceparent: string, told: Partial<ReportedLoss> = {}): ReportedLoss => ({
+const lossOf = (traceparent: string, reported: Partial<ReportedLoss> = {}): ReportedLoss => ({
   reason: 'KEY_DISABLED',
   since: 1,
   accessEpoch: 7,
   traceId: traceIdOf(traceparent) ?? '',
-  ...told,
+  ...reported,
 });
 
 /** @returns the trace context and the content of the report that compute receives */
-const told = async (
+const reported = async (
   hear: (about: (loss: ReportedLoss) => void) => Promise<void>,
   stored: () => Promise<void> = async () => undefined,
 ) => {
-  const heard = Promise.withResolvers<{
+  const received = Promise.withResolvers<{
     atMs: number;
     parent: string | undefined;
     request: ReportAccessLostRequest;
@@ -36,7 +36,7 @@ const told = async (
   const clock = virtualClock();
   const compute: ComputeClient = {
     reportAccessLost: async (request, options) => {
-      heard.resolve({
+      received.resolve({
         atMs: clock.monotonicMs(),
         parent: currentTraceparent(),
         request: request as ReportAccessLostRequest,
@@ -55,15 +55,15 @@ const told = async (
     signal: ending.signal,
   });
   await hear((loss) => reports.about(key, loss, 'refusal'));
-  const found = await clock.drive(heard.promise);
+  const found = await clock.drive(received.promise);
   ending.abort();
   return found;
 };
 
 test('G2: a report waits a second at most until the host has stored what it found', async () => {
-  const { atMs: atOnce } = await told(async (about) => about(lossOf(taken)));
+  const { atMs: atOnce } = await reported(async (about) => about(lossOf(taken)));
   const storeIsAway = new Promise<void>(() => undefined);
-  const { atMs } = await told(
+  const { atMs } = await reported(
     async (about) => about(lossOf(taken)),
     () => storeIsAway,
   );
@@ -72,16 +72,16 @@ test('G2: a report waits a second at most until the host has stored what it foun
 
 test('G10: a report has the correlation id and the event of the loss, and no causes for an outage', async () => {
   const known = { event: 'key-vaults/v/keys/k@7', correlationId: 'of the revocation' };
-  const { options } = await told(async (about) => about(lossOf(taken, known)));
+  const { options } = await reported(async (about) => about(lossOf(taken, known)));
   assert.equal(options?.cause?.correlationId, 'of the revocation');
   assert.deepEqual(options?.cause?.causes, [{ id: 'key-vaults/v/keys/k@7', kind: 'step' }]);
-  const outage = await told(async (about) => about(lossOf(taken, { reason: 'KEY_VAULT_UNREACHABLE' })));
+  const outage = await reported(async (about) => about(lossOf(taken, { reason: 'KEY_VAULT_UNREACHABLE' })));
   assert.deepEqual(outage.options?.cause?.causes, []);
 });
 
 test('G10: a report is a child of the span that received the loss, if that span is in the trace of the loss', async () => {
   let work: string | undefined;
-  const { parent, request } = await told((about) =>
+  const { parent, request } = await reported((about) =>
     inSpan(tracer, 'process disk-encryption-set', {}, () => {
       work = currentTraceparent();
       about(lossOf(work ?? ''));
@@ -92,7 +92,7 @@ test('G10: a report is a child of the span that received the loss, if that span 
 });
 
 test('G10: if the loss is received in another trace, the report is a child of the commit that the vault named', async () => {
-  const { parent, request } = await told((about) =>
+  const { parent, request } = await reported((about) =>
     inSpan(tracer, 'renew a lease', {}, () => about(lossOf(taken, { traceparent: taken }))),
   );
   assert.deepEqual([parent, request.traceId], [taken, traceIdOf(taken)]);
@@ -100,14 +100,14 @@ test('G10: if the loss is received in another trace, the report is a child of th
 
 test('G10: if no span of the causing trace is known, the report keeps its own parent and names that trace', async () => {
   let work: string | undefined;
-  const { parent, request } = await told((about) =>
+  const { parent, request } = await reported((about) =>
     inSpan(tracer, 'renew a lease', {}, () => {
       work = currentTraceparent();
       about(lossOf(taken));
     }),
   );
   assert.deepEqual([parent, request.traceId], [work, traceIdOf(taken)]);
-  const outside = await told(async (about) => about(lossOf(taken)));
+  const outside = await reported(async (about) => about(lossOf(taken)));
   assert.deepEqual([outside.parent, outside.request.traceId], [undefined, traceIdOf(taken)]);
 });
 
