@@ -184,10 +184,11 @@ const closeOne = async (fake: FakeDiskService, closing: CloseDiskRequest): Promi
   const { name, virtualMachine, deallocated, attachEpoch } = closing;
   await fake.begin('closeDisk', name);
   const disk = fake.find(name);
-  if (disk.managedBy === virtualMachine && (attachEpoch === 0 || attachEpoch >= disk.attachEpoch)) {
-    disk.isOpen = false;
-    disk.state = deallocated ? 'RESERVED' : 'ATTACHED';
-  }
+  if (disk.managedBy !== virtualMachine || (attachEpoch !== 0 && attachEpoch < disk.attachEpoch)) return;
+  // A late close does not take back that the machine is deallocated.
+  if (!disk.isOpen && !deallocated) return;
+  disk.isOpen = false;
+  disk.state = deallocated ? 'RESERVED' : 'ATTACHED';
 };
 
 /** Gives the attach request up with it. If that ended long ago, a newer attachment stays. */
