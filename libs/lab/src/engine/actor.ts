@@ -67,7 +67,8 @@ export class Actor {
   }
 
   /**
-   * Carries out a planned step. Resolves when that is done or has failed; a failure is a problem of the run.
+   * Carries out a planned step, after undos of the same action on the same targets that began before: an undo that comes after it
+   * would take it back. Resolves when that is done or has failed; a failure is a problem of the run.
    * @throws Error if the intent cannot be stored; the step is not carried out then
    */
   carryOut(step: Step, plannedMs: number): Promise<void> {
@@ -77,7 +78,9 @@ export class Actor {
     const { name, action, targets } = step;
     const atMs = lab.clock.now();
     journal.append({ kind: 'intent', step: name, atMs, undo });
+    const earlier = this.#undosOfSame(step);
     const work = async (): Promise<void> => {
+      if (earlier.length > 0) await Promise.all(earlier);
       const record = await this.#invoke({ name, action, targets, plannedMs }, () => lab.carryOut(step, undo));
       const { error } = record;
       this.#store({ kind: 'done', step: name, atMs: lab.clock.now(), ...(error === undefined ? {} : { error }) });
@@ -85,6 +88,13 @@ export class Actor {
     const settled = work();
     this.#begun.set(name, { step, undo, settled });
     return settled;
+  }
+
+  /** Undos that began, of steps with the same action and a target in common. */
+  #undosOfSame({ action, targets }: Step): readonly Promise<void>[] {
+    return [...this.#begun.values()]
+      .filter(({ step }) => step.action === action && step.targets.some((target) => targets.includes(target)))
+      .flatMap(({ undone }) => undone ?? []);
   }
 
   /** Undoes a step once it is settled. Does nothing if it was never started; a second call waits for the first. */

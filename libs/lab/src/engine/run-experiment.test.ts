@@ -96,6 +96,28 @@ test('a slow action delays only its own undo, not the next step or the undo of a
   assert.deepEqual(record.run.problems, []);
 });
 
+test('an action waits for an earlier undo of the same action on the same key, and for no other', async () => {
+  const disable = { action: 'disable-key', targets: ['a'] };
+  const { record } = await runOnTestLab(
+    experimentOf([
+      step('first', 0, { ...disable, forMs: 200 }),
+      step('other key', 400, { ...disable, targets: ['b'] }),
+      step('other action', 400, { ...disable, action: 'delete-key' }),
+      step('loss', 400, disable),
+      giveBack('loss', 2_000),
+    ]),
+    { carryOut: async ({ name }, clock) => (name === 'first' ? clock.sleep(800) : undefined) },
+  );
+  assert.deepEqual(record.steps.map(({ name, invokedMs }) => [name, invokedMs]).slice(0, 5), [
+    ['first', 0],
+    ['other key', 400],
+    ['other action', 400],
+    ['undo first', 800],
+    ['loss', 800],
+  ]);
+  assert.deepEqual(record.run.problems, []);
+});
+
 test('a restart and a purge are not undone', async () => {
   const { calls, lines } = await runOnTestLab(
     experimentOf([step('again', 0, { action: 'restart' }), step('gone', 10, { action: 'purge-key' })]),
