@@ -32,7 +32,7 @@ export const isOnlyInLongRuns = (name: string): boolean => !isInEveryRun(name) &
 
 export const isOfClocksOrStores = (name: string): boolean => /^(postgres|the-)/.test(name);
 
-/** How often to run a file whose steps came too late on a busy machine, or after Postgres was gone: such a run proves nothing. */
+/** How often to run a file until a run proves something: on a busy machine, steps and restarts can come too late for what it tests. */
 const attempts = 3;
 
 interface ExperimentFile {
@@ -63,7 +63,7 @@ const stoppedTwice = (machines: readonly MachineRecord[]): readonly string[] =>
     .filter(({ power }) => power.filter(({ state, reason }) => state === 'stopping' && reason !== '').length > 1)
     .map(({ name }) => shortName(name));
 
-/** Runs a file, and repeats it if its steps came too late. */
+/** Runs a file, and repeats a run that proves nothing. One that violates a rule is never repeated. */
 const outcomeOf = async (
   { name, text, experiment, needsOwnCloud }: ExperimentFile,
   own: OwnCloud,
@@ -84,11 +84,9 @@ const outcomeOf = async (
       signal: t.signal,
       say,
     });
-    const { outcome, problems } = result.verdict;
-    const isLate =
-      outcome === 'inconclusive' &&
-      problems.every((problem) => /ms late|store of this service did not answer/.test(problem));
-    if (!isLate || attempt === attempts) return result;
+    const { outcome } = result.verdict;
+    if (outcome === 'held' || outcome === 'violated' || attempt === attempts) return result;
+    say(`attempt ${attempt} proves nothing: ${verdictLines(result.verdict).slice(0, 3).join(' ')}`);
   }
 };
 

@@ -97,7 +97,7 @@ test('a slow action delays only its own undo, not the next step or the undo of a
 });
 
 test('an action waits for an earlier undo of the same action on the same key, and for no other', async () => {
-  const disable = { action: 'disable-key', targets: ['a'] };
+  const disable = { action: 'disable-key', targets: ['a'] } as const;
   const { record } = await runOnTestLab(
     experimentOf([
       step('first', 0, { ...disable, forMs: 200 }),
