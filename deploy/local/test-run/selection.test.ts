@@ -17,6 +17,8 @@ const files = {
   'libs/b/src/test-database.ts': 'export const url = process.env.DATABASE_URL;',
   'libs/b/src/store.int.test.ts': `import { url } from './test-database.ts';`,
   'libs/b/src/path.test.ts': 'const path = process.env.PATH;',
+  'libs/b/src/run.ts': `/** Normally \`process.env\`. */\n// process.env\n/**\n * process.env\n */\nexport {};`,
+  'libs/b/src/run.test.ts': `import './run.ts';`,
   'services/a/src/assemble.ts': `import './decider.ts';`,
   'services/a/src/service.test.ts': `import './assemble.ts';`,
   'libs/b/src/clock.ts': '',
@@ -72,6 +74,7 @@ test('servers are needed if a selected file loads code that reads their addresse
   equal(needs('libs/b/src/store.int.test.ts'), true);
   equal(needs('services/a/src/*.test.ts'), false);
   equal(needs('libs/b/src/path.test.ts'), false);
+  equal(needs('libs/b/src/run.test.ts'), false);
 });
 
 test('outside of a repository --changed says why it finds nothing', (t) => {

@@ -105,10 +105,15 @@ const asLoaded = (file: string): readonly string[] => {
 /** `process.env` as a whole, or one of the two variables that the run sets. */
 const readsServers = /\bprocess\.env\b(?!\.)|\bprocess\.env\.(DATABASE_URL|NATS_URL)\b/;
 
+/** Comments that have lines of their own: they may name `process.env`, and read nothing. */
+const commentLine = /^\s*(\/\/|\/?\*).*$/gm;
+
 /** A test uses the servers of the run if something that it loads may read their addresses. */
 const needsServers = (graph: ImportGraph, root: string, file: string): boolean =>
   [...graph.closureOf(file)].some(
-    (loaded) => /\.(ts|mjs)$/.test(loaded) && readsServers.test(readFileSync(join(root, loaded), 'utf8')),
+    (loaded) =>
+      /\.(ts|mjs)$/.test(loaded) &&
+      readsServers.test(readFileSync(join(root, loaded), 'utf8').replace(commentLine, '')),
   );
 
 /** Files that differ from the commit at which this work left `main`, and new files. */
