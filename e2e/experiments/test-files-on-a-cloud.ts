@@ -19,18 +19,31 @@ const isWithOwnSettings = (name: string): boolean =>
   /^(friday|linux-in-qemu|no-events|every-cause|two-keys|cluster-)/.test(name);
 
 /**
- * The two that no other test of real processes comes near: NATS is gone for longer than a lease while the disk host is paused, and no
- * part has any space. Others kill services (e2e/scenarios), move clocks (e2e/azure/test-controls.test.ts) and take Postgres away.
+ * The one that no other test of real processes comes near: NATS is gone for longer than a lease while the disk host is paused. Others
+ * kill services (e2e/scenarios), move clocks (e2e/azure/test-controls.test.ts) and take Postgres away.
  */
-const inEveryRun: ReadonlySet<string> = new Set(['paused-disk', 'the-disk-is-full']);
+const inEveryRun = 'paused-disk';
 
-/** Whether `npm test` runs the file on real processes. The simulation plays every file. */
-export const isInEveryRun = (name: string): boolean => inEveryRun.has(name);
+/** One for each kind of fault. The others are the same faults for another part; the simulation plays them all. */
+const inLongRuns: ReadonlySet<string> = new Set([
+  'disk-encryption-set-is-down',
+  'identity-ends-with-a-role',
+  'key-vault-stays-down',
+  'lost-twice-without-disk-encryption-set',
+  'nats-is-down',
+  'paused-compute',
+  'postgres-is-killed',
+  'the-clock-goes-forward',
+  'the-disk-host-was-suspended',
+  'the-disk-is-full',
+]);
 
-/** Whether only `npm run test:all` runs the file on real processes: in two test files, so that they run beside each other. */
-export const isOnlyInLongRuns = (name: string): boolean => !isInEveryRun(name) && !isWithOwnSettings(name);
+/** Whether `npm test` runs the file on real processes. */
+export const isInEveryRun = (name: string): boolean => name === inEveryRun;
 
-export const isOfClocksOrStores = (name: string): boolean => /^(postgres|the-)/.test(name);
+/** Whether only `npm run test:all` runs the file on real processes. `npm run chaos` runs those that neither does, too. */
+export const isOnlyInLongRuns = (name: string): boolean =>
+  inLongRuns.has(name) || (process.env.CHAOS_SEED !== undefined && !isInEveryRun(name) && !isWithOwnSettings(name));
 
 /** How often to run a file until a run proves something: on a busy machine, steps and restarts can come too late for what it tests. */
 const attempts = 3;

@@ -4,6 +4,7 @@ import { allRoutes, fuzzGateway } from '../fuzz/gateway/fuzz.ts';
 import { fuzzTarget } from '../fuzz/gateway/target.ts';
 import { type AzurePlace, azurePlace } from './test-azure-place.ts';
 
+// Requests by the hundred. In `npm test`, gateway's own tests give each parser its worst input.
 let cloud: AzurePlace;
 before(async () => {
   cloud = await azurePlace();

@@ -11,6 +11,8 @@ import { type TestCloud, testCloud, withoutTelemetry } from '../cloud/test-cloud
 import { until } from '../cloud/until.ts';
 import { location, makeWorld, type World } from '../cloud/world.ts';
 
+// Foreign programs on an encrypted disk. In `npm test`, services/disk/src/host/nbd reads back what it wrote at any offset.
+
 /** Programs of the Debian packages libnbd-bin, qemu-utils, fio, fuse3 and e2fsprogs. */
 const programs = ['nbdinfo', 'nbdcopy', 'nbdfuse', 'qemu-img', 'qemu-io', 'fio', 'fusermount3', 'mke2fs', 'e2fsck'];
 const folders = (process.env.PATH ?? '').split(':');

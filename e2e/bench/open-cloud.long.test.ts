@@ -8,6 +8,7 @@ import { createScope } from '@interlock/runtime';
 import { makeWorld } from '../cloud/world.ts';
 import { openCloud } from './bench.ts';
 
+// Starts two clouds, one after the other, to see that a bench measures the second as it does the first.
 test('the key-vault of a second cloud in a run is not on hold because of the first', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'bench-'));
   t.after(() => rmSync(folder, { recursive: true, force: true }));

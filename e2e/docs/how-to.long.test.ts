@@ -6,6 +6,8 @@ import { openTerminal } from '../../services/cli/src/output/terminal.ts';
 import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 import { commandsOf, type PageCommand } from './how-to.ts';
 
+// Every command of five pages on a cloud of its own. In `npm test`, commands.test.ts checks each command and option of all pages.
+
 /** The order matters: the README creates what the others use, and every other page restores it. */
 const pages = [
   'README.md',

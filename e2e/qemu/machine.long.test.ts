@@ -8,6 +8,7 @@ import { makeMachine, makeWorld, untilPower, type World } from '../cloud/world.t
 import { type QemuTraces, tracesOf, whyNoQemu } from './qemu-machines.ts';
 import { dataOf, loseAndRegain, osOf, untilRecords } from './rounds.ts';
 
+// Boots Linux for each test. In `npm test`, services/compute/src/qemu/qemu-guests.test.ts runs machines in QEMU without a system.
 const skip = whyNoQemu(process.env) ?? false;
 const limit = { timeout: 420_000, skip };
 /** Bound of a revocation with these settings, with a margin for a busy machine, in milliseconds. */

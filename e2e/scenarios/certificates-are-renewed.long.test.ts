@@ -13,6 +13,8 @@ import { openOutside } from '../cloud/clients.ts';
 import { until } from '../cloud/until.ts';
 import { makeWorld, untilPower } from '../cloud/world.ts';
 
+// A whole cloud while its certificates change. In `npm test`, libs/rpc/src/certificates.test.ts replaces them during calls, and
+// connections-are-guarded.test.ts the authorities of Postgres and NATS.
 const names = { dns: ['localhost'], ip: ['127.0.0.1'] };
 const folder = mkdtempSync(join(tmpdir(), 'interlock-'));
 const files = { ca: join(folder, 'ca.pem'), certificate: join(folder, 'tls.pem'), key: join(folder, 'tls.key') };

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { checkPeers } from './disk-io/nbd-peers.ts';
 
+// Starts the program of the benches for every wrong argument. Who changes a bench runs this file.
 let folder = '';
 before(() => {
   folder = mkdtempSync(join(tmpdir(), 'interlock-bench-'));
