@@ -4,7 +4,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { EvidenceError, readEvidence, readExperiment, sealEvidence, verdictOfRun } from '@interlock/lab';
+import { EvidenceError, readEvidence, readExperiment, sealEvidence, summaryOfRun, verdictOfRun } from '@interlock/lab';
 import { judgedAgain } from '@interlock/lab/judge/recording/raw-record';
 import { runFile } from './run-file.ts';
 import { simulatedTarget } from './simulated/target.ts';
@@ -194,6 +194,18 @@ describe('edited evidence does not get the verdict `held`', () => {
     assert.match(verdictOf(whole, publicKey), /^held/);
     const kept = JSON.parse(readFileSync(join(whole, 'verdict.json'), 'utf8'));
     assert.equal(kept.outcome, 'held');
+  });
+
+  test('the manifest covers the verdict, and the evidence is judged without it', () => {
+    assert.deepEqual(summaryOfRun(whole).verdictChanges, []);
+    const edited = folderOf(
+      'the outcome is edited',
+      edit('verdict.json', (all) => all.replace('"held"', '"violated"')),
+    );
+    const { outcome, verdictChanges } = summaryOfRun(edited);
+    assert.deepEqual([outcome, verdictChanges], ['violated', ['verdict.json was changed after the run']]);
+    assert.match(verdictOf(edited), /^held/);
+    assert.match(verdictOf(folderOf('the outcome is removed', remove('verdict.json')), publicKey), /^held/);
   });
 
   test('there are at least 20 edits', () => assert.ok(edits.length >= 20));

@@ -74,10 +74,15 @@ export const runFile = async (run: FileRun): Promise<FileRunResult> => {
   const store = run.spans?.();
   if (store !== undefined) put(folder, evidenceFiles.spans, spanLines(record, store));
   const { version, revision: commit } = readBuild();
-  sealEvidence(folder, { target: target.name, run: id, interlock: { version, commit } }, run.signWith);
+  const seal = () =>
+    sealEvidence(folder, { target: target.name, run: id, interlock: { version, commit } }, run.signWith);
+  seal();
   // The same way as `experiment judge`: what is not in the evidence does not count.
   const judged = judgedAgain(readEvidence(folder).record);
-  return { record: judged, verdict: writeVerdict(folder, experiment, judged) };
+  const verdict = writeVerdict(folder, experiment, judged);
+  // Again, because the manifest covers the verdict too.
+  seal();
+  return { record: judged, verdict };
 };
 
 /** Most spans kept of one trace: a loss of many machines makes thousands, and the first ones show how it spread. */

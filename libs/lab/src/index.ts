@@ -13,6 +13,7 @@ export { printEstate } from './estate/print-estate.ts';
 export { readEstate } from './estate/read-estate.ts';
 export * from './evidence/evidence-folder.ts';
 export { type RunIdentity, requirePublicKey, signManifest } from './evidence/manifest.ts';
+export { type RunSummary, summaryOfRun } from './evidence/run-summary.ts';
 export * from './experiment.ts';
 export type { Expression, Quantity, Term } from './expression.ts';
 export { checkExpression, type ExpressionProblem } from './expressions/check.ts';

@@ -38,6 +38,7 @@ export const evidenceFiles = {
   facts: 'facts.json',
   /** Spans of the traces of the steps; only of a run on a cloud of its own. */
   spans: 'spans.jsonl',
+  /** The outcome. No evidence, because it derives from that, but the manifest covers it: `experiment list` believes it. */
   verdict: 'verdict.json',
   /** SHA-256 of each file, and what was run: an in-toto statement. */
   manifest: 'manifest.json',
@@ -116,11 +117,13 @@ export const writeEvidence = (folder: string, record: RunRecord): void => {
 };
 
 /**
- * Writes the manifest of the evidence in a folder; after it, a changed file is found.
+ * Writes the manifest of the evidence in a folder, and of its verdict if it has one; after it, a changed file is found.
  * @param signWith private key in PEM, Ed25519 @throws Error for another key
  */
 export const sealEvidence = (folder: string, identity: RunIdentity, signWith?: string | Buffer): void => {
-  const names = [...needed, evidenceFiles.spans].filter((name) => existsSync(join(folder, name)));
+  const names = [...needed, evidenceFiles.spans, evidenceFiles.verdict].filter((name) =>
+    existsSync(join(folder, name)),
+  );
   const files = new Map(names.map((name) => [name, readUserFile(join(folder, name), FILE_BYTES_MAX)]));
   const manifest = json(manifestOf(files, identity));
   put(folder, evidenceFiles.manifest, manifest);
@@ -148,12 +151,22 @@ const presentIn =
     existsSync(join(folder, name)) ? Buffer.from(bytesIn(folder, name)) : undefined;
 
 /**
- * What of the evidence is missing, empty or was changed since the run, as texts. A changed verdict is not found: it derives from the evidence.
+ * What of the evidence is missing, empty or was changed since the run, as texts. The verdict is no part of it: see `verdictChangesIn`.
  * @throws EvidenceError if a file cannot be read
  */
-export const changesIn = (folder: string): readonly string[] => {
+export const changesIn = (folder: string): readonly string[] =>
+  problemsIn(folder, (named) => [...needed, ...named.filter((name) => name !== evidenceFiles.verdict)]);
+
+/**
+ * Why the kept verdict is not proved to be that of the run, as texts: it is missing, empty, changed, or not in the manifest.
+ * @throws EvidenceError if a file cannot be read
+ */
+export const verdictChangesIn = (folder: string): readonly string[] =>
+  problemsIn(folder, () => [evidenceFiles.verdict]);
+
+const problemsIn = (folder: string, namesOf: (named: readonly string[]) => readonly string[]): readonly string[] => {
   const bytesOf = presentIn(folder);
-  return manifestProblems(bytesOf(evidenceFiles.manifest)?.toString('utf8'), bytesOf, needed);
+  return manifestProblems(bytesOf(evidenceFiles.manifest)?.toString('utf8'), bytesOf, namesOf);
 };
 
 /**
@@ -256,7 +269,8 @@ const parsed = <Value>(folder: string, name: string, text: string): Value => {
   }
 };
 
-const readJson = <Value>(folder: string, name: string): Value => parsed(folder, name, textOf(folder, name));
+/** A file of the evidence that holds JSON. @throws EvidenceError if it cannot be read or holds something else */
+export const readJson = <Value>(folder: string, name: string): Value => parsed(folder, name, textOf(folder, name));
 
 const readLines = <Value>(folder: string, name: string): readonly Value[] =>
   parsedLines(folder, name, textOf(folder, name));

@@ -42,17 +42,17 @@ export const manifestOf = (files: ReadonlyMap<string, Uint8Array>, predicate: Ru
  * The files that are missing, empty or changed, as texts.
  * @param manifest the text of the manifest; undefined if the folder has none
  * @param read content of a file; undefined if it is missing
- * @param needed names that a manifest must have
+ * @param namesOf the files to check, which the manifest must name, from the names that it has
  */
 export function manifestProblems(
   manifest: string | undefined,
   read: (name: string) => Uint8Array | undefined,
-  needed: readonly string[],
+  namesOf: (named: readonly string[]) => readonly string[],
 ): readonly string[] {
   if (manifest === undefined) return ['manifest.json is missing: nothing shows that the evidence is that of the run'];
   const digests = digestsIn(manifest);
   if (digests === undefined) return ['manifest.json is damaged: it is no statement of a run'];
-  const names = [...new Set([...needed, ...digests.keys()])];
+  const names = [...new Set(namesOf([...digests.keys()]))];
   return names.flatMap((name): readonly string[] => {
     const bytes = read(name);
     if (bytes === undefined) return [`${name} is missing`];

@@ -130,9 +130,7 @@ test('list shows kept runs with their recorded outcome, which were changed, and 
   beginEvidence(join(runs, 'whole'), file, {});
   for (const name of ['whole', 'edited']) {
     if (name === 'edited') beginEvidence(join(runs, name), file, {});
-    writeEvidence(join(runs, name), failedRun(name));
-    sealEvidence(join(runs, name), { target: 'local', run: name, interlock: { version: '1', commit: '' } });
-    put(join(runs, name), 'verdict.json', '{"outcome":"held"}');
+    finishRun(join(runs, name));
   }
   put(join(runs, 'edited'), 'io.jsonl', '{}\n');
   const json = await open(true);
@@ -144,12 +142,96 @@ test('list shows kept runs with their recorded outcome, which were changed, and 
   assert.deepEqual(
     listed.map((one: { folder: string; outcome: string; title: string }) => [one.folder, one.outcome, one.title]),
     [
-      [join(runs, 'edited'), 'changed, was held', 'one'],
+      [join(runs, 'edited'), 'changed, was inconclusive', 'one'],
       [join(runs, 'killed'), 'not ended', 'one'],
-      [join(runs, 'whole'), 'held', 'one'],
+      [join(runs, 'whole'), 'inconclusive', 'one'],
     ],
   );
 });
+
+/** Writes everything that a run leaves. */
+function finishRun(folder: string): void {
+  writeEvidence(folder, failedRun('x'));
+  put(folder, 'verdict.json', '{"outcome":"inconclusive"}');
+  sealEvidence(folder, { target: 'local', run: 'x', interlock: { version: '1', commit: '' } });
+}
+
+/** What is done to the folder of a run, and the outcome and the change that `list` shows. */
+const edits: readonly (readonly [string, (folder: string) => void, string, RegExp])[] = [
+  [
+    'another outcome',
+    (folder) => put(folder, 'verdict.json', '{"outcome":"held"}'),
+    'not proved, says held',
+    /^verdict\.json was changed after the run$/,
+  ],
+  [
+    'a verdict that the manifest does not name',
+    (folder) => {
+      rmSync(join(folder, 'verdict.json'));
+      sealEvidence(folder, { target: 'local', run: 'x', interlock: { version: '1', commit: '' } });
+      put(folder, 'verdict.json', '{"outcome":"held"}');
+    },
+    'not proved, says held',
+    /manifest\.json .* does not name verdict\.json/,
+  ],
+  ['half a verdict', (folder) => put(folder, 'verdict.json', '{"outcome":'), 'damaged', /verdict\.json is damaged/],
+  ['an empty verdict', (folder) => put(folder, 'verdict.json', ''), 'damaged', /verdict\.json is damaged/],
+  ['null as verdict', (folder) => put(folder, 'verdict.json', 'null'), 'damaged', /its outcome must be one of held, /],
+  [
+    'an unknown outcome',
+    (folder) => put(folder, 'verdict.json', '{"outcome":"\\u001b[2J"}'),
+    'damaged',
+    /its outcome must be one of held, .* \(got "\\u001b\[2J"\)/,
+  ],
+  ['no verdict', (folder) => rmSync(join(folder, 'verdict.json')), 'damaged', /verdict\.json cannot be read/],
+  [
+    'a folder as verdict',
+    (folder) => {
+      rmSync(join(folder, 'verdict.json'));
+      mkdirSync(join(folder, 'verdict.json'));
+    },
+    'damaged',
+    /verdict\.json is a folder/,
+  ],
+  ['half a run.json', (folder) => put(folder, 'run.json', '{'), 'changed, was inconclusive', /run\.json is damaged/],
+  [
+    'a start that is no date',
+    (folder) => put(folder, 'run.json', '{"startedMs":1e300}'),
+    'changed, was inconclusive',
+    /run\.json was changed/,
+  ],
+  [
+    'no experiment',
+    (folder) => rmSync(join(folder, 'experiment.yaml')),
+    'changed, was inconclusive',
+    /experiment\.yaml is missing/,
+  ],
+  [
+    'no manifest',
+    (folder) => rmSync(join(folder, 'manifest.json')),
+    'changed, was inconclusive',
+    /manifest\.json is mis/,
+  ],
+];
+
+for (const [title, change, outcome, reason] of edits)
+  test(`list names ${title} of a run, and still lists the others`, async () => {
+    const runs = join(root, `edited ${title}`);
+    for (const name of ['edited', 'whole']) {
+      beginEvidence(join(runs, name), file, {});
+      finishRun(join(runs, name));
+    }
+    change(join(runs, 'edited'));
+    const { out, parts } = await open(true);
+    listRuns(runs, parts);
+    const { runs: listed } = JSON.parse(out.join('\n'));
+    assert.deepEqual(
+      listed.map((one: { outcome: string }) => one.outcome),
+      [outcome, 'inconclusive'],
+    );
+    assert.match(listed[0].changes.join('\n'), new RegExp(reason, 'm'));
+    assert.deepEqual(listed[1].changes, []);
+  });
 
 test("experiment export writes another tool's files and lists what it leaves out; without --to it lists the tools", async () => {
   const file = readFileSync(

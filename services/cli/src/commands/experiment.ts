@@ -2,23 +2,23 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { JsonObject } from '@bufbuild/protobuf';
 import {
-  changesIn,
   EvidenceError,
   evidenceFiles,
   exitCodes,
   experimentTextOf,
   problemLines,
   type ReadExperiment,
+  type RunSummary,
   readEvidence,
   readExperiment,
-  readExperimentText,
   readMatrix,
   requirePublicKey,
+  summaryOfRun,
   verdictLines,
   verdictOfRun,
 } from '@interlock/lab';
 import { judgedAgain } from '@interlock/lab/judge/recording/raw-record';
-import { readUserFile, visibleInLine } from '@interlock/runtime';
+import { visibleInLine } from '@interlock/runtime';
 import { aligned } from '../output/align.ts';
 import { ExitCode, UsageError } from '../problems.ts';
 import type { OfflineParts } from './runner.ts';
@@ -83,7 +83,7 @@ export function judgeFolder(folder: string, { terminal, output }: OfflineParts, 
 export function listRuns(folder: string, { terminal, output }: OfflineParts): void {
   const runs = (existsSync(folder) ? readdirSync(folder) : [])
     .map((name) => join(folder, name))
-    .filter((run) => existsSync(join(run, evidenceFiles.experiment)))
+    .filter((run) => [evidenceFiles.experiment, evidenceFiles.manifest].some((name) => existsSync(join(run, name))))
     .map(runIn)
     .toSorted((one, other) => other.started.localeCompare(one.started));
   const rows = runs.map(({ outcome, started, title, folder: run }) => [outcome, started, title, run]);
@@ -98,38 +98,30 @@ interface ListedRun {
   readonly folder: string;
   /** Empty if it cannot be read. */
   readonly title: string;
-  /** As recorded. `not ended` if the runner was ended before it wrote a verdict. `changed, was held`: see `changes`. */
+  /**
+   * As recorded. `not ended` if the runner was ended before it wrote a verdict, `damaged` if the verdict cannot be read. See `changes` for
+   * `changed, was held` (the evidence) and `not proved, says held` (the verdict).
+   */
   readonly outcome: string;
-  /** Evidence that is missing or was changed since the run: the recorded outcome does not hold for what is left. */
+  /** Files that are missing, damaged or were changed since the run. */
   readonly changes: readonly string[];
   /** RFC 3339; empty if the timeline never started. */
   readonly started: string;
 }
 
 function runIn(folder: string): ListedRun {
-  const read = readExperiment(readExperimentText(folder));
-  const title = 'experiment' in read ? read.experiment.title : '';
-  const verdict = jsonIn(folder, evidenceFiles.verdict);
-  const startedMs = Number(jsonIn(folder, evidenceFiles.run)?.startedMs ?? Number.NaN);
-  const changes = verdict === undefined ? [] : changesOf(folder);
-  const outcome = String(verdict?.outcome ?? 'not ended');
+  const { title, outcome, changes, verdictChanges, startedMs } = summaryOfRun(folder);
   return {
     folder,
     title,
-    outcome: changes.length === 0 ? outcome : `changed, was ${outcome}`,
-    changes,
-    started: Number.isFinite(startedMs) ? new Date(startedMs).toISOString() : '',
+    outcome: listedOutcome(outcome, changes.length > 0, verdictChanges.length > 0),
+    changes: [...changes, ...verdictChanges],
+    started: startedMs === undefined ? '' : new Date(startedMs).toISOString(),
   };
 }
 
-const changesOf = (folder: string): readonly string[] => {
-  try {
-    return changesIn(folder);
-  } catch (error) {
-    if (error instanceof EvidenceError) return [error.message];
-    throw error;
-  }
+const listedOutcome = (outcome: RunSummary['outcome'], isChanged: boolean, isUnproved: boolean): string => {
+  if (outcome === 'damaged' || outcome === 'not ended') return outcome;
+  if (isChanged) return `changed, was ${outcome}`;
+  return isUnproved ? `not proved, says ${outcome}` : outcome;
 };
-
-const jsonIn = (folder: string, name: string): Readonly<Record<string, unknown>> | undefined =>
-  existsSync(join(folder, name)) ? JSON.parse(readUserFile(join(folder, name)).toString('utf8')) : undefined;
