@@ -93,6 +93,7 @@ const ownerBy = (client: LossClient): AccessOwner<unknown> => ({
   restorePolicy: () => client.setPolicy(setPermissions),
   removeRoles: () => client.removeRole(),
   restoreRoles: () => client.grantRole(),
+  replaceRoles: () => client.grantRole(),
   removeOperation: unavailable('the rehearsal plays it'),
   restoreOperations: unavailable('the rehearsal plays it'),
   switchModel: () => client.setRoleModel(false),

@@ -43,6 +43,8 @@ export interface KeyState {
   readonly operations: readonly KeyVersion_Operation[];
   readonly permissionModel: 'ACCESS_POLICY' | 'ROLE_ASSIGNMENT';
   readonly networkRules: NetworkRules;
+  /** Of the vault: another one shows that the vault was changed, or deleted and recovered. */
+  readonly vaultEtag: string;
   /** `principals/<uuid>` of the set's identity; empty if it has none. */
   readonly principal: string;
   /** The permissions in the access policy of that identity; empty without a policy. */
@@ -95,6 +97,7 @@ export const readKeyState = async (clients: KeyClients, place: KeyPlace): Promis
     ...(version.expireTime === undefined ? {} : { expireMs: version.expireTime.getTime() }),
     operations: version.keyOperations,
     networkRules: vault.networkRules ?? openToAll,
+    vaultEtag: vault.etag,
     permissionModel: vault.permissionModel === 'ROLE_ASSIGNMENT' ? 'ROLE_ASSIGNMENT' : 'ACCESS_POLICY',
     principal,
     permissions: policy?.keyPermissions ?? [],

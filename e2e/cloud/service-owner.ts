@@ -66,20 +66,30 @@ const permissionOf = { get: 'GET', wrap: 'WRAP_KEY', unwrap: 'UNWRAP_KEY' } as c
 
 const dateOf = (ms: number | undefined): Date | undefined => (ms === undefined ? undefined : new Date(ms));
 
+/** The assignments that give a principal these roles now, under whatever ids. */
+const holdersOf = async (
+  { clients }: KeyOwner,
+  principal: string,
+  roles: readonly Pick<HeldRole, 'role' | 'scope'>[],
+) => {
+  const { roleAssignments } = await clients.identity.listRoleAssignments({ principal });
+  return roleAssignments.filter((held) => roles.some(({ role, scope }) => held.role === role && held.scope === scope));
+};
+
 /** Assigns roles to a principal, except those that it has, so a repeated undo makes no second assignment. */
 const assignRoles = async (
-  { clients }: KeyOwner,
+  owner: KeyOwner,
   ids: readonly string[],
   principal: string,
   roles: readonly Pick<HeldRole, 'role' | 'scope'>[],
 ): Promise<CallEffect> => {
   if (roles.length === 0) return {};
-  const { roleAssignments: held } = await clients.identity.listRoleAssignments({ principal });
+  const held = await holdersOf(owner, principal, roles);
   const missing = roles.filter(({ role, scope }) => !held.some((one) => one.role === role && one.scope === scope));
   let event: EffectEvent | undefined;
   for (const [n, { role, scope }] of missing.entries()) {
     const roleAssignmentId = ids[n] ?? '';
-    await clients.identity.createRoleAssignment({ roleAssignmentId, principal, role, scope });
+    await owner.clients.identity.createRoleAssignment({ roleAssignmentId, principal, role, scope });
     event = events.ofRole(`roleAssignments/${roleAssignmentId}`, 'RoleAssigned');
   }
   return event === undefined ? {} : { event };
@@ -116,6 +126,7 @@ export const grantOn = async (
 export const serviceOwner = (owner: KeyOwner, key: KeyState, ids: readonly string[]): AccessOwner<CallEffect> => ({
   ...keyCalls(owner, key),
   ...vaultCalls(owner, key),
+  ...roleCalls(owner, key, ids),
   ...grantCalls(owner, key, ids),
 });
 
@@ -133,7 +144,8 @@ type KeyCalls =
   | 'removeOperation'
   | 'restoreOperations';
 type VaultCalls = 'deleteVault' | 'recoverVault' | 'switchModel' | 'restoreModel' | 'closeNetwork' | 'openNetwork';
-type GrantCalls = Exclude<keyof AccessOwner<CallEffect>, KeyCalls | VaultCalls>;
+type RoleCalls = 'removeRoles' | 'restoreRoles' | 'replaceRoles';
+type GrantCalls = Exclude<keyof AccessOwner<CallEffect>, KeyCalls | VaultCalls | RoleCalls>;
 
 /** A response that may have the time of a change. */
 interface Decided {
@@ -202,13 +214,43 @@ const vaultCalls = ({ clients: { keyVault } }: KeyOwner, key: KeyState): Pick<Ac
   };
 };
 
+const roleCalls = (
+  owner: KeyOwner,
+  key: KeyState,
+  ids: readonly string[],
+): Pick<AccessOwner<CallEffect>, RoleCalls> => {
+  const { identity, keyVault } = owner.clients;
+  const { place, principal, roles } = key;
+  return {
+    async removeRoles() {
+      // The undo of an earlier step has assigned them under other ids. A repeat finds none, and names the recorded ones.
+      const held = await holdersOf(owner, principal, roles);
+      const last = held.at(-1) ?? roles.at(-1);
+      if (last === undefined) throw new Error(`the identity of ${place.set} has no role to remove`);
+      for (const { name } of held) await identity.deleteRoleAssignment({ name });
+      return { event: events.ofRole(last.name, 'RoleRemoved') };
+    },
+    restoreRoles: () => assignRoles(owner, ids, principal, roles),
+    async replaceRoles() {
+      if (roles.length === 0) return {};
+      const { etag } = await keyVault.getVault({ name: place.vault });
+      // Identity removes the roles on a deleted vault when it receives that fact, perhaps after the vault was recovered, and keeps those
+      // that were assigned after the deletion.
+      const held = etag === key.vaultEtag ? [] : await holdersOf(owner, principal, roles);
+      const former = held.filter(({ name }) => !ids.some((id) => name === `roleAssignments/${id}`));
+      for (const { name } of former) await identity.deleteRoleAssignment({ name });
+      return assignRoles(owner, ids, principal, roles);
+    },
+  };
+};
+
 const grantCalls = (
   owner: KeyOwner,
   key: KeyState,
   ids: readonly string[],
 ): Pick<AccessOwner<CallEffect>, GrantCalls> => {
   const { identity, keyVault, sets } = owner.clients;
-  const { place, principal, permissions, roles } = key;
+  const { place, principal, permissions } = key;
   const setPolicy = async (keyPermissions: KeyState['permissions']) => {
     await keyVault.setAccessPolicy({
       name: place.vault,
@@ -223,13 +265,6 @@ const grantCalls = (
     },
     removePermission: (permission) => setPolicy(permissions.filter((one) => one !== permissionOf[permission])),
     restorePolicy: async () => (permissions.length === 0 ? {} : setPolicy(permissions)),
-    async removeRoles() {
-      const last = roles.at(-1);
-      if (last === undefined) throw new Error(`the identity of ${place.set} has no role to remove`);
-      for (const { name } of roles) await identity.deleteRoleAssignment({ name });
-      return { event: events.ofRole(last.name, 'RoleRemoved') };
-    },
-    restoreRoles: () => assignRoles(owner, ids, principal, roles),
     async deleteIdentity() {
       await identity.deletePrincipal({ name: principal, confirmName: principal });
       return { event: events.ofPrincipal(principal, 'PrincipalDeleted') };

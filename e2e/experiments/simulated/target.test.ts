@@ -70,6 +70,39 @@ for (const loss of losses) {
   });
 }
 
+for (const loss of ['recover-vault-without-role: k1', 'delete-vault: k1'])
+  test(`CMK-133: the undo of "${loss}" lasts, although identity receives only later that the vault was deleted`, async () => {
+    const record = await runSimulated(
+      experimentOf([
+        'at: 1s, pause: nats, for: 15s',
+        // Its vault has roles, not access policies.
+        'at: 2s, remove-role: k1, as: before, for: 1s',
+        `at: 6s, ${loss}, as: loss`,
+        'at: 6500ms, give-back: loss, start: true',
+      ]),
+    );
+    assert.deepEqual(record.run.problems, []);
+    assert.deepEqual(brokenIn(record), []);
+    assert.equal(record.content.bytesLost, 0);
+    assert.equal(machineOf(record, 'premium').power.at(-1)?.state, 'running');
+  });
+
+test('CMK-123: a role is removed a second time, under the id that the first undo gave it', async () => {
+  const record = await runSimulated(
+    experimentOf([
+      'at: 1s, remove-role: premium, as: first',
+      'at: 9s, give-back: first, start: true',
+      'at: 20s, remove-role: premium, as: again',
+      'at: 30s, give-back: again, start: true',
+    ]),
+  );
+  assert.deepEqual(record.run.problems, []);
+  const second = record.steps.find(({ name }) => name === 'again');
+  assert.ok(second?.effectMs !== undefined, 'the second step took a role away');
+  const { power } = machineOf(record, 'premium');
+  assert.ok(power.some(({ state, atMs }) => state === 'stopped' && atMs >= (second.effectMs ?? 0)));
+});
+
 test('CMK-108: data under a purged key counts as lost, and no other data does', async () => {
   const record = await runSimulated(experimentOf(['at: 1s, purge-key: premium, leave: true']));
   assert.deepEqual(brokenIn(record), []);

@@ -91,6 +91,7 @@ const stateOf = ({ truth: { losses } }: Stage, set: PlannedSet, keyVersion: stri
     keyVersions: [keyVersion],
     operations: encryptionOperations,
     networkRules: openToAll,
+    vaultEtag: '',
     permissionModel: byRole ? 'ROLE_ASSIGNMENT' : 'ACCESS_POLICY',
     principal,
     permissions: setPermissionsOnWire,
@@ -116,6 +117,7 @@ const attempting = (stage: Stage, set: PlannedSet, key: KeyState): AccessOwner<R
     ...(Object.fromEntries(recorded) as AccessOwner<Recorded>),
     restorePolicy: grantAgain,
     restoreRoles: grantAgain,
+    replaceRoles: grantAgain,
     async replaceIdentity() {
       await renewIdentity(stage, set);
       return undefined;

@@ -28,6 +28,8 @@ export interface AccessOwner<Done> {
   removeRoles(): Promise<Done>;
   /** Does nothing if no role is missing. */
   restoreRoles(): Promise<Done>;
+  /** The same after the vault was deleted: roles that will still be removed because of that do not count. */
+  replaceRoles(): Promise<Done>;
   /** Takes an operation from the key version itself (KV-88). */
   removeOperation(operation: Choice): Promise<Done>;
   restoreOperations(): Promise<Done>;

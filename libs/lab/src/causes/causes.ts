@@ -236,7 +236,7 @@ export const causes = [
     effect: 'loss',
     reason: 'VAULT_DELETED',
     take: [(owner) => owner.deleteVault()],
-    giveBack: [(owner) => owner.recoverVault(), (owner) => owner.restoreRoles()],
+    giveBack: [(owner) => owner.recoverVault(), (owner) => owner.replaceRoles()],
     back: 'recover the vault, which restores its access policies; assign its roles again',
   },
   {
@@ -250,7 +250,7 @@ export const causes = [
     stopReason: 'VAULT_DELETED',
     model: 'ROLE_ASSIGNMENT',
     take: [(owner) => owner.deleteVault(), (owner) => owner.recoverVault()],
-    giveBack: [(owner) => owner.restoreRoles()],
+    giveBack: [(owner) => owner.replaceRoles()],
     back: 'assign the role again',
   },
   {
