@@ -2,7 +2,6 @@ import {
   type AttachDiskRequest,
   type BeginAccessRequest,
   type BeginAccessResponse,
-  type CloseDiskRequest,
   type CloseDisksRequest,
   type CloseDisksResponse,
   type DetachDiskRequest,
@@ -14,7 +13,7 @@ import {
   type OpenDisksResponse,
 } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
 import type { Disk as WireDisk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
-import { type Cause, type Loaded, Rejection, readEvent, StoreUnavailable, writeEvent } from '@interlock/event-store';
+import { type Cause, type Loaded, Rejection, StoreUnavailable, writeEvent } from '@interlock/event-store';
 import { type Call, itemRefusal, names, onBehalfOf, principalOf, runAsCall, settleItems } from '@interlock/rpc';
 import { contextFromTraceparent, DomainAttribute, type Random } from '@interlock/runtime';
 import { context, trace } from '@opentelemetry/api';
@@ -33,7 +32,7 @@ import {
   open,
   openable,
 } from './attachment-decider.ts';
-import { type Closing, closeDisks } from './closing.ts';
+import { closeDisks, closedOnWire, closingOf } from './closing.ts';
 import type { Control } from './control.ts';
 import { setOf, skuOnWire } from './encryption.ts';
 import type { DiskEvent } from './events.ts';
@@ -87,7 +86,7 @@ export const attachmentApi = (parts: AttachmentParts) => {
         outcomes: outcomes.map((outcome) =>
           'refused' in outcome
             ? { outcome: { $case: 'refused', value: { ...itemRefusal(outcome.refused) } }, event: '' }
-            : { outcome: { $case: 'closed', value: {} }, event: writeEvent(closingEvent(outcome.disk)) },
+            : closedOnWire(outcome.disk),
         ),
       };
     },
@@ -108,12 +107,6 @@ const machine = (virtualMachine: string): string => {
   names.virtualMachine.parse(virtualMachine, 'virtual_machine');
   trace.getActiveSpan()?.setAttribute(DomainAttribute.virtualMachine, virtualMachine);
   return virtualMachine;
-};
-
-/** The event that closed a disk; `''` if it was not open since it was attached, or is open again. */
-const closingEvent = ({ id, state }: Loaded<Disk>): string => {
-  const { attach = 0, open: opened = 0, close: closed = 0 } = state.steps ?? {};
-  return closed > Math.max(attach, opened) ? (diskSteps(id, state, 'close')[0] ?? '') : '';
 };
 
 /**
@@ -249,13 +242,6 @@ const beginDirectAccess = async (
   const { state } = await openDisk(parts, name, access, call.cause);
   const sizeBytes = state.sizeGib * bytesPerGib;
   return { accessToken, expireTime: new Date(expiresAt), dataAddress, nbdAddress, sizeBytes };
-};
-
-/** @throws Rejection INVALID_ARGUMENT */
-const closingOf = ({ name, virtualMachine, deallocated, attachEpoch, cause }: CloseDiskRequest): Closing => {
-  names.disk.parse(name, 'name');
-  names.virtualMachine.parse(virtualMachine, 'virtual_machine');
-  return { name, virtualMachine, isDeallocated: deallocated, attachEpoch, cause: readEvent(cause) };
 };
 
 const invalid = (

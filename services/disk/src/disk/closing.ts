@@ -1,9 +1,19 @@
-import { type Cause, type CausedBy, type Loaded, type Rejection, StoreUnavailable } from '@interlock/event-store';
+import type { CloseDiskRequest } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
+import {
+  type Cause,
+  type CausedBy,
+  type Loaded,
+  type Rejection,
+  readEvent,
+  StoreUnavailable,
+  writeEvent,
+} from '@interlock/event-store';
+import { names } from '@interlock/rpc';
 import { withKeys } from '@interlock/runtime';
 import { close } from './attachment-decider.ts';
 import type { Control } from './control.ts';
 import type { DiskEvent } from './events.ts';
-import { type Disk, evolve } from './state.ts';
+import { type Disk, diskSteps, evolve } from './state.ts';
 
 /** A request to close a disk of a machine. */
 export interface Closing {
@@ -18,6 +28,25 @@ export interface Closing {
 
 /** The disk afterwards, or why it is not closed. */
 export type ClosingOutcome = { readonly disk: Loaded<Disk> } | { readonly refused: Rejection };
+
+/** The closing that a request describes. @throws Rejection INVALID_ARGUMENT NAME_INVALID */
+export const closingOf = ({ name, virtualMachine, deallocated, attachEpoch, cause }: CloseDiskRequest): Closing => {
+  names.disk.parse(name, 'name');
+  names.virtualMachine.parse(virtualMachine, 'virtual_machine');
+  return { name, virtualMachine, isDeallocated: deallocated, attachEpoch, cause: readEvent(cause) };
+};
+
+/** A disk that is closed, as the outcome of an item, with the event that closed it. */
+export const closedOnWire = (disk: Loaded<Disk>) => ({
+  outcome: { $case: 'closed' as const, value: {} },
+  event: writeEvent(closingEvent(disk)),
+});
+
+/** The event that closed a disk; `''` if it was not open since it was attached, or is open again. */
+const closingEvent = ({ id, state }: Loaded<Disk>): string => {
+  const { attach = 0, open: opened = 0, close: closed = 0 } = state.steps ?? {};
+  return closed > Math.max(attach, opened) ? (diskSteps(id, state, 'close')[0] ?? '') : '';
+};
 
 /** What closing needs. */
 export type ClosingParts = Pick<Control, 'disks' | 'turns' | 'clock'> & {

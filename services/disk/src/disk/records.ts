@@ -35,6 +35,16 @@ export const openRecords = ({
     const loaded = await disks.load(name);
     return recordOf({ ...loaded, state: existing(loaded.state) }, clock);
   },
+  async accesses(names) {
+    const found = await disks.loadMany(names);
+    return new Map(
+      found.flatMap(({ id, state }) =>
+        state.status === 'active'
+          ? [[id, { access: accessAt(state, clock.now()), attachEpoch: state.attachEpoch }] as const]
+          : [],
+      ),
+    );
+  },
   async holder(name) {
     const { state } = await (isSnapshotName(name) ? snapshots : disks).load(name);
     return state.status === 'active' ? { ...state, name } : undefined;

@@ -86,13 +86,14 @@ export class Fleet {
       this.#counts = new Map(await Promise.all(counts));
     }
     this.#known = known;
-    const at = readingOf(this.#clock);
     for (const folder of this.#seen.keys()) if (!leases.has(folder)) this.#seen.delete(folder);
-    for (const [folder, lease] of leases) {
-      const before = this.#seen.get(folder);
-      const isRenewed = before === undefined || (lease.renewals ?? 0) > (before.lease.renewals ?? 0);
-      if (isRenewed) this.#seen.set(folder, { lease, at });
-    }
+    this.#note(leases);
+  }
+
+  /** Reads the lease of one folder now. @returns the newest that this process has seen */
+  async look(folderId: string): Promise<HostLease | undefined> {
+    this.#note(await this.#leases.readMany([folderId]));
+    return this.leaseOf(folderId);
   }
 
   /** The newest lease of a folder that this process has seen; undefined before it has seen one. */
@@ -105,6 +106,15 @@ export class Fleet {
     const seen = this.#seen.get(folderId);
     if (seen === undefined || seen.lease.isReleased) return false;
     return ageMs(seen.at, readingOf(this.#clock)) < waitedOutMs(seen.lease.ttlMs);
+  }
+
+  #note(leases: ReadonlyMap<string, HostLease>): void {
+    const at = readingOf(this.#clock);
+    for (const [folder, lease] of leases) {
+      const before = this.#seen.get(folder);
+      const isRenewed = before === undefined || (lease.renewals ?? 0) > (before.lease.renewals ?? 0);
+      if (isRenewed) this.#seen.set(folder, { lease, at });
+    }
   }
 
   /** Every registered host, in order of their names. */

@@ -52,8 +52,11 @@ interface OfControl {
 /** Takes the volumes of this host's folder and assembles what serves them. */
 export const assembleHost = async (seams: Seams<DiskSettings>, control: OfControl) => {
   const keys = assembleKeys(seams, control);
-  const owned = await takeVolumes(seams, control);
+  // Nothing is open before the sessions exist.
+  let endClosed: () => Promise<void> = async () => undefined;
+  const owned = await takeVolumes(seams, control, () => endClosed());
   const opened = assembleAccess(seams, control, keys, owned);
+  endClosed = () => opened.sessions.endClosed();
   return { ...keys, ...opened, ...dataDoors(seams, keys, owned, opened) };
 };
 
@@ -93,7 +96,11 @@ const assembleKeys = (seams: Seams<DiskSettings>, { setKeys, sets, options }: Of
 };
 
 /** Takes the volumes of the folder, after the lease of another host has expired. */
-const takeVolumes = async (seams: Seams<DiskSettings>, { records, retries }: OfControl) => {
+const takeVolumes = async (
+  seams: Seams<DiskSettings>,
+  { records, retries }: OfControl,
+  endClosed: () => Promise<void>,
+) => {
   const { store, clock, random, log, meter, settings, scope } = seams;
   const holding = holdFiles(settings.files, () => ownership);
   const ownership: Ownership = await takeOwnership({
@@ -104,6 +111,7 @@ const takeVolumes = async (seams: Seams<DiskSettings>, { records, retries }: OfC
     log,
     signal: scope.signal,
     onTaken: settings.onTaken,
+    endClosed,
     offer: () => ({
       zone: settings.zone ?? '',
       dataAddress: settings.dataAddress,

@@ -274,6 +274,8 @@ export class LocalDiskHost implements DiskHost {
   ): PreparedOpen {
     const { keyAccess, sessions } = this.#parts;
     const { grant } = opened;
+    // The record of the access is read after this.
+    const since = sessions.closingsApplied;
     return {
       header,
       grant,
@@ -282,7 +284,7 @@ export class LocalDiskHost implements DiskHost {
         const loss = grant && keyAccess.lossConcerning(key, grant);
         if (loss) throw keyLost({ ...key, resource: name }, loss);
       },
-      begin: (record) => sessions.begin(record, opened),
+      begin: (record) => sessions.begin(record, opened, since),
       async discard() {
         opened.dek.fill(0);
         await release();

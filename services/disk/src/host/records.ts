@@ -40,6 +40,8 @@ export interface DiskRecord {
 export interface DiskRecords {
   /** @throws Rejection NOT_FOUND DISK_NOT_FOUND; ABORTED DISK_CREATING, DISK_DELETING */
   disk(name: string): Promise<DiskRecord>;
+  /** The accesses to these disks. Absent: the disk does not exist, or is being deleted. */
+  accesses(names: readonly string[]): Promise<ReadonlyMap<string, Pick<DiskRecord, 'access' | 'attachEpoch'>>>;
   /** A disk or snapshot by full name; undefined unless it is active. */
   holder(name: string): Promise<DekHolder | undefined>;
   /** The names of all disks of this host with a granted access. */

@@ -45,14 +45,18 @@ export const volumesInMemory = (
   return { files, watched };
 };
 
-/** A store that does not respond while it is cut off. */
-export const cuttable = (store: EventStore, link: { readonly isCut: boolean }): EventStore =>
+/** A store that does not respond while it is cut off. @param failure what its calls end with then */
+export const cuttable = (
+  store: EventStore,
+  link: { readonly isCut: boolean },
+  failure: () => Error = () => new Error('cut off from the store'),
+): EventStore =>
   new Proxy(store, {
     get(target, property) {
       const value: unknown = Reflect.get(target, property);
-      if (typeof value !== 'function') return value;
-      return (...args: unknown[]) =>
-        link.isCut ? Promise.reject(new Error('cut off from the store')) : Reflect.apply(value, target, args);
+      // A wait for events never fails.
+      if (typeof value !== 'function' || property === 'waitForEvents') return value;
+      return (...args: unknown[]) => (link.isCut ? Promise.reject(failure()) : Reflect.apply(value, target, args));
     },
   });
 

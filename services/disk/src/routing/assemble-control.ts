@@ -9,6 +9,7 @@ import { fleetApi } from '../fleet/api.ts';
 import { openAvailability } from '../fleet/availability.ts';
 import { diskHosts } from '../fleet/decider.ts';
 import { contentOf } from '../fleet/draining.ts';
+import { Fence } from '../fleet/fence.ts';
 import { Fleet } from '../fleet/fleet.ts';
 import { openHostLossTable } from '../host/keys/host-losses.ts';
 import { openSetKeys } from '../host/keys/set-keys.ts';
@@ -24,6 +25,7 @@ import { showAsHosts, withoutDisks } from './described.ts';
 import { HostLinks } from './host-links.ts';
 import { routedApi } from './routed-api.ts';
 import { Router } from './router.ts';
+import { WithoutHost } from './without-host.ts';
 
 /** Settings of a control process: it has no folder, no key and no NBD. */
 export interface ControlSettings {
@@ -67,10 +69,12 @@ export const assembleControl: Assemble<ControlSettings> = async (seams) => {
   scope.defer('connections to disk hosts', async () => links.close());
   const router = new Router({ links, records });
   const show = showAsHosts({ links, availability, fleet, clock });
+  const fence = new Fence({ fleet, leases: hostLeases, clock });
+  const withoutHost = new WithoutHost({ store, disks: records.disks, fence, fleet, show: show.disks, clock });
   const api = service({
     definition: DiskServiceDefinition,
     implementation: {
-      ...routedApi({ router, links, log }),
+      ...routedApi({ router, links, withoutHost, log }),
       ...diskReads({ disks: records.disks, host: withoutDisks, availability, show: show.disks, authorize }),
       ...snapshotReads({ snapshots: records.snapshots, show: show.snapshots }),
       ...encryptedResourcesApi({ ...records, setKeys }),

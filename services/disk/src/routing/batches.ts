@@ -1,6 +1,6 @@
 import { type ItemRefusal, itemError, type Settled, settleTogether } from '@interlock/rpc';
 import type { Logger } from '@interlock/runtime';
-import { isNotHere, type PassedCall, type Router, type Send } from './router.ts';
+import { isNotHere, isUnreachable, type PassedCall, type Router, type Send } from './router.ts';
 
 /** Most hosts that are called for one item, as for a call about one disk. */
 const roundsMax = 3;
@@ -23,6 +23,8 @@ export interface Batch<Item, Outcome extends WireOutcome> {
   readonly nameOf: (item: Item) => string;
   /** Calls a host for some items. @returns an outcome for each, in their order */
   readonly send: (items: readonly Item[]) => Send<readonly Outcome[]>;
+  /** Handles items whose host does not respond; by default they are refused. @returns an outcome for each, in their order */
+  readonly withoutHost?: (host: string, items: readonly Item[]) => Promise<readonly Settled<Outcome>[]>;
 }
 
 /** Calls the hosts of a batch: each at once for its items, so that none waits for another host. */
@@ -69,7 +71,7 @@ export class Batches {
   }
 
   async #ofHost<Item, Outcome extends WireOutcome>(
-    { send, nameOf }: Batch<Item, Outcome>,
+    { send, nameOf, withoutHost }: Batch<Item, Outcome>,
     host: string | undefined,
     items: readonly Item[],
     call: PassedCall,
@@ -87,6 +89,9 @@ export class Batches {
         return outcome?.$case === 'refused' ? { error: errorOf(outcome.value, host) } : { answer };
       });
     } catch (error) {
+      if (withoutHost !== undefined && host !== undefined && isUnreachable(error)) {
+        return withoutHost(host, items).catch((failure: unknown) => items.map(() => ({ error: failure })));
+      }
       return items.map(() => ({ error }));
     }
   }

@@ -1,6 +1,7 @@
 import type {
   CloseDisksRequest,
   CloseDisksResponse,
+  DetachDiskRequest,
   OpenDisksRequest,
   OpenDisksResponse,
 } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
@@ -18,6 +19,7 @@ import { Batches } from './batches.ts';
 import type { HostLink } from './host-link.ts';
 import { listLeasesOfAll } from './leases-of-all.ts';
 import type { PassedCall, Router, RouterParts } from './router.ts';
+import type { WithoutHost } from './without-host.ts';
 
 type Disks = HostLink['disks'];
 
@@ -29,7 +31,6 @@ const byName = [
   'changeDiskSku',
   'deleteSnapshot',
   'attachDisk',
-  'detachDisk',
   'beginAccess',
   'endAccess',
 ] as const;
@@ -40,12 +41,13 @@ type Requests = { readonly [M in ByName]: Parameters<Disks[M]>[0] & { readonly n
 export interface RoutedParts {
   readonly router: Router;
   readonly links: RouterParts['links'];
+  readonly withoutHost: Pick<WithoutHost, 'closeDisks' | 'detachDisk'>;
   readonly log: Logger;
 }
 
 /** The methods of DiskService that a disk host executes, as a control process serves them. */
 export const routedApi = (parts: RoutedParts) => {
-  const { router, log } = parts;
+  const { router, withoutHost, log } = parts;
   const batches = new Batches(router, log);
   const atHostOf =
     <M extends ByName>(method: M) =>
@@ -60,7 +62,13 @@ export const routedApi = (parts: RoutedParts) => {
     changeDiskSku: atHostOf('changeDiskSku'),
     deleteSnapshot: atHostOf('deleteSnapshot'),
     attachDisk: atHostOf('attachDisk'),
-    detachDisk: atHostOf('detachDisk'),
+    detachDisk: (request: DetachDiskRequest, call: Call) =>
+      router.atHostOf(
+        request.name,
+        call,
+        (link, options) => link.disks.detachDisk(request, options),
+        (host) => withoutHost.detachDisk(host, request, call),
+      ),
     beginAccess: atHostOf('beginAccess'),
     endAccess: atHostOf('endAccess'),
     createDisk: (request: CreateDiskRequest, call: Call) => createDisk(router, request, call),
@@ -72,7 +80,7 @@ export const routedApi = (parts: RoutedParts) => {
       ),
     checkKeyAccess: (request: CheckKeyAccessRequest, call: Call) =>
       router.atAny(request.diskEncryptionSet, call, (link, options) => link.disks.checkKeyAccess(request, options)),
-    ...batchApi(batches),
+    ...batchApi(batches, withoutHost),
     listLeases: listLeasesOfAll(parts),
   };
 };
@@ -88,7 +96,7 @@ const createDisk = (router: Router, request: CreateDiskRequest, call: PassedCall
 };
 
 /** Calls for many disks at once: each host gets those that it has. */
-const batchApi = (batches: Batches) => ({
+const batchApi = (batches: Batches, withoutHost: RoutedParts['withoutHost']) => ({
   async openDisks({ items }: OpenDisksRequest, call: Call): Promise<OpenDisksResponse> {
     const outcomes = await batches.settle(
       {
@@ -107,6 +115,7 @@ const batchApi = (batches: Batches) => ({
         nameOf: ({ name }) => name,
         send: (some) => async (link, options) =>
           (await link.disks.closeDisks({ closings: [...some] }, options)).outcomes,
+        withoutHost: (host, some) => withoutHost.closeDisks(host, some, call),
       },
       call,
     );

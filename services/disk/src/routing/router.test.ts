@@ -178,16 +178,20 @@ test('items that moved are sent again, and the others are not', async () => {
   assert.deepEqual(seen, ['disk-0: a,b', 'disk-1: b']);
 });
 
+const rewraps = (...ids: readonly number[]) => ({ names: ids.map(disk), generation: 1, targetKeyVersion: 'v' });
+
 test('G2: the items of a host that does not respond are refused after 3 s with its name, and others are not delayed', async () => {
   let firstAt = 0;
   const { api, clock } = fakeFleet(
     {
-      'disk-0': { responds: false, methods: { closeDisks: silence } },
+      'disk-0': { responds: false, methods: { rewrapDeks: silence } },
       'disk-1': {
         methods: {
-          closeDisks: async ({ closings = [] }) => {
+          rewrapDeks: async ({ names = [] }) => {
             firstAt = clock.monotonicMs();
-            return { outcomes: closings.map(() => ({ outcome: { $case: 'closed', value: {} }, event: '' })) };
+            return {
+              outcomes: names.map((name) => ({ outcome: { $case: 'moved', value: { name } as never }, event: '' })),
+            };
           },
         },
       },
@@ -195,9 +199,9 @@ test('G2: the items of a host that does not respond are refused after 3 s with i
     { [disk(0)]: 'disk-0', [disk(1)]: 'disk-1' },
   );
   const startedAt = clock.monotonicMs();
-  const { outcomes } = await api.closeDisks({ closings: [closing(0), closing(1)] }, call);
-  const [refused, closed] = outcomes.map(({ outcome }) => outcome);
-  assert.equal(closed?.$case, 'closed');
+  const { outcomes } = await api.rewrapDeks(rewraps(0, 1), call);
+  const [refused, moved] = outcomes.map(({ outcome }) => outcome);
+  assert.equal(moved?.$case, 'moved');
   assert.equal(firstAt, startedAt);
   assert.ok(refused?.$case === 'refused');
   assert.deepEqual(
@@ -206,7 +210,7 @@ test('G2: the items of a host that does not respond are refused after 3 s with i
   );
   assert.ok(clock.monotonicMs() - startedAt <= 3_000, `${clock.monotonicMs() - startedAt} ms`);
   // As for a service that does not respond at all.
-  assert.equal(await reasonOf(api.closeDisks({ closings: [closing(0)] }, call)), 'DISK_HOST_UNREACHABLE');
+  assert.equal(await reasonOf(api.rewrapDeks(rewraps(0), call)), 'DISK_HOST_UNREACHABLE');
 });
 
 test('a host that accepts calls and never answers costs this process 256 of them, and other hosts nothing', async () => {

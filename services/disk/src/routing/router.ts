@@ -45,14 +45,21 @@ export class Router {
   /**
    * Calls the host of a disk or snapshot. If it does not exist, or its host is lost, any serving host answers.
    * @param name full name
+   * @param withoutHost answers if the host does not respond; by default the call is refused
    * @throws as `HostLink.call`
    */
-  async atHostOf<Answer>(name: string, call: PassedCall, send: Send<Answer>): Promise<Answer> {
+  async atHostOf<Answer>(
+    name: string,
+    call: PassedCall,
+    send: Send<Answer>,
+    withoutHost?: (host: string) => Promise<Answer>,
+  ): Promise<Answer> {
     for (let attempt = 1; ; attempt += 1) {
       const host = (await this.hostsOf([name])).get(name);
       try {
         return host === undefined ? await this.atAny(name, call, send) : await this.at(host, call, send);
       } catch (error) {
+        if (withoutHost !== undefined && host !== undefined && isUnreachable(error)) return withoutHost(host);
         if (!isNotHere(error) || attempt === attemptsMax) throw error;
       }
     }
@@ -164,6 +171,10 @@ export const isNotHere = (error: unknown): boolean => error instanceof Rejection
 /** Whether a host did not take the call at all, so that another one may. */
 export const isAway = (error: unknown): boolean =>
   error instanceof Rejection && (error.reason === 'DISK_HOST_UNREACHABLE' || error.reason === 'DISK_HOST_BUSY');
+
+/** Whether a host does not respond. */
+export const isUnreachable = (error: unknown): boolean =>
+  error instanceof Rejection && error.reason === 'DISK_HOST_UNREACHABLE';
 
 /** Whether a host takes nothing new. */
 const isClosed = (error: unknown): boolean => error instanceof Rejection && error.reason === 'NO_DISK_HOST_OPEN';

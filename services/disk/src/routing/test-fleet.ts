@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import type { DiskHostServiceDefinition, DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import { type Loaded, Rejection } from '@interlock/event-store';
 import type { PeerProcess } from '@interlock/host';
 import type { Call, RpcClient } from '@interlock/rpc';
 import { logger, type VirtualClock, virtualClock } from '@interlock/runtime';
 import type { KnownHost } from '../fleet/fleet.ts';
 import { HostLinks } from './host-links.ts';
-import { routedApi } from './routed-api.ts';
+import { type RoutedParts, routedApi } from './routed-api.ts';
 import { Router } from './router.ts';
 
 type Methods = Partial<RpcClient<typeof DiskServiceDefinition> & RpcClient<typeof DiskHostServiceDefinition>>;
@@ -92,12 +93,20 @@ export const fakeFleet = (
       }),
   };
   const router = new Router({ links, records: { disks: records, snapshots: records } });
+  const withoutHost: RoutedParts['withoutHost'] = {
+    async closeDisks(host, closings) {
+      return closings.map(({ name }) => ({
+        answer: { outcome: { $case: 'closed', value: {} }, event: `without ${host}: ${name}` },
+      }));
+    },
+    detachDisk: async (host, { name }) => Disk.create({ name, diskHost: `without ${host}` }),
+  };
   const log = logger({ service: 'test', clock, write: () => undefined });
   return {
     clock,
     router,
     reads,
-    api: driven(routedApi({ router, links, log }), clock),
+    api: driven(routedApi({ router, links, withoutHost, log }), clock),
     put: (name, host) => void (host === undefined ? places.delete(name) : places.set(name, host)),
   };
 };

@@ -1,8 +1,9 @@
+import assert from 'node:assert/strict';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DiskDataServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
-import { type EventStore, memoryStore, type StreamName } from '@interlock/event-store';
+import { type EventStore, memoryStore, StoreUnavailable, type StreamName } from '@interlock/event-store';
 import { openTestStore } from '@interlock/event-store/test-database';
 import {
   addressOfReplica,
@@ -20,6 +21,7 @@ import { testIdentity } from '../../../identity/src/testing/test-identity.ts';
 import { assemble } from '../assemble.ts';
 import { type LeaseTerms, leaseDefaults } from '../host/keys/lease.ts';
 import { folderVolumeFiles } from '../host/storage/volume-files.ts';
+import { cuttable } from '../host/test-host-storage.ts';
 import { assembleControl } from '../routing/assemble-control.ts';
 import { callMaxMsOf } from '../settings.ts';
 import { type CloudClients, type CloudDisks, cloudDisks, type DiskContent, diskContent } from './test-cloud-disks.ts';
@@ -41,6 +43,8 @@ export interface DiskFleet extends CloudClients, CloudDisks, Pick<InProcessCloud
   startHost(host: number): Promise<void>;
   /** Lets the calls to a host wait without a response, until the returned function is called. */
   hang(host: number): () => void;
+  /** Cuts a host off from the store, until the returned function is called. */
+  cutStore(host: number): () => void;
 }
 
 /** Control is replica 0 of disk, and the host `disk-<n>` is replica n + 1. */
@@ -49,8 +53,16 @@ const replicaOf = (host: number) => ({ service: 'disk', replica: host + 1 }) as 
 /** A host with a folder of its own. */
 const hostOver = async (
   scope: Scope,
-  { host, master, leases }: { readonly host: number; readonly master: Uint8Array; readonly leases: LeaseTerms },
-): Promise<{ readonly folder: string; readonly service: CloudService }> => {
+  {
+    host,
+    master,
+    leases,
+    hostLeaseTtlMs,
+  }: Pick<FleetTerms, 'leases' | 'hostLeaseTtlMs'> & {
+    readonly host: number;
+    readonly master: Uint8Array;
+  },
+): Promise<{ readonly folder: string; readonly service: CloudService; readonly storeLink: { isCut: boolean } }> => {
   const folder = await mkdtemp(join(tmpdir(), `interlock-disk-${host}-`));
   scope.defer('folder', () => rm(folder, { recursive: true }));
   const files = folderVolumeFiles(folder);
@@ -61,25 +73,35 @@ const hostOver = async (
     dataAddress: addressOfReplica(replicaOf(host)),
     snapshotLimits: { perDiskMax: 5, recentMax: 4, recentMs: 300_000 },
     leases,
-    host: { name: `disk-${host}`, folder: `volumes of ${host}`, machine: 'this', ttlMs: 30_000 },
+    host: { name: `disk-${host}`, folder: `volumes of ${host}`, machine: 'this', ttlMs: hostLeaseTtlMs },
   };
   return {
     folder,
+    storeLink: { isCut: false },
     service: (seams) =>
       assemble({ ...seams, settings: { ...settings, masterKey: masterKey(Uint8Array.from(master)) } }),
   };
 };
 
+/** Times of the leases of a fleet. */
+interface FleetTerms {
+  readonly leases: LeaseTerms;
+  readonly hostLeaseTtlMs: number;
+}
+
 /** Starts a control process and so many hosts. Only the first two pieces of a disk can be read and written. */
 export const startDiskFleet = async (
-  options: { readonly hosts: number; readonly leases?: Partial<LeaseTerms> } = { hosts: 2 },
+  options: { readonly hosts: number; readonly leases?: Partial<LeaseTerms>; readonly hostLeaseTtlMs?: number } = {
+    hosts: 2,
+  },
 ): Promise<DiskFleet> => {
   const [clock, random] = [systemClock, systemRandom];
   const leases = { ...leaseDefaults, ...options.leases };
+  const { hostLeaseTtlMs = 30_000 } = options;
   const scope = createScope();
   const master = random.bytes(32);
   const numbers = Array.from({ length: options.hosts }, (_, host) => host);
-  const hosts = await Promise.all(numbers.map((host) => hostOver(scope, { host, master, leases })));
+  const hosts = await Promise.all(numbers.map((host) => hostOver(scope, { host, master, leases, hostLeaseTtlMs })));
   const { store } = await openTestStore(scope, 'disk', { clock });
   const bus = await openTestBus(everyService);
   scope.defer('bus', () => bus.close());
@@ -87,7 +109,7 @@ export const startDiskFleet = async (
   const identity = testIdentity(random);
   const log: string[] = [];
   const hung = new Map<number, Promise<void>>();
-  const settings = { hostLeaseTtlMs: 30_000, callMaxMs: callMaxMsOf(leases) };
+  const settings = { hostLeaseTtlMs, callMaxMs: callMaxMsOf(leases) };
   const link: (replica: number) => Link = (replica) => (carry) => ({
     ...carry,
     once: async (...call) => {
@@ -108,7 +130,9 @@ export const startDiskFleet = async (
     workloadOf: (service) => identity.workloads[service],
     ownSeams: ({ service, replica }) => {
       const host = service === 'disk' ? hosts[replica - 1] : undefined;
-      return host === undefined ? {} : { assemble: host.service };
+      return host === undefined
+        ? {}
+        : { assemble: host.service, store: cuttable(store, host.storeLink, () => new StoreUnavailable('cut off')) };
     },
     linkBetween: (_from, { service, replica }) => (service === 'disk' ? link(replica) : (carry) => carry),
     ...{ bus, clock, random, issuer: identity.issuer },
@@ -127,18 +151,33 @@ export const startDiskFleet = async (
     volumeFiles: async (host) => (await readdir(hosts[host]?.folder ?? '')).toSorted(),
     stopHost: (host) => cloud.stop('disk', replicaOf(host).replica),
     startHost: (host) => cloud.start('disk', replicaOf(host).replica),
-    hang(host) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      const { replica } = replicaOf(host);
-      hung.set(replica, promise);
-      return () => {
-        hung.delete(replica);
-        resolve();
-      };
-    },
+    ...disturbances(hosts, hung),
     close: () => scope.close(),
   };
 };
+
+/** @param hung by replica: what its calls wait for */
+const disturbances = (
+  hosts: readonly { readonly storeLink: { isCut: boolean } }[],
+  hung: Map<number, Promise<void>>,
+): Pick<DiskFleet, 'hang' | 'cutStore'> => ({
+  hang(host) {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const { replica } = replicaOf(host);
+    hung.set(replica, promise);
+    return () => {
+      hung.delete(replica);
+      resolve();
+    };
+  },
+  cutStore(host) {
+    const { storeLink } = hosts[host] ?? assert.fail(`no host ${host}`);
+    storeLink.isCut = true;
+    return () => {
+      storeLink.isCut = false;
+    };
+  },
+});
 
 /** Waits for something, but not longer than the caller. */
 const untilAbort = async (awaited: Promise<void> | undefined, signal: AbortSignal | undefined): Promise<void> => {

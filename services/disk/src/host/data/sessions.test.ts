@@ -160,6 +160,20 @@ for (const [what, open, end] of ends) {
 
 const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 
+const log = logger({ service: 'disk', clock, write: () => undefined });
+
+/** Leases of keys whose set nothing is asked about. */
+const leasesWithoutSets = (keyAccess: ReturnType<typeof createKeyAccess>, signal: AbortSignal) =>
+  openLeases({
+    keyAccess,
+    options: new SetOptions(),
+    sets: { getDiskEncryptionSet: () => assert.fail('no set is asked') },
+    reports: { about: () => undefined },
+    terms: leaseDefaults,
+    ...{ clock, random, log, signal },
+    tracer: trace.getTracer('test'),
+  });
+
 /** Sessions over a disk to which a user has direct access, and a grant of the vault at epoch 4. */
 const openedDisk = async () => {
   const [uniqueId, volumeId, dekId] = [random.uuid(), random.uuid(), random.uuid()];
@@ -194,26 +208,16 @@ const openedDisk = async () => {
   let looking: Promise<void> | undefined;
   const keyAccess = createKeyAccess(clock, leaseDefaults);
   const ending = new AbortController();
-  const log = logger({ service: 'disk', clock, write: () => undefined });
-  const leases = openLeases({
-    keyAccess,
-    options: new SetOptions(),
-    sets: { getDiskEncryptionSet: () => assert.fail('no set is asked') },
-    reports: { about: () => undefined },
-    terms: leaseDefaults,
-    clock,
-    random,
-    log,
-    tracer: trace.getTracer('test'),
-    signal: ending.signal,
-  });
+  const leases = leasesWithoutSets(keyAccess, ending.signal);
   const noAnswer = async () => assert.fail('nothing is to be asked of the vault');
   const record = recordOf({ ...loaded, state: existing(loaded.state) }, clock);
+  let { access } = record;
   const records: DiskRecords = {
     async disk() {
       await looking;
-      return record;
+      return { ...record, access };
     },
+    accesses: async () => new Map([[diskName, { access, attachEpoch: record.attachEpoch }]]),
     holder: async () => record.holder,
     async *withAccess() {},
     header: async () => undefined,
@@ -250,8 +254,13 @@ const openedDisk = async () => {
     /** Puts another version into the header. */
     moveTo: (keyVersion: string) =>
       replaceHeader(volumes, volumeId, header, { wrap: { ...wrapped, keyVersion } }, async () => undefined),
-    begin: async () => {
-      await sessions.begin(record, { dek: random.bytes(32), grant });
+    /** Ends the access in the records, as a control process does while this host does not respond. */
+    closeElsewhere: () => {
+      access = null;
+    },
+    /** @param since when the record was read */
+    begin: async (since = sessions.closingsApplied) => {
+      await sessions.begin(record, { dek: random.bytes(32), grant }, since);
       return sessions.of(diskName, token);
     },
     stop: async () => {
@@ -289,5 +298,30 @@ test('G1, G3: an access that ends while its DEK is fetched uses no lease, even i
   const [fetched] = await fetching;
   assert.deepEqual(leases.list(), []);
   assert.ok(fetched.status === 'rejected' && fetched.reason.reason === 'ATTACH_EPOCH_OUTDATED');
+  await stop();
+});
+
+test('G2: an access that ended without its host ends when the host applies that, and another one stays', async () => {
+  const { begin, sessions, closeElsewhere, stop } = await openedDisk();
+  const session = await begin();
+  await sessions.endClosed();
+  assert.ok(!session.isEnded && session.hasDek);
+  closeElsewhere();
+  await sessions.endClosed();
+  assert.ok(session.isEnded && !session.hasDek);
+  assert.deepEqual(sessions.names(), []);
+  await stop();
+});
+
+test('G2: an access whose record was read before its end was applied gets no session', async () => {
+  const { begin, sessions, closeElsewhere, stop } = await openedDisk();
+  const readAt = sessions.closingsApplied;
+  await sessions.endClosed();
+  assert.ok((await begin(readAt)).hasDek, 'the end of another access');
+  sessions.end(diskName);
+  closeElsewhere();
+  await sessions.endClosed();
+  await assert.rejects(begin(readAt), { reason: 'ATTACH_EPOCH_OUTDATED' });
+  assert.deepEqual(sessions.names(), []);
   await stop();
 });

@@ -18,6 +18,9 @@ import { outdated, Session, type SessionParts } from './session.ts';
 /** DEKs unwrapped at the same time for sessions that no read or write waits for. */
 const idleFetchesMax = 64;
 
+/** Accesses read at once. */
+const accessesMax = 1_000;
+
 /** What the sessions of a host need. */
 export interface SessionsParts {
   readonly records: DiskRecords;
@@ -49,6 +52,7 @@ export class Sessions {
   readonly #unpinned = new Map<Session, Cause>();
   /** Sessions whose access the records may no longer contain. */
   readonly #doubted = new Set<Session>();
+  #closingsApplied = 0;
 
   constructor(parts: SessionsParts) {
     this.#parts = parts;
@@ -78,30 +82,32 @@ export class Sessions {
     const known = this.#sessions.get(name);
     if (known) return admit(known);
     return this.#parts.turns(name, async () => {
-      const since = this.#sessions.get(name);
-      if (since) return admit(since);
+      const made = this.#sessions.get(name);
+      if (made) return admit(made);
+      const since = this.#closingsApplied;
       const record = await this.#parts.records.disk(name);
       const { access } = record;
       if (access === null || attachEpoch < access.attachEpoch) {
         throw attachEpoch <= record.attachEpoch ? outdated(name, attachEpoch) : noToken(token);
       }
       if (access.tokenHash !== tokenHash) throw noToken(token);
-      return this.#make({ ...record, access });
+      return this.#make({ ...record, access }, since);
     });
   }
 
   /**
    * Makes the session of a new access, in the disk's turn; an older session ends first. A repeat of the same access keeps its
    * session. Clears the DEK.
+   * @param since `closingsApplied` before the record was read
    */
-  async begin(record: DiskRecord, opened: OpenDek): Promise<void> {
+  async begin(record: DiskRecord, opened: OpenDek, since: number): Promise<void> {
     const { access, holder } = record;
     if (access === null) throw new Error('a session begins with an access');
     try {
       const known = this.#sessions.get(holder.name);
       const isSame = known?.access.attachEpoch === access.attachEpoch && known.access.tokenHash === access.tokenHash;
       if (isSame && known.hasDek) return;
-      (isSame ? known : await this.#make({ ...record, access })).giveDek(opened);
+      (isSame ? known : await this.#make({ ...record, access }, since)).giveDek(opened);
     } finally {
       opened.dek.fill(0);
     }
@@ -140,6 +146,29 @@ export class Sessions {
       const isCurrent = this.#sessions.get(name) === session;
       if (isCurrent && access?.attachEpoch !== session.access.attachEpoch) this.end(name);
     });
+  }
+
+  /** How often `endClosed` has begun. */
+  get closingsApplied(): number {
+    return this.#closingsApplied;
+  }
+
+  /**
+   * Ends each session whose access the records do not contain any more: a control process ended it without this host. What was read
+   * from the records before this call makes no session any more.
+   */
+  async endClosed(): Promise<void> {
+    this.#closingsApplied += 1;
+    const open = [...this.#sessions.values()];
+    for (let first = 0; first < open.length; first += accessesMax) {
+      const batch = open.slice(first, first + accessesMax);
+      const recorded = await this.#parts.records.accesses(batch.map(({ name }) => name));
+      for (const session of batch) {
+        const found = recorded.get(session.name);
+        const isCurrent = this.#sessions.get(session.name) === session;
+        if (isCurrent && found?.access?.attachEpoch !== session.access.attachEpoch) this.end(session.name);
+      }
+    }
   }
 
   /**
@@ -211,11 +240,22 @@ export class Sessions {
     }
   }
 
-  async #make(record: DiskRecord & { readonly access: GrantedAccess }): Promise<Session> {
-    const { holder } = record;
+  /** @param since `closingsApplied` before the record was read */
+  async #make(record: DiskRecord & { readonly access: GrantedAccess }, since: number): Promise<Session> {
+    const { holder, access } = record;
     this.end(holder.name);
     await this.#closing.get(holder.name);
     const { volume, keyVersion } = await this.#openVolume(holder);
+    try {
+      for (let applied = since; applied !== this.#closingsApplied; ) {
+        applied = this.#closingsApplied;
+        const { attachEpoch } = (await this.#accessOf(holder.name)) ?? {};
+        if (attachEpoch !== access.attachEpoch) throw outdated(holder.name, access.attachEpoch);
+      }
+    } catch (error) {
+      await volume.close();
+      throw error;
+    }
     const session = new Session(record, new EncryptedDisk(volume, undefined, this.#scratch), this.#shared);
     this.#sessions.set(holder.name, session);
     const set = setOf(holder.encryption);
@@ -301,10 +341,11 @@ export class Sessions {
   #resumeOne(name: string, cause: Cause): Promise<void> {
     const { turns, records, log } = this.#parts;
     return turns(name, async () => {
+      const since = this.#closingsApplied;
       const record = await records.disk(name);
       const { access } = record;
       if (access === null || this.#sessions.has(name)) return;
-      const session = await this.#make({ ...record, access });
+      const session = await this.#make({ ...record, access }, since);
       if (!session.isPinnable || session.lease === undefined) return;
       this.#unpinned.set(session, cause);
       if (session.lease.isHeld()) outsideOfCalls(() => void this.#pin(session, cause));

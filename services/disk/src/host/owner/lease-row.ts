@@ -1,4 +1,11 @@
-import { type Cause, type CursorMove, type EventStore, type RowChange, table } from '@interlock/event-store';
+import {
+  type Cause,
+  CursorConflict,
+  type CursorMove,
+  type EventStore,
+  type RowChange,
+  table,
+} from '@interlock/event-store';
 
 /**
  * What a host offers, as its lease says it: written with each renewal, so that no process needs another sign of it. Rows of
@@ -35,6 +42,11 @@ export interface HostLease extends Partial<HostOffer> {
   readonly host?: string;
   /** The value of the cursor after this write; absent in old rows. */
   readonly renewals?: number;
+  /**
+   * Position in the store: the holder serves no access that ended up to it without the holder (`HostLeases.requireClosed`). Absent in
+   * old rows.
+   */
+  readonly appliedPosition?: number;
 }
 
 /** A lease as it was read, with the number of its renewals. */
@@ -64,10 +76,39 @@ export class HostLeases {
     return this.#rows.getMany(folders);
   }
 
-  /** @param renewals as they were read @throws CursorConflict after another write */
+  /**
+   * Takes or renews a lease. It is stored only if its `appliedPosition` is the newest that was required.
+   * @param renewals as they were read
+   * @throws CursorConflict after another write, or (`isCloseConflict`) after `requireClosed`
+   */
   async write(folder: string, renewals: number, lease: HostLease, cause: Cause): Promise<void> {
     const { row, cursor } = this.change(folder, renewals, lease);
-    await this.#store.commit({ rows: [row], cursors: [cursor] }, cause);
+    const at = lease.appliedPosition ?? 0;
+    const applied = { name: closedCursorOf(folder), from: at, to: at };
+    await this.#store.commit({ rows: [row], cursors: [cursor, applied] }, cause);
+  }
+
+  /** The newest position up to which the holder has to apply what ended without it; 0 if nothing did. */
+  closedUpTo(folder: string): Promise<number> {
+    return this.#store.cursor(closedCursorOf(folder));
+  }
+
+  /**
+   * Requires that the folder is served only without the accesses that ended up to a position: no lease is taken or renewed before its
+   * holder has applied them.
+   */
+  async requireClosed(folder: string, position: number, cause: Cause): Promise<void> {
+    const name = closedCursorOf(folder);
+    for (;;) {
+      const from = await this.#store.cursor(name);
+      if (from >= position) return;
+      try {
+        await this.#store.commit({ cursors: [{ name, from, to: position }] }, cause);
+        return;
+      } catch (error) {
+        if (!(error instanceof CursorConflict)) throw error;
+      }
+    }
   }
 
   /** That write as a part of a commit. */
@@ -80,3 +121,9 @@ export class HostLeases {
 }
 
 const cursorOf = (folder: string): string => `disk-host/${folder}`;
+
+const closedCursorOf = (folder: string): string => `disk-host-closed/${folder}`;
+
+/** Whether a write of the lease of a folder failed because more accesses ended without its holder. */
+export const isCloseConflict = (error: CursorConflict, folder: string): boolean =>
+  error.cursor === closedCursorOf(folder);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type EventStore, memoryStore } from '@interlock/event-store';
 import { logger, systemRandom as random, type VirtualClock, virtualClock } from '@interlock/runtime';
+import { HostLeases } from './lease-row.ts';
 import { type Owner, type Ownership, takeOwnership } from './ownership.ts';
 
 const ttlMs = 10_000;
@@ -13,6 +14,8 @@ const world = () => {
   const told: string[] = [];
   /** The last owner that the folder has stored. */
   let lastOwner: Owner | undefined;
+  /** What a host does when accesses ended without it. */
+  const closing = { end: async (): Promise<void> => undefined };
   const host = (machine: string, through: EventStore = store) => {
     const stop = new AbortController();
     const taking = takeOwnership({
@@ -25,12 +28,13 @@ const world = () => {
       random,
       log: logger({ service: 'disk', clock, write: () => undefined }),
       signal: stop.signal,
+      endClosed: () => closing.end(),
       onEnd: () => told.push(`${machine} ended`),
       onReplaced: () => told.push(`${machine} replaced`),
     });
     return { taking, stop };
   };
-  return { clock, store, told, host };
+  return { clock, store, told, host, closing };
 };
 
 /** A connection to a store that can be cut, or can lose the next response after the commit. */
@@ -262,4 +266,42 @@ test('a wait for a lease that cannot be renewed fails at its timeout, or when an
   way.state.isCut = false;
   await pass(clock, 2 * ttlMs, () => undefined);
   await replaced;
+});
+
+const closer = { correlationId: 'c', causes: [], caller: 'system:disk' };
+
+test('G2: a lease is not renewed before the accesses that ended without its holder are ended there', async () => {
+  const { clock, store, host, closing } = world();
+  const leases = new HostLeases(store);
+  const first = await clock.drive(host('a').taking);
+  await pass(clock, ttlMs, () => undefined);
+  assert.equal((await leases.read('f')).lease?.appliedPosition, 0);
+  const ended = Promise.withResolvers<void>();
+  let calls = 0;
+  closing.end = () => {
+    calls += 1;
+    return ended.promise;
+  };
+  await leases.requireClosed('f', 7, closer);
+  await leases.requireClosed('f', 5, closer);
+  const { renewals } = await leases.read('f');
+  await pass(clock, 2 * ttlMs, () => undefined);
+  assert.deepEqual([calls, first.isHeld(), (await leases.read('f')).renewals], [1, false, renewals]);
+  // More accesses end meanwhile.
+  await leases.requireClosed('f', 9, closer);
+  ended.resolve();
+  await pass(clock, ttlMs, () => undefined);
+  assert.deepEqual([calls, first.isHeld(), (await leases.read('f')).lease?.appliedPosition], [2, true, 9]);
+  await clock.drive(first.release(true));
+});
+
+test('G2: a process that takes a folder has applied what ended before, and a release is stored whatever ended', async () => {
+  const { clock, store, host } = world();
+  const leases = new HostLeases(store);
+  await leases.requireClosed('f', 7, closer);
+  const first = await clock.drive(host('a').taking);
+  assert.equal((await leases.read('f')).lease?.appliedPosition, 7);
+  await leases.requireClosed('f', 8, closer);
+  await first.release(true);
+  assert.equal((await leases.read('f')).lease?.isReleased, true);
 });

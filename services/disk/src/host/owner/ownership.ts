@@ -10,7 +10,7 @@ import {
   usableUntil,
   waitedOutMs,
 } from '@interlock/runtime';
-import { type HostLease, HostLeases, type HostOffer, type Seen } from './lease-row.ts';
+import { type HostLease, HostLeases, type HostOffer, isCloseConflict, type Seen } from './lease-row.ts';
 
 /**
  * Who may touch the volumes of a folder: one host, by a lease in the store of this service, renewed while it runs.
@@ -93,6 +93,11 @@ export interface OwnershipParts {
   readonly onTaken?: ((owner: Owner) => Promise<void>) | undefined;
   /** What the lease says of this host, read at each renewal. */
   readonly offer?: (() => HostOffer) | undefined;
+  /**
+   * Ends each access here that the store does not contain any more. Called when accesses ended without this host: the lease is not
+   * renewed before it is done.
+   */
+  readonly endClosed?: (() => Promise<void>) | undefined;
   /** Called each time the lease runs out: every file has to be closed. */
   readonly onEnd: () => void;
   /** Called once when another host has taken the folder: this host never gets it back. */
@@ -115,7 +120,11 @@ class LeaseRow {
     return this.#leases.read(this.#parts.host.folder);
   }
 
-  /** @throws CursorConflict after another write */
+  closedUpTo(): Promise<number> {
+    return this.#leases.closedUpTo(this.#parts.host.folder);
+  }
+
+  /** @throws CursorConflict after another write, and after accesses ended without this host */
   write(renewals: number, lease: HostLease): Promise<void> {
     const { host, offer } = this.#parts;
     const now = { ...lease, host: host.name, ...offer?.() };
@@ -137,7 +146,9 @@ export const takeOwnership = async (parts: OwnershipParts): Promise<Ownership> =
     const epoch = Math.max(epochAfter(before, machine), epochAfter(lastOwner, machine));
     const sentAt = readingOf(clock);
     const intactSince = intactSinceOf(epoch, before, lastOwner);
-    const lease = { epoch, holder, machine, ttlMs, isReleased: false, intactSince };
+    // Nothing is open here yet: what is opened from now on is read from the store later than this.
+    const appliedPosition = await row.closedUpTo();
+    const lease = { epoch, holder, machine, ttlMs, isReleased: false, intactSince, appliedPosition };
     try {
       await row.write(renewals, lease);
     } catch (error) {
@@ -177,7 +188,7 @@ class HeldFolder implements Ownership {
   readonly intactSince: number;
   readonly #parts: OwnershipParts;
   readonly #row: LeaseRow;
-  readonly #lease: HostLease;
+  #lease: HostLease;
   #renewals: number;
   #end: ClockReading;
   #isReplaced = false;
@@ -236,7 +247,12 @@ class HeldFolder implements Ownership {
     await this.#work;
     if (this.#isReplaced || this.#isOver()) return;
     const { log, host } = this.#parts;
-    await this.#row.write(this.#renewals, { ...this.#lease, isReleased: true, isFlushed }).catch((error: unknown) =>
+    // Nothing is open here any more, so what ended without this host is applied.
+    const released = async (): Promise<void> => {
+      const appliedPosition = await this.#row.closedUpTo();
+      await this.#row.write(this.#renewals, { ...this.#lease, appliedPosition, isReleased: true, isFlushed });
+    };
+    await released().catch((error: unknown) =>
       log.warn('the lease of this host was not released: its successor waits until it expires', {
         folder: host.folder,
         error,
@@ -278,9 +294,9 @@ class HeldFolder implements Ownership {
   /** @returns whether the lease may be renewed again */
   async #renew(): Promise<boolean> {
     const { clock, host } = this.#parts;
-    const sentAt = readingOf(clock);
     try {
-      await this.#row.write(this.#renewals, this.#lease);
+      let sentAt = readingOf(clock);
+      while (!(await this.#written())) sentAt = readingOf(clock);
       this.#renewals += 1;
       this.#end = usableUntil(sentAt, host.ttlMs);
       this.#change.resolve();
@@ -293,6 +309,28 @@ class HeldFolder implements Ownership {
       this.#renewals = now.renewals;
     }
     return true;
+  }
+
+  /**
+   * Writes the lease. If accesses ended without this host, they end here first.
+   * @returns false if it has to be written again @throws CursorConflict after another write
+   */
+  async #written(): Promise<boolean> {
+    const { host, endClosed, log } = this.#parts;
+    try {
+      await this.#row.write(this.#renewals, this.#lease);
+      return true;
+    } catch (error) {
+      if (!(error instanceof CursorConflict && isCloseConflict(error, host.folder))) throw error;
+    }
+    // The position first: an access that ends after this moves it.
+    const appliedPosition = await this.#row.closedUpTo();
+    log.info('disks were closed without this host: their accesses end before its lease is renewed', {
+      ...{ folder: host.folder, appliedPosition },
+    });
+    await endClosed?.();
+    this.#lease = { ...this.#lease, appliedPosition };
+    return false;
   }
 
   /** Reports each end of the lease. */
