@@ -1,6 +1,6 @@
 import type { ContentRecord } from '@interlock/lab';
 import { cellBytes, sectorCells } from '@interlock/lab/judge/model/content';
-import { readRange } from '../../simulation/workload/io.ts';
+import { type DataAccess, readRange } from '../../simulation/workload/io.ts';
 import { sectorsInUse } from '../../simulation/workload/sectors.ts';
 import { attempt, type Stage } from '../../simulation/workload/stage.ts';
 import { startEverything } from '../../simulation/workload/workload.ts';
@@ -21,21 +21,24 @@ const writtenIn = ({ truth }: ContentStage, disk: string): ReadonlyMap<number, n
   return bytes;
 };
 
-/** Tokens of the disks that can be read now: those of guests, and direct access to disks whose machine is off. */
-const openDisks = async (stage: ContentStage, disks: readonly string[]): Promise<ReadonlyMap<string, string>> => {
+/** Opens of the disks that can be read now: those of guests, and direct access to disks whose machine is off. */
+const openDisks = async (
+  stage: ContentStage,
+  disks: readonly string[],
+): Promise<ReadonlyMap<string, Pick<DataAccess, 'address' | 'token'>>> => {
   const { world, clients } = stage;
-  const tokens = new Map<string, string>();
+  const opens = new Map<string, Pick<DataAccess, 'address' | 'token'>>();
   for (const [, guestDisks] of world.guests.guests) {
-    for (const { disk, accessToken } of guestDisks) tokens.set(disk, accessToken);
+    for (const { disk, dataAddress: address, accessToken: token } of guestDisks) opens.set(disk, { address, token });
   }
   for (const name of disks) {
-    if (tokens.has(name)) continue;
+    if (opens.has(name)) continue;
     const { value } = await attempt(stage, 'disk.export', name, () =>
       clients.disks.beginAccess({ name, accessLevel: 'READ', durationSeconds: 60 }),
     );
-    if (value) tokens.set(name, value.accessToken);
+    if (value) opens.set(name, { address: value.dataAddress, token: value.accessToken });
   }
-  return tokens;
+  return opens;
 };
 
 /**
@@ -46,7 +49,7 @@ const openDisks = async (stage: ContentStage, disks: readonly string[]): Promise
  */
 export const compareContent = async (stage: ContentStage, disks: readonly string[]): Promise<ContentRecord> => {
   await startEverything(stage);
-  const tokens = await openDisks(stage, disks);
+  const opens = await openDisks(stage, disks);
   const { clock } = stage.world;
   const untilMs = clock.monotonicMs() + patienceMs;
   let bytesCompared = 0;
@@ -73,12 +76,12 @@ export const compareContent = async (stage: ContentStage, disks: readonly string
     };
     for (const [sector, bytes] of writtenIn(stage, disk)) {
       if (sector >= sectorsInUse) continue;
-      const token = tokens.get(disk);
+      const open = opens.get(disk);
       isWrong = false;
       isUnavailable = false;
-      const access = { disk, token: token ?? '', by: 'machine', who: 'the comparison' } as const;
+      const access = { disk, address: '', token: '', ...open, by: 'machine', who: 'the comparison' } as const;
       const range = { first: sector * sectorCells, count: sectorCells };
-      const read = async (): Promise<boolean> => token !== undefined && (await readRange(reading, access, range));
+      const read = async (): Promise<boolean> => open !== undefined && (await readRange(reading, access, range));
       let isRead = await read();
       while (!isRead && isUnavailable && clock.monotonicMs() < untilMs) {
         await clock.sleep(100);

@@ -45,7 +45,8 @@ export class Guests {
   constructor(parts: GuestParts) {
     this.#parts = parts;
     const { clock, people, as } = parts.world;
-    this.#clients = { data: as(people.administrator).client('disk', DiskDataServiceDefinition, { retry }) };
+    const data = as(people.administrator).client('disk', DiskDataServiceDefinition, { retry });
+    this.#clients = { dataAt: () => data };
     this.#epochMs = clock.now() - Math.floor(clock.monotonicMs());
   }
 
@@ -88,6 +89,7 @@ export class Guests {
     const random = world.random.fork(`guest of ${guestDisk.disk} ${guestDisk.accessToken}`);
     const access: DataAccess = {
       disk: guestDisk.disk,
+      address: guestDisk.dataAddress,
       token: guestDisk.accessToken,
       by: 'machine',
       who: vm,

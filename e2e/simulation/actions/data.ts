@@ -8,8 +8,8 @@ export const guestAccess = ({ world, random }: Stage): DataAccess | undefined =>
   if (guests.length === 0) return undefined;
   const [vm, disks] = random.pick(guests);
   if (disks.length === 0) return undefined;
-  const { disk, accessToken: token } = random.pick(disks);
-  return { disk, token, by: 'machine', who: vm };
+  const { disk, dataAddress: address, accessToken: token } = random.pick(disks);
+  return { disk, address, token, by: 'machine', who: vm };
 };
 
 const byGuest = (

@@ -128,7 +128,10 @@ const exportDisk: Action = {
       clients.disks.beginAccess({ name, accessLevel: 'WRITE', durationSeconds: 60 }),
     );
     if (!value) return;
-    const access = { disk: name, token: value.accessToken, by: 'user', who: 'a user' } as const;
+    const access = {
+      ...{ disk: name, address: value.dataAddress, token: value.accessToken },
+      ...({ by: 'user', who: 'a user' } as const),
+    };
     for (let n = 0; n < 4 && !stage.isEnding(); n += 1) {
       await (random.chance(0.5) ? writeSomething(stage, access) : readSomething(stage, access));
       await stage.world.clock.sleep(random.fraction() * 5_000);

@@ -1,10 +1,12 @@
+import type { Disturbed } from '@interlock/lab/judge/model/disturbances';
 import type { Workload } from '@interlock/rpc';
 import type { Part } from '../cloud/parts.ts';
-import { crashDisk, durationMs, during, type Fault } from '../faults/fault.ts';
+import { allOfDisk, crashDisk, durationMs, during, type Fault, pickDiskProcess, pickHost } from '../faults/fault.ts';
 import { plannedSets, setName } from '../workload/estate.ts';
 import type { Stage } from '../workload/stage.ts';
 import { copyUnder } from './disks.ts';
 import { headerFaults } from './headers.ts';
+import { hostFaults } from './hosts.ts';
 import { revokeForAWhile } from './keys.ts';
 
 const services: readonly Workload[] = ['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'];
@@ -12,7 +14,10 @@ const services: readonly Workload[] = ['identity', 'key-vault', 'disk-encryption
 /** If the disk host's lease on its volumes lasts longer, a history has no time to wait for its end. */
 const hostLeaseWaitMaxMs = 10_000;
 
-const pairs: readonly (readonly [Part, Part])[] = [
+/** A part of a pair that is cut: of disk, any of its processes. */
+type CutPart = Workload | 'bus' | 'store' | 'outside';
+
+const pairs: readonly (readonly [CutPart, CutPart])[] = [
   ['key-vault', 'bus'],
   ['disk-encryption-set', 'bus'],
   ['disk', 'bus'],
@@ -34,6 +39,20 @@ const pairs: readonly (readonly [Part, Part])[] = [
   ['outside', 'compute'],
 ];
 
+/** The parts that a cut separates, and what it disturbs: if a disk host is one of them, only that host. */
+const cutOf = (stage: Stage): readonly [Part, Part, readonly Disturbed[]] => {
+  const { world, random } = stage;
+  if (world.hasControl && random.chance(0.25)) {
+    const { part, disturbed } = pickHost(stage);
+    return ['disk', part, disturbed];
+  }
+  const [a, b] = random.pick(pairs);
+  if (a !== 'disk' && b !== 'disk') return [a, b, [a, b]];
+  const other = a === 'disk' ? b : a;
+  const { part, disturbed, host } = pickDiskProcess(stage);
+  return [part, other, world.hasControl && host ? disturbed : [...disturbed, other]];
+};
+
 /** Raises rates for a time. */
 const pulse = <Rates extends object>(rates: Rates, raised: Partial<Rates>): (() => void) => {
   const before = { ...rates };
@@ -53,6 +72,12 @@ const strikeVaultClock = (stage: Stage): void => {
   set((random.fraction() - 0.5) * 6_000);
   during(stage, ['key-vault'], () => set(0));
 };
+
+/** The process of a service that a fault strikes: of disk, any. */
+const struckOf = <Service extends Workload>(stage: Stage, service: Service) =>
+  service === 'disk'
+    ? pickDiskProcess(stage)
+    : { part: service as Workload, replica: 0, disturbed: [service] as readonly Disturbed[] };
 
 /** Services with more than one working process; the one that partitions its work is listed more often. Volumes have one holder. */
 const replicated = ['key-vault', 'disk-encryption-set', 'identity', 'compute', 'compute'] as const;
@@ -88,10 +113,10 @@ export const faults: readonly Fault[] = [
     name: 'partition',
     weight: 6,
     strike(stage) {
-      const { world, random } = stage;
-      const [a, b] = random.pick(pairs);
+      const { world } = stage;
+      const [a, b, disturbed] = cutOf(stage);
       world.faults.partition(a, b);
-      during(stage, [a, b], () => world.faults.heal(a, b));
+      during(stage, disturbed, () => world.faults.heal(a, b));
     },
   },
   {
@@ -100,14 +125,19 @@ export const faults: readonly Fault[] = [
     strike(stage) {
       // Hosts that receive no report of a loss have only their leases (G1).
       const { world, random } = stage;
-      const others: readonly Part[] = ['key-vault', 'identity', 'disk-encryption-set', 'bus'];
-      const cut = others.flatMap((other) => [['disk', other] as const, ['compute', other] as const]);
+      const others: readonly CutPart[] = ['key-vault', 'identity', 'disk-encryption-set', 'bus'];
+      const ofDisk = world.hasControl && random.chance(0.5) ? [pickDiskProcess(stage)] : allOfDisk(stage);
+      const cut = others.flatMap((other) => [
+        ...ofDisk.map(({ part }) => [part, other] as const),
+        ['compute', other] as const,
+      ]);
+      const disturbed = ofDisk.flatMap((one) => one.disturbed);
       const isolate = (set = random.pick(plannedSets)): void => {
         for (const [a, b] of cut) world.faults.partition(a, b);
         const heal = (): void => {
           for (const [a, b] of cut) world.faults.heal(a, b);
         };
-        during(stage, ['disk', 'compute', ...others], heal, 18_000 + random.fraction() * 20_000);
+        during(stage, [...disturbed, 'compute', ...others], heal, 18_000 + random.fraction() * 20_000);
         stage.later(random.fraction() * 2_000, () => revokeForAWhile(stage, 15_000 + random.fraction() * 15_000, set));
       };
       if (random.chance(0.3)) return isolate();
@@ -128,12 +158,13 @@ export const faults: readonly Fault[] = [
       const service = random.pick([...services, 'disk', 'disk'] as const);
       // Its successor on another machine cannot know that it has ended, so it waits for the end of the lease.
       const isShort = world.settings.hostLeaseTtlMs < hostLeaseWaitMaxMs;
-      if (service === 'disk') return crashDisk(stage, isShort && random.chance(0.5));
+      const { host, disturbed = [service] } = service === 'disk' ? pickDiskProcess(stage) : {};
+      if (host) return crashDisk(stage, host, isShort && random.chance(0.5));
       world.faults.crash(service);
-      const end = disturbances.begin(service);
+      const end = disturbances.begin(...disturbed);
       stage.later(random.fraction() * 3_000, async () => {
         await world.faults.restart(service);
-        disturbances.noteStart(service);
+        disturbances.noteStart(...disturbed);
         end();
       });
     },
@@ -145,8 +176,9 @@ export const faults: readonly Fault[] = [
       const { world, random } = stage;
       const service = random.pick(services);
       const lastsMs = durationMs(stage);
-      world.faults.pause(service, lastsMs);
-      during(stage, [service], () => undefined, lastsMs);
+      const { replica, disturbed } = struckOf(stage, service);
+      world.faults.pause(service, lastsMs, replica);
+      during(stage, disturbed, () => undefined, lastsMs);
     },
   },
   {
@@ -155,8 +187,9 @@ export const faults: readonly Fault[] = [
     strike(stage) {
       const { world, random } = stage;
       const service = random.pick(['key-vault', 'disk', 'identity'] as const);
-      world.faults.slow(service, random.chance(0.3) ? 12_000 : random.fraction() * 2_000);
-      during(stage, [service, 'calls'], () => world.faults.slow(service, 0));
+      const { part, disturbed } = struckOf(stage, service);
+      world.faults.slow(part, random.chance(0.3) ? 12_000 : random.fraction() * 2_000);
+      during(stage, [...disturbed, 'calls'], () => world.faults.slow(part, 0));
     },
   },
   {
@@ -185,9 +218,11 @@ export const faults: readonly Fault[] = [
       const { world, random } = stage;
       const service = random.pick(['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'] as const);
       if (service === 'key-vault') return strikeVaultClock(stage);
-      if (random.chance(0.5)) world.faults.driftClock(service, random.int(400) - 200);
-      else world.faults.jumpClock(service, (random.fraction() - 0.5) * 20_000);
-      during(stage, [service], () => world.faults.jumpClock(service, 0));
+      const { replica, disturbed } = struckOf(stage, service);
+      const only = service === 'disk' ? replica : undefined;
+      if (random.chance(0.5)) world.faults.driftClock(service, random.int(400) - 200, replica);
+      else world.faults.jumpClock(service, (random.fraction() - 0.5) * 20_000, only);
+      during(stage, disturbed, () => world.faults.jumpClock(service, 0, only));
     },
   },
   {
@@ -244,16 +279,16 @@ export const faults: readonly Fault[] = [
     strike(stage) {
       // Full for a while, or failing; an operator restarts the host of failing storage.
       const { random, world } = stage;
-      const { volumes } = world.faults.rates;
+      const host = pickHost(stage);
       const raised = random.pick([{ full: 1 }, { full: 0.3 }, { fail: 1 }, { fail: 0.3 }, { fail: 0.3 }]);
-      stage.log.note(`fault storage: ${JSON.stringify(raised)}`);
-      Object.assign(volumes, raised);
+      stage.log.note(`fault storage of ${host.part}: ${JSON.stringify(raised)}`);
+      Object.assign(host.rates, raised);
       const isStartedAnew = random.chance(0.4);
       const heal = (): void => {
-        Object.assign(volumes, { full: 0, fail: 0 });
-        if (isStartedAnew && !stage.isEnding()) crashDisk(stage);
+        Object.assign(host.rates, { full: 0, fail: 0 });
+        if (isStartedAnew && !stage.isEnding()) crashDisk(stage, host);
       };
-      during(stage, ['volumes'], heal);
+      during(stage, world.hasControl ? host.disturbed : ['volumes'], heal);
     },
   },
   {
@@ -261,10 +296,12 @@ export const faults: readonly Fault[] = [
     weight: 2,
     strike(stage) {
       const { random, world } = stage;
+      const host = pickHost(stage);
       const raised = { delay: 0.5, delayMs: random.pick([20, 500, 3_000]) };
-      stage.log.note(`fault volumes: ${JSON.stringify(raised)}`);
-      during(stage, ['volumes'], pulse(world.faults.rates.volumes, raised));
+      stage.log.note(`fault volumes of ${host.part}: ${JSON.stringify(raised)}`);
+      during(stage, world.hasControl ? host.disturbed : ['volumes'], pulse(host.rates, raised));
     },
   },
   ...headerFaults,
+  ...hostFaults,
 ];

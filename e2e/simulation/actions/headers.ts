@@ -2,16 +2,15 @@ import type { KnownDisk } from '@interlock/lab/judge/model/disks';
 import { encodeDekPayload } from '../../../services/disk/src/host/cipher/dek-payload.ts';
 import { type DiskHeader, encodeSlot } from '../../../services/disk/src/host/header/disk-header-format.ts';
 import { makeSimulatedWrap } from '../../../services/key-vault/src/rsa/simulated-rsa.ts';
-import { crashDisk, type Fault } from '../faults/fault.ts';
+import { crashDisk, type Fault, pickHost } from '../faults/fault.ts';
 import { group, keyOf, plannedSets, plantedDiskId, setName } from '../workload/estate.ts';
 import { attempt, type Stage } from '../workload/stage.ts';
 import { newDisk } from './machines.ts';
 import { keyUrlOf } from './sets.ts';
 
 /** Moves the disks of a set to a new version of its key, and waits a while for that, so that earlier headers exist. */
-const rotate = async (stage: Stage): Promise<void> => {
+export const rotate = async (stage: Stage, set = setName(stage.random.pick(plannedSets).id)): Promise<void> => {
   const { random, clients, truth, world } = stage;
-  const set = setName(random.pick(plannedSets).id);
   const known = truth.losses.sets.get(set);
   if (!known || known.isDeleted) return;
   const name = keyOf(known.activeKey);
@@ -40,12 +39,14 @@ const earlierHeader: Fault = {
     stage.begin(async () => {
       await rotate(stage);
       if (stage.isEnding()) return;
-      crashDisk(stage);
+      const host = pickHost(stage);
+      crashDisk(stage, host);
       for (const disk of withEarlierHeader(stage)) {
+        if (disk.host !== host.name) continue;
         if (random.chance(0.3)) continue;
         truth.disks.noteReplaced(disk);
         const slots = random.pick(truth.disks.earlierHeaders(disk));
-        world.faults.replaceHeader(disk.volumeId, slots, `storage returns an earlier header of ${disk.name}`);
+        world.faults.replaceHeader(disk, slots, `storage returns an earlier header of ${disk.name}`);
       }
     });
   },
@@ -85,7 +86,7 @@ const plantedDek: Fault = {
       disk.isDeleting = true;
       truth.disks.noteReplaced(disk);
       const slot = encodeSlot(planted, world.slotMac(disk.volumeId));
-      world.faults.replaceHeader(disk.volumeId, [slot, undefined], `a DEK is planted in ${name}`);
+      world.faults.replaceHeader(disk, [slot, undefined], `a DEK is planted in ${name}`);
       const { value } = await attempt(stage, 'disk.export', name, () =>
         clients.disks.beginAccess({ name, accessLevel: 'WRITE', durationSeconds: 60 }),
       );

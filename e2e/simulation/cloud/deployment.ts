@@ -7,6 +7,8 @@ import type { VmHost } from '../../../services/compute/src/guests/vm-host.ts';
 import { assemble as assembleDisk } from '../../../services/disk/src/assemble.ts';
 import type { LeaseTerms } from '../../../services/disk/src/host/keys/lease.ts';
 import type { VolumeFiles } from '../../../services/disk/src/host/storage/volume-files.ts';
+import { assembleControl } from '../../../services/disk/src/routing/assemble-control.ts';
+import { callMaxMsOf } from '../../../services/disk/src/settings.ts';
 import { assemble as assembleSets } from '../../../services/disk-encryption-set/src/assemble.ts';
 import { assemble as assembleIdentity, type IdentitySettings } from '../../../services/identity/src/assemble.ts';
 import { hashSecret } from '../../../services/identity/src/token/tokens.ts';
@@ -94,7 +96,17 @@ export interface Deployment {
 export interface Hardware {
   /** Names the machine it runs on. */
   readonly machine: string;
-  readonly volumes: VolumeFiles;
+  /** Of a process with volumes; undefined: that of disk is a control process. */
+  readonly diskHost:
+    | {
+        /** Unique name. */
+        readonly name: string;
+        readonly address: string;
+        /** Whether a control process passes calls on to it. */
+        readonly isOneOfMany: boolean;
+        readonly volumes: VolumeFiles;
+      }
+    | undefined;
   readonly driver: VmHost;
   readonly sealKeys: SealKeyStore;
   readonly ciphers: CipherWatch;
@@ -205,19 +217,27 @@ const users = (
         },
       },
     }),
-  disk: (seams) =>
-    assembleDisk({
+  disk: (seams) => {
+    const { diskHost, machine, ciphers } = hardware;
+    const { leases, hostLeaseTtlMs } = settings;
+    if (diskHost === undefined) {
+      return assembleControl({ ...seams, settings: { hostLeaseTtlMs, callMaxMs: callMaxMsOf(leases) } });
+    }
+    const { name, address, volumes, isOneOfMany } = diskHost;
+    return assembleDisk({
       ...seams,
       settings: {
         masterKey: masterKeys.disk,
-        files: hardware.volumes,
-        dataAddress: 'disk.simulation:1',
+        files: volumes,
+        isOneOfMany,
+        dataAddress: address,
         snapshotLimits: { perDiskMax: 50, recentMax: 20, recentMs: 60_000 },
-        leases: settings.leases,
-        host: { name: 'disk-0', folder: 'volumes', machine: hardware.machine, ttlMs: settings.hostLeaseTtlMs },
-        watchCipher: (cipher, disk) => hardware.ciphers.watch(cipher, disk),
+        leases,
+        host: { name, folder: `volumes of ${name}`, machine, ttlMs: hostLeaseTtlMs },
+        watchCipher: (cipher, disk) => ciphers.watch(cipher, disk, name),
       },
-    }),
+    });
+  },
   compute: (seams) =>
     assembleCompute({
       ...seams,

@@ -1,13 +1,37 @@
 import { type Replica, workloads } from '@interlock/host';
 import type { Workload } from '@interlock/rpc';
 
-/** The parts that can be cut off from one another: services, the bus, the stores, and callers outside. */
-export type Part = Workload | 'bus' | 'store' | 'outside';
+/** A disk host that is a process of its own. `disk` is then the control process. */
+export type DiskHostPart = `disk-host-${number}`;
 
+/** The parts that can be cut off from one another: services, disk hosts, the bus, the stores, and callers outside. */
+export type Part = Workload | DiskHostPart | 'bus' | 'store' | 'outside';
+
+/** The parts of a cloud without disk hosts of their own. */
 export const parts: readonly Part[] = [...workloads, 'bus', 'store', 'outside'];
 
-/** `disk`, or `disk#1` for a further replica. */
-export const nameOf = ({ service, replica }: Replica): string => (replica === 0 ? service : `${service}#${replica}`);
+/** The replicas of disk after the first are disk hosts: `disk-<n>` is replica n + 1. */
+export const replicaOfHost = (host: number): Replica => ({ service: 'disk', replica: host + 1 });
+
+const hostPart = (host: number): DiskHostPart => `disk-host-${host}`;
+
+/** The part that a process belongs to. */
+export const partOf = ({ service, replica }: Replica): Workload | DiskHostPart =>
+  service === 'disk' && replica > 0 ? hostPart(replica - 1) : service;
+
+/** `disk`, `disk-host-0`, or `compute#1` for a further replica of another service. */
+export const nameOf = ({ service, replica }: Replica): string =>
+  replica === 0 || service === 'disk' ? partOf({ service, replica }) : `${service}#${replica}`;
+
+/** The processes of a part. @param running the replicas of a service that run */
+export const replicasOf = (part: Part, running: (service: Workload) => readonly number[]): readonly Replica[] => {
+  if (part === 'bus' || part === 'store' || part === 'outside') return [];
+  const [, host] = part.split('disk-host-');
+  if (host !== undefined) return [replicaOfHost(Number(host))];
+  const service = part as Workload;
+  const replicas = service === 'disk' ? [0] : [0, ...running(service)];
+  return replicas.map((replica) => ({ service, replica }));
+};
 
 /** The pairs of parts that do not reach each other. */
 export interface Cuts {

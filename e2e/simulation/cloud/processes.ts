@@ -4,7 +4,6 @@ import type { MemoryBus } from '@interlock/messaging';
 import { logger, type SeededRandom, type VirtualClock } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
 import type { VmHost } from '../../../services/compute/src/guests/vm-host.ts';
-import type { MemoryVolumeFiles } from '../../../services/disk/src/host/storage/volume-files.ts';
 import type { SealKeyStore } from '../../../services/key-vault/src/sealing/seal-key-store.ts';
 import type { CopyPace } from '../faults/copy-pace.ts';
 import type { FaultRates } from '../faults/fault-rates.ts';
@@ -14,7 +13,8 @@ import { createGate, type Gate } from '../faults/gate.ts';
 import type { StorageRecord } from '../faults/storage-record.ts';
 import type { CipherWatch } from '../truth/cipher-watch.ts';
 import type { Hardware } from './deployment.ts';
-import { type Cuts, nameOf } from './parts.ts';
+import type { SimulatedHost } from './disk-hosts.ts';
+import { type Cuts, nameOf, partOf } from './parts.ts';
 import { processClock, type Skew } from './process-clock.ts';
 import { processDriver } from './process-driver.ts';
 import { ProcessVolumes, type VolumeLink } from './process-volumes.ts';
@@ -27,8 +27,9 @@ export interface Machine {
   readonly rates: FaultRates;
   readonly cuts: Cuts;
   readonly bus: MemoryBus;
-  readonly storeOf: (service: Replica['service']) => EventStore;
-  readonly volumes: MemoryVolumeFiles;
+  readonly storeOf: (service: Replica['service'], by: Replica) => EventStore;
+  readonly diskHosts: readonly SimulatedHost[];
+  readonly hasControl: boolean;
   readonly storage: Pick<StorageRecord, 'note'>;
   readonly copies: Pick<CopyPace, 'step'>;
   readonly driver: VmHost;
@@ -77,14 +78,14 @@ export class Processes {
     this.#processes.set(name, { gate, gone });
     const link = { clock, gate, random: random.fork('faults') };
     const isCutFrom = (server: 'bus' | 'store') => () => {
-      const isCut = cuts.isCut(service, server);
+      const isCut = cuts.isCut(partOf(replica), server);
       if (isCut) onBlocked(service, server);
       return isCut;
     };
     const own = processClock(clock, this.skewOf(replica), gate);
     return {
-      assemble: servicesOver(this.#hardwareOf(name, link))[service],
-      store: faultyStore(storeOf(service), { ...link, faults: rates.stores, isCut: isCutFrom('store') }),
+      assemble: servicesOver(this.#hardwareOf(replica, link))[service],
+      store: faultyStore(storeOf(service, replica), { ...link, faults: rates.stores, isCut: isCutFrom('store') }),
       bus: busOver(bus, {
         clock,
         gate,
@@ -128,11 +129,18 @@ export class Processes {
     this.#interruptions.set(nameOf(replica), (this.#interruptions.get(nameOf(replica)) ?? 0) + 1);
   }
 
-  #hardwareOf(name: string, link: Pick<VolumeLink, 'clock' | 'gate' | 'random'>): Hardware {
-    const { volumes, rates, copies, storage, driver, sealKeys, ciphers } = this.#machine;
+  #hardwareOf(replica: Replica, link: Pick<VolumeLink, 'clock' | 'gate' | 'random'>): Hardware {
+    const { diskHosts, hasControl, copies, storage, driver, sealKeys, ciphers } = this.#machine;
+    const name = nameOf(replica);
+    const host = diskHosts.find((one) => nameOf(one.replica) === name);
     return {
       machine: `${firstMachine}${'+'.repeat(this.#lost.get(name) ?? 0)}`,
-      volumes: new ProcessVolumes(volumes, { ...link, faults: rates.volumes, copies, record: storage }),
+      diskHost: host && {
+        name: host.name,
+        address: host.address,
+        isOneOfMany: hasControl,
+        volumes: new ProcessVolumes(host.volumes, { ...link, faults: host.rates, copies, record: storage }),
+      },
       driver: processDriver(driver, link.gate),
       sealKeys,
       ciphers,

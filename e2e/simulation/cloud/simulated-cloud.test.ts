@@ -37,7 +37,8 @@ test('a closed world is garbage-collected, with everything that its killed proce
       world.faults.crash('compute');
       world.faults.crash('disk');
     });
-    const { clock, bus, volumes, guests } = world;
+    const { clock, bus, diskHosts, guests } = world;
+    const [volumes = {}] = diskHosts.map((host) => host.volumes);
     const parts = { world, clock, bus, volumes, guests, store: world.storeOf('compute') };
     for (const [name, part] of Object.entries(parts)) remembered.set(`${name} of ${seed}`, new WeakRef(part));
     world.close();

@@ -13,11 +13,11 @@ import { logger, type SeededRandom, seededRandom, type VirtualClock, virtualCloc
 import { type SimulatedDriver, simulatedDriver } from '../../../services/compute/src/guests/simulated-driver.ts';
 import type { SlotMac } from '../../../services/disk/src/host/header/disk-header-format.ts';
 import { platformKey } from '../../../services/disk/src/host/keys/platform-key.ts';
-import { memoryVolumeFiles, type VolumesImage } from '../../../services/disk/src/host/storage/volume-files.ts';
+import type { MemoryVolumeFiles, VolumesImage } from '../../../services/disk/src/host/storage/volume-files.ts';
 import { createMemorySealKeyStore } from '../../../services/key-vault/src/sealing/seal-key-store.ts';
 import { createCopyPace } from '../faults/copy-pace.ts';
 import { FaultControl } from '../faults/fault-control.ts';
-import { type FaultRates, noCallFaults, noStoreFaults, noVolumeFaults } from '../faults/fault-rates.ts';
+import { type FaultRates, noCallFaults, noStoreFaults } from '../faults/fault-rates.ts';
 import { installForgetfulSignals } from '../faults/forgetful-signals.ts';
 import { linkBetween, type Throttling } from '../faults/network.ts';
 import { openStorageRecord, type StorageRecord } from '../faults/storage-record.ts';
@@ -32,7 +32,8 @@ import {
   type SimulatedSettings,
   simulatedSettings,
 } from './deployment.ts';
-import { createCuts, type Part } from './parts.ts';
+import { openDiskHosts, type SimulatedHost } from './disk-hosts.ts';
+import { createCuts, nameOf, type Part, partOf } from './parts.ts';
 import { firstMachine, Processes } from './processes.ts';
 import type { SimulatedSpan } from './recorded-span.ts';
 import { worldTracing } from './tracing.ts';
@@ -40,6 +41,8 @@ import { worldTracing } from './tracing.ts';
 /** What one commit stored in a service. */
 export interface Committed {
   readonly service: Workload;
+  /** The process that committed it; undefined: none, as for a commit by a test. */
+  readonly by: Replica | undefined;
   readonly commit: Commit;
   /** The events as they were recorded. */
   readonly events: readonly RecordedEvent[];
@@ -49,7 +52,8 @@ export interface Committed {
 export interface CloudImage {
   readonly founding: Founding;
   readonly stores: ReadonlyMap<Workload, StoreImage>;
-  readonly volumes: VolumesImage;
+  /** Of each disk host. */
+  readonly volumes: readonly VolumesImage[];
   readonly sealKeys: ReadonlyMap<string, Uint8Array>;
 }
 
@@ -57,6 +61,8 @@ export interface SimulatedCloudOptions {
   /** The seed of everything: the same seed (and image) gives the same history. */
   readonly seed: number;
   readonly settings?: Partial<SimulatedSettings>;
+  /** Processes with volumes beside a control process of disk; 0, the default: one process of disk has all volumes. */
+  readonly diskHosts?: number;
   /** The initial content of storage. Its processes have ended, and the bus is empty. Default: an empty cloud. */
   readonly image?: CloudImage;
   /** Wall clock at the start of the world, in milliseconds since the Unix epoch. */
@@ -84,18 +90,23 @@ export interface SimulatedCloud {
   readonly people: People;
   readonly faults: FaultControl;
   /** Clients of the services for a principal with a secret. */
-  as(principal: { readonly id: string; readonly secret: string }): Pick<Peers, 'client'>;
+  as(principal: { readonly id: string; readonly secret: string }): Pick<Peers, 'client' | 'connectTo'>;
   /** The record of a service without faults in between: for the eyes of a verdict, not for the hands of an action. */
   storeOf(service: Workload): EventStore;
   readonly bus: MemoryBus;
-  readonly volumes: ReturnType<typeof memoryVolumeFiles>;
+  /** The processes with volumes: one of disk itself, or the disk hosts. */
+  readonly diskHosts: readonly SimulatedHost[];
+  /** Whether a control process of disk passes calls on to the disk hosts. */
+  readonly hasControl: boolean;
+  /** The volumes of a host, by its unique name. */
+  volumesOf(host: string): MemoryVolumeFiles;
   /** The MAC with which the disk service authenticates the headers of a volume, for a fault that has its master key. */
   slotMac(volumeId: string): SlotMac;
   /** What the storage of volumes failed to do. */
   readonly storage: StorageRecord;
   readonly guests: SimulatedDriver;
-  /** Whether the data key of an open disk is in the disk service's memory. */
-  hasCipher(disk: string): boolean;
+  /** Unique names of the disk hosts that have the data key of an open disk in memory. */
+  cipherHolders(disk: string): readonly string[];
   /** Calls the listener for every commit, at the moment when it is stored. */
   onCommit(listener: (committed: Committed) => void): void;
   /** Calls the listener with every response that reached its caller. */
@@ -124,8 +135,6 @@ const LIMIT_MS = 24 * 3_600_000;
 const jumpsATurn = 32;
 /** Partitions of every service's facts. */
 export const PARTITIONS = 1;
-/** The size of a disk, whatever its declared size: just what guests use (`sectorsInUse`), because a copy reads every sector. */
-const DISK_BYTES = 64 * 1024;
 
 /** Storage, bus and network of a world, with their faults. The services run on these. */
 const openSeams = (options: SimulatedCloudOptions, settings: SimulatedSettings) => {
@@ -141,8 +150,10 @@ const openSeams = (options: SimulatedCloudOptions, settings: SimulatedSettings) 
   const stores = new Map(
     workloads.map((service) => {
       const tracer = tracing.tracerOf(service);
-      const store = memoryStore({ clock, tracer, ...(image === undefined ? {} : { image: imageOf(image, service) }) });
-      return [service, observedStore(service, store, commitListeners)];
+      return [
+        service,
+        memoryStore({ clock, tracer, ...(image === undefined ? {} : { image: imageOf(image, service) }) }),
+      ];
     }),
   );
   const bus = memoryBus({ clock, random: chance.fork('bus') });
@@ -150,10 +161,17 @@ const openSeams = (options: SimulatedCloudOptions, settings: SimulatedSettings) 
   commitListeners.push(({ service, events }) => {
     if (service === 'disk') for (const event of events) copies.apply(event);
   });
+  const { diskHosts: hostCount = 0 } = options;
+  const diskHosts = openDiskHosts(hostCount, chance.fork('volumes'), image?.volumes);
+  const volumesOf = (host: string): MemoryVolumeFiles => {
+    const found = diskHosts.find(({ name }) => name === host);
+    if (!found) throw new Error(`${host} is no disk host of this world`);
+    return found.volumes;
+  };
   const rates: FaultRates = {
     calls: noCallFaults(),
     stores: noStoreFaults(),
-    volumes: noVolumeFaults(),
+    volumes: (diskHosts[0] ?? unreachable()).rates,
     bus: bus.faults,
   };
   const ownChance = chance.fork('deployment');
@@ -170,10 +188,10 @@ const openSeams = (options: SimulatedCloudOptions, settings: SimulatedSettings) 
     blockedListeners: [] as BlockedListener[],
     /** Lines of the services' own logs. */
     serviceLog: [] as string[],
-    storeOf: (service: Workload): MemoryStore => {
+    storeOf: (service: Workload, by?: Replica): MemoryStore => {
       const store = stores.get(service);
       if (!store) throw new Error(`${service} is no service`);
-      return store;
+      return observedStore({ service, by }, store, commitListeners);
     },
     bus,
     copies,
@@ -181,7 +199,9 @@ const openSeams = (options: SimulatedCloudOptions, settings: SimulatedSettings) 
     cuts: createCuts(),
     slow: new Map<Part, number>(),
     throttled: new Map<Part, Throttling>(),
-    volumes: memoryVolumeFiles(chance.fork('volumes'), DISK_BYTES, image?.volumes),
+    diskHosts,
+    hasControl: hostCount > 0,
+    volumesOf,
     storage: openStorageRecord(clock.monotonicMs),
     sealKeys: createMemorySealKeyStore(),
     guests: simulatedDriver(clock),
@@ -228,10 +248,10 @@ const startServices = (
   const endOf = (replica: Replica | 'outside') =>
     replica === 'outside'
       ? { part: replica, gate: undefined }
-      : { part: replica.service, gate: processes.gateOf(replica) };
+      : { part: partOf(replica), gate: processes.gateOf(replica) };
   return inProcessCloud({
     ...seams,
-    services: deployment.services({ ...seams, machine: firstMachine, driver: seams.guests }),
+    services: deployment.services({ ...seams, machine: firstMachine, diskHost: undefined, driver: seams.guests }),
     workloadOf: (service) => deployment.people.workloads[service],
     random: chance.fork('outside'),
     log: logger({ service: 'outside', clock, write: (line) => seams.serviceLog.push(line) }),
@@ -247,10 +267,23 @@ const startServices = (
     linkBetween: (from, to) =>
       observedLink(linkBetween(network, endOf(from), endOf(to)), to.service, clock.monotonicMs, responseListeners),
     chooseReplica: (running) => choice.pick(running),
+    // Disk hosts are called by their address.
+    isCalledByService: ({ service, replica }) => service !== 'disk' || replica === 0,
   });
 };
 
-const imageOfWorld = async ({ sealKeys, founding, storeOf, volumes }: Seams): Promise<CloudImage> => {
+/** Starts the cloud, and the disk hosts beside it. */
+const startCloud = async (
+  seams: Seams,
+  processes: Processes,
+  options: SimulatedCloudOptions,
+): Promise<InProcessCloud> => {
+  const cloud = await startServices(seams, processes, options);
+  for (const { replica } of seams.hasControl ? seams.diskHosts : []) await cloud.start('disk', replica.replica);
+  return cloud;
+};
+
+const imageOfWorld = async ({ sealKeys, founding, storeOf, diskHosts }: Seams): Promise<CloudImage> => {
   const records = new Map<string, Uint8Array>();
   for (const id of await sealKeys.ids()) {
     const found = await sealKeys.read(id);
@@ -259,7 +292,7 @@ const imageOfWorld = async ({ sealKeys, founding, storeOf, volumes }: Seams): Pr
   return {
     founding,
     stores: new Map(workloads.map((service) => [service, storeOf(service).image()])),
-    volumes: volumes.image(),
+    volumes: diskHosts.map(({ volumes }) => volumes.image()),
     sealKeys: records,
   };
 };
@@ -271,10 +304,10 @@ const imageOfWorld = async ({ sealKeys, founding, storeOf, volumes }: Seams): Pr
 export const createSimulatedCloud = async (options: SimulatedCloudOptions): Promise<SimulatedCloud> => {
   installForgetfulSignals();
   const seams = openSeams(options, { ...simulatedSettings, ...options.settings });
-  const { clock, chance, ciphers, volumes, commitListeners, responseListeners, blockedListeners } = seams;
+  const { clock, chance, ciphers, diskHosts, commitListeners, responseListeners, blockedListeners } = seams;
   for (const [id, record] of options.image?.sealKeys ?? []) await seams.sealKeys.create(id, record);
   const processes = processesOver(seams);
-  const cloud = await clock.drive(startServices(seams, processes, options));
+  const cloud = await clock.drive(startCloud(seams, processes, options));
   const log: string[] = [];
   const note = (line: string): void => {
     log.push(`${(clock.monotonicMs() / 1_000).toFixed(3)} ${line}`);
@@ -285,9 +318,10 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
     processes,
     services: workloads,
     subjectsOf: (service) => Array.from({ length: PARTITIONS }, (_, partition) => subjectOf(service, partition)),
-    crashVolumes: () => {
-      volumes.crash();
-      ciphers.forgetAll();
+    loseMemory: (replica) => {
+      const host = diskHosts.find((one) => nameOf(one.replica) === nameOf(replica));
+      host?.volumes.crash();
+      if (host) ciphers.forget(host.name);
     },
     log: note,
   });
@@ -301,7 +335,7 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
     faults,
     as: (principal) => cloud.as(principal),
     slotMac: platformKey(seams.founding.masterKeys.disk, chance.fork('headers')).slotMac,
-    hasCipher: (disk) => ciphers.has(disk),
+    cipherHolders: (disk) => ciphers.holders(disk),
     onCommit: (listener) => {
       commitListeners.push(listener);
     },
@@ -327,6 +361,10 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
   };
 };
 
+const unreachable = (): never => {
+  throw new Error('a world has a disk host');
+};
+
 const imageOf = ({ stores }: CloudImage, service: Workload): StoreImage => {
   const found = stores.get(service);
   if (!found) throw new Error(`the image has no store of ${service}`);
@@ -335,7 +373,7 @@ const imageOf = ({ stores }: CloudImage, service: Workload): StoreImage => {
 
 /** A memory store that reports every commit, whether or not its writer gets the acknowledgement. */
 const observedStore = (
-  service: Workload,
+  origin: Pick<Committed, 'service' | 'by'>,
   store: MemoryStore,
   listeners: readonly ((committed: Committed) => void)[],
 ): MemoryStore => {
@@ -346,7 +384,7 @@ const observedStore = (
       if (listeners.length > 0) {
         const [first] = stored.positions;
         const events = first === undefined ? [] : await store.feed(first - 1, stored.positions.length);
-        for (const listener of listeners) listener({ service, commit, events });
+        for (const listener of listeners) listener({ ...origin, commit, events });
       }
       return stored;
     },

@@ -3,7 +3,8 @@ import type { MemoryBus } from '@interlock/messaging';
 import type { Workload } from '@interlock/rpc';
 import type { VirtualClock } from '@interlock/runtime';
 import type { MemoryVolumeFiles } from '../../../services/disk/src/host/storage/volume-files.ts';
-import { type Cuts, nameOf, type Part } from '../cloud/parts.ts';
+import type { SimulatedHost } from '../cloud/disk-hosts.ts';
+import { type Cuts, nameOf, type Part, replicasOf } from '../cloud/parts.ts';
 import type { Processes } from '../cloud/processes.ts';
 import type { HeaderSlots } from '../truth/headers.ts';
 import type { CopyPace } from './copy-pace.ts';
@@ -22,15 +23,16 @@ export interface FaultParts {
   readonly bus: MemoryBus;
   readonly subjectsOf: (service: Workload) => readonly string[];
   readonly services: readonly Workload[];
-  /** Cuts the power of the volumes. */
-  readonly crashVolumes: () => void;
-  readonly volumes: Pick<MemoryVolumeFiles, 'poke'>;
+  /** Loses what the process had in memory besides its own state: the page cache of the volumes of a disk host. */
+  readonly loseMemory: (replica: Replica) => void;
+  readonly diskHosts: readonly SimulatedHost[];
+  readonly volumesOf: (host: string) => Pick<MemoryVolumeFiles, 'poke'>;
   readonly copies: Pick<CopyPace, 'dawdle' | 'hurry'>;
   readonly log: (line: string) => void;
 }
 
-/** Processes that a service may have at the same time. */
-const REPLICAS = [0, 1] as const;
+/** Processes that a service may have at the same time: a control process of disk and four disk hosts. */
+const REPLICAS = [0, 1, 2, 3, 4] as const;
 /** How long a supervisor waits before it tries again to start a process, in milliseconds. */
 const RESTART_MS = 500;
 
@@ -77,7 +79,7 @@ export class FaultControl {
 
   /** Ends a process as `kill -9` does: its memory is lost, and for disk also sectors that were not flushed. */
   crash(service: Workload, replica = 0, what = ''): void {
-    const { cloud, processes, crashVolumes } = this.#parts;
+    const { cloud, processes, loseMemory } = this.#parts;
     const self = { service, replica };
     if (!cloud.running(service).includes(replica)) return;
     this.#strike('crash', `${nameOf(self)}${what}`);
@@ -85,7 +87,7 @@ export class FaultControl {
     this.#down.set(nameOf(self), self);
     processes.kill(self);
     cloud.crash(service, replica);
-    if (service === 'disk') crashVolumes();
+    loseMemory(self);
   }
 
   /** Ends a process and its machine: it starts again on another machine. */
@@ -144,13 +146,17 @@ export class FaultControl {
   }
 
   /** Makes storage return other sectors than were written: puts these into both slots of a volume's header. */
-  replaceHeader(volumeId: string, slots: HeaderSlots, what: string): void {
+  replaceHeader(
+    { host, volumeId }: { readonly host: string; readonly volumeId: string },
+    slots: HeaderSlots,
+    what: string,
+  ): void {
     this.#strike('header', `${what} in ${volumeId}`);
-    for (const [slot, bytes] of slots.entries()) this.#parts.volumes.poke(volumeId, 'header', slot, bytes);
+    for (const [slot, bytes] of slots.entries()) this.#parts.volumesOf(host).poke(volumeId, 'header', slot, bytes);
   }
 
   /** Delays every request to the service by this time; 0 ends it. */
-  slow(service: Workload, delayMs: number): void {
+  slow(service: Exclude<Part, 'bus' | 'store' | 'outside'>, delayMs: number): void {
     const { slow, log } = this.#parts;
     if (delayMs > 0) {
       this.#strike('slow', `requests to ${service} wait ${Math.round(delayMs)} ms`);
@@ -170,25 +176,28 @@ export class FaultControl {
     else throttled.delete(service);
   }
 
-  /** Sets the wall clocks of a service's machines that far from the true time. */
-  jumpClock(service: Workload, offsetMs: number): void {
-    this.#strike('clock jump', `the clock of ${service} is ${Math.round(offsetMs)} ms off`);
-    for (const replica of REPLICAS) this.#parts.processes.skewOf({ service, replica }).offsetMs = offsetMs;
+  /** Sets the wall clocks of a service's machines that far from the true time. @param only the clock of this replica */
+  jumpClock(service: Workload, offsetMs: number, only?: number): void {
+    const whose = only === undefined ? service : nameOf({ service, replica: only });
+    this.#strike('clock jump', `the clock of ${whose} is ${Math.round(offsetMs)} ms off`);
+    for (const replica of only === undefined ? REPLICAS : [only])
+      this.#parts.processes.skewOf({ service, replica }).offsetMs = offsetMs;
   }
 
-  /** Makes a service's clock drift by this many microseconds a second. */
-  driftClock(service: Workload, ppm: number): void {
-    this.#strike('clock drift', `the clock of ${service} gains ${Math.round(ppm)} µs a second`);
-    this.#parts.processes.skewOf({ service, replica: 0 }).driftPpm = ppm;
+  /** Makes the clock of a process drift by this many microseconds a second. */
+  driftClock(service: Workload, ppm: number, replica = 0): void {
+    const self = { service, replica };
+    this.#strike('clock drift', `the clock of ${nameOf(self)} gains ${Math.round(ppm)} µs a second`);
+    this.#parts.processes.skewOf(self).driftPpm = ppm;
   }
 
   /** Ends every fault and starts every process that does not run. */
   async healAll(): Promise<void> {
-    const { log, rates, copies, slow, throttled, cuts, services, processes } = this.#parts;
+    const { log, rates, copies, slow, throttled, cuts, services, processes, diskHosts } = this.#parts;
     log('healing: every fault ends');
     Object.assign(rates.calls, noCallFaults());
     Object.assign(rates.stores, noStoreFaults());
-    Object.assign(rates.volumes, noVolumeFaults());
+    for (const host of diskHosts) Object.assign(host.rates, noVolumeFaults());
     copies.hurry();
     Object.assign(rates.bus, { loseAfterAck: 0, loseAck: 0, duplicate: 0, delay: 0, reorder: 0 });
     slow.clear();
@@ -210,9 +219,9 @@ export class FaultControl {
   /** A connection that was cut is a new session of the bus afterwards. */
   #reconnect(a: Part, b: Part): void {
     const { cloud, processes } = this.#parts;
-    const service = a === 'bus' ? b : b === 'bus' ? a : undefined;
-    if (service === undefined || service === 'store' || service === 'outside' || service === 'bus') return;
-    for (const replica of [0, ...cloud.running(service)]) processes.interruptBus({ service, replica });
+    const part = a === 'bus' ? b : b === 'bus' ? a : undefined;
+    if (part === undefined) return;
+    for (const replica of replicasOf(part, cloud.running)) processes.interruptBus(replica);
   }
 
   #resume(replica: Replica): void {

@@ -1,10 +1,14 @@
 import type { Disturbed } from '@interlock/lab/judge/model/disturbances';
+import type { SimulatedHost } from '../cloud/disk-hosts.ts';
+import type { Part } from '../cloud/parts.ts';
 import type { Stage } from '../workload/stage.ts';
 
 /** A fault that lasts for a time. */
 export interface Fault {
   readonly name: string;
   readonly weight: number;
+  /** Whether it needs disk hosts beside a control process; by default not. */
+  readonly needsHosts?: boolean;
   strike(stage: Stage): void;
 }
 
@@ -26,22 +30,70 @@ export const during = (
   });
 };
 
-/** Ends the disk host and the power of its storage; it starts again later. @param isMachineLost on another machine */
-export const crashDisk = (stage: Stage, isMachineLost = false): void => {
-  const { world, random, truth, disturbances, judge } = stage;
-  const lossy = isMachineLost ? judge.onMachineLost() : judge.volumesOfLostMachines();
+/** A process of disk that a fault strikes. */
+export interface DiskProcess {
+  readonly part: Exclude<Part, 'bus' | 'store' | 'outside'>;
+  readonly replica: number;
+  readonly disturbed: readonly Disturbed[];
+  /** Undefined for a control process. */
+  readonly host: SimulatedHost | undefined;
+}
+
+const processOfHost = (host: SimulatedHost): DiskProcess => ({
+  part: host.part,
+  replica: host.replica.replica,
+  disturbed: host.disturbed,
+  host,
+});
+
+const control: DiskProcess = { part: 'disk', replica: 0, disturbed: ['disk-control'], host: undefined };
+
+/** Any process with volumes. */
+export const pickHost = ({ world, random }: Pick<Stage, 'world' | 'random'>): SimulatedHost => {
+  const [only, ...others] = world.diskHosts;
+  if (only === undefined) throw new Error('a world has a disk host');
+  // Without a choice nothing is drawn, so that histories with one process of disk keep their draws.
+  return others.length === 0 ? only : random.pick([only, ...others]);
+};
+
+/** Share of the faults of disk that strike its control process, if there is one. */
+const controlShare = 0.3;
+
+/** Any process of disk. */
+export const pickDiskProcess = (stage: Pick<Stage, 'world' | 'random'>): DiskProcess =>
+  stage.world.hasControl && stage.random.chance(controlShare) ? control : processOfHost(pickHost(stage));
+
+/** Every process of disk. */
+export const allOfDisk = ({ world }: Pick<Stage, 'world'>): readonly DiskProcess[] => [
+  ...(world.hasControl ? [control] : []),
+  ...world.diskHosts.map(processOfHost),
+];
+
+/**
+ * Ends a disk host and the power of its storage; it starts again later.
+ * @param isMachineLost on another machine @param awayMs until it starts
+ */
+export const crashDisk = (
+  stage: Stage,
+  host: SimulatedHost,
+  isMachineLost = false,
+  awayMs = stage.random.fraction() * 3_000,
+): void => {
+  const { world, truth, disturbances, judge } = stage;
+  const { name, replica, disturbed } = host;
+  const lossy = isMachineLost ? judge.onMachineLost(name) : judge.volumesOfLostMachines(name);
   // From now on each flush of these opens fails: the storage lost what they did not flush.
   const noteLost = (): void => {
     for (const volumeId of lossy) world.storage.note('flush', volumeId);
   };
-  if (isMachineLost) world.faults.loseMachine('disk');
-  else world.faults.crash('disk');
+  if (isMachineLost) world.faults.loseMachine('disk', replica.replica);
+  else world.faults.crash('disk', replica.replica);
   noteLost();
-  for (const content of truth.contents.values()) content.crash();
-  const end = disturbances.begin('disk');
-  stage.later(random.fraction() * 3_000, async () => {
-    await world.faults.restart('disk');
-    disturbances.noteStart('disk');
+  for (const [disk, content] of truth.contents) if (truth.disks.hostOf(disk) === name) content.crash();
+  const end = disturbances.begin(...disturbed);
+  stage.later(awayMs, async () => {
+    await world.faults.restart('disk', replica.replica);
+    disturbances.noteStart(...disturbed);
     noteLost();
     end();
   });

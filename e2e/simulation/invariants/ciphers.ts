@@ -2,7 +2,7 @@ import type { Findings } from '@interlock/lab/judge/findings';
 import type { Bounds } from '@interlock/lab/judge/invariants/bounds';
 import { reasonsOf } from '@interlock/lab/judge/invariants/io';
 import type { KnownDisk } from '@interlock/lab/judge/model/disks';
-import type { Disturbances } from '@interlock/lab/judge/model/disturbances';
+import { type Disturbances, disturbedHosts } from '@interlock/lab/judge/model/disturbances';
 import type { SimulatedCloud } from '../cloud/simulated-cloud.ts';
 import type { SimulatedTruth } from '../truth/truth.ts';
 
@@ -10,7 +10,7 @@ import type { SimulatedTruth } from '../truth/truth.ts';
 const lateMs = 1_000;
 
 interface Parts {
-  readonly world: Pick<SimulatedCloud, 'hasCipher'>;
+  readonly world: Pick<SimulatedCloud, 'cipherHolders'>;
   readonly log: Findings;
   readonly truth: SimulatedTruth;
   readonly disturbances: Disturbances;
@@ -21,7 +21,14 @@ interface Parts {
 export const checkCiphers = (parts: Parts): void => {
   const { world, log, truth } = parts;
   for (const disk of truth.disks.disks.values()) {
-    if (disk.set === '' || disk.isSnapshot || !world.hasCipher(disk.name) || mayHold(disk, parts)) continue;
+    if (disk.isSnapshot) continue;
+    const holders = world.cipherHolders(disk.name);
+    const other = holders.find((host) => host !== disk.host);
+    if (other !== undefined) {
+      log.violate('G1', `only ${disk.host}, the host of ${disk.name}, has its DEK in memory`, `${other} has it`);
+      return;
+    }
+    if (disk.set === '' || holders.length === 0 || mayHold(disk, parts)) continue;
     const why = reasonsOf(truth.blockers(disk, 'running'));
     log.violate('G8', `the DEK of ${disk.name} is overwritten: its key is lost (${why})`, 'it is in memory');
     return;
@@ -35,9 +42,9 @@ const mayHold = (disk: KnownDisk, { truth, disturbances, bounds }: Parts): boole
   if (boundMs === undefined || isPinned(disk, nowMs)) return true;
   const lostMs = Math.min(...truth.blockers(disk, 'running').map(({ sinceMs }) => sinceMs));
   // While events arrive, a loss is known at once. An open or move in progress learns of it by a refusal.
-  const isPrompt = (disturbances.lastAnyMs() ?? 0) < lostMs - bounds.calmMs;
+  const isPrompt = (disturbances.lastOfHostMs(disk.host) ?? 0) < lostMs - bounds.calmMs;
   if (isPrompt && nowMs > Math.max(lostMs, disk.movedAtMs, disk.open?.atMs ?? 0) + lateMs) return false;
-  return nowMs <= Math.max(boundMs, disturbances.lastMs(['disk']) ?? 0) + lateMs;
+  return nowMs <= Math.max(boundMs, disturbances.lastMs(disturbedHosts([disk.host])) ?? 0) + lateMs;
 };
 
 /** A close ends the session only once the store has acknowledged it, which may take a while. */

@@ -18,6 +18,7 @@ const known = (name: string, isSnapshot: boolean): KnownDisk => ({
   name,
   isSnapshot,
   sku: isSnapshot ? undefined : 'premium_ssd',
+  host: 'disk-0',
   set: `set of ${name}`,
   keyVersion: `key of ${name}`,
   volumeId: `volume of ${name}`,
@@ -40,7 +41,7 @@ const judging = () => {
   let nowMs = 0;
   const log = openFindings(() => nowMs);
   const judge = new CopyJudge({
-    volumes: { volumeIds: () => [...stored], peek: () => undefined },
+    diskHosts: [{ name: 'disk-0', volumes: { volumeIds: () => [...stored], peek: () => undefined } }],
     log,
     truth: {
       nowMs: () => nowMs,
@@ -145,7 +146,7 @@ test('judge of copies, G5: compares the bytes of a copy on storage with what was
     const truth = openTruth(world);
     for (const committed of commits) truth.apply(committed);
     const log = openFindings(world.clock.monotonicMs);
-    const judge = new CopyJudge({ volumes: world.volumes, log, truth });
+    const judge = new CopyJudge({ diskHosts: world.diskHosts, log, truth });
     const sourceDisk = diskName('spare-house');
     // As if a write had been acknowledged but never reached the storage.
     if (isLost) truth.contentOf(sourceDisk).beginWrite({ first: 8, count: 8 }, 3)('done');

@@ -15,7 +15,10 @@ import { sectorsInUse } from '../workload/sectors.ts';
 const dekBytes = 32;
 
 interface Parts {
-  readonly volumes: Pick<MemoryVolumeFiles, 'volumeIds' | 'peek'>;
+  readonly diskHosts: readonly {
+    readonly name: string;
+    readonly volumes: Pick<MemoryVolumeFiles, 'volumeIds' | 'peek'>;
+  }[];
   readonly log: Findings;
   readonly truth: Pick<Truth, 'contents' | 'blockers' | 'boundAfter' | 'nowMs'> & {
     readonly disks: Pick<StoredDisks, 'disks' | 'headerOf' | 'keyVersionOf'>;
@@ -43,17 +46,19 @@ export class CopyJudge {
 
   /** Checks what must hold once there is no disturbance. */
   checkAll(log: Findings): void {
-    const { truth, volumes } = this.#parts;
+    const { truth, diskHosts } = this.#parts;
     for (const { name, from } of truth.copies.underWay.values()) {
       log.violate('G2', `the copy ${name} of ${from} is complete, or has failed`, 'it is still in progress');
       return;
     }
     const known = new Set<string>();
-    for (const { volumeId, name, isDeleting } of truth.disks.disks.values()) {
-      known.add(volumeId);
+    for (const { volumeId, host, name, isDeleting } of truth.disks.disks.values()) {
+      known.add(`${host} ${volumeId}`);
       if (isDeleting) log.violate('G2', `${name} is deleted: its deletion began`, 'it is still being deleted');
     }
-    const left = volumes.volumeIds().filter((volumeId) => !known.has(volumeId));
+    const left = diskHosts.flatMap(({ name, volumes }) =>
+      volumes.volumeIds().flatMap((volumeId) => (known.has(`${name} ${volumeId}`) ? [] : `${volumeId} of ${name}`)),
+    );
     if (left.length === 0) return;
     log.violate('G2', 'what was deleted or has failed leaves no files', `volumes without a disk: ${left.join(', ')}`);
   }
@@ -103,10 +108,11 @@ export class CopyJudge {
 
   /** The content of a disk or snapshot, decrypted from storage; undefined if no existing key opens it. */
   #bytesOf(disk: KnownDisk): Buffer | undefined {
-    const { truth, volumes } = this.#parts;
+    const { truth, diskHosts } = this.#parts;
+    const volumes = diskHosts.find(({ name }) => name === disk.host)?.volumes;
     const header = disk.set === '' ? undefined : truth.disks.headerOf(disk);
     const n = header && truth.losses.access.modulusOf(header.wrap.keyVersion);
-    if (!header || n === undefined) return undefined;
+    if (!header || !volumes || n === undefined) return undefined;
     const { algorithm, wrapped } = header.wrap;
     const payload = openSimulatedWrap({ publicJwk: { kty: 'RSA', n, e: 'AQAB' } }, algorithm, wrapped);
     const cipher = openDiskCipher(payload.subarray(0, dekBytes), undefined);

@@ -25,6 +25,7 @@ import { checkCauses } from './causes.ts';
 import { checkCiphers } from './ciphers.ts';
 import { CopyJudge } from './copies.ts';
 import { checkHeaders } from './headers.ts';
+import { HostJudge } from './hosts.ts';
 import { LostWritesJudge } from './lost-writes.ts';
 import { RotationJudge } from './rotation.ts';
 import { checkSecrets } from './secrets.ts';
@@ -64,6 +65,7 @@ export class Judge {
   readonly #parts: JudgeParts;
   readonly #io: IoJudge;
   readonly #lostWrites: LostWritesJudge;
+  readonly #hosts: HostJudge;
   readonly #machines: MachineJudge;
   readonly #forecast: StopForecast;
   readonly #rotations: RotationJudge;
@@ -78,18 +80,21 @@ export class Judge {
     this.bounds = bounds;
     this.#io = new IoJudge({ ...parts, storage: world.storage, bounds });
     this.#lostWrites = new LostWritesJudge(parts);
+    this.#hosts = new HostJudge(parts);
     this.#machines = new MachineJudge({ ...parts, guests: () => world.guests.guests, bounds });
     this.#forecast = new StopForecast({ ...parts, bounds });
     this.onPreview = previewJudge({ log, forecast: this.#forecast });
     this.#rotations = new RotationJudge(parts);
     this.#audit = new AuditJudge(world);
-    this.#copies = new CopyJudge({ ...parts, volumes: world.volumes });
+    this.#copies = new CopyJudge({ ...parts, diskHosts: world.diskHosts });
     const source = world.random.fork('witness').pick(sources);
     this.#witness = new Witness({ world, ...source, partitionCount: PARTITIONS });
   }
 
   /** Judges each commit after the truth has applied it, with the copies that it records. */
-  onCommit({ service, commit, events }: Committed, made: readonly MadeCopy[]): void {
+  onCommit(committed: Committed, made: readonly MadeCopy[]): void {
+    const { service, commit, events } = committed;
+    if (service === 'disk') this.#hosts.onCommit(committed);
     for (const copy of made) this.#copies.onMade(copy);
     if (service === 'disk-encryption-set') this.#rotations.onRows(commit.rows ?? []);
     for (const event of events) {
@@ -106,13 +111,13 @@ export class Judge {
   }
 
   /** As `LostWritesJudge.onMachineLost`. */
-  onMachineLost(): readonly string[] {
-    return this.#lostWrites.onMachineLost();
+  onMachineLost(host: string): readonly string[] {
+    return this.#lostWrites.onMachineLost(host);
   }
 
   /** As `LostWritesJudge.volumes`. */
-  volumesOfLostMachines(): readonly string[] {
-    return this.#lostWrites.volumes();
+  volumesOfLostMachines(host: string): readonly string[] {
+    return this.#lostWrites.volumes(host);
   }
 
   onWrongContent(disk: string, wrong: string): void {

@@ -11,27 +11,30 @@ export class LostWritesJudge {
   /** By disk: the newest open at the last loss, and when that was. */
   readonly #lost = new Map<string, { readonly attachEpoch: number; readonly atMs: number }>();
 
-  /** Volumes of the disks that lost machines had. */
-  readonly #volumes = new Set<string>();
+  /** By host: volumes of the disks that its lost machines had. */
+  readonly #volumes = new Map<string, Set<string>>();
 
   constructor(parts: { readonly truth: SimulatedTruth; readonly log: Pick<HistoryLog, 'violate'> }) {
     this.#parts = parts;
   }
 
-  /** The machine of the disk host is lost. @returns the volumes of all disks: an open that is under way may count as one before the loss */
-  onMachineLost(): readonly string[] {
+  /** The machine of a disk host is lost. @returns the volumes of all of its disks: an open that is under way may count as one before the loss */
+  onMachineLost(host: string): readonly string[] {
     const { truth } = this.#parts;
-    const open = [...truth.disks.disks.values()].filter((disk) => disk.open?.by === 'machine');
+    const disks = [...truth.disks.disks.values()].filter((disk) => disk.host === host);
+    const open = disks.filter((disk) => disk.open?.by === 'machine');
     for (const { name, open: access } of open) {
       if (access) this.#lost.set(name, { attachEpoch: access.attachEpoch, atMs: truth.nowMs() });
     }
-    for (const { volumeId } of truth.disks.disks.values()) this.#volumes.add(volumeId);
-    return this.volumes();
+    const lost = this.#volumes.get(host) ?? new Set();
+    for (const { volumeId } of disks) lost.add(volumeId);
+    this.#volumes.set(host, lost);
+    return this.volumes(host);
   }
 
   /** Volumes whose open disks may fail to flush until they are reopened, also after further starts of the host. */
-  volumes(): readonly string[] {
-    return [...this.#volumes];
+  volumes(host: string): readonly string[] {
+    return [...(this.#volumes.get(host) ?? [])];
   }
 
   onIo({ kind, by, disk, outcome, attachEpoch = 0, invokedMs }: DiskIo): void {

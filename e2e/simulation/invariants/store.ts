@@ -10,6 +10,7 @@ import type { Findings } from '@interlock/lab/judge/findings';
 import type { Workload } from '@interlock/rpc';
 import { virtualMachines } from '../../../services/compute/src/vm/decider.ts';
 import { disks } from '../../../services/disk/src/disk/state.ts';
+import { diskHosts } from '../../../services/disk/src/fleet/decider.ts';
 import { snapshots } from '../../../services/disk/src/snapshot/decider.ts';
 import { sets } from '../../../services/disk-encryption-set/src/set/streams.ts';
 import { ownerRemovals } from '../../../services/identity/src/platform-owner/removals.ts';
@@ -137,6 +138,7 @@ const checks = [
   new RowCheck('disk-encryption-set', sets),
   new RowCheck('disk', disks),
   new RowCheck('disk', snapshots),
+  new RowCheck('disk', diskHosts),
   new RowCheck('compute', virtualMachines),
 ];
 

@@ -62,7 +62,9 @@ const checkDisk = (truth: SimulatedTruth, disk: KnownDisk, shown: Disk | undefin
     log.violate('G7', `${name} is listed`, 'it is not');
     return;
   }
-  const { availability, unavailableReason = '' } = shown;
+  const { availability, unavailableReason = '', diskHost, diskHostState } = shown;
+  if (diskHost !== `diskHosts/${disk.host}` || diskHostState !== 'HOST_SERVING')
+    log.violate('G10', `${name} shows that ${disk.host} serves it`, `${diskHost} ${diskHostState}`);
   const running = truth.blockers(disk, 'running');
   const opening = truth.blockers(disk, 'opening');
   // An expiry that blocks only starts: the disk may be shown either way.

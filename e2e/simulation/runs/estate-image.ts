@@ -27,8 +27,9 @@ const calmMs = 60_000;
 export const makeImage = async <Made>(
   settings: Partial<SimulatedSettings>,
   make: (world: SimulatedCloud) => Promise<{ readonly made: Made; readonly machines: readonly string[] }>,
+  diskHosts = 0,
 ): Promise<EstateImage & { readonly made: Made }> => {
-  const world = await createSimulatedCloud({ seed, startMs, firstSpan, settings });
+  const world = await createSimulatedCloud({ seed, startMs, firstSpan, settings, diskHosts });
   const commits: Committed[] = [];
   world.onCommit((committed) => commits.push(committed));
   try {
@@ -48,16 +49,18 @@ export const makeImage = async <Made>(
   }
 };
 
-let usual: Promise<EstateImage> | undefined;
+const usual = new Map<number, Promise<EstateImage>>();
 
 /**
- * The estate with which every history starts. Created once in a process, and the same in each: creating it takes a quarter of the
- * time of a whole history.
+ * The estate with which every history starts. Created once in a process for each number of disk hosts, and the same in each:
+ * creating it takes a quarter of the time of a whole history.
  */
-export const estateImage = (): Promise<EstateImage> => {
-  usual ??= makeImage({}, async (world) => {
+export const estateImage = (diskHosts = 0): Promise<EstateImage> => {
+  const made = async (world: SimulatedCloud) => {
     await makeEstate(world);
     return { made: undefined, machines: Object.keys(plannedMachines).map(machineName) };
-  });
-  return usual;
+  };
+  const image = usual.get(diskHosts) ?? makeImage({}, made, diskHosts);
+  usual.set(diskHosts, image);
+  return image;
 };

@@ -1,5 +1,6 @@
 import type { Violation } from '@interlock/lab/judge/findings';
 import { Disturbances } from '@interlock/lab/judge/model/disturbances';
+import { seededRandom } from '@interlock/runtime';
 import type { SimulatedSettings } from '../cloud/deployment.ts';
 import { type Committed, createSimulatedCloud, type SimulatedCloud } from '../cloud/simulated-cloud.ts';
 import { Judge } from '../invariants/judge.ts';
@@ -27,6 +28,8 @@ export interface HistoryOptions {
   /** Starts no action from this number on, and finishes the history. */
   readonly untilAction?: number;
   readonly settings?: Partial<SimulatedSettings>;
+  /** Disk hosts beside a control process; by default as the seed says. */
+  readonly diskHosts?: number;
 }
 
 /** A history that was played to its end, or to its first violation. */
@@ -53,6 +56,17 @@ const patientShare = 1 / 7;
  */
 const shortHostLeaseMs = 5_000;
 
+/** Share of histories in which one process of disk has all volumes; the others have a control process and disk hosts. */
+const oneProcessShare = 0.5;
+/** Most disk hosts. */
+const diskHostsMax = 4;
+
+/** How many disk hosts a history has beside a control process; 0: none, one process of disk has all volumes. */
+export const diskHostsOf = (seed: number): number => {
+  const random = seededRandom(seed).fork('disk hosts');
+  return random.chance(oneProcessShare) ? 0 : 1 + random.int(diskHostsMax);
+};
+
 /** Share of histories in which copies may take long. */
 const slowCopiesShare = 0.75;
 
@@ -62,9 +76,10 @@ const isWorthALine = (type: string): boolean => !type.startsWith('Rotation') || 
 /** Plays one history: an estate, users and guests who act on it at random, faults, and what must be true at the end. */
 export const playHistory = async (options: HistoryOptions): Promise<PlayedHistory> => {
   const { seed, settings, untilAction = Number.POSITIVE_INFINITY } = options;
-  const { cloud: image, commits } = await estateImage();
+  const diskHosts = options.diskHosts ?? diskHostsOf(seed);
+  const { cloud: image, commits } = await estateImage(diskHosts);
   const lease = seed % 2 === 0 ? { hostLeaseTtlMs: shortHostLeaseMs } : {};
-  const world = await createSimulatedCloud({ seed, image, settings: { ...lease, ...settings } });
+  const world = await createSimulatedCloud({ seed, diskHosts, image, settings: { ...lease, ...settings } });
   const log = openHistoryLog(() => world.clock.monotonicMs());
   const stage = openStage(world, log);
   for (const committed of commits) stage.truth.apply(committed);

@@ -1,13 +1,16 @@
 import type { SectorCipher } from '../../../services/disk/src/host/cipher/xts.ts';
 
-/** The open disks whose DEK is in memory: a cipher holds it until it is destroyed. */
+/** The open disks whose DEK is in the memory of a disk host: a cipher holds it until it is destroyed. */
 export class CipherWatch {
-  readonly #alive = new Map<string, Set<SectorCipher>>();
+  /** By disk and host. */
+  readonly #alive = new Map<string, Map<string, Set<SectorCipher>>>();
 
-  /** The cipher, observed. */
-  watch(cipher: SectorCipher, disk: string): SectorCipher {
-    const own = this.#alive.get(disk) ?? new Set();
-    this.#alive.set(disk, own);
+  /** The cipher, observed. @param host unique name of the host that has it */
+  watch(cipher: SectorCipher, disk: string, host: string): SectorCipher {
+    const ofDisk = this.#alive.get(disk) ?? new Map<string, Set<SectorCipher>>();
+    this.#alive.set(disk, ofDisk);
+    const own = ofDisk.get(host) ?? new Set();
+    ofDisk.set(host, own);
     own.add(cipher);
     return {
       encrypt: (...piece) => cipher.encrypt(...piece),
@@ -21,12 +24,14 @@ export class CipherWatch {
     };
   }
 
-  has(disk: string): boolean {
-    return (this.#alive.get(disk)?.size ?? 0) > 0;
+  /** The hosts that have a cipher of the disk. */
+  holders(disk: string): readonly string[] {
+    const ofDisk = this.#alive.get(disk);
+    return ofDisk === undefined ? [] : [...ofDisk].flatMap(([host, ciphers]) => (ciphers.size > 0 ? host : []));
   }
 
-  /** The process ended, so its memory is lost. */
-  forgetAll(): void {
-    this.#alive.clear();
+  /** The process of a host ended, so its memory is lost. */
+  forget(host: string): void {
+    for (const ofDisk of this.#alive.values()) ofDisk.delete(host);
   }
 }

@@ -8,22 +8,31 @@ import { type HeaderSlots, HeadersOnStorage } from './headers.ts';
 /** The disks, and under which key version the header of each really is: read from storage, not from events. */
 export class StoredDisks extends DiskTruth {
   readonly #headers: HeadersOnStorage;
+  /** By volume: the volumes of its host. */
+  readonly #atHost = new Map<string, Pick<MemoryVolumeFiles, 'peek'>>();
+  readonly #volumesOf: (host: string) => Pick<MemoryVolumeFiles, 'peek'>;
   readonly #storage: Pick<StorageRecord, 'happenedSince'>;
 
   constructor(
     nowMs: () => number,
-    volumes: Pick<MemoryVolumeFiles, 'peek'>,
+    volumesOf: (host: string) => Pick<MemoryVolumeFiles, 'peek'>,
     storage: Pick<StorageRecord, 'happenedSince'>,
   ) {
     super(nowMs);
-    this.#headers = new HeadersOnStorage(volumes);
+    // What is at the host that the disk names.
+    this.#headers = new HeadersOnStorage({
+      peek: (volumeId, ...place) => this.#atHost.get(volumeId)?.peek(volumeId, ...place),
+    });
+    this.#volumesOf = volumesOf;
     this.#storage = storage;
   }
 
   override apply(event: RecordedEvent): void {
     super.apply(event);
     const disk = this.disks.get(nameIn(event.stream));
-    if (disk) this.#headers.note(disk.volumeId, sequenceIn(event.data));
+    if (!disk) return;
+    if (!this.#atHost.has(disk.volumeId)) this.#atHost.set(disk.volumeId, this.#volumesOf(disk.host));
+    this.#headers.note(disk.volumeId, sequenceIn(event.data));
   }
 
   /** The version in the header; empty under a platform key, or if no slot is good. */

@@ -12,7 +12,7 @@ export type SimulatedTruth = Truth<StoredDisks>;
 
 export const openTruth = (world: SimulatedCloud): SimulatedTruth => {
   const nowMs = (): number => world.clock.monotonicMs();
-  const disks = new StoredDisks(nowMs, world.volumes, world.storage);
+  const disks = new StoredDisks(nowMs, world.volumesOf, world.storage);
   const vaultNow = () => world.clockOf('key-vault');
   const truth = new Truth({ nowMs, vaultNow, disks, bounds: boundsOf(world.settings) });
   world.onResponse(({ service, path, sentMs, request, response }) => {

@@ -22,18 +22,24 @@ export interface Clients {
   readonly keyVault: RpcClient<typeof KeyVaultServiceDefinition>;
   readonly sets: RpcClient<typeof DiskEncryptionSetServiceDefinition>;
   readonly disks: RpcClient<typeof DiskServiceDefinition>;
-  readonly data: RpcClient<typeof DiskDataServiceDefinition>;
+  /** The data of disks, at the address that their open named. */
+  dataAt(address: string): RpcClient<typeof DiskDataServiceDefinition>;
   readonly compute: RpcClient<typeof ComputeServiceDefinition>;
 }
 
 export const clientsOf = (world: SimulatedCloud): Clients => {
-  const { client } = world.as(world.people.administrator);
+  const { client, connectTo } = world.as(world.people.administrator);
+  const data = new Map<string, RpcClient<typeof DiskDataServiceDefinition>>();
   return {
     identity: client('identity', IdentityServiceDefinition),
     keyVault: client('key-vault', KeyVaultServiceDefinition),
     sets: client('disk-encryption-set', DiskEncryptionSetServiceDefinition),
     disks: client('disk', DiskServiceDefinition),
-    data: client('disk', DiskDataServiceDefinition),
+    dataAt(address) {
+      const found = data.get(address) ?? connectTo('disk', address).client(DiskDataServiceDefinition);
+      data.set(address, found);
+      return found;
+    },
     compute: client('compute', ComputeServiceDefinition),
   };
 };

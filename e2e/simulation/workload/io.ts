@@ -11,6 +11,8 @@ const accessTokenKey = 'x-interlock-disk-access';
 /** A way to a disk's data. */
 export interface DataAccess {
   readonly disk: string;
+  /** Where the disk is served, as its open named it. */
+  readonly address: string;
   readonly token: string;
   readonly by: 'machine' | 'user';
   readonly who: string;
@@ -20,7 +22,7 @@ export interface DataAccess {
 
 /** The part of a stage that reads and writes need. */
 export interface IoStage extends Pick<Stage, 'truth' | 'random' | 'nextNumber'> {
-  readonly clients: Pick<Stage['clients'], 'data'>;
+  readonly clients: Pick<Stage['clients'], 'dataAt'>;
   readonly log: Pick<Stage['log'], 'begin' | 'end'>;
   readonly judge: Pick<Stage['judge'], 'onIo' | 'onWrongContent' | 'onFailure'>;
 }
@@ -77,7 +79,7 @@ export const writeSomething = async (stage: IoStage, access: DataAccess): Promis
     stage,
     'write',
     `${name} ${rangeText(range)} as ${value} by ${access.who}`,
-    () => clients.data.write(only({ header, data }), withToken(access)),
+    () => clients.dataAt(access.address).write(only({ header, data }), withToken(access)),
   );
   end(outcome.kind === 'ok' ? 'done' : outcome.kind === 'refused' ? 'refused' : 'unknown');
   judge.onIo({ ...io, outcome, refusal: refusalOf(error) });
@@ -97,7 +99,7 @@ export const readRange = async (stage: IoStage, access: DataAccess, range: CellR
     `${access.disk} ${rangeText(range)} by ${access.who}`,
     async () => {
       const pieces: Uint8Array[] = [];
-      for await (const { data } of clients.data.read(request, withToken(access))) pieces.push(data);
+      for await (const { data } of clients.dataAt(access.address).read(request, withToken(access))) pieces.push(data);
       return pieces.length === 1 && pieces[0] ? pieces[0] : Buffer.concat(pieces);
     },
   );
@@ -116,7 +118,7 @@ export const flush = async (stage: IoStage, access: DataAccess): Promise<void> =
   const flushed = truth.contentOf(access.disk).beginFlush();
   const io = ioOf(stage, access, 'flush');
   const { outcome, error } = await attempt(stage, 'flush', `${access.disk} by ${access.who}`, () =>
-    clients.data.flush({ name: access.disk }, withToken(access)),
+    clients.dataAt(access.address).flush({ name: access.disk }, withToken(access)),
   );
   if (outcome.kind === 'ok') flushed();
   judge.onIo({ ...io, outcome, refusal: refusalOf(error) });

@@ -41,8 +41,10 @@ const faultsWithin = 0.75;
 const leastKinds = 3;
 
 const beginFault = (stage: Stage): void => {
-  const { struck } = stage;
-  const fault = pickByWeight(stage, struck.size < leastKinds ? faults.filter(({ name }) => !struck.has(name)) : faults);
+  const { struck, world } = stage;
+  const possible = faults.filter(({ needsHosts = false }) => world.hasControl || !needsHosts);
+  const unused = possible.filter(({ name }) => !struck.has(name));
+  const fault = pickByWeight(stage, struck.size < leastKinds ? unused : possible);
   struck.add(fault.name);
   fault.strike(stage);
 };
@@ -250,7 +252,8 @@ export const readEverything = async (stage: Stage): Promise<void> => {
     }
   };
   for (const [vm, disks] of [...world.guests.guests]) {
-    for (const { disk, accessToken: token } of disks) await read({ disk, token, by: 'machine', who: vm });
+    for (const { disk, dataAddress: address, accessToken: token } of disks)
+      await read({ disk, address, token, by: 'machine', who: vm });
   }
   for (const disk of [...truth.disks.disks.values()]) {
     const { name, isSnapshot, attachedTo, isDeleting } = disk;
@@ -259,7 +262,8 @@ export const readEverything = async (stage: Stage): Promise<void> => {
     const { value } = await attempt(stage, 'disk.export', name, () =>
       clients.disks.beginAccess({ name, accessLevel: 'READ', durationSeconds: 60 }),
     );
-    if (value) await read({ disk: name, token: value.accessToken, by: 'user', who: 'a user' });
+    if (value)
+      await read({ disk: name, address: value.dataAddress, token: value.accessToken, by: 'user', who: 'a user' });
     else stage.log.violate('G5', `${name} can be read once its key is back`, 'no access is given');
   }
 };

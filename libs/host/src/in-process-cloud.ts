@@ -75,6 +75,8 @@ export interface InProcessCloudOptions {
   readonly linkBetween?: (from: Replica | 'outside', to: Replica) => Link;
   /** Which of the running replicas receives a call; by default the lowest. */
   readonly chooseReplica?: (running: readonly number[]) => number;
+  /** Whether a replica receives calls that name its service only; by default each does. Others are called by their address. */
+  readonly isCalledByService?: (replica: Replica) => boolean;
 }
 
 /** A principal's secret at identity. */
@@ -126,8 +128,8 @@ interface Running {
 class Cloud implements InProcessCloud {
   readonly #options: InProcessCloudOptions;
   readonly #running = new Map<Workload, Map<number, Running>>();
-  /** The last server of a service that was stopped. */
-  readonly #stopped = new Map<Workload, InProcessServer>();
+  /** The last server of each replica that was stopped, by address. */
+  readonly #stopped = new Map<string, InProcessServer>();
   /** Names of replicas that are starting; a crash removes them. */
   readonly #starting = new Set<string>();
   readonly #outside = createScope();
@@ -239,7 +241,7 @@ class Cloud implements InProcessCloud {
   #remove(service: Workload, replica: number): Running | undefined {
     const found = this.#replicasOf(service).get(replica);
     this.#replicasOf(service).delete(replica);
-    if (found) this.#stopped.set(service, found.server);
+    if (found) this.#stopped.set(addressOfReplica({ service, replica }), found.server);
     return found;
   }
 
@@ -305,13 +307,14 @@ class Cloud implements InProcessCloud {
     wanted: number | undefined,
   ): { readonly replica: number; readonly server: InProcessServer | undefined } {
     const replicas = this.#replicasOf(service);
-    if (wanted !== undefined) {
-      return { replica: wanted, server: replicas.get(wanted)?.server ?? this.#stopped.get(service) };
-    }
-    const [only = 0] = replicas.keys();
-    const { chooseReplica = lowest } = this.#options;
-    const replica = replicas.size > 1 ? chooseReplica([...replicas.keys()]) : only;
-    return { replica, server: replicas.get(replica)?.server ?? this.#stopped.get(service) };
+    const { chooseReplica = lowest, isCalledByService = () => true } = this.#options;
+    const running = [...replicas.keys()].filter((replica) => isCalledByService({ service, replica }));
+    const [first = 0] = running;
+    const replica = wanted ?? (running.length > 1 ? chooseReplica(running) : first);
+    return {
+      replica,
+      server: replicas.get(replica)?.server ?? this.#stopped.get(addressOfReplica({ service, replica })),
+    };
   }
 }
 

@@ -22,6 +22,8 @@ export type ReadDiskEvent =
       /** Name of the disk or snapshot it is a copy of; `''` for an empty one. */
       readonly source: string;
       readonly volumeId: string;
+      /** Unique name of its disk host; absent in events from before hosts had names. */
+      readonly host?: string;
     }
   | ({ readonly type: 'DiskCreated'; readonly sku: DiskSku } & Stored)
   | { readonly type: 'DiskAttached'; readonly virtualMachine: string }
@@ -34,7 +36,12 @@ export type ReadDiskEvent =
 
 /** What the judge reads of the events of a snapshot. The stream names it: `snapshot-<name>`. */
 export type ReadSnapshotEvent =
-  | { readonly type: 'SnapshotCreating'; readonly sourceDisk: string; readonly volumeId: string }
+  | {
+      readonly type: 'SnapshotCreating';
+      readonly sourceDisk: string;
+      readonly volumeId: string;
+      readonly host?: string;
+    }
   | ({ readonly type: 'SnapshotCreated' } & Stored)
   | { readonly type: 'SnapshotDekRewrapped'; readonly keyVersion: string }
   | { readonly type: 'SnapshotCreateFailed' | 'SnapshotDeleting' | 'SnapshotDeleted' };

@@ -18,9 +18,9 @@ const judged = (sku: KnownDisk['sku'], open: Pick<OpenAccess, 'requestedMs' | 'a
     nowMs: () => 30_000,
     boundMs: () => boundMs,
     blockers: () => [{ reason: 'ACCESS_DENIED', sinceMs: lostMs, owner: 'key-vault' }],
-    disks: { disks: new Map([['d', disk]]), keyVersionOf: () => 'a version' },
+    disks: { disks: new Map([['d', disk]]), keyVersionOf: () => 'a version', hostOf: () => 'disk-0' },
   };
-  const disturbances = { startedMs: () => hostStartedMs, lastMs: () => undefined, lastAnyMs: () => undefined };
+  const disturbances = { hostStartedMs: () => hostStartedMs, lastMs: () => undefined, lastOfHostMs: () => undefined };
   new IoJudge({
     log,
     truth: truth as unknown as Truth,

@@ -1,7 +1,7 @@
 import { type Findings, type Outcome, seconds } from '../findings.ts';
 import { type DefiniteReason, isDefinite } from '../model/access.ts';
 import type { KnownDisk } from '../model/disks.ts';
-import type { Disturbances } from '../model/disturbances.ts';
+import { type Disturbances, disturbedHosts } from '../model/disturbances.ts';
 import type { Blocker } from '../model/losses.ts';
 import type { Truth } from '../model/truth.ts';
 import type { Bounds } from './bounds.ts';
@@ -60,7 +60,7 @@ export const reasonsOf = (blockers: readonly Blocker[]): string =>
 export interface IoJudgeParts {
   readonly log: Findings;
   readonly truth: Pick<Truth, 'nowMs' | 'boundMs' | 'blockers' | 'losses' | 'disks' | 'copies'>;
-  readonly disturbances: Pick<Disturbances, 'lastMs' | 'lastAnyMs' | 'startedMs'>;
+  readonly disturbances: Pick<Disturbances, 'lastMs' | 'lastOfHostMs' | 'hostStartedMs'>;
   readonly storage: StorageFaults;
   readonly bounds: Bounds;
 }
@@ -110,9 +110,13 @@ export class IoJudge {
     const open = isJustClosed ? closed : disk.open;
     if (by !== 'machine' || sku !== 'ultra' || open === undefined || !isOf(open)) return false;
     const sinceMs = Math.min(...truth.blockers(disk, 'running').map((blocker) => blocker.sinceMs));
-    const startedMs = disturbances.startedMs('disk');
+    const startedMs = disturbances.hostStartedMs(disk.host);
     if (how === 'surely') return open.atMs <= sinceMs && startedMs <= open.atMs;
     return open.requestedMs <= sinceMs && startedMs <= sinceMs;
+  }
+
+  #hostOf(disk: string): string {
+    return this.#parts.truth.disks.hostOf(disk);
   }
 
   #afterSuccess(disk: KnownDisk, io: DiskIo): void {
@@ -127,7 +131,7 @@ export class IoJudge {
       return;
     }
     // Slow storage is no excuse, because the host checks the lease again after it.
-    const disturbedMs = disturbances.lastMs(['disk', 'calls', 'outside', 'store']);
+    const disturbedMs = disturbances.lastMs([...disturbedHosts([disk.host]), 'calls', 'outside', 'store']);
     const isPlain = disturbedMs === undefined || disturbedMs < io.invokedMs;
     if (isPlain && truth.nowMs() > boundMs + bounds.answerMs) {
       log.violate('G1', `no response is sent after ${seconds(boundMs)}`, `${what} completed later`);
@@ -138,7 +142,7 @@ export class IoJudge {
   #afterFlush({ disk, attachEpoch, invokedMs }: DiskIo): void {
     const failed = this.#failedFlushes.get(disk);
     if (failed?.attachEpoch !== attachEpoch || failed === undefined || invokedMs < failed.endedMs) return;
-    if (this.#parts.disturbances.startedMs('disk') > failed.invokedMs) return;
+    if (this.#parts.disturbances.hostStartedMs(this.#hostOf(disk)) > failed.invokedMs) return;
     this.#parts.log.violate(
       'G5',
       `no flush of ${disk} succeeds after the one that failed at ${seconds(failed.endedMs)}`,
@@ -153,7 +157,7 @@ export class IoJudge {
       this.#failedFlushes.set(io.disk, { ...io, endedMs: truth.nowMs() });
     }
     const what = `the ${kind} on ${io.disk} by its ${io.by}`;
-    const disturbedMs = disturbances.lastAnyMs();
+    const disturbedMs = disturbances.lastOfHostMs(this.#hostOf(io.disk));
     const hasExcuse = disturbedMs !== undefined && disturbedMs >= invokedMs - bounds.excuseMs;
     if (!refusal) {
       // A writer to a disk that is being copied waits, sometimes for longer than its deadline.
@@ -187,11 +191,11 @@ export class IoJudge {
   }
 
   /** Whether storage explains the refusal. */
-  #isOfStorage({ kind, invokedMs }: DiskIo, reason: string, volumeId: string | undefined): boolean {
+  #isOfStorage({ kind, disk, invokedMs }: DiskIo, reason: string, volumeId: string | undefined): boolean {
     const { storage, disturbances } = this.#parts;
     if (reason === 'STORAGE_FULL') return storage.happenedSince(invokedMs, 'full', volumeId);
     // A process has a volume open for all its users: any failed flush of this process counts.
-    const startedMs = disturbances.startedMs('disk');
+    const startedMs = disturbances.hostStartedMs(this.#hostOf(disk));
     return reason === 'FLUSH_FAILED' && kind === 'flush' && storage.happenedSince(startedMs, 'flush', volumeId);
   }
 }

@@ -38,6 +38,7 @@ const judging = () => {
     name: 'd',
     isSnapshot: false,
     sku: 'premium_ssd',
+    host: 'disk-0',
     set: 's',
     keyVersion,
     volumeId: 'v',
@@ -61,7 +62,7 @@ const judging = () => {
   const truth = {
     nowMs: () => 100_000,
     machines: { machines: new Map([['vm', machine]]) },
-    disks: { disks: new Map([['d', disk]]), keyVersionOf: () => keyVersion },
+    disks: { disks: new Map([['d', disk]]), keyVersionOf: () => keyVersion, hostOf: () => 'disk-0' },
     losses: {
       losses: () => [
         {
@@ -73,7 +74,12 @@ const judging = () => {
     blockers: () => [],
     boundMs: () => undefined,
   };
-  const disturbances = { lastMs: () => undefined, lastAnyMs: () => undefined, startedMs: () => 0 };
+  const disturbances = {
+    lastMs: () => undefined,
+    lastAnyMs: () => undefined,
+    lastOfHostMs: () => undefined,
+    hostStartedMs: () => 0,
+  };
   const bounds = boundsOf(testTerms);
   const judge = new MachineJudge({ log, bounds, guests: () => [], disturbances, truth });
   return { judge, log, machine, forecast: new StopForecast({ truth, disturbances, bounds }) };

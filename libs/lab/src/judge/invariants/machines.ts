@@ -6,7 +6,7 @@ import type { KeyLoss, ReadVmEvent } from '../events/compute.ts';
 import { readEvent } from '../events/recorded.ts';
 import { type Findings, seconds } from '../findings.ts';
 import type { DiskTruth } from '../model/disks.ts';
-import type { Disturbances } from '../model/disturbances.ts';
+import { type Disturbances, type Disturbed, disturbedHosts } from '../model/disturbances.ts';
 import type { LossTruth } from '../model/losses.ts';
 import type { KnownMachine, MachineTruth } from '../model/machines.ts';
 import type { Truth } from '../model/truth.ts';
@@ -14,8 +14,14 @@ import type { Bounds } from './bounds.ts';
 import { reasonsOf } from './io.ts';
 import { ReasonJudge } from './reasons.ts';
 
-/** Parts that a stop needs: only the vault can report a loss. Other parts may be down or cut off (G2). */
-const stoppingParts = ['compute', 'disk', 'key-vault', 'identity', 'store', 'calls', 'volumes'] as const;
+/** Parts that every stop needs: only the vault can report a loss. Other parts may be down or cut off (G2). */
+const stoppingParts = ['compute', 'key-vault', 'identity', 'store', 'calls', 'volumes'] as const;
+
+/**
+ * What a stop waits for until a close at an unreachable disk host succeeds: its machine stays as it is for so long (docs/limits.md,
+ * "A disk host that does not respond"). Delete this once such a close is committed without the host.
+ */
+const closesWaitFor = (hosts: Iterable<string>): readonly Disturbed[] => ['disk-control', ...disturbedHosts(hosts)];
 
 export interface MachineJudgeParts {
   /** Disks of each guest that really runs, by machine. */
@@ -23,10 +29,10 @@ export interface MachineJudgeParts {
   readonly log: Findings;
   readonly truth: Pick<Truth, 'nowMs' | 'blockers' | 'boundMs'> & {
     readonly machines: Pick<MachineTruth, 'machines'>;
-    readonly disks: Pick<DiskTruth, 'disks'>;
+    readonly disks: Pick<DiskTruth, 'disks' | 'hostOf'>;
     readonly losses: Pick<LossTruth, 'losses'>;
   };
-  readonly disturbances: Pick<Disturbances, 'lastMs' | 'lastAnyMs' | 'startedMs'>;
+  readonly disturbances: Pick<Disturbances, 'lastMs' | 'lastOfHostMs' | 'hostStartedMs'>;
   readonly bounds: Bounds;
 }
 
@@ -71,7 +77,7 @@ export class MachineJudge {
         const disk = truth.disks.disks.get(name);
         if (!disk || disk.sku === 'ultra' || disk.attachedTo !== vm) continue;
         const boundMs = truth.boundMs(disk);
-        if (boundMs === undefined || (!isSettled && !this.#isDue(disk, boundMs))) continue;
+        if (boundMs === undefined || (!isSettled && !this.#isDue(vm, disk, boundMs))) continue;
         const why = reasonsOf(truth.blockers(disk, 'running'));
         const expected = `the guest of ${vm} is off or not started: ${name} is under a lost key (${why})`;
         log.violate('G2', expected, 'it runs, or is starting');
@@ -81,16 +87,28 @@ export class MachineJudge {
   }
 
   /** Whether a machine with the disk must be off by now. */
-  #isDue(disk: NonNullable<ReturnType<DiskTruth['disks']['get']>>, boundMs: number): boolean {
+  #isDue(vm: string, disk: NonNullable<ReturnType<DiskTruth['disks']['get']>>, boundMs: number): boolean {
     const { truth, disturbances, bounds } = this.#parts;
     const nowMs = truth.nowMs();
+    const hosts = this.#hostsOf(vm, disk.host);
     const openedMs = disk.open?.atMs ?? 0;
-    const dueMs = Math.max(boundMs, disturbances.lastMs(stoppingParts) ?? 0, openedMs) + bounds.stopMs;
+    const dueMs =
+      Math.max(boundMs, disturbances.lastMs([...stoppingParts, ...closesWaitFor(hosts)]) ?? 0, openedMs) +
+      bounds.stopMs;
     if (nowMs > dueMs) return true;
     // While events arrive the stop does not wait for the end of the lease.
     const lostMs = Math.min(...truth.blockers(disk, 'running').map(({ sinceMs }) => sinceMs));
     const promptMs = Math.max(lostMs, openedMs, disk.movedAtMs) + bounds.promptMs;
-    return (disturbances.lastAnyMs() ?? 0) < lostMs - bounds.calmMs && nowMs > promptMs;
+    const disturbedMs = Math.max(0, ...[...hosts].map((host) => disturbances.lastOfHostMs(host) ?? 0));
+    const controlMs = disturbances.lastMs(['disk-control']) ?? 0;
+    return Math.max(disturbedMs, controlMs) < lostMs - bounds.calmMs && nowMs > promptMs;
+  }
+
+  /** The hosts of the disks of a machine. */
+  #hostsOf(vm: string, host: string): ReadonlySet<string> {
+    const { machines, disks } = this.#parts.truth;
+    const names = [...(machines.machines.get(vm)?.disks.keys() ?? [])];
+    return new Set([host, ...names.map((name) => disks.hostOf(name))]);
   }
 
   /** Disks of each guest that runs, and of each starting machine that has its disks open. */
@@ -137,7 +155,8 @@ export class MachineJudge {
       log.violate('G3', `${expected}: its disk is ultra`, loss.disk);
     }
     if (reason === 'KEY_VAULT_UNREACHABLE' || reason === 'THROTTLED') {
-      const disturbedMs = disturbances.lastMs(['key-vault', 'identity', 'disk', 'calls', 'store']);
+      const host = truth.disks.hostOf(loss.disk);
+      const disturbedMs = disturbances.lastMs(['key-vault', 'identity', ...disturbedHosts([host]), 'calls', 'store']);
       if (disturbedMs === undefined || disturbedMs < truth.nowMs() - bounds.excuseMs) {
         log.violate('G3', expected, `no disturbance since ${seconds(disturbedMs ?? 0)}`);
       }
@@ -174,8 +193,10 @@ export class MachineJudge {
 
   /** A disk host that lost its memory has no data key of an ultra disk any more: its machine stops too. */
   #isHostGone(machine: KnownMachine): boolean {
-    const startedMs = this.#parts.disturbances.startedMs('disk');
-    return [...machine.disks.values()].some(({ requestedMs }) => startedMs > requestedMs);
+    const { disturbances, truth } = this.#parts;
+    return [...machine.disks.values()].some(
+      ({ disk, requestedMs }) => disturbances.hostStartedMs(truth.disks.hostOf(disk)) > requestedMs,
+    );
   }
 
   /** A machine that runs now opened its disks again, so none of their keys was lost in all that time (CMK-106, VM-33). */

@@ -17,6 +17,8 @@ export interface KnownDisk {
   readonly name: string;
   readonly isSnapshot: boolean;
   readonly sku: DiskSku | undefined;
+  /** Unique name of the disk host that has it. */
+  readonly host: string;
   /** Empty under a platform key. */
   set: string;
   /** The key version of its data key, as events record it; empty under a platform key. */
@@ -33,6 +35,9 @@ export interface KnownDisk {
   isChanging: boolean;
 }
 
+/** The host of disks whose events name none. */
+const firstHost = 'disk-0';
+
 /** Name of the resource of a stream. */
 export const nameIn = (stream: string): string => stream.slice(stream.indexOf('-') + 1);
 
@@ -41,6 +46,8 @@ export class DiskTruth {
   readonly #disks = new Map<string, KnownDisk>();
   /** When the last unwrap of each disk's data key was sent. */
   readonly #unwraps = new Map<string, number>();
+  /** The host of each disk and snapshot, from the moment its creation began. */
+  readonly #hosts = new Map<string, string>();
   readonly #nowMs: () => number;
 
   constructor(nowMs: () => number) {
@@ -61,6 +68,11 @@ export class DiskTruth {
     return undefined;
   }
 
+  /** Unique name of the host of a disk or snapshot that exists, or is being made. */
+  hostOf(name: string): string {
+    return this.#hosts.get(name) ?? firstHost;
+  }
+
   /** Notes that the vault unwrapped a disk's data key; `sentMs`: when the request was sent. */
   noteUnwrap(name: string, sentMs: number): void {
     this.#unwraps.set(name, sentMs);
@@ -69,11 +81,14 @@ export class DiskTruth {
   apply(recorded: RecordedEvent): void {
     const event = readEvent<ReadDiskEvent | ReadSnapshotEvent>(recorded);
     const name = nameIn(recorded.stream);
+    if (event.type === 'DiskCreating' || event.type === 'SnapshotCreating')
+      this.#hosts.set(name, event.host ?? firstHost);
     if (event.type === 'DiskCreated' || event.type === 'SnapshotCreated') {
       this.#disks.set(name, {
         name,
         isSnapshot: event.type === 'SnapshotCreated',
         sku: event.type === 'DiskCreated' ? event.sku : undefined,
+        host: this.hostOf(name),
         set: setOf(event.encryption),
         keyVersion: event.keyVersion,
         volumeId: event.volume.volumeId,

@@ -1,14 +1,34 @@
 import type { Workload } from '@interlock/rpc';
 
-/** The parts that can be disturbed: a service, the bus, the stores, callers outside, the network as a whole (`calls`), or storage. */
-export type Disturbed = Workload | 'bus' | 'store' | 'outside' | 'calls' | 'volumes';
+/** One disk host, by its full name: `diskHosts/disk-0`. Only its own disks are excused. */
+export type DiskHostDisturbed = `diskHosts/${string}`;
+
+/**
+ * The parts that can be disturbed: a service, the bus, the stores, callers outside, the network as a whole (`calls`), storage, one
+ * disk host, or `disk-control`: what places disks and passes calls on, if disk hosts are processes of their own.
+ */
+export type Disturbed =
+  | Workload
+  | 'bus'
+  | 'store'
+  | 'outside'
+  | 'calls'
+  | 'volumes'
+  | 'disk-control'
+  | DiskHostDisturbed;
+
+/** What a disk or machine may wait for: the disk service, and the hosts that are named. */
+export const disturbedHosts = (hosts: Iterable<string>): readonly Disturbed[] => [
+  'disk',
+  ...[...hosts].map((host): DiskHostDisturbed => `diskHosts/${host}`),
+];
 
 /** When each part was last disturbed, by a fault or on purpose. A disturbance excuses a failure. */
 export class Disturbances {
   readonly #nowMs: () => number;
   readonly #active = new Map<Disturbed, number>();
   readonly #ended = new Map<Disturbed, number>();
-  readonly #started = new Map<Workload, number>();
+  readonly #started = new Map<Disturbed, number>();
 
   constructor(nowMs: () => number) {
     this.#nowMs = nowMs;
@@ -43,12 +63,22 @@ export class Disturbances {
     return this.lastMs(new Set([...this.#active.keys(), ...this.#ended.keys()]));
   }
 
-  /** When the present process of a service started; 0 for the first. */
-  startedMs(service: Workload): number {
-    return this.#started.get(service) ?? 0;
+  /** The same for whatever can affect the I/O of a disk: a control process and the other disk hosts cannot. */
+  lastOfHostMs(host: string): number | undefined {
+    const parts = new Set([...this.#active.keys(), ...this.#ended.keys()]);
+    return this.lastMs([...parts].filter((part) => isNearHost(part, host)));
   }
 
-  noteStart(service: Workload): void {
-    this.#started.set(service, this.#nowMs());
+  /** When the present process of a disk host started; 0 for the first. */
+  hostStartedMs(host: string): number {
+    return Math.max(0, ...disturbedHosts([host]).map((part) => this.#started.get(part) ?? 0));
+  }
+
+  noteStart(...parts: readonly Disturbed[]): void {
+    for (const part of parts) this.#started.set(part, this.#nowMs());
   }
 }
+
+/** Whether a disturbance can affect the I/O of the disks of a host. */
+export const isNearHost = (part: Disturbed, host: string): boolean =>
+  part.startsWith('diskHosts/') ? part === `diskHosts/${host}` : part !== 'disk-control';

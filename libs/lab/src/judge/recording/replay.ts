@@ -4,7 +4,7 @@ import type { Findings, Violation } from '../findings.ts';
 import { type Bounds, boundsOf, type Terms } from '../invariants/bounds.ts';
 import { MachineJudge } from '../invariants/machines.ts';
 import { DiskTruth } from '../model/disks.ts';
-import type { Disturbances, Disturbed } from '../model/disturbances.ts';
+import { type Disturbances, type Disturbed, disturbedHosts, isNearHost } from '../model/disturbances.ts';
 import { Truth } from '../model/truth.ts';
 import { LossRecorder, type ObservedLoss } from './observed-losses.ts';
 
@@ -105,7 +105,7 @@ export const replay = (recording: Recording): Replayed => {
 const disturbancesAt = (
   all: readonly Disturbance[],
   nowMs: () => number,
-): Pick<Disturbances, 'lastMs' | 'lastAnyMs' | 'startedMs'> => {
+): Pick<Disturbances, 'lastMs' | 'lastOfHostMs' | 'hostStartedMs'> => {
   const last = (found: readonly Disturbance[]): number | undefined => {
     const moments = found.flatMap(({ fromMs, toMs = Number.POSITIVE_INFINITY }) =>
       fromMs <= nowMs() ? Math.min(toMs, nowMs()) : [],
@@ -117,12 +117,14 @@ const disturbancesAt = (
       const wanted = new Set(parts);
       return last(all.filter((one) => one.parts.some((part) => wanted.has(part))));
     },
-    lastAnyMs: () => last(all),
-    startedMs: (service) =>
+    lastOfHostMs: (host) => last(all.filter(({ parts }) => parts.some((part) => isNearHost(part, host)))),
+    hostStartedMs: (host) =>
       Math.max(
         0,
         ...all.flatMap(({ restarted, toMs }) =>
-          restarted === service && toMs !== undefined && toMs <= nowMs() ? toMs : [],
+          restarted !== undefined && disturbedHosts([host]).includes(restarted) && toMs !== undefined && toMs <= nowMs()
+            ? toMs
+            : [],
         ),
       ),
   };

@@ -1,0 +1,90 @@
+import { names } from '@interlock/rpc';
+import { crashDisk, type Fault, pickHost } from '../faults/fault.ts';
+import { plannedSets, setName } from '../workload/estate.ts';
+import { attempt, type Stage } from '../workload/stage.ts';
+import { rotate } from './headers.ts';
+import { revokeForAWhile } from './keys.ts';
+
+/** A set with disks on a host, if there is one. */
+const setOn = ({ truth, random }: Stage, host: string) => {
+  const sets = new Set([...truth.disks.disks.values()].flatMap((disk) => (disk.host === host ? disk.set : [])));
+  const found = plannedSets.filter(({ id }) => sets.has(setName(id)));
+  return found.length === 0 ? undefined : random.pick(found);
+};
+
+/** A disk host is away for longer than its lease, while a key of its disks is lost or rotated: it has ended, or control cannot reach it. */
+const hostAway: Fault = {
+  name: 'host away',
+  weight: 12,
+  needsHosts: true,
+  strike(stage) {
+    const { world, random, disturbances } = stage;
+    const host = pickHost(stage);
+    const lastsMs = 8_000 + random.fraction() * 25_000;
+    if (random.chance(0.5)) crashDisk(stage, host, false, lastsMs);
+    else {
+      const others = ['disk', ...(random.chance(0.5) ? (['store', 'bus'] as const) : [])] as const;
+      for (const other of others) world.faults.partition(host.part, other);
+      const end = disturbances.begin(...host.disturbed);
+      stage.later(lastsMs, async () => {
+        for (const other of others) world.faults.heal(host.part, other);
+        end();
+      });
+    }
+    const set = setOn(stage, host.name);
+    if (!set) return;
+    stage.later(random.fraction() * 4_000, async () => {
+      if (stage.isEnding()) return;
+      if (random.chance(0.5)) await rotate(stage, setName(set.id));
+      else await revokeForAWhile(stage, undefined, set);
+    });
+  },
+};
+
+/** Two hosts cannot reach the vault, one of them for longer: the end of one outage is not the end of the other. */
+const vaultAway: Fault = {
+  name: 'two hosts without a vault',
+  weight: 6,
+  needsHosts: true,
+  strike(stage) {
+    const { world, random, disturbances, judge } = stage;
+    const graceMs = judge.bounds.leaseTtlMs + world.settings.leases.unreachableGraceMs;
+    const hosts = random.chance(0.5) ? world.diskHosts : [pickHost(stage)];
+    for (const { part, disturbed } of hosts) {
+      world.faults.partition(part, 'key-vault');
+      const end = disturbances.begin(...disturbed);
+      stage.later(graceMs + random.fraction() * 15_000, async () => {
+        world.faults.heal(part, 'key-vault');
+        end();
+      });
+    }
+  },
+};
+
+/** An operator cordons or drains a host, deletes it if nothing is there, and takes it into service again. */
+const cordoned: Fault = {
+  name: 'cordon',
+  weight: 8,
+  needsHosts: true,
+  strike(stage) {
+    const { clients, random } = stage;
+    const host = pickHost(stage);
+    const name = names.diskHost.format({ diskHost: host.name });
+    const cordonOnly = random.chance(0.4);
+    stage.begin(async () => {
+      const { value } = await attempt(stage, cordonOnly ? 'host.cordon' : 'host.drain', host.name, () =>
+        clients.disks.drainDiskHost({ name, cordonOnly }),
+      );
+      if (value?.state !== 'DRAINED') return;
+      const { outcome } = await attempt(stage, 'host.delete', host.name, () => clients.disks.deleteDiskHost({ name }));
+      // It registers when it starts.
+      if (outcome.kind === 'ok') crashDisk(stage, host);
+    });
+    stage.later(4_000 + random.fraction() * 15_000, async () => {
+      await attempt(stage, 'host.resume', host.name, () => clients.disks.resumeDiskHost({ name }));
+    });
+  },
+};
+
+/** What happens to one disk host of several. */
+export const hostFaults: readonly Fault[] = [hostAway, vaultAway, cordoned];
