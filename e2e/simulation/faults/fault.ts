@@ -91,6 +91,8 @@ export const crashDisk = (
   noteLost();
   for (const [disk, content] of truth.contents) if (truth.disks.hostOf(disk) === name) content.crash();
   const end = disturbances.begin(...disturbed);
+  // What it had in memory is lost from now on, whenever it starts.
+  disturbances.noteStart(...disturbed);
   stage.later(awayMs, async () => {
     await world.faults.restart('disk', replica.replica);
     disturbances.noteStart(...disturbed);

@@ -26,7 +26,10 @@ import { type Disk, grantOf } from './state.ts';
 import { diskOnWire, keyOf } from './wire.ts';
 
 /** What a read needs of a host. A process without disks has none of it. */
-export type HostView = Pick<DiskHost, 'isPinned' | 'allocatedBytes'>;
+export interface HostView extends Pick<DiskHost, 'allocatedBytes'> {
+  /** Whether a running machine keeps the disk through a loss of its key (CMK-102). @param disk as the store has it */
+  isPinned(name: string, disk: Disk): boolean;
+}
 
 /** What reads of disks need. */
 export interface DiskReadParts {
@@ -57,7 +60,7 @@ const shown = async (
 ): Promise<WireDisk> => {
   const { id, state } = loaded;
   const allocatedBytes = 'volume' in state ? await host.allocatedBytes(state.volume.volumeId) : 0;
-  return diskOnWire(loaded, { at: clock.now(), loss, isPinned: host.isPinned(id), allocatedBytes, fleet });
+  return diskOnWire(loaded, { at: clock.now(), loss, isPinned: host.isPinned(id, state), allocatedBytes, fleet });
 };
 
 /** A disk as the API shows it. */
@@ -130,7 +133,7 @@ const listDisks = async (
   if (!unavailableOnly) return listKept(disks, query, isOfSet);
   return listKept(disks, query, isOfSet, async (page) => {
     const losses = await availability.lossesOf(page.map(keyAtHost));
-    return page.filter(({ id }, n) => losses[n] !== undefined && !host.isPinned(id));
+    return page.filter(({ id, state }, n) => losses[n] !== undefined && !host.isPinned(id, state));
   });
 };
 

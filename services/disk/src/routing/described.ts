@@ -1,9 +1,11 @@
+import { outlivesKeyLoss } from '@interlock/access/outcome';
 import type { Disk as WireDisk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import type { Snapshot as WireSnapshot } from '@interlock/contracts/interlock/disk/v1/snapshot.ts';
 import type { DescribeVolumesResponse } from '@interlock/contracts/interlock/disk/v1/volumes.ts';
 import { type Loaded, Rejection } from '@interlock/event-store';
 import { currentCall, RpcFailure } from '@interlock/rpc';
 import type { Control } from '../disk/control.ts';
+import { skuOnWire } from '../disk/encryption.ts';
 import { type HostView, showDisks } from '../disk/reads.ts';
 import type { Disk } from '../disk/state.ts';
 import type { Snapshot } from '../snapshot/decider.ts';
@@ -15,6 +17,16 @@ const describeMs = 1_000;
 
 /** What a process without disks knows of them by itself. */
 export const withoutDisks: HostView = { isPinned: () => false, allocatedBytes: async () => 0 };
+
+/**
+ * A disk whose host does not respond. Its host may have the data key of an open ultra disk in memory, and only the host can say that
+ * it has not: such a disk is not shown as unavailable, because its machine would stop (CMK-102, G3).
+ */
+export const withoutAnswer: HostView = {
+  isPinned: (_name, disk) =>
+    disk.status === 'active' && disk.access?.by === 'machine' && outlivesKeyLoss(skuOnWire[disk.sku]),
+  allocatedBytes: withoutDisks.allocatedBytes,
+};
 
 /** What showing needs. */
 interface ShowParts extends Pick<Control, 'availability' | 'fleet' | 'clock'> {
@@ -28,7 +40,7 @@ interface ShowParts extends Pick<Control, 'availability' | 'fleet' | 'clock'> {
 export const showAsHosts = (parts: ShowParts) => ({
   async disks(page: readonly Loaded<Disk>[]): Promise<WireDisk[]> {
     const described = (await describe(parts, page)).flatMap(({ disks }) => disks);
-    return inOrder(page, described, (rest) => showDisks({ ...parts, host: withoutDisks }, rest));
+    return inOrder(page, described, (rest) => showDisks({ ...parts, host: withoutAnswer }, rest));
   },
   async snapshots(page: readonly Loaded<Snapshot>[]): Promise<WireSnapshot[]> {
     const described = (await describe(parts, page)).flatMap(({ snapshots }) => snapshots);
