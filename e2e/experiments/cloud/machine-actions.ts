@@ -90,7 +90,7 @@ const attach = async ({ disks, compute }: MachineClients, machine: TargetMachine
   await compute.attachDisk({ name, disk: disk.name, lun: disk.lun });
 };
 
-interface Deed {
+interface Implementation {
   carryOut(clients: MachineClients, machines: readonly TargetMachine[]): Promise<unknown>;
   undo(clients: MachineClients, machines: readonly TargetMachine[]): Promise<unknown>;
 }
@@ -99,7 +99,7 @@ const namesOf = (machines: readonly TargetMachine[]): readonly string[] => machi
 const each = (machines: readonly TargetMachine[], work: (machine: TargetMachine) => Promise<unknown>) =>
   Promise.all(machines.map(work));
 
-const deeds: Readonly<Record<MachineAction, Deed>> = {
+const implementations: Readonly<Record<MachineAction, Implementation>> = {
   start: {
     carryOut: (clients, machines) => start(clients, namesOf(machines)),
     undo: (clients, machines) => stop(clients, namesOf(machines.filter(({ wasOn }) => !wasOn))),
@@ -136,7 +136,7 @@ const deeds: Readonly<Record<MachineAction, Deed>> = {
 };
 
 /** Whether users of machines carry the action out. */
-export const isMachineAction = (action: string): action is MachineAction => Object.hasOwn(deeds, action);
+export const isMachineAction = (action: string): action is MachineAction => Object.hasOwn(implementations, action);
 
 /** Carries out an action on machines. @throws RpcFailure or Rejection of a service, also if a lost key refuses it */
 export const carryOutMachineAction = async (
@@ -144,7 +144,7 @@ export const carryOutMachineAction = async (
   action: MachineAction,
   { machines }: MachineUndo,
 ): Promise<void> => {
-  await deeds[action].carryOut(clients, machines);
+  await implementations[action].carryOut(clients, machines);
 };
 
 /** Restores the earlier state. Disks that a step attached are detached and kept. @throws RpcFailure or Rejection of a service */
@@ -153,7 +153,7 @@ export const undoMachineAction = async (
   action: MachineAction,
   { machines }: MachineUndo,
 ): Promise<void> => {
-  await deeds[action].undo(clients, machines);
+  await implementations[action].undo(clients, machines);
 };
 
 /** How long a set may take until it can use its key again, and the pause between two checks, in milliseconds. */

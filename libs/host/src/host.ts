@@ -26,7 +26,7 @@ import { type Finding, startProbes } from './probe-server.ts';
 import { atMost, isReachable, openPatiently } from './reaching.ts';
 import { hostSpec } from './settings.ts';
 import { openStoreAuthorities, openTls } from './tls.ts';
-import { type Surroundings, type Wired, wire } from './wiring.ts';
+import { type ServiceEnvironment, type Wired, wire } from './wiring.ts';
 
 /** What the `main.ts` of a service passes. */
 export interface HostOptions<Spec extends ConfigSpec> {
@@ -219,7 +219,7 @@ type AddressSetting =
 /** Opens channels to the services, at the addresses of the settings. */
 export const channelOpener = (
   config: Pick<ConfigOf<typeof hostSpec>, AddressSetting>,
-  tls: Surroundings['tls'] & {},
+  tls: ServiceEnvironment['tls'] & {},
 ): PeersOptions['open'] => {
   const addresses: Readonly<Record<Workload, string>> = {
     identity: config.identityAddress,
@@ -238,7 +238,10 @@ export const channelOpener = (
     });
 };
 
-const openHostPeers = ({ config, scope, clock, random, tracer }: HostParts, tls: Surroundings['tls'] & {}): Peers =>
+const openHostPeers = (
+  { config, scope, clock, random, tracer }: HostParts,
+  tls: ServiceEnvironment['tls'] & {},
+): Peers =>
   openPeers({
     open: channelOpener(config, tls),
     workload: { id: config.workloadId, secret: config.workloadSecretFile },
@@ -252,7 +255,7 @@ const openHostPeers = ({ config, scope, clock, random, tracer }: HostParts, tls:
 const serve = async (
   { name, config, scope, log, clock, random, tracer, meter }: HostParts,
   { assembly, services, keys, permissions }: Wired,
-  tls: Surroundings['tls'] & {},
+  tls: ServiceEnvironment['tls'] & {},
   store: EventStore,
 ): Promise<string> => {
   const server = await startServer({

@@ -33,7 +33,7 @@ import { publishedStreams } from './published-streams.ts';
 import { workloads } from './settings.ts';
 
 /** What surrounds one service, real or simulated. */
-export interface Surroundings {
+export interface ServiceEnvironment {
   readonly name: Workload;
   /** Name of this replica. A process of the same name takes over from the one before it. */
   readonly replica: string;
@@ -71,7 +71,7 @@ export interface Wired {
 
 /** Assembles a service and starts its consumers, its relay and its background work; all of it ends with the scope. */
 export const wire = async <Settings>(
-  around: Surroundings,
+  around: ServiceEnvironment,
   settings: Settings,
   assemble: Assemble<Settings>,
 ): Promise<Wired> => {
@@ -142,7 +142,7 @@ const openFollowing = ({
   scope,
   partitionCount,
   silenceMs,
-}: Surroundings): Seams<unknown>['follow'] => {
+}: ServiceEnvironment): Seams<unknown>['follow'] => {
   const ending = new AbortController();
   scope.defer('followed facts', async () => ending.abort());
   return (following) =>
@@ -156,7 +156,7 @@ const openFollowing = ({
 
 /** Starts the consumers and the relay of a service. @returns its MessagingService */
 const startMessaging = (
-  around: Surroundings,
+  around: ServiceEnvironment,
   assembly: Assembly & Required<Pick<Assembly, 'toFact'>>,
   { partitions, readable }: { readonly partitions: WorkPartitions } & Required<Pick<MessagingApiOptions, 'readable'>>,
 ): BoundService => {

@@ -9,7 +9,7 @@ import { type DiskIo, IoError } from './disk-io.ts';
 import { createGuest } from './guest.ts';
 import { type JournalEntry, openJournal, readJournal } from './journal.ts';
 import type { GuestFile } from './plan.ts';
-import { isAsExpected, openLedger, recordOf } from './records.ts';
+import { isAsExpected, openExpectedContent, recordOf } from './records.ts';
 
 let folder: string;
 let path: string;
@@ -165,9 +165,9 @@ test('after a write without a response each sector may hold the old or the new r
 test('the write that was in progress when a guest was killed may be on the disk', () => {
   const entry = { disk: 'd', op: 'write', offset: 4_096, length: 4_096, seq: 1, ok: true } as const;
   const times = { invokedAt: 0, completedAt: 0, invokedMonotonicMs: 0, completedMonotonicMs: 0 };
-  const ledger = openLedger('d', [{ ...entry, ...times }], 4_096);
-  assert.equal(ledger.next(), 3);
-  assert.deepEqual(ledger.at(8_192)?.possible, [2]);
+  const content = openExpectedContent('d', [{ ...entry, ...times }], 4_096);
+  assert.equal(content.next(), 3);
+  assert.deepEqual(content.at(8_192)?.possible, [2]);
 });
 
 /** Storage that takes this many bytes of a journal. */

@@ -3,7 +3,7 @@ import type { GuestDisk } from '../guests/vm-host.ts';
 import type { DiskIo } from './disk-io.ts';
 import type { Journal, JournalEntry } from './journal.ts';
 import { type GuestFile, isSameOpen } from './plan.ts';
-import { openLedger } from './records.ts';
+import { openExpectedContent } from './records.ts';
 import { recorded, workOn } from './workload.ts';
 
 /** A running guest. */
@@ -45,11 +45,11 @@ export const createGuest = (parts: {
       const monotonic = { invokedMonotonicMs: clock.monotonicMs(), completedMonotonicMs: clock.monotonicMs() };
       journal.append({ disk: disk.disk, op: 'adopt', offset: 0, length: 0, seq: 0, ...now, ...monotonic, ok: true });
     }
-    const ledger = openLedger(disk.disk, disk.isContinued ? history : [], workload.ioSizeBytes);
+    const content = openExpectedContent(disk.disk, disk.isContinued ? history : [], workload.ioSizeBytes);
     const isIdle = workload.kind === 'IDLE';
     const done = isIdle
       ? Promise.resolve()
-      : workOn({ disk: disk.disk, io, ledger, journal, workload, clock }, stopping.signal, cancelling.signal);
+      : workOn({ disk: disk.disk, io, content, journal, workload, clock }, stopping.signal, cancelling.signal);
     workers.set(disk.disk, { disk, io, stopping, cancelling, done });
   };
 

@@ -48,7 +48,7 @@ export const isAsExpected = (disk: string, expected: Expectation, bytes: Uint8Ar
 };
 
 /** What a machine knows about its writes to one disk. */
-export interface Ledger {
+export interface ExpectedContent {
   /** Number of the next write. */
   next(): number;
   /** A write was acknowledged (`true`), or ended without saying whether it happened (`false`). */
@@ -58,10 +58,14 @@ export interface Ledger {
 }
 
 /** @param history journal of earlier runs, of any disk; what lies before the disk was last adopted does not count */
-export const openLedger = (disk: string, history: readonly JournalEntry[], ioSizeBytes: number): Ledger => {
+export const openExpectedContent = (
+  disk: string,
+  history: readonly JournalEntry[],
+  ioSizeBytes: number,
+): ExpectedContent => {
   const places = new Map<number, Expectation>();
   let last = 0;
-  const wrote: Ledger['wrote'] = (seq, offset, length, ok) => {
+  const wrote: ExpectedContent['wrote'] = (seq, offset, length, ok) => {
     last = Math.max(last, seq);
     const before = places.get(offset);
     const { acknowledged, possible = [] } = before?.length === length ? before : {};

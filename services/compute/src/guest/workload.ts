@@ -2,7 +2,7 @@ import type { Clock } from '@interlock/runtime';
 import type { Workload } from '../guests/vm-host.ts';
 import { type DiskIo, IoError } from './disk-io.ts';
 import type { Journal, JournalEntry } from './journal.ts';
-import { type Expectation, isAsExpected, type Ledger, offsetOf, recordOf } from './records.ts';
+import { type Expectation, type ExpectedContent, isAsExpected, offsetOf, recordOf } from './records.ts';
 
 /** Writes between two flushes. */
 const writesPerFlush = 16;
@@ -12,7 +12,7 @@ const retryMs = 200;
 interface DiskWork {
   readonly disk: string;
   readonly io: DiskIo;
-  readonly ledger: Ledger;
+  readonly content: ExpectedContent;
   readonly journal: Journal;
   readonly workload: Workload;
   readonly clock: Clock;
@@ -24,8 +24,8 @@ interface DiskWork {
  * and flushes regularly, at the rate of its workload. A failed operation is journalled and repeated.
  */
 export const workOn = async (work: DiskWork, signal: AbortSignal, cancelling: AbortSignal): Promise<void> => {
-  const { io, ledger, workload, clock } = work;
-  for (const expected of ledger.all()) await insist(work, signal, () => check(work, 'verify', expected, cancelling));
+  const { io, content, workload, clock } = work;
+  for (const expected of content.all()) await insist(work, signal, () => check(work, 'verify', expected, cancelling));
   const intervalMs = 1_000 / workload.ioPerSecond;
   let dueMs = clock.monotonicMs();
   /** Does one operation when it is due; missed operations are not made up for. */
@@ -35,10 +35,10 @@ export const workOn = async (work: DiskWork, signal: AbortSignal, cancelling: Ab
     await insist(work, signal, operation);
   };
   for (let writes = 1; !signal.aborted; writes += 1) {
-    const seq = ledger.next();
+    const seq = content.next();
     const offset = offsetOf(seq, workload.ioSizeBytes);
     await paced(() => write(work, seq, offset, cancelling));
-    const expected = ledger.at(offset);
+    const expected = content.at(offset);
     if (expected) await paced(() => check(work, 'read', expected, cancelling));
     if (writes % writesPerFlush === 0) {
       await paced(() => recorded(work, { op: 'flush', offset: 0, length: 0, seq }, () => io.flush(cancelling)));
@@ -56,12 +56,12 @@ const insist = async (work: DiskWork, signal: AbortSignal, operation: () => Prom
 };
 
 const write = async (work: DiskWork, seq: number, offset: number, signal: AbortSignal): Promise<boolean> => {
-  const { disk, io, ledger, workload } = work;
+  const { disk, io, content, workload } = work;
   const length = workload.ioSizeBytes;
   const ok = await recorded(work, { op: 'write', offset, length, seq }, () =>
     io.write(offset, recordOf(disk, seq, offset, length), signal),
   );
-  ledger.wrote(seq, offset, length, ok);
+  content.wrote(seq, offset, length, ok);
   return ok;
 };
 

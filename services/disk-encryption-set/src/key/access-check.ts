@@ -1,7 +1,7 @@
 import { FINAL_EPOCH } from '@interlock/access';
 import type { Cause } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
-import { answeredTo, refuseKey, restoreKey, stopsNothing } from '../set/access.ts';
+import { ifIdentityIs, refuseKey, restoreKey, stopsNothing } from '../set/access.ts';
 import { type KeyAccess, keyVersionsOf, type LivingSet, type Question } from '../set/state.ts';
 import { questionOf } from '../set/streams.ts';
 import { forProcess, type SetParts } from '../sets.ts';
@@ -72,7 +72,7 @@ export const checkAccess = async (
     if (answer.granted) {
       const { events } = await sets.transact(
         set,
-        answeredTo(principal, restoreKey(at, { keyVersion, epoch: answer.epoch })),
+        ifIdentityIs(principal, restoreKey(at, { keyVersion, epoch: answer.epoch })),
         work,
         { step: process },
       );
@@ -92,7 +92,7 @@ export const checkAccess = async (
         // The question of a new identity has no cause: the cause of the known loss still counts.
         traceId: published?.traceId || lostBefore(question, known) || traceId || question?.traceId || '',
       };
-      await sets.transact(set, answeredTo(principal, refuseKey(at, loss)), work, { step: process });
+      await sets.transact(set, ifIdentityIs(principal, refuseKey(at, loss)), work, { step: process });
     }
   }
   return isRestored;

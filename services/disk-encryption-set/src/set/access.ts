@@ -159,7 +159,7 @@ export const loseIdentity =
 /**
  * A decision about a reply to one identity. It has no effect once the set has another identity.
  */
-export const answeredTo =
+export const ifIdentityIs =
   (principal: string, decide: (set: DiskEncryptionSet) => readonly SetEvent[]) =>
   (set: DiskEncryptionSet): readonly SetEvent[] =>
     set.status !== 'absent' && set.principal === principal ? decide(set) : [];

@@ -5,7 +5,7 @@ import { Rejection } from '@interlock/event-store';
 import fc from 'fast-check';
 import { urlOf, versionOf } from '../testing/test-neighbour-keys.ts';
 import { founding, grantAt, keyReference, principal } from '../testing/test-sets.ts';
-import { answeredTo, loseKey, questionKey, refuseKey, restoreKey } from './access.ts';
+import { ifIdentityIs, loseKey, questionKey, refuseKey, restoreKey } from './access.ts';
 import {
   abandonCreation,
   completeCreation,
@@ -402,11 +402,11 @@ test('CMK-38: without an identity every key is lost at once, and grants to the o
   );
   assert.deepEqual(replaceIdentity(7, principal)(replaced), [], 'a new identity is set already');
   assert.deepEqual(
-    answeredTo(principal, restoreKey(7, granted(50)))(replaced),
+    ifIdentityIs(principal, restoreKey(7, granted(50)))(replaced),
     [],
     'a grant to the old one does not count',
   );
-  assert.ok(typesOf(answeredTo(other, restoreKey(7, granted(50)))(replaced)).includes('KeyAccessRestored'));
+  assert.ok(typesOf(ifIdentityIs(other, restoreKey(7, granted(50)))(replaced)).includes('KeyAccessRestored'));
 });
 
 test('CMK-37: an identity that another caller deleted is replaced, and a usable one is not', () => {

@@ -1,6 +1,6 @@
 import { type Cause, Rejection } from '@interlock/event-store';
 import { names } from '@interlock/rpc';
-import { answeredTo } from '../set/access.ts';
+import { ifIdentityIs } from '../set/access.ts';
 import { abandonCreation, completeCreation } from '../set/decider.ts';
 import { callFor, forProcess, type SetParts } from '../sets.ts';
 import { isOutage } from './outages.ts';
@@ -27,12 +27,12 @@ export const finishCreation = async (
       await identities.createManagedIdentity({ principalId, tenant: state.tenant, owner: set }, callFor(work));
   } catch (error) {
     if (error instanceof Rejection && !isOutage(error)) {
-      await sets.transact(set, answeredTo(principal, abandonCreation(clock.now(), error.reason)), work, {
+      await sets.transact(set, ifIdentityIs(principal, abandonCreation(clock.now(), error.reason)), work, {
         step: 'life',
       });
     }
     throw error;
   }
   // Meanwhile the set may be deleted, and a later one of its name have another identity.
-  await sets.transact(set, answeredTo(principal, completeCreation(clock.now())), work, { step: 'life' });
+  await sets.transact(set, ifIdentityIs(principal, completeCreation(clock.now())), work, { step: 'life' });
 };

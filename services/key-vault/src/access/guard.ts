@@ -14,7 +14,7 @@ import { recordIdentityAnswer, vaultDeleted } from '../vault/decider.ts';
 import type { KeyPermission, VaultEvent } from '../vault/events.ts';
 import { type ActiveVault, answerOf, type ExistingVault, exists, identityKnownTo, type Vault } from '../vault/vault.ts';
 import { checkNetwork } from './network.ts';
-import { deniedToStranger, isStranger, missingVault } from './stranger.ts';
+import { deniedToOtherTenant, isOfAnotherTenant, missingVault } from './other-tenant.ts';
 
 /** What a role must allow for the management of vaults; for keys it is `keyVault/keys/<permission>`. */
 export type VaultAction =
@@ -100,7 +100,8 @@ export class Guard {
   ): Promise<'permitted' | 'returned'> {
     const principal = principalOf(call);
     // A caller of another tenant learns nothing of the vault.
-    if (call.peer !== undefined && !isStranger(principal, vault)) checkNetwork(vaultId, vault, principal, call.peer);
+    if (call.peer !== undefined && !isOfAnotherTenant(principal, vault))
+      checkNetwork(vaultId, vault, principal, call.peer);
     const judgement = await this.#judge(vaultId, vault, key, permissions, principal);
     const { isGone, lacking, identityAsOf } = judgement;
     const isWhole = permissions.length === diskPermissions.length;
@@ -111,7 +112,7 @@ export class Guard {
     if (isGone) throw principalDeleted(principal);
     if (lacking.length === 0) return isTurned ? 'returned' : 'permitted';
     if (obstacle && lacking.length < permissions.length) throw obstacle;
-    if (isStranger(principal, vault)) throw deniedToStranger(principal.name, vaultId);
+    if (isOfAnotherTenant(principal, vault)) throw deniedToOtherTenant(principal.name, vaultId);
     // A deleted vault is refused for its deletion: its roles may be deleted with it (KV-66).
     if (vault.status !== 'active') throw vaultDeleted(vaultId);
     throw denied(vaultId, vault, key, lacking, principal);
@@ -128,9 +129,9 @@ export class Guard {
     const vault = await this.#standing(vaultId, call, entry);
     const principal = principalOf(call);
     const scope = scopeOf(vault, vaultId);
-    if (isStranger(principal, vault)) {
+    if (isOfAnotherTenant(principal, vault)) {
       const { allowed, principalActive } = await authorize(principal, action, scope);
-      if (principalActive && !allowed) throw deniedToStranger(principal.name, vaultId);
+      if (principalActive && !allowed) throw deniedToOtherTenant(principal.name, vaultId);
     }
     await requirePermission(authorize, principal, action, scope);
     return vault;

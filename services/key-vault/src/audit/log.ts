@@ -1,8 +1,8 @@
 import { type EventStore, Rejection } from '@interlock/event-store';
 import { type Call, principalOf, type Refusal, type Settled } from '@interlock/rpc';
 import { type Clock, type Logger, type Random, traceIdOf } from '@interlock/runtime';
+import { StrangerRejection } from '../access/other-tenant.ts';
 import type { RateLimit, RequestKind } from '../access/rate-limit.ts';
-import { StrangerRejection } from '../access/stranger.ts';
 import type { KeyUrls } from '../names.ts';
 import { CountedRefusals } from './counted.ts';
 import { AuditDraft, type StoredAlongside } from './draft.ts';

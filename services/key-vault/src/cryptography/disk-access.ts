@@ -12,7 +12,7 @@ import { type Call, names, principalOf, subscriptionOf } from '@interlock/rpc';
 import { DomainAttribute } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { diskPermissions } from '../access/guard.ts';
-import { deniedToStranger } from '../access/stranger.ts';
+import { deniedToOtherTenant } from '../access/other-tenant.ts';
 import type { AuditDraft } from '../audit/draft.ts';
 import type { AuditLog } from '../audit/log.ts';
 import { authorizeRewrap } from '../key/decider.ts';
@@ -97,12 +97,12 @@ const checkAccess = async (
 const lookForSet = async (parts: Parts, id: VersionId, set: string, call: Call, entry: AuditDraft) => {
   const sight = await lookAt(parts, id, call, entry, 'FAILED_PRECONDITION').catch((error: unknown) => {
     const isMissing = error instanceof Rejection && error.reason === 'VAULT_NOT_FOUND';
-    throw isMissing ? deniedToStranger(set, id.vault) : error;
+    throw isMissing ? deniedToOtherTenant(set, id.vault) : error;
   });
   const { tenant, resourceGroup } = sight.vault;
   const subscription = subscriptionOf(set);
   const isOwn = subscriptionOf(resourceGroup) === subscription || (await parts.subscriptions.has(tenant, subscription));
-  if (!isOwn) throw deniedToStranger(set, id.vault);
+  if (!isOwn) throw deniedToOtherTenant(set, id.vault);
   return sight;
 };
 

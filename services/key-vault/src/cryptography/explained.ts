@@ -2,7 +2,7 @@ import { lossReasons, type RefusalFacts, refusalMetadata } from '@interlock/acce
 import { type Category, type EventStore, Rejection } from '@interlock/event-store';
 import { principalOf } from '@interlock/rpc';
 import { type Clock, traceIdOf } from '@interlock/runtime';
-import { StrangerRejection } from '../access/stranger.ts';
+import { StrangerRejection } from '../access/other-tenant.ts';
 import type { AuditedCall } from '../audit/log.ts';
 import { publishDates } from '../key/decider.ts';
 import type { KeyEvent, KeyOperation } from '../key/events.ts';

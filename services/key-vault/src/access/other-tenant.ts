@@ -10,7 +10,7 @@ import type { ExistingVault } from '../vault/vault.ts';
 export class StrangerRejection extends Rejection {}
 
 /** @param who principal or set that has no access */
-export const deniedToStranger = (who: string, vaultId: string): StrangerRejection =>
+export const deniedToOtherTenant = (who: string, vaultId: string): StrangerRejection =>
   new StrangerRejection(
     'PERMISSION_DENIED',
     'ACCESS_DENIED',
@@ -22,7 +22,7 @@ export const deniedToStranger = (who: string, vaultId: string): StrangerRejectio
  * Whether a user or app is of another tenant than the vault. Services and identities of sets never are: a set can only get a
  * key of its own tenant (CMK-24).
  */
-export const isStranger = ({ kind, tenant }: Principal, vault: Pick<ExistingVault, 'tenant'>): boolean =>
+export const isOfAnotherTenant = ({ kind, tenant }: Principal, vault: Pick<ExistingVault, 'tenant'>): boolean =>
   (kind === 'user' || kind === 'app') && `tenants/${tenant}` !== vault.tenant;
 
 /**
@@ -39,5 +39,5 @@ export const missingVault = async (
   if (kind === 'workload' || kind === 'managed_identity') return vaultNotFound(vaultId);
   await requireActive(authorize, principal);
   const { allowed } = await authorize(principal, 'keyVault/vaults/read', '/');
-  return allowed ? vaultNotFound(vaultId) : deniedToStranger(name, vaultId);
+  return allowed ? vaultNotFound(vaultId) : deniedToOtherTenant(name, vaultId);
 };
