@@ -22,7 +22,7 @@ export interface Judged {
   readonly slackMs?: number;
   /** Full names of the machines of the experiment. */
   readonly machines: ReadonlySet<string>;
-  /** Start of the run: earlier events are not judged. */
+  /** Start of the run: earlier events and operations are not judged. */
   readonly sinceMs: number;
 }
 
@@ -43,7 +43,7 @@ export const guaranteesOf = (judged: Judged): readonly GuaranteeRecord[] => {
     ...held.map(([rule, seen]) => ({ rule, subject: 'every machine', holds: true, seen })),
     ...ofEvents,
     causesRow(events),
-    ...ioRows(judged, losses),
+    ...ioRows({ ...judged, history: judged.history.filter(({ completedAt }) => completedAt >= sinceMs) }, losses),
   ];
 };
 
