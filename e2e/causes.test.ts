@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { choiceOf } from '@interlock/lab';
 import { causes, unreachableVault, variantsOf } from '@interlock/lab/causes';
 import { ways } from './azure/key-losses.ts';
 import { filesLike, textOf } from './docs/sources.ts';
-import { lanes } from './rehearsal/steps/stopwatch.ts';
+import { experimentNamed } from './rehearsal/lab.ts';
 import { causeWeights } from './simulation/actions/causes.ts';
 import { faults } from './simulation/actions/faults.ts';
 import { purgeActions } from './simulation/actions/purges.ts';
@@ -21,7 +22,9 @@ const playedBy = (how: string): readonly string[] => {
 };
 
 test('every cause of the table is played on real processes; a purge only by the long tests', () => {
-  const rehearsed: readonly string[] = lanes.flatMap((lane) => lane.causes);
+  const rehearsed = experimentNamed('every-way').experiment.timeline.map((step) =>
+    [step.action, choiceOf(step)].filter((part) => part !== undefined).join(' '),
+  );
   const byClientsOfAzure = ways.map(({ cause, choice }) => (choice === undefined ? cause : `${cause} ${choice}`));
   const played = new Set([...rehearsed, ...byClientsOfAzure, ...playedBy('testCausesOnServers')]);
   assert.deepEqual(

@@ -87,6 +87,7 @@ export const rehearseInCluster = async (
     administrator: JSON.parse(readFileSync(config.administratorFile, 'utf8')),
     authorityFile: config.tlsCaFile,
     client: { certificateFile: config.tlsCertificateFile, keyFile: config.tlsKeyFile },
+    settings: env,
     spans: receiver.spans,
     postgres: { description: 'the Postgres of the cluster' },
     nats: { description: 'the NATS of the cluster' },

@@ -7,13 +7,13 @@ import { openOutside } from '../cloud/clients.ts';
 import { openDataPath } from './data-path.ts';
 import type { Gathered } from './evidence/evidence.ts';
 import { localFiles, localJournals } from './evidence/host-files.ts';
-import { untilSeen } from './evidence/observe.ts';
 import { remoteFiles, remoteJournals } from './evidence/remote-files.ts';
-import { renderPage } from './report/page.ts';
-import { buildReport, lossesOf, type Report } from './report/report.ts';
+import { openLab } from './lab.ts';
+import { renderPage } from './page.ts';
+import { buildReport, type Report } from './report.ts';
 import { judge } from './rules/verdicts.ts';
 import { playScenario, scenarioName } from './scenario.ts';
-import { stepLines, summaryLines, traceLines, verdictLines } from './terminal.ts';
+import { secondsBetween, stepLines, summaryLines, traceLines, verdictLines } from './terminal.ts';
 import { createTimeline } from './timeline.ts';
 import { traceRehearsal } from './tracing.ts';
 import { machines, namesIn, type RehearsedCloud } from './world.ts';
@@ -75,12 +75,16 @@ export const rehearse = async (cloud: RehearsedCloud, options: RehearsalOptions)
     const journalsOf = hosts === undefined ? localJournals(data) : remoteJournals(outside.administrator);
     const files = hosts === undefined ? localFiles(data) : remoteFiles(hosts.addresses, hosts.tls, localFiles(data));
     const journals = journalsOf(machines.map(({ id }) => namesIn({ cloud }).machine(id)));
-    const reading = { journals, journalsOf, files };
-    const world = { cloud, outside, dataPath, timeline, clock, random, evidence, signal, ...reading };
+    const lab = openLab(cloud, {
+      data,
+      out,
+      signal,
+      say: (line) => say(`${secondsBetween(startedAtMs, clock.now())}           · ${line}`),
+    });
+    const world = { cloud, outside, dataPath, timeline, lab, clock, random, evidence, signal, journals, files };
     say(`\nRehearsal: ${scenarioName}`);
-    const problems = await playScenario(world);
+    const { problems, runs } = await playScenario(world);
     signal.throwIfAborted();
-    const traces = await tracesOf(cloud, evidence);
     const durationMs = clock.monotonicMs() - since;
     const report = buildReport({
       scenario: scenarioName,
@@ -88,21 +92,20 @@ export const rehearse = async (cloud: RehearsedCloud, options: RehearsalOptions)
       durationMs,
       verdicts: judge(evidence, problems),
       evidence,
-      traces,
+      runs,
       versions: versionsOf(cloud),
       problems,
     });
-    const [first] = traces;
-    if (first !== undefined) sayAll(traceLines(`How ${first.of} travelled`, traceTree(cloud.spans, first.traceId)));
+    const [loss] = runs.flatMap(({ record }) => record.steps);
+    if (loss?.traceId !== undefined)
+      sayAll(traceLines(`How the loss “${loss.name}” travelled`, traceTree(cloud.spans, loss.traceId)));
     sayAll(verdictLines(report));
     sayAll(summaryLines(report));
 
     const reportFile = join(out, 'report.json');
     const pageFile = join(out, 'report.html');
     writeFileSync(reportFile, `${JSON.stringify(report, undefined, 2)}\n`, { mode: 0o600 });
-    const steps = timeline.steps();
-    const page = renderPage({ report, startedAtMs, steps, journals: await world.journals(), evidence, traces });
-    writeFileSync(pageFile, page, { mode: 0o600 });
+    writeFileSync(pageFile, renderPage(report, runs), { mode: 0o600 });
     say(`\nThe same as a page: ${pageFile}`);
     return outcomeOf(report, reportFile);
   } finally {
@@ -124,16 +127,6 @@ const countOf = ({ rules }: Report) => ({
   pass: rules.filter(({ verdict }) => verdict === 'pass').length,
   fail: rules.filter(({ verdict }) => verdict === 'fail').length,
 });
-
-/** The trace of each loss, after the spans of all services have arrived. Late spans are missing, which is not a fault. */
-const tracesOf = async ({ spans }: Pick<RehearsedCloud, 'spans'>, evidence: Gathered) =>
-  Promise.all(
-    lossesOf(evidence).map(async ({ cause, traceId }) => {
-      const services = () => new Set(spans.spansOfTrace(traceId).map(({ service }) => service));
-      await Promise.allSettled([untilSeen('spans of every service', async () => services().size >= 5)]);
-      return { of: cause, traceId, spans: spans.spansOfTrace(traceId) };
-    }),
-  );
 
 const versionsOf = ({
   postgres,

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createScope } from '@interlock/runtime';
 import { runCommand } from '../../deploy/local/command.ts';
+import { openSettingsIn } from '../../deploy/local/control/routes.ts';
 import {
   dataRoot,
   holdDataFolder,
@@ -69,12 +70,15 @@ runCommand(async (scope) => {
     within: own,
   });
   const { rehearse } = await rehearsal;
-  const outcome = await rehearse(cloud, {
-    data,
-    out: dataRoot(process.env),
-    say: console.log,
-    signal: scope.signal,
-  });
+  const outcome = await rehearse(
+    { ...cloud, settings: openSettingsIn(process.env) },
+    {
+      data,
+      out: dataRoot(process.env),
+      say: console.log,
+      signal: scope.signal,
+    },
+  );
   await own.close();
   writeFileSync(data.path('stopped-well'), '', { mode: 0o600 });
   const { rehearseLinux } = await import('../qemu/rehearse-linux.ts');

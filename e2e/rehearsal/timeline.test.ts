@@ -24,7 +24,6 @@ test('reports each step at its end; a step that fails is reported with its error
     reported.map(({ error }) => error),
     [undefined, 'no such disk'],
   );
-  assert.deepEqual(timeline.steps(), reported);
   const [first, second] = reported;
   assert.ok(first && second);
   assert.match(stepLines(first, first.startMs).join('\n'), /0\.00 s .*✓ VM user: Tries {2}\[CMK-06\]/);
@@ -32,7 +31,7 @@ test('reports each step at its end; a step that fails is reported with its error
 });
 
 test('counts calls by method, with the number of refusals', () => {
-  const call = (method: string, outcome = 'ok') => ({ service: 'disk', method, startMs: 0, durationMs: 1, outcome });
+  const call = (method: string, outcome = 'ok') => ({ service: 'disk', method, outcome });
   assert.equal(
     callsInWords([
       call('CreateDisk'),

@@ -10,23 +10,12 @@ export interface StepPlan {
   readonly title: string;
   /** Rules it gathers evidence for. */
   readonly rules: readonly string[];
-  /** Marks it on the picture of all machines. */
-  readonly event?: StepEvent;
-}
-
-/** An event that may affect machines, as a short text. */
-export interface StepEvent {
-  readonly label: string;
-  /** Access is lost or restored, the key changes without an effect on machines, or from here on other machines are shown. */
-  readonly kind: 'loss' | 'return' | 'change' | 'aside';
 }
 
 /** A call of a step, made by the rehearsal on behalf of its users. */
 export interface StepCall {
   readonly service: string;
   readonly method: string;
-  readonly startMs: number;
-  readonly durationMs: number;
   /** `ok`, or the reason of the refusal. */
   readonly outcome: string;
 }
@@ -36,21 +25,17 @@ export interface Step extends StepPlan {
   /** Milliseconds since the epoch. */
   readonly startMs: number;
   readonly durationMs: number;
-  readonly traceId: string;
   readonly calls: readonly StepCall[];
   /** Why it did not end as it should; undefined when it did. */
   readonly error: string | undefined;
 }
 
-/** Runs steps and records them. */
+/** Runs steps and reports them. */
 export interface Timeline {
   /**
-   * Runs a step in its own trace and reports it. Errors are recorded and thrown to the caller.
-   * Steps may overlap.
+   * Runs a step in its own trace and reports it at its end. Errors are reported and thrown to the caller. Steps may overlap.
    */
   step<Result>(plan: StepPlan, act: () => Promise<Result>): Promise<Result>;
-  /** In the order in which they started. */
-  readonly steps: () => readonly Step[];
 }
 
 /** @param tell receives each step when it ends */
@@ -61,18 +46,14 @@ export function createTimeline(parts: {
   readonly tell: (step: Step) => void;
 }): Timeline {
   const { tracer, spans, clock, tell } = parts;
-  const steps: Step[] = [];
   return {
-    steps: () => steps.toSorted((a, b) => a.startMs - b.startMs),
     step: async (plan, act) => {
       const startMs = clock.now();
       const since = clock.monotonicMs();
       let traceId = '';
       const end = (error: string | undefined) => {
         const calls = spans.spansOfTrace(traceId).flatMap(callOf);
-        const step = { ...plan, startMs, durationMs: clock.monotonicMs() - since, traceId, calls, error };
-        steps.push(step);
-        tell(step);
+        tell({ ...plan, startMs, durationMs: clock.monotonicMs() - since, calls, error });
       };
       try {
         const result = await inSpan(tracer, plan.title, {}, (span) => {
@@ -104,5 +85,5 @@ function callOf(span: Span): StepCall[] {
   if (span.service !== 'rehearsal' || span.kind !== 'client' || service === undefined) return [];
   const reason = span.attributes['interlock.rejection.reason'] ?? span.statusMessage;
   const outcome = span.status === 'error' ? String(reason) : 'ok';
-  return [{ service, method, startMs: span.startMs, durationMs: span.durationMs, outcome }];
+  return [{ service, method, outcome }];
 }

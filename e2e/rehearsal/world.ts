@@ -9,11 +9,14 @@ import type { Gathered } from './evidence/evidence.ts';
 import type { FilesTls } from './evidence/file-server.ts';
 import type { HostFiles } from './evidence/host-files.ts';
 import type { FilesAddresses } from './evidence/remote-files.ts';
+import type { RehearsalLab } from './lab.ts';
 import { tag } from './settings.ts';
 import type { Timeline } from './timeline.ts';
 
 /** What a rehearsal needs from its cloud. */
 export interface RehearsedCloud extends OutsideOf {
+  /** Settings of its services, by environment variable; an absent one has its default. */
+  readonly settings: Readonly<Record<string, string | undefined>>;
   /** The store of its services' spans. */
   readonly spans: SpanStore;
   /** The servers on which it runs, for the report. */
@@ -29,10 +32,9 @@ export interface World {
   readonly outside: Outside;
   readonly dataPath: DataPath;
   readonly timeline: Timeline;
+  readonly lab: RehearsalLab;
   /** The guests' records up to now. */
   readonly journals: () => Promise<Journals>;
-  /** The same of other machines. @param machines full names */
-  readonly journalsOf: (machines: readonly string[]) => () => Promise<Journals>;
   /** The files of the hosts of disks and of guests. */
   readonly files: HostFiles;
   readonly clock: Clock;
@@ -91,7 +93,6 @@ export const groupsOf = ({ cloud }: Pick<World, 'cloud'>) => {
   return {
     keys: `${subscription}/resourceGroups/keys${tag}`,
     machines: `${subscription}/resourceGroups/machines${tag}`,
-    timed: (lane: number) => `${subscription}/resourceGroups/timed${lane}${tag}`,
   };
 };
 

@@ -43,11 +43,14 @@ export const machinesIn = async (
 
 const groupName = ({ subscription }: Administrator, group: string): string => `${subscription}/resourceGroups/${group}`;
 
-/** Opens a lab on the machines of a resource group, or on an estate that is created for it and removed with it. @param id of the run */
+/**
+ * Opens a lab on the machines of a resource group, or on an estate that is created for it and removed with it.
+ * @param id of the run @param keeps leaves that estate: its cloud is removed soon
+ */
 export const openRunningLab = async (
   experiment: Experiment,
   { access, administrator }: RunningCloud,
-  { scope, id }: { readonly scope: Scope; readonly id: string },
+  { scope, id, keeps = false }: { readonly scope: Scope; readonly id: string; readonly keeps?: boolean },
 ): Promise<Lab> => {
   const { clients } = access;
   const { estate } = experiment;
@@ -67,7 +70,7 @@ export const openRunningLab = async (
           },
           experiment,
         );
-  if (estate.kind === 'planned') scope.defer('estate', () => removeEstate(clients, made, systemClock));
+  if (estate.kind === 'planned' && !keeps) scope.defer('estate', () => removeEstate(clients, made, systemClock));
   const lab = new CloudLab(access, experiment, made, scope.close);
   await lab.prepare();
   return lab;

@@ -1,13 +1,12 @@
-import type { AccessReason } from '@interlock/access';
 import type { AccessPolicy_KeyPermission } from '@interlock/contracts/interlock/key_vault/v1/vault.ts';
+import type { StartRecord, Verdict } from '@interlock/lab';
 import type { IoSummary } from '@interlock/lab/judge/journal/journal';
 import type { Attempt } from '../attempt.ts';
 import type { Search } from './search.ts';
-import type { DiskProof, ImpactSeen, TimedLoss } from './timed.ts';
 
 /**
  * What the steps observed, each in its own slice: read back through the API, from the guests' journals, from the bytes of the
- * files, from the vault's audit log. Rules are judged by this only. It is plain data, so that a test can break any of it. Machines
+ * files, from the vault's audit log, and the verdicts of the lab's judge. Rules are judged by this only. It is plain data, so that a test can break any of it. Machines
  * are named by their last segment, all else by full name; times are milliseconds since the epoch.
  */
 export interface Evidence {
@@ -22,17 +21,16 @@ export interface Evidence {
   readonly setInUse: SetInUseSeen;
   readonly rotation: RotationSeen;
   readonly oldVersionDisabled: QuietSeen;
+  /** The judge's verdict on the-key-is-lost.experiment.yaml, and on every-way.experiment.yaml. */
+  readonly keyLost: Verdict;
+  readonly everyWay: Verdict;
+  /** Starts of the group `ultra` in the latter, in their order. */
+  readonly ultraStarts: readonly Pick<StartRecord, 'outcome' | 'reason'>[];
   readonly impact: ImpactSeen;
-  readonly disabled: LossSeen;
-  readonly refusedWhileDisabled: RefusedSeen;
-  readonly ultraWhileDisabled: ColdStartSeen;
-  readonly enabled: ReturnSeen;
-  readonly deleted: LossSeen;
+  readonly deleted: readonly MachineAfterLoss[];
+  readonly refusedWhileDeleted: RefusedSeen;
+  readonly ultraWhileDeleted: ColdStartSeen;
   readonly assigned: ReturnSeen;
-  readonly withdrawn: LossSeen;
-  readonly blockedWhileWithdrawn: readonly Attempt[];
-  readonly granted: ReturnSeen;
-  readonly timed: readonly TimedLoss[];
   readonly content: ContentSeen;
   readonly files: FilesSeen;
   readonly audit: readonly AuditSeen[];
@@ -173,35 +171,19 @@ export interface QuietSeen {
   }[];
 }
 
-export interface MachineAfterLoss {
-  readonly name: string;
-  /** Classes of its disks under the lost key. */
-  readonly classes: readonly string[];
-  readonly onLoss: MachineSeen['onLoss'];
-  readonly power: string;
-  readonly provisioning: string;
-  /** Reason the platform gave for stopping it; empty when it did not. */
-  readonly reason: string;
-  readonly reasonDisk: string;
-  readonly reasonKeyVersion: string;
-  readonly reasonTraceId: string;
-  readonly stoppedAt: number | undefined;
-  /** Last good read or write on a disk under the lost key; without ultra disks if the machine must stop. */
-  readonly lastGoodIoAt: number | undefined;
-  readonly startTimeBefore: number;
-  readonly startTimeAfter: number;
-  /** From the loss until all stops had ended and the running machines had done more work. */
-  readonly io: IoSummary;
+/** What was predicted for deleting the key. Machines by their last segment. */
+export interface ImpactSeen {
+  readonly stops: readonly string[];
+  readonly failsAtNextStart: readonly string[];
 }
 
-export interface LossSeen {
-  readonly cause: AccessReason;
-  readonly keyVersion: string;
-  readonly committedAt: number;
-  readonly traceId: string;
-  readonly machines: readonly MachineAfterLoss[];
-  /** Attempts to start what was stopped. */
-  readonly starts: readonly StartSeen[];
+/** A machine after its key was deleted. */
+export interface MachineAfterLoss {
+  readonly name: string;
+  readonly onLoss: MachineSeen['onLoss'];
+  readonly power: string;
+  /** Reason the platform gave for stopping it; empty when it did not. */
+  readonly reason: string;
 }
 
 /** How a start ended. */
@@ -227,14 +209,12 @@ export interface RefusedSeen {
 /** An ultra machine that was deallocated and started under a lost key. */
 export interface ColdStartSeen {
   readonly machine: string;
-  readonly powerBetween: string;
   readonly start: StartSeen;
   /** Whether the failure names its ultra disk. */
   readonly namesDisk: boolean;
 }
 
 export interface ReturnSeen {
-  readonly how: string;
   readonly starts: readonly StartSeen[];
   /** Work done after the start, per machine. */
   readonly io: readonly IoSummary[];
@@ -256,6 +236,17 @@ export interface ContentSeen {
   readonly perDisk: readonly DiskProof[];
   /** Full names of disks whose files no locally kept key opens: only their mark was read back through the API. */
   readonly throughApi: readonly string[];
+}
+
+/** Every acknowledged byte of a disk, compared with its file. */
+export interface DiskProof {
+  /** Full name. */
+  readonly disk: string;
+  readonly bytes: number;
+  /** SHA-256, in hexadecimal, of what was acknowledged, in the order of the disk. */
+  readonly acknowledged: string;
+  /** The same for what was found. */
+  readonly found: string;
 }
 
 export interface FileSeen {

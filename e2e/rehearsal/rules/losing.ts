@@ -1,119 +1,81 @@
-import type { LossSeen, MachineAfterLoss } from '../evidence/evidence.ts';
-import { each, type Finding, finding, listed, millis, rule, short } from './rule.ts';
+import type { MachineAfterLoss } from '../evidence/evidence.ts';
+import { judged } from './lab.ts';
+import { each, finding, listed, millis, rule } from './rule.ts';
 
 /** Rules about losing a key (CMK-100 to CMK-111). */
 export const losingRules = [
   rule(
     'CMK-100',
     'Disabling or deleting the key stops every machine with any disk under it',
-    ['impact', 'disabled', 'deleted'],
-    ({ impact, disabled, deleted }) => [
-      predicted(impact.stops, 'stops', disabled, ({ power }) => power === 'STOPPED'),
-      ...[disabled, deleted].flatMap((loss) => stopped(loss, () => true)),
+    ['impact', 'keyLost', 'everyWay', 'deleted'],
+    ({ impact, keyLost, everyWay, deleted }) => [
+      ...judged(keyLost, 'CMK-100 ', 'vm-hdd.', 'vm-ssd.', 'vm-premium.', 'vm-premium-v2.'),
+      ...judged(everyWay, 'disable-key.', 'delete-key.'),
+      stoppedByDeletion(deleted),
+      predicted(impact.stops, 'stops', namesOf(deleted, 'stops')),
     ],
   ),
 
-  rule(
-    'CMK-101',
-    'That holds for Premium SSD, Standard SSD and Standard HDD',
-    ['disabled', 'deleted'],
-    ({ disabled, deleted }) =>
-      [disabled, deleted].flatMap((loss) =>
-        ['PREMIUM_SSD', 'STANDARD_SSD', 'STANDARD_HDD'].flatMap((sku) =>
-          stopped(loss, ({ classes }) => classes.length === 1 && classes.includes(sku)),
-        ),
-      ),
+  rule('CMK-101', 'That holds for Premium SSD, Standard SSD and Standard HDD', ['keyLost'], ({ keyLost }) =>
+    judged(keyLost, ...['hdd', 'ssd', 'premium', 'premium-v2'].map((sku) => `vm-${sku}.stopped`)),
   ),
 
   rule(
     'CMK-102',
     'A machine with only ultra disks under the key keeps running; given back and started, it does not come up',
-    ['impact', 'disabled', 'deleted', 'ultraWhileDisabled'],
-    ({ impact, disabled, deleted, ultraWhileDisabled }) => {
-      const { start, namesDisk } = ultraWhileDisabled;
-      return [
-        predicted(impact.failsAtNextStart, 'runs on and fails at its next start', disabled, ({ name }) => {
-          return name === ultraWhileDisabled.machine && start.outcome === 'failed';
-        }),
-        ...[disabled, deleted].map((loss) =>
-          untouched(
-            loss.cause,
-            loss.machines.filter(({ onLoss }) => onLoss === 'keeps running'),
-          ),
-        ),
-        finding(
-          start.outcome === 'failed' && start.code === 'KEY_DISABLED' && start.power === 'DEALLOCATED' && namesDisk,
-          `given back and started it ${start.outcome} (${start.code}), is ${start.power}, and the failure ${namesDisk ? 'names' : 'does not name'} its ultra disk: ${start.message}`,
-        ),
-      ];
-    },
+    ['impact', 'keyLost', 'deleted', 'ultraWhileDeleted'],
+    ({ impact, keyLost, deleted, ultraWhileDeleted: { start, namesDisk } }) => [
+      ...judged(keyLost, 'CMK-102 ', 'vm-ultra.running', 'vm-ultra.failed'),
+      each(
+        deleted.filter(({ onLoss }) => onLoss === 'keeps running'),
+        ({ power }) => power === 'RUNNING',
+        (seen) => listed(seen.map(({ name, power }) => `after the deletion ${name} is ${power}`)),
+      ),
+      predicted(impact.failsAtNextStart, 'runs on and fails at its next start', namesOf(deleted, 'keeps running')),
+      finding(
+        start.outcome === 'failed' && start.code === 'KEY_DELETED' && start.power === 'DEALLOCATED' && namesDisk,
+        `given back and started it ${start.outcome} (${start.code}), is ${start.power}, and the failure ${namesDisk ? 'names' : 'does not name'} its ultra disk: ${start.message}`,
+      ),
+    ],
   ),
 
-  rule(
-    'CMK-103',
-    'A machine with ultra and other disks under the key stops',
-    ['disabled', 'deleted'],
-    ({ disabled, deleted }) =>
-      [disabled, deleted].flatMap((loss) =>
-        stopped(loss, ({ classes }) => classes.includes('ULTRA') && classes.length > 1),
-      ),
+  rule('CMK-103', 'A machine with ultra and other disks under the key stops', ['keyLost'], ({ keyLost }) =>
+    judged(keyLost, 'CMK-103 ', 'vm-mixed.stopped'),
   ),
 
   rule(
     'CMK-105',
     'Withdrawing the identity’s access blocks all data under the key',
-    ['withdrawn', 'blockedWhileWithdrawn', 'granted'],
-    ({ withdrawn, blockedWhileWithdrawn, granted }) => [
-      ...stopped(withdrawn, () => true),
-      each(
-        blockedWhileWithdrawn,
-        ({ outcome, reason }) => outcome === 'refused' && reason === 'ACCESS_DENIED',
-        (seen) => listed(seen.map(({ what, outcome, reason }) => `${what}: ${outcome} ${reason}`)),
-      ),
-      each(
-        granted.starts,
-        ({ outcome }) => outcome === 'running',
-        (seen) =>
-          `granted again: ${listed(seen.map(({ machine, outcome, code }) => `${machine} ${outcome} ${code}`.trim()))}`,
-      ),
+    ['keyLost', 'everyWay'],
+    ({ keyLost, everyWay }) => [
+      ...judged(keyLost, 'withdrawn: unwrap-refused', 'vm-hdd.startRefused <= withdrawn', 'vm-hdd.back'),
+      ...judged(everyWay, 'remove-policy.'),
     ],
   ),
 
   rule(
     'CMK-106',
     'While the key is unusable none of these machines can be started',
-    ['disabled', 'deleted', 'withdrawn', 'ultraWhileDisabled'],
-    ({ disabled, deleted, withdrawn, ultraWhileDisabled }) => [
-      ...[disabled, deleted, withdrawn].map(({ cause, starts }) =>
-        each(
-          starts,
-          ({ outcome, code, power }) => outcome === 'failed' && code === cause && power === 'STOPPED',
-          (seen) =>
-            `${cause}: ${listed(
-              seen.map(({ machine, outcome, code, power }) => `${machine} ${outcome} (${code}), ${power}`),
-              8,
-            )}`,
-        ),
+    ['keyLost', 'everyWay', 'ultraWhileDeleted'],
+    ({ keyLost, everyWay, ultraWhileDeleted: { machine, start } }) => [
+      ...judged(
+        keyLost,
+        'CMK-106 ',
+        ...['hdd', 'ssd', 'premium', 'premium-v2', 'mixed'].map((sku) => `vm-${sku}.startRefused`),
       ),
-      finding(
-        disabled.starts.length === disabled.machines.filter(({ onLoss }) => onLoss === 'stops').length,
-        `all ${disabled.starts.length} stopped machines were tried`,
-      ),
-      finding(
-        ultraWhileDisabled.start.outcome === 'failed',
-        `deallocated ${ultraWhileDisabled.machine}: ${ultraWhileDisabled.start.outcome}`,
-      ),
+      ...judged(everyWay, 'ultra.startRefused'),
+      finding(start.outcome === 'failed', `deallocated ${machine}: ${start.outcome}`),
     ],
   ),
 
   rule(
     'CMK-110',
     'What needs the data key fails at once with the reason, and leaves nothing half-made',
-    ['refusedWhileDisabled'],
-    ({ refusedWhileDisabled: { attempts, leftovers, hostPower, hostDataDisks, spareState } }) => [
+    ['refusedWhileDeleted'],
+    ({ refusedWhileDeleted: { attempts, leftovers, hostPower, hostDataDisks, spareState } }) => [
       each(
         attempts,
-        ({ outcome, reason }) => outcome === 'refused' && reason === 'KEY_DISABLED',
+        ({ outcome, reason }) => outcome === 'refused' && reason === 'KEY_DELETED',
         (seen) =>
           listed(seen.map(({ what, outcome, reason, tookMs }) => `${what}: ${outcome} ${reason} in ${millis(tookMs)}`)),
       ),
@@ -133,67 +95,36 @@ export const losingRules = [
   rule(
     'CMK-111',
     'Machines without a disk under the key, and those under another key of the vault, are not touched',
-    ['disabled', 'deleted', 'withdrawn'],
-    ({ disabled, deleted, withdrawn }) =>
-      [disabled, deleted, withdrawn].map((loss) =>
-        untouched(
-          loss.cause,
-          loss.machines.filter(({ onLoss }) => onLoss === 'untouched'),
-        ),
+    ['keyLost', 'deleted'],
+    ({ keyLost, deleted }) => [
+      ...judged(keyLost, 'CMK-111 ', 'vm-platform.', 'vm-other-key.'),
+      each(
+        deleted.filter(({ onLoss }) => onLoss === 'untouched'),
+        ({ power, reason }) => power === 'RUNNING' && reason === '',
+        (seen) => listed(seen.map(({ name, power }) => `after the deletion ${name} is ${power}`)),
       ),
+    ],
   ),
 ];
 
-/** Those machines must have stopped, with the reason, and I/O on their disks must have ended. */
-function stopped(loss: LossSeen, isMeant: (machine: MachineAfterLoss) => boolean): readonly Finding[] {
-  const meant = loss.machines.filter((machine) => machine.onLoss === 'stops' && isMeant(machine));
-  const after = (at: number | undefined) => (at ?? Number.NaN) - loss.committedAt;
-  return [
-    each(
-      meant,
-      ({ power, reason, reasonKeyVersion, stoppedAt, lastGoodIoAt }) =>
-        power === 'STOPPED' &&
-        reason === loss.cause &&
-        reasonKeyVersion === loss.keyVersion &&
-        stoppedAt !== undefined &&
-        lastGoodIoAt !== undefined &&
-        lastGoodIoAt <= stoppedAt,
-      (seen) =>
-        `${loss.cause}: ${listed(
-          seen.map(
-            ({ name, power, reason, reasonDisk, stoppedAt, lastGoodIoAt }) =>
-              `${name} ${power} after ${millis(after(stoppedAt))} (${reason || 'no reason'} of ${short(reasonDisk)}), last good I/O ${millis(after(lastGoodIoAt))}`,
-          ),
-          8,
-        )}`,
-    ),
-  ];
-}
-
-/** The loss must not have affected those machines. */
-function untouched(cause: string, machines: readonly MachineAfterLoss[]): Finding {
-  return each(
-    machines,
-    ({ power, reason, startTimeBefore, startTimeAfter, io }) =>
-      power === 'RUNNING' &&
-      reason === '' &&
-      startTimeBefore === startTimeAfter &&
-      io.failed === 0 &&
-      io.reads > 0 &&
-      io.writes > 0,
+/** Every machine that must stop when the key is deleted did, for that reason. */
+export const stoppedByDeletion = (deleted: readonly MachineAfterLoss[]) =>
+  each(
+    deleted.filter(({ onLoss }) => onLoss === 'stops'),
+    ({ power, reason }) => power === 'STOPPED' && reason === 'KEY_DELETED',
     (seen) =>
-      `${cause}: ${listed(seen.map(({ name, power, io }) => `${name} ${power}, ${io.reads + io.writes} reads and writes since, ${io.failed} failed${io.failure && ` (${io.failure})`}`))}`,
+      `after the deletion ${listed(
+        seen.map(({ name, power, reason }) => `${name} is ${power} (${reason || 'no reason'})`),
+        8,
+      )}`,
   );
-}
+
+const namesOf = (deleted: readonly MachineAfterLoss[], onLoss: MachineAfterLoss['onLoss']): readonly string[] =>
+  deleted.flatMap((machine) => (machine.onLoss === onLoss ? [machine.name] : []));
 
 /** The preview named exactly the machines to which it happened. */
-const predicted = (
-  names: readonly string[],
-  how: string,
-  { machines }: LossSeen,
-  happened: (machine: MachineAfterLoss) => boolean,
-): Finding => {
-  const came = machines.filter(happened).map(({ name }) => name);
-  const isSame = came.toSorted().join() === names.toSorted().join();
-  return finding(isSame && came.length > 0, `predicted: ${how} ${listed(names)}; it was ${listed(came)}`);
-};
+const predicted = (names: readonly string[], how: string, came: readonly string[]) =>
+  finding(
+    came.length > 0 && came.toSorted().join() === names.toSorted().join(),
+    `predicted: ${how} ${listed(names)}; it was ${listed(came)}`,
+  );

@@ -1,45 +1,55 @@
 import type { ReturnSeen } from '../evidence/evidence.ts';
+import { judged } from './lab.ts';
 import { each, type Finding, finding, listed, rule, short } from './rule.ts';
-import { timedFindings } from './timed.ts';
 
 /** Rules about restored access (CMK-120, 121, 126, 127). */
 export const returningRules = [
   rule(
     'CMK-120',
     'Enabling the key again makes the disks usable and the machines startable',
-    ['enabled', 'disabled', 'timed'],
-    ({ enabled, disabled, timed }) => [
-      ...returned(enabled, isNotUltra),
-      everyone(enabled, disabled.machines),
-      ...timedFindings(timed, ['disable-key', 'disable-version']),
+    ['keyLost', 'everyWay'],
+    ({ keyLost, everyWay }) => [
+      ...judged(keyLost, ...['hdd', 'ssd', 'premium', 'premium-v2', 'mixed'].map((sku) => `vm-${sku}.back`)),
+      ...judged(everyWay, 'disable-key.', 'disable-version.', 'bytesLost'),
     ],
   ),
 
   rule(
     'CMK-121',
     'Assigning another key is the second way back, also from a deleted one',
-    ['assigned', 'granted', 'deleted'],
-    // Half of the machines start after the assignment, the others later, all under the other key.
-    ({ assigned, granted, deleted }) => [
-      ...returned(assigned, isNotUltra),
-      ...returned(granted, isNotUltra),
-      everyone({ starts: [...assigned.starts, ...granted.starts] }, deleted.machines),
-    ],
+    ['assigned', 'deleted'],
+    ({ assigned, deleted }) => {
+      const lost = deleted.filter(({ onLoss }) => onLoss === 'stops').map(({ name }) => name);
+      const missing = lost.filter((name) => !assigned.starts.some(({ machine }) => machine === name));
+      return [
+        returned(assigned, (machine) => machine !== 'vm-ultra'),
+        finding(
+          lost.length > 0 && missing.length === 0,
+          `${lost.length} machines had stopped; not started again: ${listed(missing)}`,
+        ),
+      ];
+    },
   ),
 
   rule(
     'CMK-126',
     'The ultra machine comes up again after the key is enabled, or another one assigned',
-    ['enabled', 'assigned'],
-    ({ enabled, assigned }) =>
-      [enabled, assigned].flatMap((back) => returned(back, (machine) => machine === 'vm-ultra')),
+    ['assigned', 'ultraStarts'],
+    ({ assigned, ultraStarts }) => [
+      returned(assigned, (machine) => machine === 'vm-ultra'),
+      finding(
+        ultraStarts.some(({ outcome, reason }) => outcome === 'failed' && reason === 'KEY_DISABLED') &&
+          ultraStarts.at(-1)?.outcome === 'running',
+        `starts of a machine with an ultra disk, before and after the key was enabled: ${listed(ultraStarts.map(({ outcome, reason }) => `${outcome} ${reason}`.trim()))}`,
+      ),
+    ],
   ),
 
   rule(
     'CMK-127',
     'What is read after the return is what was written before, byte for byte',
-    ['content', 'enabled', 'assigned', 'granted'],
-    ({ content, enabled, assigned, granted }) => [
+    ['content', 'assigned', 'keyLost', 'everyWay'],
+    ({ content, assigned: { verified, mismatched }, keyLost, everyWay }) => [
       finding(
         content.mismatches === 0 && content.bytesCompared > 0 && content.records > 0 && content.marksRead > 0,
         `${content.bytesCompared} bytes of ${content.disks} disks were compared (${content.records} acknowledged records of guests, ${content.marksRead} marks from the beginning): ${content.mismatches} mismatches`,
@@ -54,48 +64,28 @@ export const returningRules = [
         content.disks === content.perDisk.length + content.throughApi.length,
         `${content.throughApi.length} others, whose files no key kept at home opens, gave their mark back through the API: ${listed(content.throughApi.map(short))}`,
       ),
-      ...[enabled, assigned, granted].map(({ how, verified, mismatched }) =>
-        finding(
-          verified > 0 && mismatched === 0,
-          `after ${how} the guests found ${verified} of their earlier records, ${mismatched} differed`,
-        ),
+      finding(
+        verified > 0 && mismatched === 0,
+        `under the other key the guests found ${verified} of their earlier records, ${mismatched} differed`,
       ),
+      ...[keyLost, everyWay].flatMap((verdict) => judged(verdict, 'bytesLost')),
     ],
   ),
 ];
 
-const isNotUltra = (machine: string): boolean => machine !== 'vm-ultra';
-
-/** Those machines must run and do good work again. */
-function returned({ how, starts, io }: ReturnSeen, isMeant: (machine: string) => boolean): readonly Finding[] {
-  return [
-    each(
-      starts.filter(({ machine }) => isMeant(machine)),
-      ({ machine, outcome }) => {
-        const done = io.find((summary) => summary.machine === machine);
-        return outcome === 'running' && done !== undefined && done.reads > 0 && done.writes > 0;
-      },
-      (seen) =>
-        `after ${how}: ${listed(
-          seen.map(({ machine, outcome, code }) => {
-            const done = io.find((summary) => summary.machine === machine);
-            return `${machine} ${outcome}${code && ` (${code})`}, ${(done?.reads ?? 0) + (done?.writes ?? 0)} reads and writes`;
-          }),
-          8,
-        )}`,
-    ),
-  ];
-}
-
-/** That every machine that was stopped was started again. */
-function everyone(
-  { starts }: Pick<ReturnSeen, 'starts'>,
-  machines: readonly { readonly name: string; readonly onLoss: string }[],
-): Finding {
-  const lost = machines.filter(({ onLoss }) => onLoss === 'stops').map(({ name }) => name);
-  const missing = lost.filter((name) => !starts.some(({ machine }) => machine === name));
-  return finding(
-    lost.length > 0 && missing.length === 0,
-    `${lost.length} machines had stopped; not started again: ${listed(missing)}`,
+/** Those machines must run and do good work again under the other key. */
+const returned = ({ starts, io }: ReturnSeen, isMeant: (machine: string) => boolean): Finding => {
+  const workOf = (machine: string) => io.find((summary) => summary.machine === machine) ?? { reads: 0, writes: 0 };
+  return each(
+    starts.filter(({ machine }) => isMeant(machine)),
+    ({ machine, outcome }) => outcome === 'running' && workOf(machine).reads > 0 && workOf(machine).writes > 0,
+    (seen) =>
+      `under the other key: ${listed(
+        seen.map(({ machine, outcome, code }) => {
+          const { reads, writes } = workOf(machine);
+          return `${machine} ${outcome}${code && ` (${code})`}, ${reads + writes} reads and writes`;
+        }),
+        8,
+      )}`,
   );
-}
+};

@@ -1,4 +1,6 @@
-import { each, finding, listed, millis, rule, short, shortVersion } from './rule.ts';
+import { judged } from './lab.ts';
+import { stoppedByDeletion } from './losing.ts';
+import { each, finding, listed, rule, short, shortVersion } from './rule.ts';
 
 /** Rules about who does what in the workflow (CMK-01 to CMK-11). */
 export const settingUpRules = [
@@ -205,17 +207,12 @@ export const settingUpRules = [
   rule(
     'CMK-10',
     'The customer stays in control: they can disable the key, delete it or withdraw access at any time',
-    ['disabled', 'deleted', 'withdrawn'],
-    ({ disabled, deleted, withdrawn }) =>
-      [disabled, deleted, withdrawn].map((loss) => {
-        const stopped = loss.machines.filter(({ onLoss }) => onLoss === 'stops');
-        return each(
-          stopped,
-          ({ power, reason }) => power === 'STOPPED' && reason === loss.cause,
-          (seen) =>
-            `${loss.cause}: ${seen.length} machines ${seen[0]?.power ?? ''}, the last after ${millis(Math.max(...seen.map(({ stoppedAt }) => (stoppedAt ?? Number.NaN) - loss.committedAt)))}`,
-        );
-      }),
+    ['keyLost', 'everyWay', 'deleted'],
+    ({ keyLost, everyWay, deleted }) => [
+      ...judged(keyLost, 'vm-hdd.stopped', 'vm-ssd.stopped', 'vm-premium.stopped'),
+      ...judged(everyWay, 'remove-policy.stopped'),
+      stoppedByDeletion(deleted),
+    ],
   ),
 
   rule('CMK-11', 'Key use can be audited in the vault’s own record', ['audit', 'sets'], ({ audit, sets }) => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
+import type { Verdict } from '@interlock/lab';
 import type { IoSummary } from '@interlock/lab/judge/journal/journal';
-import type { Evidence, LossSeen, ReturnSeen } from '../evidence/evidence.ts';
+import type { Evidence, MachineAfterLoss, ReturnSeen } from '../evidence/evidence.ts';
 import type { Breakable } from './test-evidence.ts';
 
 /** Evidence that a test may change. */
@@ -18,8 +19,20 @@ export const one = <Thing>(things: readonly Thing[], isIt: (thing: Thing) => boo
 export const machineOf = <Named extends { name: string }>({ machines }: { machines: Named[] }, name: string): Named =>
   one(machines, (machine) => machine.name === name);
 /** A machine that should have stopped and runs on. */
-export const keepsRunning = (loss: Breakable<LossSeen>, name: string): void => {
-  Object.assign(machineOf(loss, name), { power: 'RUNNING', reason: '', stoppedAt: undefined });
+export const keepsRunning = (machines: Breakable<MachineAfterLoss>[], name: string): void => {
+  Object.assign(
+    one(machines, (machine) => machine.name === name),
+    { power: 'RUNNING', reason: '' },
+  );
+};
+/** Makes a rule of the lab's verdict fail that begins with a prefix. */
+export const violates = ({ rules }: Breakable<Verdict>, prefix: string): void => {
+  one(rules, ({ text }) => text.startsWith(prefix)).result = 'violated';
+};
+/** Removes the rules of the lab's verdict that begin with a prefix. */
+export const lacks = (verdict: Breakable<Verdict>, prefix: string): void => {
+  one(verdict.rules, ({ text }) => text.startsWith(prefix));
+  verdict.rules = verdict.rules.filter(({ text }) => !text.startsWith(prefix));
 };
 interface Seen {
   readonly machines: { readonly name: string; power: string; readonly io: Breakable<IoSummary> }[];

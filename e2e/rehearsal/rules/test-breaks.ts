@@ -1,4 +1,4 @@
-import { type Breaks, failsIo, keepsRunning, machineOf, one, stopsUnrequested } from './test-breaking.ts';
+import { type Breaks, failsIo, keepsRunning, machineOf, one, stopsUnrequested, violates } from './test-breaking.ts';
 import { first } from './test-evidence.ts';
 import { lossBreaks } from './test-loss-breaks.ts';
 
@@ -84,7 +84,9 @@ export const breaks: Breaks = {
     },
   },
   'CMK-10': {
-    'a machine keeps running after access was removed': (e) => keepsRunning(e.withdrawn, 'vm-hdd'),
+    'a machine keeps running after the deletion': (e) => keepsRunning(e.deleted, 'vm-ssd'),
+    'a machine keeps running after the key was disabled': (e) => violates(e.keyLost, 'vm-hdd.stopped'),
+    'a machine keeps running without the grant': (e) => violates(e.everyWay, 'remove-policy.stopped'),
   },
   'CMK-11': {
     'a row does not say which key version': (e) => {
@@ -142,14 +144,10 @@ export const breaks: Breaks = {
     },
   },
   'CMK-27': {
-    'the machines keep running after the switch': (e) => {
-      one(one(e.timed, ({ cause }) => cause === 'switch-permission-model').machines).reason = '';
-    },
+    'the machine keeps running after the switch': (e) => violates(e.everyWay, 'switch-permission-model.stopped'),
   },
   'CMK-38': {
-    'a machine keeps running after its set lost its identity': (e) => {
-      one(one(e.timed, ({ cause }) => cause === 'set-identity-none').machines).stoppedAfterMs = Number.NaN;
-    },
+    'a machine keeps running after its set lost its identity': (e) => violates(e.everyWay, 'set-identity-none.stopped'),
   },
   'CMK-80': {
     'a disk did not move': (e) => {

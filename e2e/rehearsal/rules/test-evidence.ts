@@ -1,8 +1,8 @@
+import type { RuleVerdict, Verdict } from '@interlock/lab';
 import type { IoSummary } from '@interlock/lab/judge/journal/journal';
-import { causes } from '../../truth-table/causes.ts';
 import type { Attempt } from '../attempt.ts';
-import type { Evidence, LossSeen, MachineAfterLoss, QuietSeen, ReturnSeen } from '../evidence/evidence.ts';
-import type { TimedLoss } from '../evidence/timed.ts';
+import type { Evidence, QuietSeen } from '../evidence/evidence.ts';
+import { type ExperimentName, experimentNamed } from '../lab.ts';
 import { disksOf, machines, movedDisk, type PlannedDisk, type PlannedMachine, spareDisk } from '../world.ts';
 
 /** The same with everything writable, so that a test can break it. */
@@ -62,41 +62,24 @@ const underHouse = all.filter((disk) => setOf(disk).endsWith('/house'));
 const underAny = all.filter((disk) => setOf(disk) !== '');
 const stopping = machines.filter(({ onLoss }) => onLoss === 'stops');
 
-const loss = (cause: LossSeen['cause'], keyVersion: string, tried: readonly PlannedMachine[]): LossSeen => ({
-  cause,
-  keyVersion,
-  committedAt: 10_000,
-  traceId: 'c'.repeat(32),
-  machines: machines.map((machine): MachineAfterLoss => {
-    const stops = machine.onLoss === 'stops';
-    const under = disksOf(machine).filter((disk) => setOf(disk).endsWith('/house'));
-    return {
-      name: machine.id,
-      classes: [...new Set(under.map(({ sku }) => sku))],
-      onLoss: machine.onLoss,
-      power: stops ? 'STOPPED' : 'RUNNING',
-      provisioning: 'SUCCEEDED',
-      reason: stops ? cause : '',
-      reasonDisk: stops ? nameOf(under[0] ?? spareDisk) : '',
-      reasonKeyVersion: stops ? keyVersion : '',
-      reasonTraceId: stops ? 'c'.repeat(32) : '',
-      stoppedAt: stops ? 10_090 : undefined,
-      lastGoodIoAt: stops ? 10_020 : 11_000,
-      startTimeBefore: 1_000,
-      startTimeAfter: 1_000,
-      io: work(machine),
-    };
-  }),
-  starts: tried.map(({ id }) => ({ machine: id, outcome: 'failed', power: 'STOPPED', code: cause, message: 'no' })),
-});
-
-const back = (how: string, ids: readonly string[]): ReturnSeen => ({
-  how,
-  starts: ids.map((machine) => ({ machine, outcome: 'running', power: 'RUNNING', code: '', message: '' })),
-  io: machines.filter(({ id }) => ids.includes(id)).map(work),
-  verified: 12,
-  mismatched: 0,
-});
+/** The verdict of the judge on a file of which every rule held. @param guarantees as the oracle names them */
+const heldBy = (name: ExperimentName, guarantees: readonly string[]): Verdict => {
+  const { expect, proof } = experimentNamed(name).experiment;
+  const rule = (kind: RuleVerdict['kind'], text: string): RuleVerdict => ({ kind, text, result: 'held', seen: 'so' });
+  return {
+    outcome: 'held',
+    because: 'All rules held.',
+    problems: [],
+    rules: [
+      ...proof.map(({ of, see }) => rule('proof', `${of}: ${see} within 6s`)),
+      ...expect.map(({ text }) => rule('expectation', text)),
+      ...guarantees.map((text) => rule('guarantee', text)),
+    ],
+    groups: [],
+    bytesCompared: 1_000_000,
+    bytesLost: 0,
+  };
+};
 
 const auditRow = (operation: string, caller: string, resource: string): Evidence['audit'][number] => ({
   time: 5_000,
@@ -153,7 +136,7 @@ const keysSeen = (): Pick<Breakable<Evidence>, 'people' | 'vault' | 'keys' | 'se
 });
 
 /** Disks and machines before any loss. */
-const estateSeen = (): Pick<Breakable<Evidence>, 'disks' | 'move' | 'machines' | 'setInUse' | 'impact'> => ({
+const estateSeen = (): Pick<Breakable<Evidence>, 'disks' | 'move' | 'machines' | 'setInUse'> => ({
   disks: all.map((disk) => ({
     name: nameOf(disk),
     id: disk.id,
@@ -189,7 +172,6 @@ const estateSeen = (): Pick<Breakable<Evidence>, 'disks' | 'move' | 'machines' |
     stateAfterwards: 'SUCCEEDED',
     users: underHouse.map(nameOf),
   },
-  impact: { stops: stopping.map(({ id }) => id), failsAtNextStart: ['vm-ultra'] },
 });
 
 /** A rotation, and the end of the version before it. */
@@ -219,54 +201,55 @@ const rotationSeen = (): Pick<Breakable<Evidence>, 'rotation' | 'oldVersionDisab
 /** Every loss of access, and its end. */
 const lossesSeen = (): Pick<
   Breakable<Evidence>,
-  | 'disabled'
-  | 'refusedWhileDisabled'
-  | 'ultraWhileDisabled'
-  | 'enabled'
+  | 'keyLost'
+  | 'everyWay'
+  | 'ultraStarts'
+  | 'impact'
   | 'deleted'
+  | 'refusedWhileDeleted'
+  | 'ultraWhileDeleted'
   | 'assigned'
-  | 'withdrawn'
-  | 'blockedWhileWithdrawn'
-  | 'granted'
-  | 'timed'
 > => ({
-  disabled: loss('KEY_DISABLED', second, stopping) as Breakable<LossSeen>,
-  refusedWhileDisabled: {
+  keyLost: heldBy('the-key-is-lost', [
+    'CMK-100 virtualMachines/vm-hdd',
+    'CMK-102 virtualMachines/vm-ultra',
+    'CMK-103 virtualMachines/vm-mixed',
+    'CMK-106 virtualMachines/vm-hdd',
+    'CMK-111 virtualMachines/vm-platform',
+  ]) as Breakable<Verdict>,
+  everyWay: heldBy('every-way', []) as Breakable<Verdict>,
+  ultraStarts: [
+    { outcome: 'failed', reason: 'KEY_DISABLED' },
+    { outcome: 'running', reason: '' },
+  ],
+  impact: { stops: stopping.map(({ id }) => id), failsAtNextStart: ['vm-ultra'] },
+  deleted: machines.map(({ id, onLoss }) =>
+    onLoss === 'stops'
+      ? { name: id, onLoss, power: 'STOPPED', reason: 'KEY_DELETED' }
+      : { name: id, onLoss, power: 'RUNNING', reason: '' },
+  ),
+  refusedWhileDeleted: {
     attempts: ['disk', 'snapshot', 'attach', 'export'].map((what) =>
-      refused(what, 'FAILED_PRECONDITION', 'KEY_DISABLED'),
+      refused(what, 'FAILED_PRECONDITION', 'KEY_DELETED'),
     ),
     leftovers: [refused('reading it', 'NOT_FOUND', 'DISK_NOT_FOUND')],
     hostPower: 'RUNNING',
     hostDataDisks: 0,
     spareState: 'UNATTACHED',
   },
-  ultraWhileDisabled: {
+  ultraWhileDeleted: {
     machine: 'vm-ultra',
-    powerBetween: 'DEALLOCATED',
-    start: { machine: 'vm-ultra', outcome: 'failed', power: 'DEALLOCATED', code: 'KEY_DISABLED', message: 'no' },
+    start: { machine: 'vm-ultra', outcome: 'failed', power: 'DEALLOCATED', code: 'KEY_DELETED', message: 'no' },
     namesDisk: true,
   },
-  enabled: back('enabling', [...stopping.map(({ id }) => id), 'vm-ultra']) as Breakable<ReturnSeen>,
-  deleted: loss('KEY_DELETED', second, stopping.slice(0, 1)) as Breakable<LossSeen>,
-  assigned: back('assigning', ['vm-hdd', 'vm-mixed', 'vm-ultra']) as Breakable<ReturnSeen>,
-  withdrawn: loss('ACCESS_DENIED', brought, stopping.slice(0, 1)) as Breakable<LossSeen>,
-  blockedWhileWithdrawn: [refused('reading', 'PERMISSION_DENIED', 'ACCESS_DENIED')],
-  granted: back('granting', ['vm-ssd', 'vm-premium', 'vm-premium-v2']) as Breakable<ReturnSeen>,
-  timed: causes.map((cause) => ({
-    cause: cause.name,
-    reason: 'stopReason' in cause ? cause.stopReason : cause.reason,
-    machines: [1, 2, 3].map((n) => ({
-      name: `timed${n}`,
-      sku: 'PREMIUM_SSD',
-      reason: 'stopReason' in cause ? cause.stopReason : cause.reason,
-      lastGoodIoAfterMs: 10 * n,
-      stoppedAfterMs: 100 * n,
-      runningAfterMs: 200 * n,
-      written: 10,
-      verified: 10,
-      mismatched: 0,
+  assigned: {
+    starts: [...stopping.map(({ id }) => id), 'vm-ultra'].map((machine) => ({
+      ...{ machine, outcome: 'running', power: 'RUNNING', code: '', message: '' },
     })),
-  })) as Breakable<TimedLoss[]>,
+    io: machines.map(work),
+    verified: 12,
+    mismatched: 0,
+  } as Breakable<Evidence['assigned']>,
 });
 
 /** The bytes of every disk, compared and searched. */

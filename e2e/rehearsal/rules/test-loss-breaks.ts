@@ -1,130 +1,105 @@
-import {
-  type Breaks,
-  type Broken,
-  doesNotStart,
-  failsIo,
-  keepsRunning,
-  machineOf,
-  one,
-  stopsUnrequested,
-} from './test-breaking.ts';
+import { type Breaks, doesNotStart, lacks, one, violates } from './test-breaking.ts';
 
-/** The evidence of a timed cause. */
-const timedOf = (evidence: Broken, name: string) => one(evidence.timed, ({ cause }) => cause === name);
-
-/** The part about losing a key and restoring access, and later rules by number. */
+/** The part about losing a key and restoring access, and later rules by number. The lab's judge has tests of its own. */
 export const lossBreaks: Breaks = {
   'CMK-100': {
     'a machine stops that the preview did not name': (e) => {
       e.impact.stops.pop();
     },
-    'a machine with one data disk under the key keeps running': (e) => keepsRunning(e.disabled, 'vm-premium-v2'),
-    'a stop has another reason': (e) => {
-      machineOf(e.deleted, 'vm-hdd').reason = 'KEY_EXPIRED';
+    'a machine with one data disk under the key keeps running': (e) => violates(e.keyLost, 'vm-premium-v2.stopped'),
+    'a stop has another reason': (e) => violates(e.everyWay, 'delete-key.reason'),
+    'a stop after the deletion has another reason': (e) => {
+      one(e.deleted).reason = 'KEY_EXPIRED';
     },
-    'a disk serves I/O after the stop': (e) => {
-      machineOf(e.disabled, 'vm-ssd').lastGoodIoAt = 20_000;
+    'a disk serves I/O after the loss': (e) => violates(e.keyLost, 'vm-ssd.lastGoodIo'),
+    'the judge saw no loss': (e) => lacks(e.keyLost, 'CMK-100 '),
+    'the run proves nothing': (e) => {
+      e.keyLost.outcome = 'inconclusive';
     },
   },
   'CMK-101': {
-    'a machine with a Standard HDD keeps running': (e) => keepsRunning(e.disabled, 'vm-hdd'),
-    'a machine with a Standard SSD keeps running': (e) => keepsRunning(e.deleted, 'vm-ssd'),
-    'a machine with a Premium SSD keeps running': (e) => keepsRunning(e.disabled, 'vm-premium'),
+    'a machine with a Standard HDD keeps running': (e) => violates(e.keyLost, 'vm-hdd.stopped'),
+    'a machine with a Standard SSD keeps running': (e) => violates(e.keyLost, 'vm-ssd.stopped'),
+    'a machine with a Premium SSD was not looked at': (e) => lacks(e.keyLost, 'vm-premium.stopped'),
   },
   'CMK-102': {
     'the preview did not say that it will not start': (e) => {
       e.impact.failsAtNextStart = [];
     },
-    'the ultra machine stops': (e) => stopsUnrequested(e.disabled, 'vm-ultra'),
-    'its reads fail': (e) => failsIo(e.deleted, 'vm-ultra'),
+    'the ultra machine stops': (e) => violates(e.keyLost, 'vm-ultra.running'),
+    'its reads fail': (e) => violates(e.keyLost, 'vm-ultra.failed'),
+    'it stops after the deletion': (e) => {
+      one(e.deleted, ({ onLoss }) => onLoss === 'keeps running').power = 'STOPPED';
+    },
     'it starts under the lost key': (e) => {
-      e.ultraWhileDisabled.start.outcome = 'running';
+      e.ultraWhileDeleted.start.outcome = 'running';
     },
     'the failure does not say which disk': (e) => {
-      e.ultraWhileDisabled.namesDisk = false;
+      e.ultraWhileDeleted.namesDisk = false;
     },
   },
-  'CMK-103': { 'the mixed machine keeps running': (e) => keepsRunning(e.disabled, 'vm-mixed') },
+  'CMK-103': { 'the mixed machine keeps running': (e) => violates(e.keyLost, 'vm-mixed.stopped') },
   'CMK-104': {
-    'a machine keeps running after the key has expired': (e) => {
-      one(timedOf(e, 'expire-key').machines).stoppedAfterMs = Number.NaN;
-    },
-    'no key expired': (e) => {
-      e.timed = e.timed.filter(({ cause }) => cause !== 'expire-key');
-    },
+    'a machine keeps running after the key has expired': (e) => violates(e.everyWay, 'expire-key.stopped'),
+    'no key expired': (e) => lacks(e.everyWay, 'expire-key.'),
   },
   'CMK-105': {
-    'data can be read without the grant': (e) => {
-      one(e.blockedWhileWithdrawn).outcome = 'done';
-    },
-    'a machine keeps running without the grant': (e) => keepsRunning(e.withdrawn, 'vm-hdd'),
-    'a machine does not start after the grant was restored': (e) => doesNotStart(e.granted, 'vm-ssd'),
+    'the vault refuses no use without the grant': (e) => violates(e.keyLost, 'withdrawn: unwrap-refused'),
+    'a machine starts without the grant': (e) => violates(e.keyLost, 'vm-hdd.startRefused <= withdrawn'),
+    'a machine keeps running without the grant': (e) => violates(e.everyWay, 'remove-policy.stopped'),
+    'a machine does not start after the grant was restored': (e) => violates(e.everyWay, 'remove-policy.back'),
   },
   'CMK-106': {
-    'a machine starts under the disabled key': (e) => {
-      one(e.disabled.starts).outcome = 'running';
-    },
-    'a start fails for another reason': (e) => {
-      one(e.withdrawn.starts).code = 'INTERNAL';
-    },
-    'the start of a machine was not tried': (e) => {
-      e.disabled.starts.pop();
+    'a machine starts under the disabled key': (e) => violates(e.keyLost, 'CMK-106 '),
+    'the start of a machine was not tried': (e) => lacks(e.keyLost, 'vm-mixed.startRefused'),
+    'a deallocated machine starts under the lost key': (e) => {
+      e.ultraWhileDeleted.start.outcome = 'running';
     },
   },
   'CMK-110': {
     'a disk was created': (e) => {
-      one(e.refusedWhileDisabled.attempts).outcome = 'done';
+      one(e.refusedWhileDeleted.attempts).outcome = 'done';
     },
     'a refused disk is left over': (e) => {
-      Object.assign(one(e.refusedWhileDisabled.leftovers), { outcome: 'done', code: 'OK' });
+      Object.assign(one(e.refusedWhileDeleted.leftovers), { outcome: 'done', code: 'OK' });
     },
     'the machine shows the disk whose attach was refused': (e) => {
-      e.refusedWhileDisabled.hostDataDisks = 1;
+      e.refusedWhileDeleted.hostDataDisks = 1;
     },
   },
   'CMK-111': {
-    'a machine without the key stops': (e) => stopsUnrequested(e.disabled, 'vm-platform'),
-    'a machine under another key has a failed read': (e) => failsIo(e.deleted, 'vm-other-key'),
-    'a machine without the key was restarted': (e) => {
-      machineOf(e.withdrawn, 'vm-platform').startTimeAfter += 1;
+    'a machine without the key stops': (e) => violates(e.keyLost, 'vm-platform.running'),
+    'a machine under another key has a failed read': (e) => violates(e.keyLost, 'vm-other-key.failed'),
+    'a machine without the key stops after the deletion': (e) => {
+      one(e.deleted, ({ onLoss }) => onLoss === 'untouched').power = 'STOPPED';
     },
   },
   'CMK-120': {
-    'a machine does not start after enabling': (e) => doesNotStart(e.enabled, 'vm-hdd'),
-    'a machine was not started': (e) => {
-      e.enabled.starts = e.enabled.starts.filter(({ machine }) => machine !== 'vm-ssd');
-    },
-    'a timed machine did not find all that it wrote': (e) => {
-      one(timedOf(e, 'disable-key').machines).verified -= 1;
-    },
-    'a timed machine wrote nothing': (e) => {
-      Object.assign(one(timedOf(e, 'disable-key').machines), { written: 0, verified: 0 });
-    },
-    'a machine runs but does nothing': (e) => {
-      one(e.enabled.io, ({ machine }) => machine === 'vm-hdd').writes = 0;
-    },
+    'a machine is not back after enabling': (e) => violates(e.keyLost, 'vm-hdd.back'),
+    'a machine was not started': (e) => lacks(e.keyLost, 'vm-ssd.back'),
+    'a byte is lost': (e) => violates(e.everyWay, 'bytesLost'),
   },
   'CMK-121': {
     'a machine does not start under the other key': (e) => doesNotStart(e.assigned, 'vm-hdd'),
     'a machine was not started': (e) => {
-      e.granted.starts = e.granted.starts.filter(({ machine }) => machine !== 'vm-premium');
+      e.assigned.starts = e.assigned.starts.filter(({ machine }) => machine !== 'vm-premium');
+    },
+    'a machine runs but does nothing': (e) => {
+      one(e.assigned.io, ({ machine }) => machine === 'vm-hdd').writes = 0;
     },
   },
-  'CMK-122': {
-    'a machine does not run again': (e) => {
-      one(timedOf(e, 'delete-key').machines).runningAfterMs = Number.NaN;
-    },
-  },
+  'CMK-122': { 'a machine does not run again': (e) => violates(e.everyWay, 'delete-key.back') },
   'CMK-123': {
-    'a stop has another reason': (e) => {
-      one(timedOf(e, 'remove-permission get').machines).reason = 'KEY_DISABLED';
-    },
-    'a guest finds other content than it wrote': (e) => {
-      one(timedOf(e, 'remove-role').machines).mismatched = 1;
-    },
+    'a stop has another reason': (e) => violates(e.everyWay, 'remove-permission-get.reason'),
+    'a guest does not find what it wrote': (e) => violates(e.everyWay, 'bytesLost'),
   },
   'CMK-126': {
-    'the ultra machine does not start after enabling': (e) => doesNotStart(e.enabled, 'vm-ultra'),
+    'the ultra machine does not start after enabling': (e) => {
+      e.ultraStarts.pop();
+    },
+    'the ultra machine was not refused before': (e) => {
+      e.ultraStarts.shift();
+    },
     'the ultra machine does not start under another key': (e) => doesNotStart(e.assigned, 'vm-ultra'),
   },
   'CMK-127': {
@@ -143,6 +118,7 @@ export const lossBreaks: Breaks = {
     'a guest found other content than it wrote': (e) => {
       e.assigned.mismatched = 1;
     },
+    'the lab lost a byte': (e) => violates(e.keyLost, 'bytesLost'),
   },
   'CMK-130': {
     'the set was deleted': (e) => {
@@ -155,11 +131,7 @@ export const lossBreaks: Breaks = {
       e.setInUse.stateAfterwards = 'DELETING';
     },
   },
-  'CMK-133': {
-    'a read succeeds after the stop': (e) => {
-      one(timedOf(e, 'delete-vault').machines).lastGoodIoAfterMs = 9_000;
-    },
-  },
+  'CMK-133': { 'a machine keeps running without its vault': (e) => violates(e.everyWay, 'delete-vault.stopped') },
   'CMK-144': {
     'a row has no versioned URL': (e) => {
       one(e.audit, ({ operation }) => operation === 'KeyWrap').requestUri = 'https://rehearsal.vault.test/keys/house';

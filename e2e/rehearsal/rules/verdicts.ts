@@ -1,11 +1,11 @@
 import type { Gathered } from '../evidence/evidence.ts';
 import { keyRules } from './keys.ts';
+import { causeRules } from './lab.ts';
 import { losingRules } from './losing.ts';
 import { returningRules } from './returning.ts';
 import { rotationRules } from './rotation.ts';
 import type { Rule, Verdict } from './rule.ts';
 import { settingUpRules } from './setting-up.ts';
-import { timedRules } from './timed.ts';
 
 /** Every rule the rehearsal judges, in the order of their numbers. */
 export const rules: readonly Rule[] = [
@@ -14,7 +14,7 @@ export const rules: readonly Rule[] = [
   ...rotationRules,
   ...losingRules,
   ...returningRules,
-  ...timedRules,
+  ...causeRules,
 ].toSorted((a, b) => numberOf(a) - numberOf(b));
 
 function numberOf({ id }: Rule): number {

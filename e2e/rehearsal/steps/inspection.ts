@@ -1,9 +1,8 @@
 import { createHash, type KeyObject } from 'node:crypto';
 import { acknowledged, expectedPlaces, mismatches, recordBytes } from '@interlock/lab/judge/journal/records';
-import type { AuditSeen, FileSeen } from '../evidence/evidence.ts';
+import type { AuditSeen, DiskProof, FileSeen } from '../evidence/evidence.ts';
 import { millisOf } from '../evidence/observe.ts';
 import { decryptSectors, readAsOwner, unwrapDek } from '../evidence/owner-key.ts';
-import type { DiskProof } from '../evidence/timed.ts';
 import type { Volume } from '../evidence/volume.ts';
 import { type Keys, machines, type People, vaultName, type World } from '../world.ts';
 import { isMarkThere, type Mark } from './disks.ts';

@@ -53,14 +53,14 @@ export interface Before {
   readonly ciphertext: Buffer;
 }
 
-/** Rotates the key while every machine works. @returns the earlier content of the disks, and the version in use now */
+/** Rotates the key while every machine works. @returns the earlier content of the disks, by full name */
 export const rotate = async (
   world: World,
   people: People,
   set: KeySet,
   keys: Keys,
   marks: readonly Mark[],
-): Promise<{ readonly before: ReadonlyMap<string, Before>; readonly next: KeyInVault }> => {
+): Promise<ReadonlyMap<string, Before>> => {
   const { timeline, evidence, random, clock } = world;
   const { keyVault } = people.vaultAdministrator;
   const from = keys.generated.version;
@@ -85,7 +85,6 @@ export const rotate = async (
       who: 'Administrator',
       title: 'Assigns the new version to the set; its disks follow while machines work',
       rules: ['CMK-15', 'CMK-16', 'CMK-80', 'CMK-82'],
-      event: { label: 'key rotated', kind: 'change' },
     },
     () =>
       watchQuiet(world, people.vmUser, machines, async () => {
@@ -112,7 +111,7 @@ export const rotate = async (
     rewraps: [...before].map(([disk, old]) => rewrapOf(disk, old, after.get(disk))),
     machines: quiet,
   };
-  return { before, next };
+  return before;
 };
 
 const rewrapOf = (disk: string, old: Before, now: Before | undefined): RewrapSeen => ({
@@ -151,7 +150,6 @@ export const disableOldVersion = async (world: World, people: People, keys: Keys
       who: 'Vault administrator',
       title: 'Disables the old version: no effect',
       rules: ['CMK-83'],
-      event: { label: 'old version disabled', kind: 'change' },
     },
     () =>
       watchQuiet(world, people.vmUser, machines, () =>

@@ -27,9 +27,17 @@ export function reportPage(
   verdict: Verdict,
   spans: readonly Span[] = [],
 ): string {
-  return document(
-    `${experiment.title}: ${verdict.outcome}`,
-    html`${header(experiment, record, verdict)}
+  return document(`${experiment.title}: ${verdict.outcome}`, reportBody(experiment, record, verdict, spans));
+}
+
+/** The content of the page, for a page that also shows something else. */
+export function reportBody(
+  experiment: Experiment,
+  record: RunRecord,
+  verdict: Verdict,
+  spans: readonly Span[] = [],
+): Html {
+  return html`${header(experiment, record, verdict)}
 ${whyNothing(verdict, record)}
 <section>
   <h2>The hypothesis</h2>
@@ -64,8 +72,7 @@ ${whyNothing(verdict, record)}
 </section>
 ${consoles(record)}
 ${traces(record, spans)}
-${footer(experiment, record)}`,
-  );
+${footer(experiment, record)}`;
 }
 
 function header(experiment: Experiment, { run, machines }: RunRecord, verdict: Verdict): Html {
