@@ -8,15 +8,22 @@ import { LauncherError } from '@interlock/local/data-folder.ts';
 import { type Scope, systemClock, UserFileError, visible } from '@interlock/runtime';
 import { playInProcesses } from '../../simulation/runs/play-pool.ts';
 import { simulatedTarget } from '../simulated/target.ts';
+import { archiveOf } from './archive.ts';
 import { recordRun } from './record-run.ts';
 import { type Played, playedBy, type RecordedRun, type RecordTask } from './record-task.ts';
 
 const usage = `interlock dataset record EXPERIMENT|study --out DIR [--seed N] [--target local|simulated] [--runs N]
+interlock dataset archive --out DIR [--seed N] [--runs N] [--real N]
 
 study: each run draws its estate, losses, faults and what users do from its seed.`;
 
 /** In place of a file: runs that differ. */
 const STUDY = 'study';
+
+/** In place of a file: a study of simulated and real runs as one archive. */
+const ARCHIVE = 'archive';
+/** Runs of an archive. */
+const archived = { simulated: '100', real: '20' } as const;
 
 /** Exit code of bad input. */
 const badInput = 2;
@@ -38,17 +45,19 @@ runCommand((scope) =>
 async function recordFile(scope: Scope): Promise<{ readonly exitCode: number }> {
   const { values, positionals } = readArguments();
   const [path] = positionals;
-  const { out, target, runs, seed } = values;
+  const { out, target, seed, real, runs = path === ARCHIVE ? archived.simulated : '1' } = values;
   if (path === undefined || positionals.length > 1 || out === undefined) throw new LauncherError(usage);
   if (target !== 'local' && target !== 'simulated')
     throw new LauncherError(`--target must be local or simulated, not "${target}".`);
   if (!/^[1-9]\d{0,4}$/.test(runs)) throw new LauncherError(`--runs must be 1 to 99999, not "${runs}".`);
   const folder = resolve(out);
-  if (path.endsWith(STUDY) && !existsSync(path)) {
+  if (path === ARCHIVE || (path.endsWith(STUDY) && !existsSync(path))) {
     const first = Number(seed ?? '1');
     if (!/^\d{1,9}$/.test(seed ?? '1')) throw new LauncherError(`--seed must be a whole number, not "${seed}".`);
     const task: RecordTask = { title: 'Study: runs that differ', plays: STUDY, out: folder };
-    return recorded(task, { target, runs: Number(runs), first }, scope);
+    if (path !== ARCHIVE) return recorded(task, { target, runs: Number(runs), first }, scope);
+    if (!/^\d{1,4}$/.test(real)) throw new LauncherError(`--real must be 0 to 9999, not "${real}".`);
+    return recordedArchive(task, { simulated: Number(runs), real: Number(real), first }, scope);
   }
   if (!existsSync(path)) throw new LauncherError(`${path} does not exist. Name an experiment file, or ${STUDY}.`);
   const whole = experimentTextOf(path);
@@ -71,13 +80,37 @@ interface Wanted {
 }
 
 /** Records the runs and checks the data set. */
-async function recorded(task: RecordTask, wanted: Wanted, scope: Scope): Promise<{ readonly exitCode: number }> {
-  const { out: folder } = task;
+function recorded(task: RecordTask, wanted: Wanted, scope: Scope): Promise<{ readonly exitCode: number }> {
+  return checked(task.out, async () => {
+    if (wanted.runs === 1) await recordOne(task, wanted, scope);
+    else writeAll(task, await recordSeveral(task, wanted, scope));
+  });
+}
+
+/** Records simulated runs and then real ones, checks them, and writes them as one archive. */
+async function recordedArchive(
+  task: RecordTask,
+  { simulated, real, first }: { readonly simulated: number; readonly real: number; readonly first: number },
+  scope: Scope,
+): Promise<{ readonly exitCode: number }> {
+  if (existsSync(`${task.out}.tar`)) return refused([`${task.out}.tar exists: name another folder with --out`]);
+  const ended = await checked(task.out, async () => {
+    const runs = [...(await recordSeveral(task, { target: 'simulated', runs: simulated, first }, scope))];
+    if (real > 0) runs.push(...(await recordSeveral(task, { target: 'local', runs: real, first }, scope)));
+    if (runs.length < simulated + real) throw new LauncherError(`interrupted after ${runs.length} runs: no archive`);
+    writeAll(task, runs);
+  });
+  if (ended.exitCode !== 0) return ended;
+  const { path, sha256 } = await archiveOf(task.out);
+  console.log(`${sha256}  ${path}`);
+  return ended;
+}
+
+/** Records into a new or empty folder and checks it. */
+async function checked(folder: string, work: () => Promise<void>): Promise<{ readonly exitCode: number }> {
   try {
     assertEmpty(folder);
-    if (wanted.runs === 1) await recordOne(task, wanted, scope);
-    else if (wanted.target === 'simulated') await recordMany(task, wanted, scope);
-    else await recordInTurn(task, wanted, scope);
+    await work();
   } catch (error) {
     if (error instanceof DatasetError) return refused([error.message]);
     throw error;
@@ -88,12 +121,27 @@ async function recorded(task: RecordTask, wanted: Wanted, scope: Scope): Promise
   return { exitCode: broken.length === 0 ? 0 : 1 };
 }
 
+function writeAll(task: RecordTask, runs: readonly RecordedRun[]): void {
+  const { distinctGraphs } = writeCollection(task.out, task.title, manifestRuns(runs));
+  console.log(`${runs.length} runs with ${distinctGraphs} distinct causal graphs`);
+}
+
+function recordSeveral(task: RecordTask, wanted: Wanted, scope: Scope): Promise<readonly RecordedRun[]> {
+  return wanted.target === 'simulated' ? recordMany(task, wanted, scope) : recordInTurn(task, wanted, scope);
+}
+
 function readArguments() {
   const text = { type: 'string' } as const;
   try {
     return parseArgs({
       allowPositionals: true,
-      options: { out: text, seed: text, target: { ...text, default: 'local' }, runs: { ...text, default: '1' } },
+      options: {
+        out: text,
+        seed: text,
+        target: { ...text, default: 'local' },
+        runs: text,
+        real: { ...text, default: archived.real },
+      },
     });
   } catch (error) {
     throw new LauncherError(`${error instanceof Error ? error.message : error}\n${usage}`);
@@ -136,7 +184,7 @@ async function recordOne(task: RecordTask, { target, first: seed }: Wanted, scop
 }
 
 /** Runs on a local cloud, one after the other, because two at the same time would disturb each other. */
-async function recordInTurn(task: RecordTask, { first, runs }: Wanted, scope: Scope): Promise<void> {
+async function recordInTurn(task: RecordTask, { first, runs }: Wanted, scope: Scope): Promise<readonly RecordedRun[]> {
   const done: RecordedRun[] = [];
   for (const seed of seedsOf(first, runs)) {
     if (scope.signal.aborted) break;
@@ -145,11 +193,15 @@ async function recordInTurn(task: RecordTask, { first, runs }: Wanted, scope: Sc
     const one = { ...playedBy(task, seed), out: join(task.out, id) };
     done.push(await record(one, 'local', { seed, id }, scope));
   }
-  writeCollection(task.out, task.title, manifestRuns(done));
+  return done;
 }
 
 /** Simulated runs, in separate processes. */
-async function recordMany(task: RecordTask, { first, runs }: Wanted, { signal }: Scope): Promise<void> {
+async function recordMany(
+  task: RecordTask,
+  { first, runs }: Wanted,
+  { signal }: Scope,
+): Promise<readonly RecordedRun[]> {
   const fromMs = systemClock.monotonicMs();
   const done: RecordedRun[] = [];
   const left = seedsOf(first, runs);
@@ -170,8 +222,8 @@ async function recordMany(task: RecordTask, { first, runs }: Wanted, { signal }:
   });
   // Processes end in any order: the manifest is the same each time.
   const sorted = done.toSorted((a, b) => a.seed - b.seed);
-  writeCollection(task.out, task.title, manifestRuns(sorted));
   console.log(`${sorted.length} runs: ${outcomes(sorted)}`);
+  return sorted;
 }
 
 function manifestRuns(runs: readonly RecordedRun[]): Parameters<typeof writeCollection>[2] {

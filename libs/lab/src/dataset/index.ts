@@ -2,8 +2,10 @@ export { type Degradation, degrade } from './change/degrade.ts';
 export { policyOf, type SamplingPolicy, sample } from './change/sample.ts';
 export { splitTraces } from './change/split-traces.ts';
 export { checkDataset, datasetNotes } from './check/check.ts';
-export { exported, exportFormats } from './export/exports.ts';
+export { type ExportChoice, exportRuns } from './export/export-runs.ts';
+export { exportFormats } from './export/exports.ts';
 export { type LinkView, linkViews } from './export/link-view.ts';
+export { collectionCitation, collectionDatasheet } from './format/documents.ts';
 export {
   assertEmpty,
   DatasetError,
@@ -14,7 +16,7 @@ export {
   writeRun,
 } from './format/folder.ts';
 export { labelAttributes, withoutLabels } from './format/labels.ts';
-export type { Distribution, Source } from './format/manifest.ts';
+export type { CollectionManifest, Distribution, Source } from './format/manifest.ts';
 export { RUN_ATTRIBUTE, runFiles } from './format/manifest.ts';
 export {
   type AnyValue,

@@ -9,16 +9,19 @@ const script = 'e2e/experiments/dataset/main.ts';
 
 const recordFlags = ['seed', 'target', 'runs'] as const;
 
+const archiveFlags = ['seed', 'runs', 'real'] as const;
+
 type OutFlags = GlobalFlags & { readonly out: string };
 type ExportFlags = OutFlags & { readonly links?: string; readonly blind?: boolean };
 
-/** Adds `dataset record`, `check`, `degrade`, `sample`, `path`, `score` and `export`. */
+/** Adds `dataset record`, `archive`, `check`, `degrade`, `sample`, `path`, `score` and `export`. */
 export function addDatasetCommands(program: Command, runner: Pick<Runner, 'inClone' | 'offline'>): void {
   const dataset = program
     .command('dataset')
     .description('records runs as data sets of traces with exact causes, and works on them')
     .usage('<verb> <file or folder> [--flags]');
   addRecord(dataset, runner);
+  addArchive(dataset, runner);
   addCheck(dataset, runner);
   addChanges(dataset, runner);
   addReadings(dataset, runner);
@@ -44,6 +47,21 @@ function addRecord(dataset: Command, runner: Pick<Runner, 'inClone'>): void {
     const flags: OutFlags & { readonly [Flag in (typeof recordFlags)[number]]?: string } = record.optsWithGlobals();
     const args = recordFlags.flatMap((name) => (flags[name] === undefined ? [] : [`--${name}=${flags[name]}`]));
     return runner.inClone(script, [resolve(file), `--out=${resolve(flags.out)}`, ...args], flags);
+  });
+}
+
+function addArchive(dataset: Command, runner: Pick<Runner, 'inClone'>): void {
+  const archive = dataset
+    .command('archive')
+    .description('records a study, adds exports, datasheet and checksums, writes it as one .tar and prints its SHA-256')
+    .addOption(outOption('where the data set goes; the archive is beside it, with .tar'))
+    .addOption(single('--runs <n>', 'simulated runs (default 100)'))
+    .addOption(single('--real <n>', 'runs of real processes, about a minute each (default 20)'))
+    .addOption(single('--seed <n>', 'the first seed of both (default 1)'));
+  archive.action(() => {
+    const flags: OutFlags & { readonly [Flag in (typeof archiveFlags)[number]]?: string } = archive.optsWithGlobals();
+    const args = archiveFlags.flatMap((name) => (flags[name] === undefined ? [] : [`--${name}=${flags[name]}`]));
+    return runner.inClone(script, ['archive', `--out=${resolve(flags.out)}`, ...args], flags);
   });
 }
 

@@ -11,11 +11,12 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { after, test } from 'node:test';
 import { withSpans, writeCollection, writeRun } from '@interlock/lab/dataset';
 import { testRun } from '../../../../libs/lab/src/dataset/test-run.ts';
 import type { Terminal } from '../output/terminal.ts';
+import { testProgram } from '../session/test-session.ts';
 import { run } from './run.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'interlock-dataset-cli-'));
@@ -164,4 +165,12 @@ test('services and actions of a data set become one part of an exported path', a
   const out = join(root, 'names-out');
   assert.equal((await dataset('export', folder, '--format', 'rcaeval', '--out', out)).code, 0);
   assert.ok(existsSync(join(out, 'key-vault_..-..-..-evil/1/traces.csv')));
+});
+
+test('archive passes its folder and flags to the script of the clone', async () => {
+  const program = testProgram();
+  await program.run('dataset', 'archive', '--out', 'traces', '--runs', '3', '--real', '0');
+  assert.deepEqual(program.lines, [
+    `e2e/experiments/dataset/main.ts archive --out=${resolve('traces')} --runs=3 --real=0`,
+  ]);
 });

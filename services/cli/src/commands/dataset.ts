@@ -1,5 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { basename, dirname, join, relative } from 'node:path';
+import { basename, join, relative } from 'node:path';
 import type { JsonValue } from '@bufbuild/protobuf';
 import {
   assertEmpty,
@@ -10,8 +9,8 @@ import {
   DatasetError,
   datasetNotes,
   degrade,
-  exported,
   exportFormats,
+  exportRuns,
   linkViews,
   meanScore,
   type PathStep,
@@ -27,11 +26,9 @@ import {
   sample,
   score,
   scoreTable,
-  withoutLabels,
   writeCollection,
   writeRun,
 } from '@interlock/lab/dataset';
-import { pathInFolder } from '@interlock/runtime';
 import { ExitCode, UsageError } from '../problems.ts';
 import type { OfflineParts } from './runner.ts';
 
@@ -225,17 +222,7 @@ export function exportFolder(
     throw new UsageError(`--format must be one of ${exportFormats.join(', ')}, not "${flags.format}"`);
   if (view === undefined) throw new UsageError(`--links must be one of ${linkViews.join(', ')}, not "${flags.links}"`);
   return onDataset(() => {
-    assertEmpty(flags.out);
-    let count = 0;
-    for (const run of runFolders(folder)) {
-      const data = readRun(run);
-      for (const [path, content] of exported(flags.blind ? withoutLabels(data) : data, format, view)) {
-        const file = pathInFolder(flags.out, join(relative(folder, run), path));
-        mkdirSync(dirname(file), { recursive: true });
-        writeFileSync(file, content);
-        count += 1;
-      }
-    }
+    const count = exportRuns(folder, flags.out, { format, view, isBlind: flags.blind === true });
     terminal.out(`${flags.out}: ${count} files`);
     return ExitCode.ok;
   });

@@ -7,6 +7,7 @@ import { citation, datasheet } from './documents.ts';
 import {
   type CollectionManifest,
   type CollectionRun,
+  type Distribution,
   type ManifestFile,
   type RunManifest,
   runFiles,
@@ -73,12 +74,12 @@ export const writeRun = (folder: string, data: RunData): string => {
   return sha256(json(manifest));
 };
 
-/** Writes the manifest of a folder with several runs, each in its own folder. @throws DatasetError if it cannot read one */
+/** Writes the manifest of a folder with several runs, each in its own folder. @returns what the runs have together @throws DatasetError if it cannot read one */
 export const writeCollection = (
   folder: string,
   title: string,
   written: readonly Omit<CollectionRun, 'graph'>[],
-): void => {
+): Distribution => {
   const read = written.map((run) => {
     const data = readRun(join(folder, run.path));
     return { run, profile: profileOf(data), source: data.facts.source };
@@ -95,6 +96,7 @@ export const writeCollection = (
     splits: splitsOf(runs),
   };
   writeFileSync(join(folder, MANIFEST), json(manifest));
+  return manifest.distribution;
 };
 
 /** @throws DatasetError if the folder has no manifest of this version, or one that names files outside of the folder */
