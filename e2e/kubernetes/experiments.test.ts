@@ -9,9 +9,11 @@ import {
   readExperiment,
   takesAccess,
 } from '@interlock/lab';
+import { Ajv } from 'ajv';
 import { parse } from 'yaml';
 import { testProgram } from '../../services/cli/src/session/test-session.ts';
 import { filesLike, textOf } from '../docs/sources.ts';
+import chaosToolkit from './chaos-toolkit.schema.json' with { type: 'json' };
 import { podProblems } from './pod-rules.ts';
 import { restrictedProblems } from './pod-security.ts';
 import { objectsIn, type WorkflowTemplate } from './render.ts';
@@ -106,9 +108,12 @@ describe('experiments of Chaos Mesh', () => {
 });
 
 describe('experiments of Chaos Toolkit', () => {
+  const check = new Ajv({ allErrors: true }).compile(chaosToolkit);
   for (const file of shipped) {
     test(`${file}: commands are valid, the steady state aborts it, and rollbacks restore access`, async () => {
       const pack = parse(packOf(file, 'chaos-toolkit'));
+      check(pack);
+      assert.deepEqual(check.errors, null);
       const all = [...pack['steady-state-hypothesis'].probes, ...pack.method, ...pack.rollbacks];
       for (const { type, name, provider, tolerance } of all) {
         assert.ok(name !== '' && (type === 'action' || tolerance === 0));
@@ -151,6 +156,35 @@ describe('experiments of LitmusChaos', () => {
         assert.deepEqual([spec.serviceAccountName], accounts);
       }
     });
+  }
+});
+
+test('names of steps that are in capitals, alike, or those of a tool make valid objects with names of their own', async () => {
+  const names = ['Loss', 'loss', 'timeline', 'experiment', 'settle', 'check-1', 'at-loss'];
+  const faults = names.slice(2).map((name, n) => `  - { at: ${n + 2}s, kill: nats, as: ${name}, for: 1s }`);
+  const read = readExperiment(`title: names
+estate: { premium: { machines: 1, disks: [premium-ssd], key: k1 }, other: { machines: 1, disks: [premium-ssd], key: k2 } }
+timeline:
+  - { at: 1s, disable-key: premium, as: Loss }
+  - { at: 1s, disable-key: other, as: loss }
+${faults.join('\n')}
+  - { at: 20s, kill: disk, as: Kill, for: 1s }
+  - { at: 22s, kill: disk, as: kill, for: 1s }
+  - { at: 30s, give-back: Loss, start: true }
+  - { at: 30s, give-back: loss, start: true }
+expect: [premium.stopped <= Loss + 5s, bytesLost == 0]
+`);
+  assert.ok('experiment' in read, JSON.stringify(read));
+  for (const tool of ['chaos-mesh', 'litmus'] as const) {
+    const made = exportExperiment(read.experiment, { tool, name: 'pack', image: 'tools:1', group: 'demo' });
+    const objects = objectsIn(('files' in made && made.files.get(`pack.${tool}.yaml`)) || assert.fail());
+    for (const object of objects) assert.deepEqual(await problemsOf(object), []);
+    const taken = objects.flatMap(({ metadata, spec }) => [
+      ...(metadata.name === undefined ? [] : [metadata.name]),
+      ...(spec.templates ?? []).map(({ name }: { readonly name: string }) => name),
+    ]);
+    assert.ok(taken.length >= names.length, tool);
+    assert.equal(new Set(taken).size, taken.length, taken.join());
   }
 });
 

@@ -1,7 +1,7 @@
 import type { CloudPart } from '../../experiment.ts';
 import { yamlText } from '../yaml-text.ts';
 import { commandContainer, commandVolumes, type PackImage } from './container.ts';
-import { type Command, headOf, type Pack, type PackStep, weakerFaults } from './pack.ts';
+import { type Command, freeNameIn, headOf, type Pack, type PackStep, weakerFaults, withObjectNames } from './pack.ts';
 
 interface Template {
   readonly name: string;
@@ -69,14 +69,17 @@ class Templates {
   /** Steps for which Chaos Mesh has no fault. */
   readonly left: string[] = [];
   readonly #image: PackImage;
+  readonly #names = new Set<string>();
 
   constructor(image: PackImage) {
     this.#image = image;
   }
 
+  /** A step may have the name of another template, such as `timeline`. */
   add(template: Template): string {
-    this.all.push(template);
-    return template.name;
+    const name = freeNameIn(this.#names, template.name);
+    this.all.push({ ...template, name });
+    return name;
   }
 
   task(name: string, command: Command): string {
@@ -113,23 +116,24 @@ class Templates {
 
 /** A Workflow of Chaos Mesh: steps wait in parallel for their times; access is always given back. */
 export const chaosMeshPack = (whole: Pack, name: string, image: PackImage): string => {
-  const pack = { ...whole, steps: whole.steps.map((step) => ({ ...step, name: step.name.toLowerCase() })) };
+  const pack = { ...whole, steps: withObjectNames(whole.steps) };
   const templates = new Templates(image);
   const limitMs = pack.endMs + taskSeconds * 1_000 * (1 + pack.rollbacks.length);
   const checks = pack.checks.map(({ atMs, command }, n) =>
     templates.at(`check-${n + 1}`, atMs, [templates.task(`check-${n + 1}`, command)], limitMs),
   );
   const branches = [...pack.steps.flatMap((step) => templates.step(step, limitMs)), ...checks];
-  templates.add({ name: 'timeline', templateType: 'Parallel', deadline: secondsOf(limitMs), children: branches });
+  const deadline = secondsOf(limitMs);
+  const timeline = templates.add({ name: 'timeline', templateType: 'Parallel', deadline, children: branches });
   const after = [
     ...pack.rollbacks.map((command, n) => templates.task(`rollback-${n + 1}`, command)),
     templates.add({ name: 'settle', templateType: 'Suspend', deadline: `${settleSeconds}s` }),
     ...pack.steady.map((command, n) => templates.task(`steady-after-${n + 1}`, command)),
   ];
-  templates.serial('experiment', ['timeline', ...after], 2 * limitMs);
+  const target = templates.serial('experiment', [timeline, ...after], 2 * limitMs);
   const [first = ['probe', 'services', '--gap', '100']] = pack.steady;
   const entry = templates.task('steady-before', first);
-  const conditionalBranches = [{ target: 'experiment', expression: 'exitCode == 0' }];
+  const conditionalBranches = [{ target, expression: 'exitCode == 0' }];
   const labels = { 'app.kubernetes.io/part-of': 'interlock' };
   const workflow = {
     apiVersion: 'chaos-mesh.org/v1alpha1',

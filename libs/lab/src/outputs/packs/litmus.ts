@@ -2,7 +2,7 @@ import type { CloudPart } from '../../experiment.ts';
 import { durationText } from '../../expressions/duration.ts';
 import { yamlComment, yamlText } from '../yaml-text.ts';
 import { commandContainer, commandVolumes, type PackImage } from './container.ts';
-import { type Command, headOf, type Pack, type PackStep, weakerFaults } from './pack.ts';
+import { type Command, headOf, type Pack, type PackStep, weakerFaults, withObjectNames } from './pack.ts';
 
 const statefulParts: readonly CloudPart[] = ['disk', 'compute', 'nats', 'postgres'];
 
@@ -105,7 +105,8 @@ const jobOf = (name: string, command: Command, image: PackImage): object => ({
 });
 
 /** Engines of LitmusChaos, and Jobs for steps without a Litmus fault, by time. Litmus itself does not wait between them. */
-export const litmusPack = (pack: Pack, image: PackImage): string => {
+export const litmusPack = (whole: Pack, image: PackImage): string => {
+  const pack = { ...whole, steps: withObjectNames(whole.steps) };
   const left: string[] = [];
   const objects = pack.steps.flatMap((step) => {
     const own =

@@ -269,3 +269,17 @@ export const weakerFaults = ({ steps }: Pack): readonly string[] =>
       ? [`step: ${step.name}: cut off from all messages, and not paused`]
       : [],
   );
+
+/** Steps under names of Kubernetes: in lower case, each once. */
+export const withObjectNames = (steps: readonly PackStep[]): readonly PackStep[] => {
+  const taken = new Set<string>();
+  return steps.map((step) => ({ ...step, name: freeNameIn(taken, step.name.toLowerCase()) }));
+};
+
+/** The name, or one with a number if it is taken already; it is taken then. */
+export const freeNameIn = (taken: Set<string>, name: string): string => {
+  let free = name;
+  for (let n = 2; taken.has(free); n += 1) free = `${name}-${n}`;
+  taken.add(free);
+  return free;
+};
