@@ -19,10 +19,6 @@ registerHooks({
 /** Files that only a real deployment needs: entry points and settings, threads, files, guests that are processes. */
 const realOnly =
   /\/main\.ts$|^services\/[a-z-]+\/src\/settings\.ts$|^services\/disk\/src\/host-process\.ts$|^services\/disk\/src\/host\/(owner\/folder-identity|nbd\/(?!export)[a-z/-]+|storage\/unreadable-sectors)\.ts$|^services\/key-vault\/src\/(rsa\/(pool|dispatch|key-maker|messages|queue|thread|worker|job|padding)|sealing\/file-seal-key-store|hold\/history-marks)\.ts$|^services\/compute\/src\/(guest\/|qemu\/|guests\/(guest-driver|guest-journal|guest-process|idle-driver)\.ts)/;
-/**
- * Histories have one disk host, so no control process of disk that passes calls on. services/disk/src/routing has tests with two hosts.
- */
-const ofSeveralHosts = /^services\/disk\/src\/(routing\/|fleet\/choice\.ts$)/;
 const isTest = (file: string): boolean => /\.test\.ts$|\/test-[^/]*\.ts$/.test(file);
 const filesOf = (...folders: readonly string[]): readonly string[] =>
   execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', ...folders], {
@@ -38,7 +34,7 @@ const hasCode = (file: string): boolean =>
 
 before(async () => {
   const { playHistory } = await import('./runs/history.ts');
-  await playHistory({ seed: 1, untilAction: 10 });
+  for (const diskHosts of [0, 2]) await playHistory({ seed: 1, untilAction: 10, diskHosts });
 });
 
 test('a simulated history runs every file of the services, except those that only a real deployment needs', () => {
@@ -51,7 +47,7 @@ test('a simulated history runs every file of the services, except those that onl
   );
   assert.ok(own.length > 150, `only ${own.length} files found`);
   assert.deepEqual(
-    own.filter((file) => !realOnly.test(file) && !ofSeveralHosts.test(file) && hasCode(file) && !loaded.has(file)),
+    own.filter((file) => !realOnly.test(file) && hasCode(file) && !loaded.has(file)),
     [],
   );
   for (const kind of [/\/decider\.ts$/, /\/reactor\.ts$/, /\/processes\//, /\/keys\/leases?\.ts$/, /\/rotation\.ts$/]) {

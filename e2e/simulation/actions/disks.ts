@@ -16,17 +16,20 @@ const hasRoom = ({ truth }: Stage): boolean => truth.disks.disks.size < disksMax
 const isFree = ({ isSnapshot, attachedTo, open }: KnownDisk): boolean =>
   !isSnapshot && attachedTo === '' && open === undefined;
 
+/** Creates a disk. @param set id; empty: under the key of the platform */
+export const createUnder = async (stage: Stage, set: string): Promise<void> => {
+  const request = newDisk(stage, `disk-${stage.nextNumber()}`, set);
+  await attempt(stage, 'disk.create', `${request.diskId} under ${set || 'the platform'}`, () =>
+    stage.clients.disks.createDisk(request),
+  );
+};
+
 const createDisk: Action = {
   name: 'disk.create',
   weight: 2,
   async run(stage) {
     if (!hasRoom(stage)) return;
-    const { random, clients } = stage;
-    const set = random.chance(0.8) ? random.pick(plannedSets).id : '';
-    const request = newDisk(stage, `disk-${stage.nextNumber()}`, set);
-    await attempt(stage, 'disk.create', `${request.diskId} under ${set || 'the platform'}`, () =>
-      clients.disks.createDisk(request),
-    );
+    await createUnder(stage, stage.random.chance(0.8) ? stage.random.pick(plannedSets).id : '');
   },
 };
 

@@ -2,6 +2,7 @@ import { names } from '@interlock/rpc';
 import { crashDisk, type Fault, pickHost } from '../faults/fault.ts';
 import { plannedSets, setName } from '../workload/estate.ts';
 import { attempt, type Stage } from '../workload/stage.ts';
+import { createUnder } from './disks.ts';
 import { rotate } from './headers.ts';
 import { revokeForAWhile } from './keys.ts';
 
@@ -86,5 +87,31 @@ const cordoned: Fault = {
   },
 };
 
+/** A disk host is cut off from control while it makes a disk: control calls the next host, which must not touch that disk. */
+const cutWhileCreating: Fault = {
+  name: 'cut during a creation',
+  weight: 6,
+  needsHosts: true,
+  strike(stage) {
+    const { world, random, disturbances } = stage;
+    const host = pickHost(stage);
+    const set = setOn(stage, host.name);
+    if (!set) return;
+    const end = disturbances.begin(...host.disturbed);
+    const { delay, delayMs } = host.rates;
+    // A creation takes no time otherwise.
+    Object.assign(host.rates, { delay: 1, delayMs: 4_000 });
+    for (let n = 0; n < 2; n += 1) stage.begin(() => createUnder(stage, set.id));
+    stage.later(200 + random.fraction() * 1_000, async () => {
+      Object.assign(host.rates, { delay, delayMs });
+      world.faults.partition(host.part, 'disk');
+    });
+    stage.later(5_000 + random.fraction() * 10_000, async () => {
+      world.faults.heal(host.part, 'disk');
+      end();
+    });
+  },
+};
+
 /** What happens to one disk host of several. */
-export const hostFaults: readonly Fault[] = [hostAway, vaultAway, cordoned];
+export const hostFaults: readonly Fault[] = [hostAway, vaultAway, cordoned, cutWhileCreating];

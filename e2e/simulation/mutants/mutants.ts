@@ -1,7 +1,7 @@
 import type { Mutant } from './mutant.ts';
 
 /**
- * Twenty-nine bugs that an engineer could make, each in one place. The simulation must find every one of them by the guarantee
+ * Thirty-five bugs that an engineer could make, each in one place. The simulation must find every one of them by the guarantee
  * that it breaks: a verdict that never fails proves nothing.
  */
 export const mutants: readonly Mutant[] = [
@@ -244,5 +244,51 @@ export const mutants: readonly Mutant[] = [
     find: 'const stopping = stopForKeyLoss(terms)(vm);',
     replace:
       "const stopping = vm.status === 'active' && vm.power.state === 'running' ? [] : stopForKeyLoss(terms)(vm);",
+  },
+  {
+    name: 'a disk is placed on a host that an operator closed',
+    guarantee: 'G5',
+    file: 'services/disk/src/fleet/placement.ts',
+    find: 'return await kind.transact(name, decideHere, cause, { guard });',
+    replace: 'return await kind.transact(name, decideHere, cause);',
+  },
+  {
+    name: 'a host works on the disk of another host',
+    guarantee: 'G5',
+    file: 'services/disk/src/fleet/own.ts',
+    find: '    return fleet.isLost(host) ? lost(name, host) : notHere(name, host, self);',
+    replace: '    return fleet.isLost(host) ? lost(name, host) : undefined;',
+  },
+  {
+    name: 'a batch is answered in the order of its hosts',
+    guarantee: 'G6',
+    file: 'services/disk/src/routing/batches.ts',
+    find: 'return batch.items.map((_item, place) => settled.get(place) ?? missing());',
+    replace: 'return [...settled.values()];',
+  },
+  {
+    name: 'a rotation lists what is on reachable hosts only',
+    guarantee: 'G6',
+    file: 'services/disk/src/routing/assemble-control.ts',
+    find: '...encryptedResourcesApi({ ...records, setKeys }),',
+    replace: `...encryptedResourcesApi({
+        ...records,
+        disks: {
+          ...records.disks,
+          list: async (query) => {
+            const page = await records.disks.list(query);
+            const isReachable = (host: string): boolean => fleet.conditionOf(host) === 'serving';
+            return { ...page, items: page.items.filter(({ state }) => !('host' in state) || isReachable(state.host)) };
+          },
+        },
+        setKeys,
+      }),`,
+  },
+  {
+    name: 'a recall after a gap skips the sets that have no loss any more',
+    guarantee: 'G7',
+    file: 'services/disk/src/host/keys/set-facts.ts',
+    find: 'for (const set of new Set([...this.#losses.keys(), ...ofSets.keys()])) {',
+    replace: 'for (const set of ofSets.keys()) {',
   },
 ];
