@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -131,7 +140,25 @@ test('a context is added, and commands call the cloud it names', async () => {
 });
 
 test('a command that needs a clone says so', async () => {
-  const { status, err } = await run('up', '--data', home);
-  assert.equal(status, 2);
-  assert.match(err, /^error: a local cloud needs a clone of the repository/);
+  const needsClone = [
+    ['up', '--data', home],
+    ['experiment', 'run', 'an.experiment.yaml', '--target', 'existing', '--data', home],
+    ['experiment', 'run', 'an.experiment.yaml', '--target', 'kubernetes'],
+    ['dataset', 'record', 'study', '--out', join(home, 'out'), '--data', home],
+  ];
+  for (const args of needsClone) {
+    const { status, err } = await run(...args);
+    assert.equal(status, 2);
+    assert.match(err, /^error: this command needs a clone of the repository, because it runs [\w/-]+\.ts of it/);
+  }
+});
+
+test('experiment files are validated and exported without a clone', async () => {
+  const file = join(home, 'an.experiment.yaml');
+  copyFileSync(new URL('../../../e2e/experiments/files/no-events.experiment.yaml', import.meta.url), file);
+  const validated = await run('experiment', 'validate', file);
+  assert.equal(validated.status, 0, validated.err);
+  assert.match(validated.out, /valid/);
+  const exported = await run('experiment', 'export', file, '--to', 'litmus', '--output', join(home, 'pack'));
+  assert.equal(exported.status, 0, exported.err);
 });

@@ -12,6 +12,14 @@ import { build } from './build.ts';
 /** Longest stop of Postgres, NATS and five services, in milliseconds. */
 const STOP_MS_MAX = 30_000;
 
+/** The clone that has a script. @param script path from the root of the clone @throws UsageError in an installed command line */
+export function cloneWith(script: string): string {
+  if (build.clone !== undefined) return build.clone;
+  throw new UsageError(
+    `this command needs a clone of the repository, because it runs ${script} of it: run it there, as npx interlock`,
+  );
+}
+
 /**
  * Runs a script of the repository in the foreground, as npm would.
  * @param script path from the root of the clone
@@ -24,9 +32,7 @@ export function runLauncher(
   env: Environment,
   args: readonly string[] = [],
 ): Promise<number> {
-  const { clone } = build;
-  if (clone === undefined)
-    throw new UsageError('a local cloud needs a clone of the repository: run `npm run up` or `npm start` in it');
+  const clone = cloneWith(script);
   const bootstrap = join(clone, 'deploy/local/bootstrap.mjs');
   const child = spawn(process.execPath, [bootstrap, script, ...args], {
     cwd: clone,

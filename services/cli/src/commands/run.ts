@@ -126,7 +126,9 @@ function runnerOf(running: Running): Runner {
       if (typeof code === 'number') running.exitCode = code;
     },
     inClone: async (script, args, flags) => {
-      const { runLauncher } = await import('./launcher.ts');
+      const { cloneWith, runLauncher } = await import('./launcher.ts');
+      // First: a missing data folder is of no interest without a clone.
+      cloneWith(script);
       running.exitCode = await runLauncher(script, launcherFolder(flags, env), env, args);
     },
     print: (text) => terminal.out(pasteable(text, running.program).trimEnd()),
