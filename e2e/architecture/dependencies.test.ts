@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { publishedStreams } from '@interlock/host';
 import { parseSync } from 'oxc-parser';
+import { images } from '../../deploy/images/services.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -121,6 +122,22 @@ test('the command line and its tests import nothing of the end-to-end tests', ()
   const ofCli = imports.filter(({ from }) => from.startsWith('services/cli/'));
   assert.ok(ofCli.some(({ to }) => to === '@interlock/lab/report/activity/activity-page'));
   assert.deepEqual(show(ofCli.filter(({ to }) => /^e2e\/|^@interlock\/e2e(\/|$)/.test(to))), []);
+});
+
+test('the image of the tools has every file that they import', () => {
+  const { main, folders = [] } = images.tools ?? assert.fail();
+  const next = Map.groupBy(
+    imports.filter(({ isType }) => !isType),
+    ({ from }) => from,
+  );
+  const found = new Set([main]);
+  for (const file of found) for (const { to } of next.get(file) ?? []) if (files.includes(to)) found.add(to);
+  assert.ok(found.has('e2e/rehearsal/lab.ts'));
+  const isIn = (file: string): boolean => ['libs', ...folders].some((folder) => file.startsWith(`${folder}/`));
+  assert.deepEqual(
+    [...found].filter((file) => !isIn(file)),
+    [],
+  );
 });
 
 test('deploy imports neither the command line nor end-to-end tests', () => {

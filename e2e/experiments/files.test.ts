@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import {
   actionNames,
+  defaultMs,
   exitCodes,
   problemLines,
   quantityNames,
@@ -38,6 +39,12 @@ test('every setting of an experiment is a variable of a service, with the same s
     const [, least] = /^a whole number from (\d+) to/.exec(reader.expected) ?? [];
     assert.equal(String(shortestMs[name] ?? 0), least, name);
   }
+});
+
+test('the lab knows the defaults of the services', () => {
+  const readers = new Map(Object.values(specs).flatMap((spec) => Object.entries(spec)));
+  for (const [name, ms] of Object.entries(defaultMs))
+    assert.deepEqual(readers.get(`${name}Ms`)?.read(undefined), { ok: true, value: ms }, name);
 });
 
 test('the how-to page shows the example file, and names every section, action, quantity and outcome', () => {

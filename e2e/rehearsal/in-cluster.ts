@@ -5,8 +5,8 @@ import { addressVariableOf, type ServiceName } from '@interlock/local/services.t
 import { startSpanReceiver } from '@interlock/local/span-receiver.ts';
 import { ConfigError, type createScope, readConfig, systemRandom, text } from '@interlock/runtime';
 import { startFileServer } from './evidence/file-server.ts';
+import type { RehearsedCloud } from './rehearsed-cloud.ts';
 import { type RehearsalOutcome, rehearse } from './run.ts';
-import type { RehearsedCloud } from './world.ts';
 
 /** Port to which the collector sends a copy of the services' spans while a rehearsal runs. */
 const SPANS_PORT = 4318;

@@ -20,8 +20,8 @@ import { localJournals, remoteJournals } from '../experiments/cloud/guest-journa
 import { openRunningLab } from '../experiments/cloud/running-cloud.ts';
 import { termsOf } from '../experiments/local/terms.ts';
 import { runFile, thisRunner } from '../experiments/run-file.ts';
+import type { RehearsedCloud } from './rehearsed-cloud.ts';
 import { tag } from './settings.ts';
-import type { RehearsedCloud } from './world.ts';
 
 /** The experiment files of the rehearsal, in the order in which they run. */
 export const experimentNames = ['the-key-is-lost', 'every-way'] as const;

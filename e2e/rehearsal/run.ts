@@ -10,13 +10,14 @@ import { localFiles, localJournals } from './evidence/host-files.ts';
 import { remoteFiles, remoteJournals } from './evidence/remote-files.ts';
 import { openLab } from './lab.ts';
 import { renderPage } from './page.ts';
+import type { RehearsedCloud } from './rehearsed-cloud.ts';
 import { buildReport, type Report } from './report.ts';
 import { judge } from './rules/verdicts.ts';
 import { playScenario, scenarioName } from './scenario.ts';
 import { secondsBetween, stepLines, summaryLines, traceLines, verdictLines } from './terminal.ts';
 import { createTimeline } from './timeline.ts';
 import { traceRehearsal } from './tracing.ts';
-import { machines, namesIn, type RehearsedCloud } from './world.ts';
+import { machines, namesIn } from './world.ts';
 
 /** Inputs and outputs of the rehearsal. */
 export interface RehearsalOptions {

@@ -1,30 +1,15 @@
 import type { KeyObject } from 'node:crypto';
 import type { DiskSku } from '@interlock/contracts/interlock/access/v1/access.ts';
 import type { Journals } from '@interlock/lab/judge/journal/journal';
-import type { SpanStore } from '@interlock/lab/spans/span-store';
 import type { Clock, Random } from '@interlock/runtime';
-import type { Clients, Outside, OutsideOf } from '../cloud/clients.ts';
+import type { Clients, Outside } from '../cloud/clients.ts';
 import type { DataPath } from './data-path.ts';
 import type { Gathered } from './evidence/evidence.ts';
-import type { FilesTls } from './evidence/file-server.ts';
 import type { HostFiles } from './evidence/host-files.ts';
-import type { FilesAddresses } from './evidence/remote-files.ts';
 import type { RehearsalLab } from './lab.ts';
+import type { RehearsedCloud } from './rehearsed-cloud.ts';
 import { tag } from './settings.ts';
 import type { Timeline } from './timeline.ts';
-
-/** What a rehearsal needs from its cloud. */
-export interface RehearsedCloud extends OutsideOf {
-  /** Settings of its services, by environment variable; an absent one has its default. */
-  readonly settings: Readonly<Record<string, string | undefined>>;
-  /** The store of its services' spans. */
-  readonly spans: SpanStore;
-  /** The servers on which it runs, for the report. */
-  readonly postgres: { readonly description: string };
-  readonly nats: { readonly description: string };
-  /** How to read the files of its hosts, if they are on other computers. Without it they are in the folder of the cloud. */
-  readonly hosts?: { readonly addresses: FilesAddresses; readonly tls: FilesTls };
-}
 
 /** What every step needs. */
 export interface World {

@@ -6,7 +6,6 @@ import { type CloudAccess, CloudLab } from './cloud-lab.ts';
 import { existingEstate, existingMachines } from './existing-estate.ts';
 import { type MadeEstate, makePlannedEstate } from './planned-estate.ts';
 import { removeEstate } from './remove-estate.ts';
-import { otherSettings } from './setting-defaults.ts';
 
 /** A cloud that runs before the experiment and continues after it. */
 export interface RunningCloud {
@@ -18,14 +17,6 @@ export interface RunningCloud {
 
 /** The workload of an estate's guests: the time of the last good operation is known to a few hundredths of a second. */
 export const workload = { kind: 'WRITE_AND_VERIFY', ioPerSecond: 40, ioSizeBytes: 4_096 } as const;
-
-/** A running cloud cannot change its settings. @throws Error that names those that the file wants otherwise, and how to change them */
-export const refuseSettings = ({ settings }: Experiment, has: RunningCloud['settings'], cure: string): void => {
-  const other = otherSettings({ settings }, has);
-  if (other.length === 0) return;
-  const wanted = other.map(({ name, value }) => `${name}=${value}`).join(' ');
-  throw new Error(`the cloud runs with other settings than ${wanted}: ${cure}, or remove them from the file`);
-};
 
 /** The machines of a group. The cloud is connected only for that. @throws Error if it has none */
 export const machinesIn = async (

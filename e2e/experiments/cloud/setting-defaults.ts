@@ -34,3 +34,15 @@ export const otherSettings = (
   Object.entries(settings)
     .map(([name, value]) => ({ name, value, has: has[name] ?? defaults.get(name) ?? 'none' }))
     .filter(({ value, has: own }) => own !== value);
+
+/** A running cloud cannot change its settings. @throws Error that names those that the file wants otherwise, and how to change them */
+export const refuseSettings = (
+  { settings }: Pick<Experiment, 'settings'>,
+  has: Readonly<Record<string, string | undefined>>,
+  cure: string,
+): void => {
+  const other = otherSettings({ settings }, has);
+  if (other.length === 0) return;
+  const wanted = other.map(({ name, value }) => `${name}=${value}`).join(' ');
+  throw new Error(`the cloud runs with other settings than ${wanted}: ${cure}, or remove them from the file`);
+};

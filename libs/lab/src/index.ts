@@ -25,7 +25,7 @@ export { printExpression } from './expressions/print.ts';
 export { quantityNames } from './expressions/vocabulary.ts';
 export { problemLines, type ReadExperiment, readExperiment } from './file/read-experiment.ts';
 export { defaultSearch } from './file/search.ts';
-export { settingNames, variableOfSetting } from './file/setting-names.ts';
+export { defaultMs, settingNames, variableOfSetting } from './file/setting-names.ts';
 export { shortestMs } from './file/settings.ts';
 export { sectionNames } from './file/shape.ts';
 export { withChanges } from './file/with-changes.ts';

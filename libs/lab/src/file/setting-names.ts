@@ -16,6 +16,7 @@ export const variableOfSetting = (name: string): string =>
 export const defaultMs = {
   leaseTtl: 60_000,
   authzTtl: 5_000,
+  unreachableGrace: 600_000,
   sweepInterval: 10_000,
   guestStopTimeout: 10_000,
   startTimeout: 60_000,

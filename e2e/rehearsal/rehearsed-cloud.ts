@@ -1,0 +1,17 @@
+import type { SpanStore } from '@interlock/lab/spans/span-store';
+import type { OutsideOf } from '../cloud/clients.ts';
+import type { FilesTls } from './evidence/file-server.ts';
+import type { FilesAddresses } from './evidence/remote-files.ts';
+
+/** What a rehearsal needs from its cloud. */
+export interface RehearsedCloud extends OutsideOf {
+  /** Settings of its services, by environment variable; an absent one has its default. */
+  readonly settings: Readonly<Record<string, string | undefined>>;
+  /** The store of its services' spans. */
+  readonly spans: SpanStore;
+  /** The servers on which it runs, for the report. */
+  readonly postgres: { readonly description: string };
+  readonly nats: { readonly description: string };
+  /** How to read the files of its hosts, if they are on other computers. Without it they are in the folder of the cloud. */
+  readonly hosts?: { readonly addresses: FilesAddresses; readonly tls: FilesTls };
+}
