@@ -38,14 +38,14 @@ export interface LabRun {
 /** Runs experiments on the cloud of a rehearsal. */
 export interface RehearsalLab {
   /**
-   * Runs a file. A run that proves nothing is repeated once: on a busy machine a step may come too late.
+   * Runs a file. A run that proves nothing is repeated, at most twice: on a busy machine a step may come too late.
    * @param clients of an owner of the keys, who may also see the machines
    * @throws Error for a file with problems
    */
   run(name: ExperimentName, clients: Clients): Promise<LabRun>;
 }
 
-const attempts = 2;
+const attempts = 3;
 
 /** An experiment file of the rehearsal. @throws Error that names its problems */
 export const experimentNamed = (name: ExperimentName): { readonly text: string; readonly experiment: Experiment } => {
