@@ -1,5 +1,5 @@
-import { type CloudPart, cloudParts } from '@interlock/local/control/cloud-control.ts';
-import { Argument, type Command } from 'commander';
+import { type ControlledPart, cloudParts } from '@interlock/local/control/cloud-control.ts';
+import { Argument, type Command, InvalidArgumentError } from 'commander';
 import { durationMs } from '../request/field-values.ts';
 import type { GlobalFlags } from '../session/environment.ts';
 import { dataFolder, placeOf } from '../session/place.ts';
@@ -25,7 +25,11 @@ export function addFaultCommands(program: Command, runner: Pick<Runner, 'offline
     const command = fault
       .command(action)
       .description(actions[action])
-      .addArgument(new Argument('<part>', 'a service (all its processes), nats or postgres').choices(cloudParts));
+      .addArgument(
+        new Argument('<part>', 'a service (all its processes), nats, postgres, or a disk host: disk-host-0')
+          .choices(cloudParts)
+          .argParser(partOf),
+      );
     if (action === 'kill' || action === 'pause')
       command.addOption(
         filled(
@@ -33,7 +37,7 @@ export function addFaultCommands(program: Command, runner: Pick<Runner, 'offline
           `the launcher undoes it after this time: 500ms, 20s, 2m. The command waits for that`,
         ),
       );
-    command.action((part: CloudPart) => {
+    command.action((part: ControlledPart) => {
       const flags: GlobalFlags & { readonly for?: string } = command.optsWithGlobals();
       return runner.offline(flags, async ({ env, terminal }) => {
         const forMs = flags.for === undefined ? undefined : durationMs(flags.for, '--for');
@@ -44,3 +48,15 @@ export function addFaultCommands(program: Command, runner: Pick<Runner, 'offline
     });
   }
 }
+
+/**
+ * The part that a name means. A disk host has the name of its process, of its resource, and a full one: `disk-host-0`, `disk-0` and
+ * `diskHosts/disk-0` are the same. @throws InvalidArgumentError
+ */
+const partOf = (given: string): ControlledPart => {
+  const part = cloudParts.find((one) => one === given);
+  if (part !== undefined) return part;
+  const host = /^(?:disk-host-|disk-|diskHosts\/disk-)(\d+)$/.exec(given)?.[1];
+  if (host !== undefined) return `disk-host-${Number(host)}`;
+  throw new InvalidArgumentError(`Allowed choices are ${cloudParts.join(', ')}, and disk-host-<n> for a disk host.`);
+};

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { CloudPart, PartProcess } from '@interlock/local/control/cloud-control.ts';
+import type { ControlledPart, PartProcess } from '@interlock/local/control/cloud-control.ts';
 import { callControl } from '@interlock/local/control/control-client.ts';
 import { copiedFrom, LauncherError } from '@interlock/local/data-folder.ts';
 import { readUserFile, systemClock } from '@interlock/runtime';
@@ -17,7 +17,7 @@ export type FaultAction = 'kill' | 'pause' | 'resume' | 'restart';
 /** What a `fault` command does. */
 export interface Fault {
   readonly action: FaultAction;
-  readonly part: CloudPart;
+  readonly part: ControlledPart;
   /** After which the launcher undoes it, in milliseconds. */
   readonly forMs: number | undefined;
 }
@@ -56,7 +56,7 @@ export async function localProcesses(data: string | undefined): Promise<readonly
   return path === undefined ? [] : callControl<readonly PartProcess[]>(path, 'processes').catch(() => []);
 }
 
-const isRunning = async (found: Promise<readonly PartProcess[]>, part: CloudPart): Promise<boolean> =>
+const isRunning = async (found: Promise<readonly PartProcess[]>, part: ControlledPart): Promise<boolean> =>
   (await found).every((one) => one.part !== part || one.state === 'running');
 
 function controlPath(data: string | undefined): string | undefined {
