@@ -28,13 +28,17 @@ import { diskHostOnWire } from './wire.ts';
 /** What the API of disk hosts needs. */
 interface FleetParts extends Pick<Control, 'store' | 'hosts' | 'fleet' | 'disks' | 'snapshots' | 'clock'> {
   readonly leases: HostLeases;
+  /** Whether a host responds now; absent in a process without connections to hosts, which knows the leases only. */
+  readonly responds?: (host: string) => Promise<boolean>;
 }
 
 /** Disk hosts as resources: request in, resource out. */
 export const fleetApi = (parts: FleetParts) => {
   const { hosts, fleet, clock } = parts;
-  const show = async (loaded: Loaded<FleetHost>): Promise<WireDiskHost> =>
-    diskHostOnWire(loaded, fleet, await contentOf(parts, loaded.id));
+  const show = async (loaded: Loaded<FleetHost>): Promise<WireDiskHost> => {
+    const [content, responds = true] = await Promise.all([contentOf(parts, loaded.id), parts.responds?.(loaded.id)]);
+    return diskHostOnWire(loaded, fleet, { ...content, responds });
+  };
   /** Shows a host after a command; this process knows its new state at once. */
   const showNow = async (host: string): Promise<WireDiskHost> => {
     await fleet.refresh();

@@ -21,7 +21,7 @@ export interface HostContent {
 export const diskHostOnWire = (
   { id, state, version }: Loaded<FleetHost>,
   fleet: Pick<Fleet, 'leaseOf' | 'isServing'>,
-  content: HostContent,
+  content: HostContent & { readonly responds: boolean },
 ): WireDiskHost => {
   const name = hostNameOnWire(id);
   const { status, folderId, registeredAt } = existingHost(name, state);
@@ -29,7 +29,7 @@ export const diskHostOnWire = (
   return WireDiskHost.fromPartial({
     name,
     state: states[status],
-    liveness: fleet.isServing(folderId) ? 'SERVING' : 'UNREACHABLE',
+    liveness: content.responds && fleet.isServing(folderId) ? 'SERVING' : 'UNREACHABLE',
     folderId,
     zone: zone ?? '',
     dataAddress: dataAddress ?? '',

@@ -78,7 +78,15 @@ export const assembleControl: Assemble<ControlSettings> = async (seams) => {
       ...diskReads({ disks: records.disks, host: withoutDisks, availability, show: show.disks, authorize }),
       ...snapshotReads({ snapshots: records.snapshots, show: show.snapshots }),
       ...encryptedResourcesApi({ ...records, setKeys }),
-      ...fleetApi({ ...records, store, hosts, fleet, leases: hostLeases, clock }),
+      ...fleetApi({
+        ...records,
+        store,
+        hosts,
+        fleet,
+        leases: hostLeases,
+        clock,
+        responds: (host) => links.responds(host),
+      }),
     },
     authorization,
   });

@@ -158,6 +158,11 @@ test(
     assert.ok(hung?.$case === 'refused' && served?.$case === 'opened');
     assert.deepEqual([hung.value.reason, hung.value.metadata.disk_host], ['DISK_HOST_UNREACHABLE', 'diskHosts/disk-0']);
     assert.deepEqual((await fleet.disks.listLeases({ diskEncryptionSet: '' })).unreachable, ['diskHosts/disk-0']);
+    const livenessOf = async (name: string) => (await fleet.disks.getDiskHost({ name })).liveness;
+    assert.deepEqual(
+      [await livenessOf('diskHosts/disk-0'), await livenessOf('diskHosts/disk-1')],
+      ['UNREACHABLE', 'SERVING'],
+    );
     // Reads need no host.
     const [{ name }] = disks;
     assert.equal((await fleet.disks.getDisk({ name })).allocatedBytes, 0);

@@ -79,6 +79,11 @@ export class HostLink {
     }
   }
 
+  /** Whether the host responds to a probe within this time, in milliseconds. */
+  responds(withinMs: number): Promise<boolean> {
+    return this.#process.responds(withinMs);
+  }
+
   /** Closes the connection; calls under way end as DISK_HOST_UNREACHABLE. */
   close(): void {
     for (const { giveUp } of this.#waiting) giveUp(unreachable(this.host));

@@ -1,3 +1,4 @@
+import { Rejection } from '@interlock/event-store';
 import type { Seams } from '@interlock/host';
 import type { Clock } from '@interlock/runtime';
 import { rendezvous } from '../fleet/choice.ts';
@@ -10,6 +11,9 @@ interface LinkParts {
   readonly connectTo: Seams<unknown>['connectTo'];
   readonly clock: Pick<Clock, 'sleep' | 'monotonicMs'>;
 }
+
+/** How long a host that is shown has to respond, in milliseconds. */
+const shownMs = 1_000;
 
 /** The connections to the disk hosts, at the addresses that their leases name. */
 export class HostLinks {
@@ -50,6 +54,16 @@ export class HostLinks {
   /** The hosts as this process knows them. */
   hosts(): readonly KnownHost[] {
     return this.#parts.fleet.list();
+  }
+
+  /** Whether a host holds its lease and responds now. An ended host keeps its lease for a while, so the lease alone says too much. */
+  async responds(host: string): Promise<boolean> {
+    try {
+      return await (await this.to(host)).responds(shownMs);
+    } catch (error) {
+      if (error instanceof Rejection) return false;
+      throw error;
+    }
   }
 
   /** Reads the hosts now; concurrent calls share one reading. */
