@@ -86,3 +86,7 @@ test('documentation shows each help with placeholders in place of names', () => 
     assert.doesNotMatch(helpFor(reason) ?? '{', /[{}]|undefined/, reason);
   }
 });
+
+test('the help for a disk host that does not respond shows the disk hosts', () => {
+  assert.match(helpFor('DISK_HOST_UNREACHABLE', { disk_host: 'diskHosts/disk-0' }) ?? '', /interlock disk-host list$/);
+});

@@ -26,6 +26,7 @@ const templates: Readonly<Record<string, string>> = {
   STORE_UNAVAILABLE:
     'Try again. The service cannot reach Postgres. Show which other services are affected: interlock status',
   DEPENDENCY_UNAVAILABLE: 'Try again. Show which services respond: interlock status',
+  DISK_HOST_UNREACHABLE: 'Try again. An operator starts its process. Show the disk hosts: interlock disk-host list',
   DISK_HOST_LEASE_OVER: 'Try again. Show which services respond: interlock status',
   VM_START_TIMED_OUT:
     'Check that disk and key-vault respond (interlock status), then start it again: interlock vm start {vm}',
