@@ -196,13 +196,19 @@ test('a store from before disks named their host is adopted by disk-0, which ser
   const deleted = { type: 'DiskHostDeleted', schema: 1, data: { at: 1 } };
   await host.commit({ appends: [{ stream: 'diskhost-disk-0', expected: 1, events: [deleted] }] }, anyCause);
 
-  await assert.rejects(startDiskHost({ beside: host, name: 'disk-1' }), {
+  await assert.rejects(startDiskHost({ beside: host, name: 'disk-1', hostLeaseTtlMs: 1_000 }), {
     reason: 'FIRST_HOST_MISSING',
     message: /DISK_HOST must be disk-0 .* 2 disks and 1 snapshots .*\(got disk-1\)/,
   });
+  // One that starts together with the first host waits for it.
+  const together = startDiskHost({ beside: host, name: 'disk-2' });
   await host.restart();
+  await (await together).stop();
   const [shown, ...others] = (await host.disks.listDiskHosts({})).diskHosts;
-  assert.deepEqual(others, []);
+  assert.deepEqual(
+    others.map((one) => one.name),
+    ['diskHosts/disk-2'],
+  );
   assert.deepEqual([shown?.name, shown?.diskCount, shown?.snapshotCount], [name, 2, 1]);
   assert.equal((await host.disks.getDisk({ name: diskName })).diskHost, name);
   assert.deepEqual(await host.content(content.length), content);

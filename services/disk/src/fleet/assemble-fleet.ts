@@ -29,7 +29,7 @@ export const openFleet = async ({ store, openCategory, clock, log, settings, sco
     leases,
     /** Registers this host. Call it when the lease of its folder is held. @throws Rejection as `registerHost` */
     async enter(cause: Cause): Promise<void> {
-      await registerHost({ ...all, hosts, host, clock, isOneOfMany }, cause);
+      await registerHost({ ...all, hosts, host, clock, isOneOfMany, signal: scope.signal }, cause);
       let isReplaced = false;
       await fleet.watch(host.ttlMs / 3, scope.signal, () => {
         if (isReplaced || [undefined, host.folder].includes(fleet.folderOf(hostName))) return;

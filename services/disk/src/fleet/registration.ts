@@ -15,8 +15,10 @@ interface RegistrationParts {
   readonly hosts: Pick<Category<FleetHost, DiskHostEvent>, 'load' | 'listAll' | 'transact'>;
   readonly disks: Pick<Category<Disk, DiskEvent>, 'count'>;
   readonly snapshots: Pick<Category<Snapshot, SnapshotEvent>, 'count'>;
-  readonly host: Pick<HostIdentity, 'name' | 'folder' | 'lostFolder'>;
-  readonly clock: Pick<Clock, 'now'>;
+  readonly host: Pick<HostIdentity, 'name' | 'folder' | 'lostFolder' | 'ttlMs'>;
+  readonly clock: Pick<Clock, 'now' | 'monotonicMs' | 'sleep'>;
+  /** Aborted when the process ends. */
+  readonly signal: AbortSignal;
   /** Whether other processes pass calls on to the hosts; if not, this one serves every disk or none. */
   readonly isOneOfMany: boolean;
 }
@@ -33,15 +35,37 @@ export const registerHost = async (parts: RegistrationParts, cause: Cause): Prom
   await hosts.transact(host.name, register(clock.now(), host.name, host.folder, host.lostFolder), cause);
 };
 
-/** Disks from before hosts had names are on `firstHost`: under another name, their host would serve none of them. */
-const requireFirstHost = async ({ hosts, disks, snapshots, host }: RegistrationParts): Promise<void> => {
-  if (host.name === firstHost || (await hosts.load(firstHost)).state.status !== 'absent') return;
+/** Time between two looks for the first host, in milliseconds. */
+const lookMs = 200;
+
+/**
+ * Disks from before hosts had names are on `firstHost`: under another name, their host would serve none of them. Hosts that start
+ * together wait for it, for the time of one lease.
+ */
+const requireFirstHost = async (parts: RegistrationParts): Promise<void> => {
+  const { clock, host, signal } = parts;
+  const endMs = clock.monotonicMs() + host.ttlMs;
+  for (;;) {
+    const missing = await firstHostMissing(parts);
+    if (missing === undefined) return;
+    if (signal.aborted || clock.monotonicMs() >= endMs) throw missing;
+    await clock.sleep(lookMs, signal);
+  }
+};
+
+const firstHostMissing = async ({
+  hosts,
+  disks,
+  snapshots,
+  host,
+}: RegistrationParts): Promise<Rejection | undefined> => {
+  if (host.name === firstHost || (await hosts.load(firstHost)).state.status !== 'absent') return undefined;
   const [ofDisks, ofSnapshots] = await Promise.all([
     disks.count(ofHost(firstHost)),
     snapshots.count(ofHost(firstHost)),
   ]);
-  if (ofDisks + ofSnapshots === 0) return;
-  throw new Rejection(
+  if (ofDisks + ofSnapshots === 0) return undefined;
+  return new Rejection(
     'FAILED_PRECONDITION',
     'FIRST_HOST_MISSING',
     `DISK_HOST must be ${firstHost} for the folder that has the volumes of ${ofDisks} disks and ${ofSnapshots} snapshots from before disk hosts had names (got ${host.name})`,
