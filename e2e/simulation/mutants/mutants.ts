@@ -1,7 +1,7 @@
 import type { Mutant } from './mutant.ts';
 
 /**
- * Thirty-five bugs that an engineer could make, each in one place. The simulation must find every one of them by the guarantee
+ * Thirty-three bugs that an engineer could make, each in one place. The simulation must find every one of them by the guarantee
  * that it breaks: a verdict that never fails proves nothing.
  */
 export const mutants: readonly Mutant[] = [
@@ -251,20 +251,6 @@ export const mutants: readonly Mutant[] = [
     file: 'services/disk/src/fleet/placement.ts',
     find: 'return await kind.transact(name, decideHere, cause, { guard });',
     replace: 'return await kind.transact(name, decideHere, cause);',
-  },
-  {
-    name: 'a host works on the disk of another host',
-    guarantee: 'G5',
-    file: 'services/disk/src/fleet/own.ts',
-    find: '    return fleet.isLost(host) ? lost(name, host) : notHere(name, host, self);',
-    replace: '    return fleet.isLost(host) ? lost(name, host) : undefined;',
-  },
-  {
-    name: 'a batch is answered in the order of its hosts',
-    guarantee: 'G6',
-    file: 'services/disk/src/routing/batches.ts',
-    find: 'return batch.items.map((_item, place) => settled.get(place) ?? missing());',
-    replace: 'return [...settled.values()];',
   },
   {
     name: 'a rotation lists what is on reachable hosts only',
