@@ -10,7 +10,7 @@ import type { SimulatedTruth } from '../truth/truth.ts';
 const lateMs = 1_000;
 
 interface Parts {
-  readonly world: Pick<SimulatedCloud, 'cipherHolders'>;
+  readonly world: Pick<SimulatedCloud, 'cipherHolders' | 'settings'>;
   readonly log: Findings;
   readonly truth: SimulatedTruth;
   readonly disturbances: Disturbances;
@@ -36,10 +36,13 @@ export const checkCiphers = (parts: Parts): void => {
 };
 
 /** Disks whose key is usable, and disks of running machines that keep their DEK through a loss (CMK-102). */
-const mayHold = (disk: KnownDisk, { truth, disturbances, bounds }: Parts): boolean => {
+const mayHold = (disk: KnownDisk, { world, truth, disturbances, bounds }: Parts): boolean => {
   const boundMs = truth.boundMs(disk);
   const nowMs = truth.nowMs();
-  if (boundMs === undefined || isPinned(disk, nowMs)) return true;
+  // A host that did not respond to a close learns of it before it renews its lease of the volumes.
+  const awayMs = disturbances.lastMs(disturbedHosts([disk.host]));
+  const learnsMs = awayMs === undefined ? 0 : awayMs + world.settings.hostLeaseTtlMs;
+  if (boundMs === undefined || isPinned(disk, nowMs, learnsMs)) return true;
   const lostMs = Math.min(...truth.blockers(disk, 'running').map(({ sinceMs }) => sinceMs));
   // While events arrive, a loss is known at once. An open or move in progress learns of it by a refusal.
   const isPrompt = (disturbances.lastOfHostMs(disk.host) ?? 0) < lostMs - bounds.calmMs;
@@ -48,5 +51,6 @@ const mayHold = (disk: KnownDisk, { truth, disturbances, bounds }: Parts): boole
 };
 
 /** A close ends the session only once the store has acknowledged it, which may take a while. */
-const isPinned = ({ sku, open, closed }: KnownDisk, nowMs: number): boolean =>
-  sku === 'ultra' && (open?.by === 'machine' || (closed?.by === 'machine' && nowMs <= closed.closedMs + lateMs));
+const isPinned = ({ sku, open, closed }: KnownDisk, nowMs: number, learnsMs: number): boolean =>
+  sku === 'ultra' &&
+  (open?.by === 'machine' || (closed?.by === 'machine' && nowMs <= Math.max(closed.closedMs, learnsMs) + lateMs));

@@ -5,6 +5,9 @@ import type { Committed, SimulatedCloud } from '../cloud/simulated-cloud.ts';
 
 const hostStream = 'diskhost-';
 
+/** What a control process commits if the host of the disk does not respond. */
+const committedByControl: ReadonlySet<string> = new Set(['DiskClosed', 'DiskDetached', 'AccessEnded', 'AttachGivenUp']);
+
 /** What the state of a disk host becomes by an event. */
 const statusAfter: Readonly<Record<string, string>> = {
   DiskHostRegistered: 'open',
@@ -17,7 +20,8 @@ const statusAfter: Readonly<Record<string, string>> = {
 };
 
 /**
- * G5: a disk has one host, which does all work on it. Only that host commits to the stream of a disk or snapshot; nothing begins on
+ * G5: a disk has one host, which does all work on it. Only that host commits to the stream of a disk or snapshot, besides
+ * closes and detaches while it does not respond; nothing begins on
  * a host that an operator closed; and no disk or snapshot names a deleted one.
  */
 export class HostJudge {
@@ -59,7 +63,8 @@ export class HostJudge {
     const name = stream.slice(stream.indexOf('-') + 1);
     const host = truth.disks.hostOf(name);
     const process = world.diskHosts.find((one) => one.name === host);
-    if (by !== undefined && (process === undefined || nameOf(by) !== nameOf(process.replica)))
+    const isControl = by !== undefined && nameOf(by) === 'disk' && committedByControl.has(type);
+    if (by !== undefined && !isControl && (process === undefined || nameOf(by) !== nameOf(process.replica)))
       log.violate('G5', `only ${host}, the host of ${name}, works on it`, `${nameOf(by)} committed ${type}`);
     if (type !== 'DiskCreating' && type !== 'SnapshotCreating') return;
     const status = this.#status.get(host) ?? 'open';
