@@ -18,8 +18,8 @@ import { ReasonJudge } from './reasons.ts';
 const stoppingParts = ['compute', 'key-vault', 'identity', 'store', 'calls', 'volumes'] as const;
 
 /**
- * What a stop waits for until a close at an unreachable disk host succeeds: its machine stays as it is for so long (docs/limits.md,
- * "A disk host that does not respond"). Delete this once such a close is committed without the host.
+ * What may delay a stop: control, and the hosts of the disks. This allows more than a close at a host that does not respond needs,
+ * which is one HOST_LEASE_TTL_MS (docs/limits.md).
  */
 const closesWaitFor = (hosts: Iterable<string>): readonly Disturbed[] => ['disk-control', ...disturbedHosts(hosts)];
 
