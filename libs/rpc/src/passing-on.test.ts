@@ -16,6 +16,7 @@ for (const [name, start] of Object.entries(transports)) {
     const close: (() => Promise<void>)[] = [];
     try {
       let seen: Pick<Call, 'caller' | 'cause' | 'token'> | undefined;
+      let ofFront: readonly unknown[] | undefined;
       const behind = await started(
         {
           handlers: {
@@ -29,7 +30,17 @@ for (const [name, start] of Object.entries(transports)) {
         close,
       );
       const front = await started(
-        { handlers: { echo: (request, call) => behind.client.echo(request, passingOn(call, call.signal)) } },
+        {
+          handlers: {
+            // In two parts: the second has the cause of the call, too, and not the events of the first.
+            echo: async (request, call) => {
+              await behind.client.echo(request, passingOn(call, call.signal));
+              const answer = await behind.client.echo(request, passingOn(call, call.signal));
+              ofFront = call.cause.trail?.causesOf(undefined, []);
+              return answer;
+            },
+          },
+        },
         close,
       );
       const credentials = { token: async () => 'workload:compute', refused: () => undefined };
@@ -41,6 +52,7 @@ for (const [name, start] of Object.entries(transports)) {
         [seen?.caller.name, seen?.token, seen?.cause.correlationId, seen?.cause.causes],
         ['principals/workload:compute', 'workload:compute', 'c7', [{ id: 'vm-v@2', kind: 'call' }]],
       );
+      assert.deepEqual(ofFront, []);
       assert.deepEqual(trail.causesOf(undefined, []), [{ id: 'disk-d@3', kind: 'answer' }]);
     } finally {
       for (const end of close) await end();

@@ -1,4 +1,4 @@
-import { readEvent } from '@interlock/event-store';
+import { readEvent, withoutTrail } from '@interlock/event-store';
 import type { Metadata } from 'nice-grpc-common';
 import type { Call } from './call.ts';
 import { EVENTS_TRAILER } from './call.ts';
@@ -18,7 +18,8 @@ type PassedOn = CallOptions & {
  */
 export const passingOn = (call: Pick<Call, 'token' | 'cause' | 'remainingMs'>, signal: AbortSignal): PassedOn => ({
   ...(call.token === undefined ? {} : { token: call.token }),
-  cause: call.cause,
+  // Without the trail: every part of the call has the cause of the call, not the events of the parts before it.
+  cause: withoutTrail(call.cause),
   deadlineMs: Math.max(0, call.remainingMs()),
   signal,
   onTrailer: (trailer) => {

@@ -73,11 +73,7 @@ const causesByType = (line: Timeline, event: Seen): readonly Implied[] => {
     case 'DiskClosed':
     case 'DiskDetached':
     case 'AttachGivenUp':
-      return [
-        { kinds: ['call'], anyOf: ofMachine(line, event, data.virtualMachine) },
-        // A machine has disks on several hosts: a close that was repeated for one of them may name the answers about the others.
-        { kinds: ['answer'], anyOf: isOf('DiskClosed', 'DiskDetached'), isOptional: true },
-      ];
+      return [{ kinds: ['call'], anyOf: ofMachine(line, event, data.virtualMachine) }];
     case 'EncryptionChanging':
     case 'DiskGrown':
       // The header of an interrupted move may have been recorded first, by the same call.
