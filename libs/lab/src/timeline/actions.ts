@@ -29,7 +29,7 @@ const replacements = {
 const ofMachines = {
   start: {
     targets: 'group',
-    done: 'machines started',
+    done: 'start requested',
     description:
       'Starts the machines of the group. In a `give-back`, `start: true` also starts the machines that the loss stopped.',
   },

@@ -20,11 +20,11 @@ test('every machine has a lane with its operations, except flushes; the treatmen
   assert.deepEqual(
     lanes.map(({ name, about }) => `${name}: ${about}`),
     [
-      'premium-1: premium · Premium SSD, k1',
-      'premium-2: premium · Premium SSD, k1',
-      'ultra-1: ultra · Standard SSD + Ultra, k1',
-      'control-1: control · Premium SSD, other',
-      'control-2: control · Premium SSD, other',
+      'premium-1: Premium SSD, k1',
+      'premium-2: Premium SSD, k1',
+      'ultra-1: Standard SSD + Ultra, k1',
+      'control-1: Premium SSD, other',
+      'control-2: Premium SSD, other',
     ],
   );
   const [first] = lanes;
@@ -100,8 +100,8 @@ test('more than twelve machines with the same outcome share a lane, which shows 
     lanes.map(({ name, about }) => `${name}: ${about}`),
     [
       'premium: 59 machines: off after 2.77 s to 5.09 s',
-      'premium-60: premium · Premium SSD, k1',
-      'control: 20 machines: control · Premium SSD, other',
+      'premium-60: Premium SSD, k1',
+      'control: 20 machines: Premium SSD, other',
     ],
   );
   assert.deepEqual(shown(lanes[0]?.stretches ?? []), [

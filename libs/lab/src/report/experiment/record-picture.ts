@@ -106,10 +106,12 @@ function laneOf(
 export const lastSegment = (name: string): string => name.slice(name.lastIndexOf('/') + 1);
 
 function aboutMachine(machine: MachineRecord | undefined): string {
-  const { group = '', disks = [] } = machine ?? {};
+  const { name = '', group = '', disks = [] } = machine ?? {};
   const classes = [...new Set(disks.map((disk) => className(disk.class)))].join(' + ');
   const keys = [...new Set(disks.map(({ key }) => key))].filter((key) => key !== 'platform').join(', ');
-  return `${group} · ${classes}${keys === '' ? '' : `, ${keys}`}`;
+  // Machines are usually named for their group.
+  const prefix = lastSegment(name).startsWith(group) ? '' : `${group} · `;
+  return `${prefix}${classes}${keys === '' ? '' : `, ${keys}`}`;
 }
 
 /** How far apart the machines of a lane were off. */
@@ -129,10 +131,11 @@ function aboutBundle(bundle: readonly MachineRecord[], record: Happenings): stri
   return `off after ${duration(least)} to ${duration(most)}`;
 }
 
-/** The changes of keys and machines. The first effective step on a key is t0. */
+/** The changes of keys and machines; not the end of a start, which the lanes show. The first effective step on a key is t0. */
 function marksOf(steps: readonly StepRecord[]): readonly Mark[] {
   const shown = steps
     .filter((step) => !isFaultAction(actionOf(step, steps)))
+    .filter((step) => step.undoes === undefined || actionOf(step, steps) !== 'start')
     .toSorted((a, b) => effectOf(a) - effectOf(b));
   const t0 = shown.find(
     ({ action, undoes, error }) => undoes === undefined && error === undefined && takesAccess(action),

@@ -1,6 +1,6 @@
 import { type Html, html, px } from '../html.ts';
 import { type FaultBar, faultHeight, faultRows } from './faults.ts';
-import { labelHeight, labelRows } from './label-rows.ts';
+import { labelHeight, labelRows, type Placed } from './label-rows.ts';
 import { type Lane, type Layout, lane, laneHeight } from './lane.ts';
 import { type TimeScale, timeScale } from './time-scale.ts';
 
@@ -75,18 +75,17 @@ function axis({ labels }: TimeScale, y: number, end: number): readonly Html[] {
 }
 
 /** A line through all lanes for each mark, and its label above them. */
-function lines(
-  placed: readonly (Mark & { readonly at: number; readonly row: number; readonly isLeft: boolean })[],
-  bottom: number,
-): readonly Html[] {
+function lines(placed: readonly Placed<Mark & { readonly at: number }>[], bottom: number): readonly Html[] {
   const heightOf = (row: number): number => 14 + row * labelHeight;
   const drawnLines = placed.map(
     ({ kind, at, row }) =>
       html`<line class="event-${kind}" x1="${px(at)}" x2="${px(at)}" y1="${heightOf(row) - 10}" y2="${bottom - 4}" stroke-width="1.5"/>`,
   );
-  const labels = placed.map(
-    ({ label, kind, at, row, isLeft }) =>
-      html`<text class="label label-${kind}" x="${px(at + (isLeft ? -6 : 6))}" y="${heightOf(row)}" text-anchor="${isLeft ? 'end' : 'start'}">${label}</text>`,
-  );
+  const labels = placed
+    .filter(({ label }) => label !== '')
+    .map(
+      ({ label, kind, at, row, isLeft }) =>
+        html`<text class="label label-${kind}" x="${px(at + (isLeft ? -6 : 6))}" y="${heightOf(row)}" text-anchor="${isLeft ? 'end' : 'start'}">${label}</text>`,
+    );
   return [...drawnLines, ...labels];
 }
