@@ -28,6 +28,7 @@ const ask = async (
   held: JsonObject = {},
   replicas: Partial<Record<Workload, JsonObject[]>> = {},
   gateway?: GatewayStatus,
+  diskHosts: JsonObject[] | Rejection = [],
 ) => {
   const lines: string[] = [];
   const say = (line: string): void => void lines.push(line);
@@ -37,6 +38,10 @@ const ask = async (
       caller: {
         call: async (service, { path }) => {
           if (path.endsWith('/GetHold')) return held;
+          if (path.endsWith('/ListDiskHosts')) {
+            if (diskHosts instanceof Rejection) throw diskHosts;
+            return { diskHosts };
+          }
           if (path.endsWith('/ListReplicas')) return { replicas: replicas[service] ?? [replica(service)] };
           if (!path.endsWith('/GetRelay')) return { consumers };
           const relay = relays[service] ?? telling;
@@ -77,6 +82,28 @@ test('the gateway of a local cloud is shown if one was started, and an unreachab
   assert.equal(gone.isWell, false);
   assert.match(gone.text, /^gateway +unreachable +ECONNREFUSED$/m);
   assert.doesNotMatch((await ask({})).text, /gateway/);
+});
+
+test('several disk hosts are shown below disk; one that does not respond is a problem, one that is lost is not', async () => {
+  const host = (name: string, liveness: string, state = 'OPEN'): JsonObject => ({
+    ...{ name: `diskHosts/${name}`, liveness, state },
+    diskCount: '3',
+  });
+  const withHosts = (...hosts: JsonObject[]) => ask({}, false, {}, {}, undefined, hosts);
+  const both = await withHosts(host('disk-0', 'SERVING'), host('disk-1', 'SERVING'));
+  assert.equal(both.isWell, true);
+  assert.match(
+    both.text,
+    /^disk +serving .*\n {2}diskHosts\/disk-0 +serving, 3 disks\n {2}diskHosts\/disk-1 +serving, 3 disks$/m,
+  );
+  const away = await withHosts(host('disk-0', 'SERVING'), host('disk-1', 'UNREACHABLE'));
+  assert.equal(away.isWell, false);
+  assert.match(away.text, /^disk +degraded .*\n.*\n {2}diskHosts\/disk-1 +unreachable, 3 disks$/m);
+  const lost = await withHosts(host('disk-0', 'SERVING'), host('disk-1', 'UNREACHABLE', 'LOST'));
+  assert.equal(lost.isWell, true);
+  assert.doesNotMatch((await withHosts(host('disk-0', 'SERVING'))).text, /diskHosts/);
+  const refused = new Rejection('PERMISSION_DENIED', 'PERMISSION_DENIED', 'no');
+  assert.equal((await ask({}, false, {}, {}, undefined, refused)).isWell, true);
 });
 
 test('a service that cannot publish is shown as silent with the reason, and the cloud is not well', async () => {

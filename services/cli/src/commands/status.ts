@@ -33,6 +33,8 @@ export interface ServiceStatus extends ServerReport {
   /** Own events that it has not published. */
   readonly unpublished: number;
   readonly replicas: readonly ReplicaStatus[];
+  /** Of disk: its hosts, if there are several. */
+  readonly hosts?: readonly DiskHostStatus[];
   /** Why it is not `serving`; empty when it is. */
   readonly problem: string;
 }
@@ -43,6 +45,14 @@ interface ReplicaStatus {
   readonly state: 'working' | 'standby' | 'gone' | 'not ready';
   /** Since when it is gone; empty otherwise. */
   readonly since: string;
+}
+
+/** State of one disk host. */
+interface DiskHostStatus {
+  /** As `interlock disk-host list` shows it: `diskHosts/disk-0`. */
+  readonly name: string;
+  readonly state: 'serving' | 'unreachable' | 'lost';
+  readonly disks: number;
 }
 
 type StatusSession = Pick<Session, 'clock'> & {
@@ -102,12 +112,13 @@ export async function showStatus(
 }
 
 function serviceRows(status: ServiceStatus): readonly (readonly string[])[] {
-  const { service, state, answerMs, gap, lagMs, parked, replicas, problem } = status;
+  const { service, state, answerMs, gap, lagMs, parked, replicas, hosts = [], problem } = status;
   const row =
     state === 'serving' || state === 'degraded'
       ? [service, state, `${answerMs} ms`, String(gap), `${lagMs} ms`, String(parked), processes(replicas)]
       : [service, state, problem];
-  return replicas.length < 2 ? [row] : [row, ...replicas.map((one) => [`  ${one.name}`, replicaText(one)])];
+  const shown = replicas.length < 2 ? [] : replicas.map((one) => [`  ${one.name}`, replicaText(one)]);
+  return [row, ...shown, ...hosts.map((host) => [`  ${host.name}`, `${host.state}, ${host.disks} disks`])];
 }
 
 async function statusOf(
@@ -137,15 +148,17 @@ async function reportedStatus(
 ): Promise<Omit<ServiceStatus, 'answerMs'>> {
   const read = (method: string) => caller.call(service, methodOf(Service.messaging, method), {});
   // All at once: the slowest of them decides how long it takes.
-  const [[{ consumers } = {}, relay = {}, listed = {}], hold] = await Promise.all([
+  const [[{ consumers } = {}, relay = {}, listed = {}], hold, hosts] = await Promise.all([
     Promise.all(['ListConsumers', 'GetRelay', 'ListReplicas'].map(read)),
     service === 'key-vault' ? holdOf(caller) : '',
+    service === 'disk' ? hostsOf(caller) : [],
   ]);
   const rows = objectsIn(consumers);
   const replicas = objectsIn(listed.replicas).map(replicaOf);
   const silent =
     relay.failingSince === undefined ? '' : `has published nothing since ${relay.failingSince}: ${relay.problem}`;
-  const missing = replicas.flatMap(missingText).join('; ');
+  const away = hosts.filter(({ state }) => state === 'unreachable').map(({ name }) => `${name} does not respond`);
+  const missing = [...replicas.flatMap(missingText), ...away].join('; ');
   const numbers = (field: string): number[] => rows.map((row) => Number(row[field] ?? 0));
   return {
     service,
@@ -155,6 +168,7 @@ async function reportedStatus(
     parked: sum(numbers('parkedCount')),
     unpublished: Number(relay.gap ?? 0),
     replicas,
+    ...(hosts.length > 1 ? { hosts } : {}),
     problem: hold || silent || missing,
     ...serverReport(service, relay),
   };
@@ -166,6 +180,22 @@ async function holdOf({ call }: Pick<Caller, 'call'>): Promise<string> {
   return isObject(hold)
     ? `no key may be used since ${hold.startTime}: ${hold.reason}, hold ${hold.holdId} (interlock hold show)`
     : '';
+}
+
+/** The disk hosts; none if the caller may not list them, or the service is of a release without them. */
+async function hostsOf({ call }: Pick<Caller, 'call'>): Promise<readonly DiskHostStatus[]> {
+  try {
+    const { diskHosts } = await call('disk', methodOf(Service.disk, 'ListDiskHosts'), {});
+    return objectsIn(diskHosts).map(({ name, state, liveness, diskCount = 0 }) => ({
+      name: String(name),
+      state: state === 'LOST' ? 'lost' : liveness === 'UNREACHABLE' ? 'unreachable' : 'serving',
+      disks: Number(diskCount),
+    }));
+  } catch (error) {
+    const isWithout = error instanceof Rejection && ['PERMISSION_DENIED', 'UNIMPLEMENTED'].includes(error.code);
+    if (isWithout) return [];
+    throw error;
+  }
 }
 
 const jsonOf = (status: ServiceStatus | ServerStatus | PartProcess): JsonObject => JSON.parse(JSON.stringify(status));
