@@ -145,7 +145,7 @@ export class PartFaults implements Faults {
       case 'shift-clock':
         return this.#shiftClock(step, serviceOf(part), { byMs, isBoot: options.clock === 'boot' });
       case 'fill-storage':
-        needed(storageOf?.(part), action).fill();
+        await needed(storageOf?.(part), action).fill();
         return undefined;
       case 'throttle': {
         const flood = new AbortController();

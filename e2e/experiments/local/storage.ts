@@ -1,12 +1,14 @@
 import { execFileSync } from 'node:child_process';
-import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { experimentMount, unmountBelow } from '@interlock/local/data-folder.ts';
 
 /** A file system of limited size that can be filled. */
 export interface LimitedStorage {
-  fill(): void;
+  /** In pieces, so that other steps are on time meanwhile: on a busy machine it takes seconds. */
+  fill(): Promise<void>;
   /** Frees the space that `fill` took. */
   free(): void;
   close(): void;
@@ -58,12 +60,12 @@ export const mountStorage = (folder: string, roomMib: number): LimitedStorage =>
   }
   const filler = join(folder, fillerName);
   return {
-    fill: () => {
-      const file = openSync(filler, 'w', 0o600);
+    fill: async () => {
+      const file = await open(filler, 'w', 0o600);
       try {
-        fillUp(file);
+        await fillUp(file);
       } finally {
-        closeSync(file);
+        await file.close();
       }
     },
     free: () => rmSync(filler, { force: true }),
@@ -71,11 +73,11 @@ export const mountStorage = (folder: string, roomMib: number): LimitedStorage =>
   };
 };
 
-const fillUp = (file: number): void => {
+const fillUp = async (file: FileHandle): Promise<void> => {
   for (let bytes = pieceBytes; bytes >= 4_096; bytes /= 2) {
     const piece = Buffer.alloc(bytes);
     try {
-      for (;;) writeSync(file, piece);
+      for (;;) await file.write(piece);
     } catch (error) {
       if (!(error instanceof Error && 'code' in error && error.code === 'ENOSPC')) throw error;
     }
