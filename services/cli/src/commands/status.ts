@@ -49,7 +49,7 @@ interface ReplicaStatus {
 
 /** State of one disk host. */
 interface DiskHostStatus {
-  /** As `interlock disk-host list` shows it: `diskHosts/disk-0`. */
+  /** As `interlock disk-host list` shows it: `disk-0`. */
   readonly name: string;
   readonly state: 'serving' | 'unreachable' | 'lost';
   readonly disks: number;
@@ -187,7 +187,7 @@ async function hostsOf({ call }: Pick<Caller, 'call'>): Promise<readonly DiskHos
   try {
     const { diskHosts } = await call('disk', methodOf(Service.disk, 'ListDiskHosts'), {});
     return objectsIn(diskHosts).map(({ name, state, liveness, diskCount = 0 }) => ({
-      name: String(name),
+      name: String(name).replace('diskHosts/', ''),
       state: state === 'LOST' ? 'lost' : liveness === 'UNREACHABLE' ? 'unreachable' : 'serving',
       disks: Number(diskCount),
     }));
