@@ -11,7 +11,7 @@ const ttlMs = 10_000;
 const world = () => {
   const clock = virtualClock();
   const store = memoryStore({ clock });
-  const told: string[] = [];
+  const reports: string[] = [];
   /** The last owner that the folder has stored. */
   let lastOwner: Owner | undefined;
   /** What a host does when accesses ended without it. */
@@ -29,12 +29,12 @@ const world = () => {
       log: logger({ service: 'disk', clock, write: () => undefined }),
       signal: stop.signal,
       endClosed: () => closing.end(),
-      onEnd: () => told.push(`${machine} ended`),
-      onReplaced: () => told.push(`${machine} replaced`),
+      onEnd: () => reports.push(`${machine} ended`),
+      onReplaced: () => reports.push(`${machine} replaced`),
     });
     return { taking, stop };
   };
-  return { clock, store, told, host, closing };
+  return { clock, store, reports, host, closing };
 };
 
 /** A connection to a store that can be cut, or can lose the next response after the commit. */
@@ -70,7 +70,7 @@ const pass = async <Seen>(clock: VirtualClock, durationMs: number, look: () => S
 };
 
 test('an owner that renews keeps the folder, and a successor waits until the owner releases it', async () => {
-  const { clock, told, host } = world();
+  const { clock, reports, host } = world();
   const first = await clock.drive(host('a').taking);
   let isTaken = false;
   const second = host('b');
@@ -78,7 +78,7 @@ test('an owner that renews keeps the folder, and a successor waits until the own
     isTaken = true;
   });
   assert.ok((await pass(clock, 20 * ttlMs, () => owns(first) && !isTaken)).every(Boolean));
-  assert.deepEqual([first.epoch, told], [1, []]);
+  assert.deepEqual([first.epoch, reports], [1, []]);
   await first.release(true);
   assert.ok(!owns(first));
   await pass(clock, ttlMs, () => undefined);
@@ -86,7 +86,7 @@ test('an owner that renews keeps the folder, and a successor waits until the own
 });
 
 test('an owner that is cut off from the store stops before another host owns the folder, and learns that it was replaced', async () => {
-  const { clock, store, told, host } = world();
+  const { clock, store, reports, host } = world();
   const way = link(store);
   const first = await clock.drive(host('a', way.store).taking);
   await pass(clock, 3 * ttlMs, () => undefined);
@@ -102,10 +102,10 @@ test('an owner that is cut off from the store stops before another host owns the
   );
   assert.deepEqual(owners.at(-1), [false, true]);
   assert.equal(second?.epoch, 2);
-  assert.deepEqual(told, ['a ended']);
+  assert.deepEqual(reports, ['a ended']);
   way.state.isCut = false;
   await pass(clock, 2 * ttlMs, () => undefined);
-  assert.deepEqual(told, ['a ended', 'a replaced']);
+  assert.deepEqual(reports, ['a ended', 'a replaced']);
   assert.throws(() => first.check(), { reason: 'DISK_HOST_REPLACED' });
 });
 
@@ -134,7 +134,7 @@ for (const renewed of [0, 2]) {
 }
 
 test('a host that is cut off for longer than its lease stops, and continues if no other host took over', async () => {
-  const { clock, store, told, host } = world();
+  const { clock, store, reports, host } = world();
   const way = link(store);
   const first = await clock.drive(host('a', way.store).taking);
   way.state.isCut = true;
@@ -143,27 +143,27 @@ test('a host that is cut off for longer than its lease stops, and continues if n
   way.state.isCut = false;
   await pass(clock, ttlMs, () => undefined);
   assert.ok(owns(first));
-  assert.deepEqual([first.epoch, told], [1, ['a ended']]);
+  assert.deepEqual([first.epoch, reports], [1, ['a ended']]);
 });
 
 test('a renewal whose response is lost does not interrupt ownership', async () => {
-  const { clock, store, told, host } = world();
+  const { clock, store, reports, host } = world();
   const way = link(store);
   const first = await clock.drive(host('a', way.store).taking);
   way.state.losesAnswer = true;
   assert.ok((await pass(clock, 3 * ttlMs, () => owns(first))).every(Boolean));
   assert.ok(!way.state.losesAnswer);
-  assert.deepEqual(told, []);
+  assert.deepEqual(reports, []);
 });
 
 test('a process that restarts on the same machine takes over at once and keeps the epoch', async () => {
-  const { clock, told, host } = world();
+  const { clock, reports, host } = world();
   const first = await clock.drive(host('a').taking);
   const again = await clock.drive(host('a').taking);
   assert.deepEqual([first.epoch, again.epoch], [1, 1]);
   await pass(clock, ttlMs, () => undefined);
   assert.ok(owns(again) && !owns(first));
-  assert.deepEqual(told, ['a ended', 'a replaced']);
+  assert.deepEqual(reports, ['a ended', 'a replaced']);
 });
 
 test('after a restore of the store, no host gets an epoch below that of the last owner of the folder', async () => {
