@@ -61,7 +61,7 @@ const kindOf = (text: string): string => text.replaceAll('_', '').toLowerCase().
 
 /** Prefixes of resource names. A state such as "PowerState/running" is not a name. */
 const ROOTS =
-  /^(subscriptions|tenants|vaults|principals|roles|roleAssignments|signingKeys|consumers|replicas|parkedFacts|leases)$/;
+  /^(subscriptions|tenants|vaults|principals|roles|roleAssignments|signingKeys|consumers|replicas|parkedFacts|leases|diskHosts)$/;
 
 /** The kinds of resource in a name: `vaults/v/keys/k` is a key. Empty for a text that is not a name. */
 const resourceKind = (value: string): string | undefined => {

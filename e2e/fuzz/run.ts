@@ -77,7 +77,6 @@ runCommand(async (scope) => {
   }
   const findings = await fuzz({ cloud, data, seconds, seed, only: values.only, print: console.log });
   const problems = memoryProblems(findings.memory);
-  for (const problem of problems) console.log(problem);
   const { memory, ...found } = findings;
   const lastLine = JSON.stringify({
     seed,
@@ -87,8 +86,14 @@ runCommand(async (scope) => {
     memoryProblems: problems,
     memory: thinned(memory),
   });
-  const isGood = crashes.length === 0 && findings.internals.length === 0 && problems.length === 0;
-  return { exitCode: isGood ? 0 : 1, lastLine };
+  const failures = [
+    ...crashes.map((name) => `${name} crashed`),
+    ...found.internals.map(({ path, details, call }) => `${path} failed with "${details}" (call ${call})`),
+    ...problems,
+  ];
+  // Together at the end, because the refusals above are many lines.
+  for (const failure of failures) console.log(`failed: ${failure}`);
+  return { exitCode: failures.length === 0 ? 0 : 1, lastLine };
 });
 
 /** Reduces samples to the number that is shown, evenly spaced, including the last. */
