@@ -71,6 +71,8 @@ export interface LocalCloud {
   readonly clientAddressKey: string;
   readonly postgres: Postgres;
   readonly nats: Nats;
+  /** How many disk hosts are processes of their own; 0 if the process of disk has the volumes. */
+  readonly diskHosts: number;
   pid(service: ProcessTarget, replica?: number): number;
   /** Ends with SIGKILL. */
   kill(service: ProcessTarget, replica?: number): Promise<void>;

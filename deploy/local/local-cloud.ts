@@ -347,6 +347,7 @@ class CloudLaunch {
       clientAddressKey: this.#clientAddressKey,
       postgres,
       nats,
+      diskHosts: this.#diskHosts,
       pid: (service, replica) => this.#running(service, replica).pid,
       kill: (service, replica) => this.#running(service, replica).kill(),
       restart: async (service, replica) => {

@@ -17,6 +17,8 @@ export interface BenchOptions {
   readonly seconds: number | undefined;
   /** Processes of each service, in benches of a whole cloud; default 1. */
   readonly replicas: number | undefined;
+  /** Disk hosts as processes of their own, in benches of a whole cloud; default 0: disk is one process with the volumes. */
+  readonly diskHosts: number | undefined;
   /** As small as possible: shows that the bench runs. */
   readonly smoke: boolean;
   /** More settings for the services. */
@@ -40,7 +42,7 @@ interface BenchNamed<Shared> {
   readonly smoke?: number;
   /** Whether `--size` may have this value, or else what is allowed. */
   readonly accepts?: (size: number) => true | string;
-  /** Whether it starts a whole cloud, so that it takes `--replicas`. */
+  /** Whether it starts a whole cloud, so that it takes `--replicas` and `--disk-hosts`. */
   readonly isOfCloud?: boolean;
   /** Opens what all sizes share. */
   readonly setUp?: (options: BenchOptions, scope: Scope) => Promise<Shared>;
@@ -120,7 +122,7 @@ export interface BenchCloud {
  * key-vault that finds the mark of other databases in its folder takes its store for restored and is on hold.
  */
 export const openCloud = async (
-  { data, settings, replicas = 1 }: Pick<BenchOptions, 'data' | 'settings' | 'replicas'>,
+  { data, settings, replicas = 1, diskHosts = 0 }: Pick<BenchOptions, 'data' | 'settings' | 'replicas' | 'diskHosts'>,
   scope: Scope,
 ): Promise<BenchCloud> => {
   const id = randomBytes(4).toString('hex');
@@ -132,6 +134,7 @@ export const openCloud = async (
     name,
     temporary: true,
     replicas,
+    diskHosts,
     postgresSettings,
     // The sweep checks every disk, but only to find access losses that no service published. No bench measures those.
     settings: {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { growth, lineOf, measurement, median, percentile, withReplicas } from './measure.ts';
+import { growth, lineOf, measurement, median, percentile, withProcesses } from './measure.ts';
 
 test('percentile and median interpolate between samples', () => {
   assert.equal(median([3, 1, 2]), 2);
@@ -19,9 +19,11 @@ test('growth compares the last quarter with the second quarter', () => {
 
 test('a line of a run with two replicas says so', () => {
   const one = measurement({ bench: 'b', size: 1, unit: 'ms' }, [20], [10]);
-  assert.deepEqual([withReplicas(one), withReplicas(one, 1)], [one, one]);
-  assert.equal(withReplicas(one, 2).of, '2 of each service');
-  assert.equal(withReplicas({ ...one, of: 'p99 of read' }, 2).of, 'p99 of read, 2 of each service');
+  assert.deepEqual([withProcesses(one, {}), withProcesses(one, { replicas: 1 })], [one, one]);
+  assert.equal(withProcesses(one, { replicas: 2 }).of, '2 of each service');
+  assert.equal(withProcesses({ ...one, of: 'p99 of read' }, { replicas: 2 }).of, 'p99 of read, 2 of each service');
+  assert.equal(withProcesses(one, { replicas: 2, diskHosts: 1 }).of, '2 of each service, 1 disk host');
+  assert.equal(withProcesses(one, { diskHosts: 4 }).of, '4 disk hosts');
 });
 
 test('the ratio of a measurement is the ratio of the medians', () => {

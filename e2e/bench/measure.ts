@@ -26,11 +26,17 @@ export interface Measurement {
 /** Details of a measurement. */
 export type Details = Readonly<Record<string, string | number | readonly number[]>>;
 
-/** Names the number of replicas in `of`, so that a line with several replicas is never compared with a line of one. */
-export const withReplicas = (measurement: Measurement, replicas = 1): Measurement => {
-  if (replicas === 1) return measurement;
-  const each = `${replicas} of each service`;
-  return { ...measurement, of: measurement.of === undefined ? each : `${measurement.of}, ${each}` };
+/** Names the numbers of processes in `of`, so that a line of several is never compared with a line of one. */
+export const withProcesses = (
+  measurement: Measurement,
+  { replicas = 1, diskHosts = 0 }: { readonly replicas?: number | undefined; readonly diskHosts?: number | undefined },
+): Measurement => {
+  const named = [
+    ...(measurement.of === undefined ? [] : [measurement.of]),
+    ...(replicas === 1 ? [] : [`${replicas} of each service`]),
+    ...(diskHosts === 0 ? [] : [`${diskHosts} disk ${diskHosts === 1 ? 'host' : 'hosts'}`]),
+  ];
+  return named.length === 0 ? measurement : { ...measurement, of: named.join(', ') };
 };
 
 /** The measurement as one line of JSON. A line of a smoke run starts with `smoke: true`. */

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { runCommand } from '@interlock/local/command.ts';
 import { dataRoot, LauncherError, openDataFolder } from '@interlock/local/data-folder.ts';
-import { replicasOf } from '@interlock/local/services.ts';
+import { diskHostsOf, replicasOf } from '@interlock/local/services.ts';
 import { append } from './append.ts';
 import type { Bench } from './bench.ts';
 import { churn } from './churn.ts';
@@ -14,20 +14,23 @@ import { feed } from './feed.ts';
 import { restoreFleet, revokeFleet, rotateFleet } from './fleet-key.ts';
 import { gateway } from './gateway.ts';
 import { HISTORY_VARIABLE, openHistory } from './history.ts';
-import { lineOf, withReplicas } from './measure.ts';
+import { lineOf, withProcesses } from './measure.ts';
+import { openDisks } from './open-disks.ts';
+import { placement } from './placement.ts';
 import { rebuild } from './rebuild.ts';
 import { start } from './start.ts';
 import { traceCost } from './trace-cost.ts';
 import { unwrap } from './unwrap.ts';
 
 const benches: readonly Bench[] = [
-  ...[append, churn, cipher, diskIo, fairness, feed, gateway, rebuild],
+  ...[append, churn, cipher, diskIo, fairness, feed, gateway, openDisks, placement, rebuild],
   ...[restoreFleet, revokeFleet, rotateFleet, start, traceCost, unwrap],
 ];
 const names = benches.map((each) => each.name).join(', ');
 const ofClouds = benches.filter(({ isOfCloud }) => isOfCloud).map((each) => each.name);
 
-const usage = 'npm run bench -- <name> [--size N] [--seconds N] [--replicas N] [--smoke] [--history FILE]';
+const usage =
+  'npm run bench -- <name> [--size N] [--seconds N] [--replicas N] [--disk-hosts N] [--smoke] [--history FILE]';
 
 const help = `${usage}
 
@@ -35,6 +38,7 @@ Measures one thing beside a floor of the same run, and prints one JSON line per 
   --size N        only this size; docs/performance.md says what a size is in each bench
   --seconds N     duration, for benches that measure over time
   --replicas N    processes of each service, default 1, for benches of a whole cloud
+  --disk-hosts N  disk hosts as processes of their own, for the same benches
   --smoke         smallest size, to see that the bench runs; its lines start with smoke: true
   --history FILE  also appends the lines to a file outside the repository; default ${HISTORY_VARIABLE}
 
@@ -48,6 +52,7 @@ const readArguments = () => {
         size: { type: 'string' },
         seconds: { type: 'string' },
         replicas: { type: 'string' },
+        'disk-hosts': { type: 'string' },
         smoke: { type: 'boolean', default: false },
         history: { type: 'string' },
         help: { type: 'boolean', short: 'h', default: false },
@@ -77,15 +82,17 @@ runCommand(async (scope) => {
   const size = numberOf(values.size, '--size');
   const seconds = numberOf(values.seconds, '--seconds');
   const replicas = values.replicas === undefined ? undefined : replicasOf(values.replicas);
-  if (replicas !== undefined && !bench.isOfCloud)
-    throw new LauncherError(`--replicas is only for ${ofClouds.join(', ')} (got bench ${name}).`);
+  const diskHosts = values['disk-hosts'] === undefined ? undefined : diskHostsOf(values['disk-hosts']);
+  for (const [flag, count] of Object.entries({ '--replicas': replicas, '--disk-hosts': diskHosts }))
+    if (count !== undefined && !bench.isOfCloud)
+      throw new LauncherError(`${flag} is only for ${ofClouds.join(', ')} (got bench ${name}).`);
   const file = values.history ?? process.env[HISTORY_VARIABLE];
   const history = file ? openHistory(file, values.smoke) : undefined;
 
   const root = mkdtempSync(join(openDataFolder(dataRoot(process.env)).folder('bench'), 'run-'));
   scope.defer('bench data', () => rmSync(root, { recursive: true, force: true }));
-  const options = { size, seconds, replicas, smoke: values.smoke, data: openDataFolder(root) };
-  const measurements = (await bench.run(options, scope)).map((one) => withReplicas(one, replicas));
+  const options = { size, seconds, replicas, diskHosts, smoke: values.smoke, data: openDataFolder(root) };
+  const measurements = (await bench.run(options, scope)).map((one) => withProcesses(one, { replicas, diskHosts }));
   history?.add(measurements);
   const lines = measurements.map((measurement) => lineOf(measurement, values.smoke));
   for (const line of lines.slice(0, -1)) console.log(line);

@@ -6,7 +6,7 @@ import { type Scope, systemClock } from '@interlock/runtime';
 import { makeWorld } from '../../cloud/world.ts';
 import { type BenchOptions, benchOf, openCloud, openDisk, type Sampled } from '../bench.ts';
 import { median, rounded } from '../measure.ts';
-import { type DataTarget, openDataClient } from './data-client.ts';
+import { type DataClient, type DataTarget, openDataClient } from './data-client.ts';
 import { checkPeers, openPeer, type Peer, startPeers } from './nbd-peers.ts';
 import { type Operation, operationsAt, perform, unitOf } from './operations.ts';
 
@@ -18,31 +18,52 @@ const peerRounds = 5;
 
 /**
  * Reads and writes of a disk under a customer-managed key: 1 MiB sequential and 4 KiB random, `size` in flight.
- * Rows without `door`: through DiskDataService; floor, alternately: the same calls by the same client to `bare-server.ts`.
+ * Rows without `door`: through DiskDataService; floor, alternately: the same calls by the same client to `bare-server.ts`. With
+ * `--disk-hosts N`: the sum for a disk on each host, at once; floor: as many bare servers.
  * Rows with `"door":"nbd"`: through NBD, by fio; floor, alternately: the better of two NBD servers of encrypted blocks written in C.
  */
 export const diskIo = benchOf(
-  { name: 'disk-io', unit: 'MiB/s', sizes: [1, 32], setUp: (options, scope) => openDisks(options, scope) },
-  async ({ size, rounds }, { disk, floor, nbd, region }) => {
+  {
+    name: 'disk-io',
+    unit: 'MiB/s',
+    sizes: [1, 32],
+    isOfCloud: true,
+    setUp: (options, scope) => openDisks(options, scope),
+  },
+  async ({ size, rounds }, { disks, floors, nbd, region }) => {
     const operations = operationsAt([size]);
     const sampled: Sampled[] = [];
     for (const operation of operations) {
       const samples = await rounds(7, async () => ({
-        value: await perform(disk, operation, region),
-        floor: await perform(floor, operation, region),
+        value: await performAll(disks, operation, region),
+        floor: await performAll(floors, operation, region),
       }));
-      const [values, floors] = [samples.map(({ value }) => value), samples.map((each) => each.floor)];
-      sampled.push({ values, floors, unit: unitOf(operation), details: { of: operationText(operation) } });
+      const rates = { values: samples.map(({ value }) => value), floors: samples.map(({ floor }) => floor) };
+      sampled.push({ ...rates, unit: unitOf(operation), details: { of: operationText(operation) } });
     }
     if (nbd) for (const operation of operations) sampled.push(await throughNbd(operation, nbd.own, nbd.peers));
     return sampled;
   },
 );
 
-/** Opens a disk, its floor, and unless it is a smoke run another disk and its peers through NBD. */
+/** The sum of the rates of several disks in use at once. */
+const performAll = async (
+  disks: readonly DataClient[],
+  operation: Operation,
+  region: Parameters<typeof perform>[2],
+): Promise<number> => {
+  const rates = await Promise.all(disks.map((disk) => perform(disk, operation, region)));
+  return rates.reduce((sum, rate) => sum + rate, 0);
+};
+
+/**
+ * Opens a disk on each host and as many bare servers, and another disk and its peers through NBD, unless it is a smoke run or there
+ * are several hosts.
+ */
 const openDisks = async (options: BenchOptions, scope: Scope) => {
-  const { smoke, data } = options;
-  if (!smoke) checkPeers();
+  const { smoke, data, diskHosts = 0 } = options;
+  const isNbdMeasured = !smoke && diskHosts === 0;
+  if (isNbdMeasured) checkPeers();
   const regionBytes = (smoke ? 4 : 128) * 1_048_576;
   const content = randomBytes(1_048_576);
   const opened = (target: DataTarget) => {
@@ -51,20 +72,28 @@ const openDisks = async (options: BenchOptions, scope: Scope) => {
     return client;
   };
   const socket = data.path('disk.sock');
-  const settings = { ...options.settings, NBD_LISTEN: `unix:${socket}` };
+  const settings = { ...options.settings, ...(isNbdMeasured ? { NBD_LISTEN: `unix:${socket}` } : {}) };
   const benchCloud = await openCloud({ ...options, settings }, scope);
   const world = await makeWorld(benchCloud.clients, []);
-  const disk = opened(await openDisk(benchCloud, world, 'd1'));
-  const floor = opened(await startFloor(data, scope));
+  const targets = [await openDisk(benchCloud, world, 'd1')];
+  // A set chooses its host by a hash of its name, so further worlds are made until each host has one.
+  while (targets.length < diskHosts) {
+    const target = await openDisk(benchCloud, await makeWorld(benchCloud.clients, []), 'd1');
+    if (targets.every(({ address }) => address !== target.address)) targets.push(target);
+  }
+  const disks = targets.map(opened);
+  const floors: DataClient[] = [];
+  while (floors.length < disks.length) floors.push(opened(await startFloor(data, scope)));
   // Written once as a whole: no sample reads holes.
-  for (let offset = 0; offset < regionBytes; offset += content.length) await disk.write(offset, content);
+  for (const disk of disks)
+    for (let offset = 0; offset < regionBytes; offset += content.length) await disk.write(offset, content);
   const openNbd = async () => {
     const target = await openDisk(benchCloud, world, 'd2');
     const own = await openPeer('own', nbdUri(target, socket), regionBytes);
     return { own, peers: await startPeers(data, regionBytes, scope) };
   };
   const region = { regionBytes, content, seconds: smoke ? 0 : sampleSeconds };
-  return { disk, floor, region, nbd: smoke ? undefined : await openNbd() };
+  return { disks, floors, region, nbd: isNbdMeasured ? await openNbd() : undefined };
 };
 
 const operationText = ({ pattern, direction }: Operation): string => `${pattern} ${direction}`;

@@ -37,6 +37,7 @@ interface FleetParts extends BenchCloud {
 export class Fleet {
   readonly cloud: BenchCloud['cloud'];
   readonly clients: BenchCloud['clients'];
+  readonly data: BenchCloud['data'];
   readonly place: FleetPlace;
   /** Machines that must stop when the key is disabled. */
   readonly stopping: number;
@@ -47,7 +48,7 @@ export class Fleet {
   #attachEpoch = 1;
 
   constructor(parts: FleetParts) {
-    ({ cloud: this.cloud, clients: this.clients, place: this.place } = parts);
+    ({ cloud: this.cloud, clients: this.clients, data: this.data, place: this.place } = parts);
     ({ stopping: this.stopping, computeSql: this.computeSql, keyVersion: this.#keyVersion } = parts);
     this.#parts = parts;
   }

@@ -1,5 +1,7 @@
 import { createPublicKey, type JsonWebKey, randomUUID } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
 import { openConnections, openPostgresStore } from '@interlock/event-store';
+import { folderOfDiskHost } from '@interlock/local/services.ts';
 import { type Scope, systemClock } from '@interlock/runtime';
 import { readMasterKey } from '@interlock/sealing';
 import type { Clients } from '../../cloud/clients.ts';
@@ -8,7 +10,7 @@ import { allowSet, location, makeWorld } from '../../cloud/world.ts';
 import { type BenchOptions, openCloud } from '../bench.ts';
 import { Fleet } from './fleet.ts';
 import type { FleetPlace, FleetSet } from './plan.ts';
-import { diskSeeder } from './seed-disks.ts';
+import { diskSeeder, type SeededHost } from './seed-disks.ts';
 import { createRunning, machineSeeder } from './seed-machines.ts';
 
 /** Further sets under the key that the bench disables. */
@@ -30,7 +32,15 @@ export const openFleet = async (options: BenchOptions, stopping: number, scope: 
   const { place, keyVersion } = await createPlace(benchCloud.clients);
   const seedMachines = machineSeeder(compute.store);
   const masterKey = await readMasterKey(data.path('bootstrap', 'disk.master-key'));
-  const seedDisks = diskSeeder(disk.store, data.path('services', 'disk', 'volumes'), masterKey);
+  const hosts = Array.from({ length: options.diskHosts || 1 }, (_, host): SeededHost => {
+    const volumeFolder = data.path('services', folderOfDiskHost(host), 'volumes');
+    mkdirSync(volumeFolder, { recursive: true, mode: 0o700 });
+    return { name: `disk-${host}`, volumeFolder };
+  });
+  // In turn, so that each host has a part of the sets that lose their key.
+  const sets = [...place.lost, place.kept];
+  const hostOf = (set: FleetSet): SeededHost => hosts[sets.indexOf(set) % hosts.length] as SeededHost;
+  const seedDisks = diskSeeder(disk.store, hostOf, masterKey);
   const parts = { place, keyVersion, stopping, vaultStore: vault.store, computeSql: compute.sql, seedMachines };
   const fleet = new Fleet({ ...benchCloud, ...parts });
   const epoch = await vault.store.head();

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import type { Sql } from '@interlock/event-store';
 import type { LocalCloud } from '@interlock/local/local-cloud.ts';
-import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
+import { diskHostName, type ProcessTarget, serviceNames } from '@interlock/local/services.ts';
 import { rounded, timed } from '../measure.ts';
 
 /** One process of this machine. */
@@ -41,13 +41,19 @@ export const backendsOf = async (sql: Sql): Promise<readonly number[]> => {
   return found.map(({ pid }) => pid);
 };
 
+/** The first process of each service, and the disk hosts. */
+const targetsOf = (cloud: LocalCloud): readonly ProcessTarget[] => [
+  ...serviceNames,
+  ...Array.from({ length: cloud.diskHosts }, (_, host) => diskHostName(host)),
+];
+
 /**
  * CPU time of everything this process started, and its own (`bench`): each service, `postgresElse` (Postgres), NATS.
  * @param others names of further processes, in place of that of their program
  */
 export const cpuTimes = (cloud: LocalCloud, others: ReadonlyMap<number, string>): CpuTimes => {
   const names = new Map<number, string>([[process.pid, 'bench'], ...others]);
-  for (const service of serviceNames) names.set(cloud.pid(service), service);
+  for (const target of targetsOf(cloud)) names.set(cloud.pid(target), target);
   const all = new Map<number, Process>();
   for (const name of readdirSync('/proc')) {
     const found = /^\d+$/.test(name) ? processOf(Number(name)) : undefined;
@@ -86,17 +92,17 @@ export const worked = async (
 
 /** Resets the peaks of memory (proc(5): 5 resets the high-water mark of the resident set). */
 export const resetPeaks = (cloud: LocalCloud): void => {
-  for (const service of serviceNames) writeFileSync(`/proc/${cloud.pid(service)}/clear_refs`, '5');
+  for (const target of targetsOf(cloud)) writeFileSync(`/proc/${cloud.pid(target)}/clear_refs`, '5');
 };
 
-/** The largest peak of a service's resident memory since the reset, in MiB, and that service. */
-export const peakDetails = (cloud: LocalCloud): { readonly peakMib: number; readonly peakOf: ServiceName } =>
-  serviceNames
+/** The largest peak of a process's resident memory since the reset, in MiB, and that process. */
+export const peakDetails = (cloud: LocalCloud): { readonly peakMib: number; readonly peakOf: ProcessTarget } =>
+  targetsOf(cloud)
     .map((peakOf) => ({ peakOf, peakMib: memoryMib(cloud, peakOf, 'VmHWM') }))
     .reduce((most, one) => (one.peakMib > most.peakMib ? one : most));
 
 /** Resident memory of a service in MiB: now (`VmRSS`) or its peak (`VmHWM`). */
-export const memoryMib = (cloud: LocalCloud, service: ServiceName, field: 'VmRSS' | 'VmHWM'): number => {
+export const memoryMib = (cloud: LocalCloud, service: ProcessTarget, field: 'VmRSS' | 'VmHWM'): number => {
   const status = readFileSync(`/proc/${cloud.pid(service)}/status`, 'utf8');
   return Math.round(Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1] ?? 0) / 1_024);
 };

@@ -1,5 +1,5 @@
 import { constants, publicEncrypt } from 'node:crypto';
-import { closeSync, ftruncateSync, mkdirSync, openSync, writeSync } from 'node:fs';
+import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { category, type EventStore, type RowChange } from '@interlock/event-store';
 import { systemClock, systemRandom } from '@interlock/runtime';
@@ -19,31 +19,38 @@ import { type PlatformKey, platformKey } from '../../../services/disk/src/host/k
 import { bytesPerGib } from '../../../services/disk/src/host/storage/sector.ts';
 import { location } from '../../cloud/world.ts';
 import { decideInTurn, newCause } from './decide.ts';
-import type { FleetDisk, FleetMachine } from './plan.ts';
+import type { FleetDisk, FleetMachine, FleetSet } from './plan.ts';
 
 const sizeGib = 1;
 
 /** Version of a disk's stream after seeding: created, finished, attached, opened. */
 export const openedDiskVersion = 4;
 
+/** A disk host: its name, and the folder of its volumes. */
+export interface SeededHost {
+  readonly name: string;
+  readonly volumeFolder: string;
+}
+
 /**
  * @param store the disk service's own
+ * @param hostOf where the disks of a set are
  * @param masterKey authenticates the headers of its volumes
  * @returns creates the disks of machines with the disk service's own decisions, attached and opened, each with a wrapped DEK and its files
  */
-export const diskSeeder = (store: EventStore, volumeFolder: string, masterKey: MasterKey) => {
+export const diskSeeder = (store: EventStore, hostOf: (set: FleetSet) => SeededHost, masterKey: MasterKey) => {
   const key = platformKey(masterKey, systemRandom);
   const headers = openStoredHeaders(store);
-  mkdirSync(volumeFolder, { recursive: true, mode: 0o700 });
   const disks = category(store, diskStreams);
   return async (machines: readonly FleetMachine[], accessEpoch: number): Promise<void> => {
     const decisions = new Map<string, readonly Decision[]>();
     const rows: RowChange[] = [];
     for (const machine of machines) {
       for (const disk of machine.disks) {
+        const { name: host, volumeFolder } = hostOf(disk.set);
         const volume = makeVolume(disk, volumeFolder, key);
         rows.push(headers.put(volume.volumeId, volume.header));
-        decisions.set(disk.name, decisionsFor(disk, machine.name, volume, accessEpoch));
+        decisions.set(disk.name, decisionsFor(disk, machine.name, { ...volume, host }, accessEpoch));
       }
     }
     const decide = (state: Parameters<Decision>[0], name: string) =>
@@ -57,7 +64,7 @@ export const diskSeeder = (store: EventStore, volumeFolder: string, masterKey: M
 const decisionsFor = (
   { name: _name, isOs: isOsDisk, set, sku }: FleetDisk,
   virtualMachine: string,
-  { header, volumeId, authenticator }: Volume,
+  { header, volumeId, authenticator, host }: Volume & { readonly host: string },
   accessEpoch: number,
 ): readonly Decision[] => {
   const at = systemClock.now();
@@ -74,7 +81,7 @@ const decisionsFor = (
   } as const;
   const { tokenHash } = newAccessToken(1, systemRandom);
   return [
-    begin(at, JSON.stringify([location, sku, sizeGib, set.name]), { host: 'disk-0', volumeId }, spec),
+    begin(at, JSON.stringify([location, sku, sizeGib, set.name]), { host, volumeId }, spec),
     finish(at, { uniqueId, volume, wrap: { keyVersion, generation }, accessEpoch }),
     attach(at, { virtualMachine, isOsDisk, requestId: systemRandom.uuid() }),
     open(at, { virtualMachine, tokenHashOf: () => tokenHash, before: undefined }, { attachEpoch: 1, accessEpoch }),

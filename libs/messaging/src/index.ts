@@ -24,4 +24,4 @@ export {
   streamNameIn,
   subjectNameIn,
 } from './streams.ts';
-export { DEFAULT_PARTITION_COUNT, durableOf, partitionOf, streamOf, subjectOf } from './subjects.ts';
+export { DEFAULT_PARTITION_COUNT, durableOf, fnv1a32, partitionOf, streamOf, subjectOf } from './subjects.ts';

@@ -45,7 +45,7 @@ export class HostLinks {
   }
 
   /** Names of serving hosts in the order that a key prefers; those that take new disks and those that do not. */
-  async serving(key: string): Promise<readonly string[]> {
+  async serving(key: string): Promise<Iterable<string>> {
     const names = (): readonly string[] => this.hosts().flatMap(({ name, isServing }) => (isServing ? [name] : []));
     if (names().length === 0) await this.refresh();
     return rendezvous(names(), key);

@@ -271,12 +271,12 @@ test('new disks of a set are placed together, and sets are spread over the hosts
   assert.equal(new Set(seen).size, 3);
   seen.length = 0;
   await api.createDisk(newDisk as never, call);
-  assert.deepEqual(seen, [`${rendezvous(names, group)[0]} of the user`]);
+  assert.deepEqual(seen, [`${[...rendezvous(names, group)][0]} of the user`]);
 });
 
 test('a host that is full, closed or unreachable is followed by the next; a second full host ends the search', async () => {
   const names = ['disk-0', 'disk-1', 'disk-2'];
-  const [first = '', second = '', third = ''] = rendezvous(names, group);
+  const [first = '', second = '', third = ''] = [...rendezvous(names, group)];
   const placedAt = async (reasons: Readonly<Record<string, string>>): Promise<unknown> => {
     const failing = (name: string) => ({
       createDisk: async () => {
@@ -338,7 +338,7 @@ test('a copy is made where its source is, and its repeat goes there also after t
 test('a key is checked by the host that its set prefers, or by the next one that responds', async () => {
   const seen: string[] = [];
   const set = `${group}/diskEncryptionSets/e`;
-  const [first = '', second = ''] = rendezvous(['disk-0', 'disk-1'], set);
+  const [first = '', second = ''] = [...rendezvous(['disk-0', 'disk-1'], set)];
   const request = { diskEncryptionSet: set, keyVersion: 'v', principal: 'p', allowExpired: false };
   const one = fakeFleet({ 'disk-0': noting('disk-0', seen), 'disk-1': noting('disk-1', seen) });
   await one.api.checkKeyAccess(request, call);

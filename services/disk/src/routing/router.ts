@@ -1,6 +1,6 @@
 import { type Category, type EventOf, Rejection } from '@interlock/event-store';
 import { type Call, passingOn } from '@interlock/rpc';
-import { choiceOf, type Placed } from '../fleet/choice.ts';
+import { eligibleHosts, type Placed, rendezvous } from '../fleet/choice.ts';
 import type { FleetHost } from '../fleet/decider.ts';
 import type { HostLink } from './host-link.ts';
 import type { HostLinks } from './host-links.ts';
@@ -143,12 +143,11 @@ export class Router {
     }
   }
 
-  async #choice(placed: Placed): Promise<readonly string[]> {
+  async #choice(placed: Placed): Promise<Iterable<string>> {
     const { links } = this.#parts;
-    const known = choiceOf(links.hosts(), placed);
-    if (known.length > 0) return known;
-    await links.refresh();
-    return choiceOf(links.hosts(), placed);
+    const eligible = (): readonly string[] => eligibleHosts(links.hosts(), placed);
+    if (eligible().length === 0) await links.refresh();
+    return rendezvous(eligible(), placed.key);
   }
 
   #noneOpen({ sizeGib }: Placed): Rejection {
