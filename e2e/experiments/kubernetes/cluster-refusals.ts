@@ -1,4 +1,4 @@
-import { type Experiment, endMsOf, type FaultAction, isFaultAction, type Problem } from '@interlock/lab';
+import { type Experiment, endMsOf, type FaultAction, isDiskHostTarget, isFaultAction, type Problem } from '@interlock/lab';
 import { serviceNames } from '@interlock/local/services.ts';
 import { isObject } from '../../../deploy/kubernetes/kubectl.ts';
 import { otherSettings } from '../cloud/setting-defaults.ts';
@@ -62,6 +62,12 @@ const refusedSteps = (experiment: Experiment): readonly Problem[] => {
       return refuse(
         `a cluster cannot do ${action} by kubectl`,
         'Use --target local or simulated, or export the experiment to Chaos Mesh.',
+      );
+    const host = targets.find(isDiskHostTarget);
+    if (host !== undefined)
+      return refuse(
+        `no pod of the cluster is ${host}: its pods of disk are one part`,
+        'Name disk, or use --target local or simulated.',
       );
     const earlier = cuts.find((one) => one.name !== name && one.atMs <= atMs && endMsOf(experiment, one) > atMs);
     if (action === 'cut' && earlier !== undefined)

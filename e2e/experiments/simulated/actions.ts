@@ -5,6 +5,7 @@ import { type KeyPlace, readKeyState } from '../../cloud/key-state.ts';
 import type { KeyOwner } from '../../cloud/service-owner.ts';
 import type { Committed, SimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
 import { type Clients, ownerToken } from '../../simulation/workload/estate.ts';
+import { withHosts } from '../cloud/disk-hosts.ts';
 import { insist } from '../cloud/insist.ts';
 import {
   carryOutKeyAction,
@@ -25,6 +26,14 @@ import {
 import type { MadeEstate } from '../cloud/planned-estate.ts';
 import { type Faults, isFault } from './faults.ts';
 
+/** The plan of a fault. */
+interface FaultData {
+  /** Those of the step, each disk host by its number. */
+  readonly targets: readonly string[];
+  /** Names of the vaults that `throttle` affects. */
+  readonly vaults?: readonly string[];
+}
+
 /** What the actions of a lab need. */
 export interface ActionParts {
   readonly plan: Plan;
@@ -32,6 +41,8 @@ export interface ActionParts {
   readonly clients: Clients;
   readonly made: MadeEstate;
   readonly faults: Faults;
+  /** Unique name of the host of a disk, by its full name. */
+  readonly hostOf: (disk: string) => string;
 }
 
 /** Carries out the steps of a timeline in a simulated cloud, and undoes them. */
@@ -63,8 +74,10 @@ export class Actions {
     const sinceMs = world.clock.now();
     this.#carriedOut.add(step.name);
     if (isFault(action)) {
-      const { vaults } = undo.data as { readonly vaults?: readonly string[] };
-      return { effectMs: await faults.carryOut(step, vaults) };
+      const { targets, vaults } = undo.data as unknown as FaultData;
+      const hosts = targets.filter((target) => !step.targets.includes(target));
+      const effectMs = await faults.carryOut(step, targets, vaults);
+      return { effectMs, ...(hosts.length === 0 ? {} : { hosts }) };
     }
     if (isMachineAction(action)) {
       const { machines } = undo.data as unknown as MachineUndo;
@@ -107,11 +120,11 @@ export class Actions {
 
   async #dataOf(step: Step): Promise<object> {
     const { action, targets, options } = step;
-    const { plan, world, clients, made } = this.#parts;
+    const { plan, world, clients, made, hostOf } = this.#parts;
     const uuid = (): string => world.random.uuid();
     if (action === 'throttle')
-      return { vaults: targets.map((target) => this.#placeOf(keyOfTarget(plan.estate, target)).vault) };
-    if (isFault(action)) return {};
+      return { targets, vaults: targets.map((target) => this.#placeOf(keyOfTarget(plan.estate, target)).vault) };
+    if (isFault(action)) return { targets: withHosts(step, made.machines, hostOf) };
     if (isMachineAction(action)) {
       const machines = made.machines.filter(({ group }) => targets.includes(group));
       return planMachineAction(clients, { action }, { machines, keys: made.keys, uuid });

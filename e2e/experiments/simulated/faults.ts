@@ -1,10 +1,21 @@
-import { workloads } from '@interlock/host';
-import type { CloudPart, Experiment, FaultAction, Problem, Step } from '@interlock/lab';
+import { type Replica, workloads } from '@interlock/host';
+import {
+  type CloudPart,
+  type Experiment,
+  type FaultAction,
+  type FaultTarget,
+  isDiskHostTarget,
+  type Problem,
+  type Step,
+} from '@interlock/lab';
 import type { Disturbed } from '@interlock/lab/judge/model/disturbances';
 import type { Disturbance } from '@interlock/lab/judge/recording/replay';
 import type { Workload } from '@interlock/rpc';
-import type { Part, SimulatedCloud } from '../../simulation/index.ts';
+import type { SimulatedHost } from '../../simulation/cloud/disk-hosts.ts';
+import { type Part, partOf as partOfReplica } from '../../simulation/cloud/parts.ts';
+import type { SimulatedCloud } from '../../simulation/index.ts';
 import type { Stage } from '../../simulation/workload/stage.ts';
+import { numberOfHost } from '../cloud/disk-hosts.ts';
 
 /** What faults need. */
 export interface FaultParts {
@@ -12,7 +23,7 @@ export interface FaultParts {
   readonly truth: Stage['truth'];
   readonly disturbances: Stage['disturbances'];
   /** Called for each part whose process ends. */
-  readonly onGone: (part: CloudPart) => void;
+  readonly onGone: (target: FaultTarget) => void;
 }
 
 /** How long a restart of a service's process takes, in milliseconds: as long as in a local cloud. */
@@ -32,30 +43,53 @@ export const faultParts: Readonly<Record<FaultAction | 'throttle', readonly Clou
   throttle: ['key-vault'],
 };
 
+/** Most disk hosts of a simulated cloud. */
+const diskHostsMax = 4;
+
+/** Whether the action can affect a target: a disk host as the process of disk. */
+const canDo = (action: FaultAction, target: string): boolean =>
+  (faultParts[action] as readonly string[]).includes(isDiskHostTarget(target) ? 'disk' : target);
+
 /** Whether the action is a fault of the cloud. */
 export const isFault = (action: string): action is FaultAction | 'throttle' => Object.hasOwn(faultParts, action);
 
 /** The faults of an experiment that the simulation cannot inject. */
-export const faultProblems = ({ timeline }: Pick<Experiment, 'timeline'>): readonly Problem[] =>
-  timeline.flatMap(({ action, targets, line, options }) => {
+export const faultProblems = ({ timeline, estate }: Pick<Experiment, 'timeline' | 'estate'>): readonly Problem[] => [
+  ...tooManyHosts(estate),
+  ...timeline.flatMap(({ action, targets, line, options }) => {
     if (!isFault(action) || action === 'throttle') return [];
     if (options.clock === 'boot')
       return [{ line, message: 'no machine of the simulation is suspended', cure: 'Use --target local.' }];
-    const wrong = targets.find((target) => !(faultParts[action] as readonly string[]).includes(target));
+    const wrong = targets.find((target) => !canDo(action, target));
     if (wrong !== undefined) {
       const message = `the simulation cannot do ${action} to ${wrong}`;
       return [{ line, message, cure: `target one of ${faultParts[action].join(', ')}, or run it on another target` }];
     }
-    const [a, b] = targets;
-    const isOfServers = action === 'cut' && [a, b].every((one) => one === 'nats' || one === 'postgres');
-    return isOfServers
+    return action === 'cut' && targets.every((one) => one === 'nats' || one === 'postgres')
       ? [{ line, message: 'nats and postgres do not call each other', cure: 'cut a service from one of them' }]
       : [];
-  });
+  }),
+];
 
-/** Names of parts in the simulation. */
-const partOf = (part: CloudPart): Part => (part === 'nats' ? 'bus' : part === 'postgres' ? 'store' : part);
-const isService = (part: CloudPart): part is Workload => part !== 'nats' && part !== 'postgres';
+const tooManyHosts = (estate: Experiment['estate']): readonly Problem[] =>
+  estate.kind !== 'planned' || (estate.diskHosts ?? 0) <= diskHostsMax
+    ? []
+    : [
+        {
+          line: estate.groups[0]?.line ?? 1,
+          message: `the estate has ${estate.diskHosts} disk hosts, and a simulated cloud has at most ${diskHostsMax}`,
+          cure: `Write diskHosts: ${diskHostsMax}, or use --target local.`,
+        },
+      ];
+
+/** A process that a fault affects. */
+interface Process extends Replica {
+  readonly part: Exclude<Part, 'bus' | 'store' | 'outside'>;
+  /** What is disturbed when it is. */
+  readonly disturbed: readonly Disturbed[];
+  /** Its volumes; undefined for a process without. */
+  readonly host: SimulatedHost | undefined;
+}
 
 /** A fault that lasts. */
 interface Lasting {
@@ -70,7 +104,7 @@ export class Faults {
   readonly #parts: FaultParts;
   /** By the name of the step. */
   readonly #lasting = new Map<string, Lasting>();
-  readonly #down = new Set<CloudPart>();
+  readonly #down = new Set<FaultTarget>();
   /** How many active faults separate two parts, by their names. */
   readonly #cuts = new Map<string, number>();
 
@@ -79,15 +113,24 @@ export class Faults {
   }
 
   /** Whether a process was ended and not started again. */
-  isDown(part: CloudPart): boolean {
-    return this.#down.has(part);
+  isDown(target: FaultTarget): boolean {
+    return this.#down.has(target);
   }
 
-  /** Carries out a step. @param vaults those that `throttle` affects, by name @returns when it took effect, in milliseconds since the epoch */
-  async carryOut({ name, action, targets, options }: Step, vaults: readonly string[] = []): Promise<number> {
+  /**
+   * Carries out a step.
+   * @param targets of the step, each disk host by its number
+   * @param vaults those that `throttle` affects, by name
+   * @returns when it took effect, in milliseconds since the epoch
+   */
+  async carryOut(
+    { name, action, options }: Step,
+    targets: readonly string[],
+    vaults: readonly string[] = [],
+  ): Promise<number> {
     if (!isFault(action)) throw new Error(`${action} is no fault`);
     const effectMs = this.#parts.world.clock.now();
-    const parts = action === 'throttle' ? ['key-vault' as const] : (targets as readonly CloudPart[]);
+    const parts = action === 'throttle' ? ['key-vault' as const] : (targets as readonly FaultTarget[]);
     const byMs = Number(options.by ?? 0);
     if (action === 'restart') {
       for (const part of parts) await this.#restart(part);
@@ -116,89 +159,117 @@ export class Faults {
     await found?.heal();
   }
 
-  #strike(action: Exclude<FaultAction, 'restart' | 'cut'>, part: CloudPart, byMs: number): Lasting {
+  #strike(action: Exclude<FaultAction, 'restart' | 'cut'>, target: FaultTarget, byMs: number): Lasting {
     switch (action) {
       case 'kill':
-        return this.#kill(part);
+        return this.#kill(target);
       case 'pause':
-        return this.#pause(part);
+        return this.#pause(target);
       case 'slow':
-        return this.#slow(part, byMs);
+        return this.#slow(this.#processOf(target), byMs);
       case 'shift-clock':
-        return this.#shiftClock(part, byMs);
+        return this.#shiftClock(this.#processOf(target), byMs);
       case 'slow-storage':
-        return this.#slowStorage(part, byMs);
+        return this.#slowStorage(target, byMs);
       case 'fill-storage':
-        return this.#storage(part, 'full');
+        return this.#storage(target, 'full');
       case 'fail-storage':
-        return this.#storage(part, 'fail');
+        return this.#storage(target, 'fail');
     }
   }
 
-  /** Notes a disturbance. @returns a function that ends it; its argument is the service whose process was replaced */
-  #disturb(...parts: readonly Disturbed[]): (restarted?: Workload) => void {
+  /** The process of a service or a disk host. With disk hosts, the process of disk is the control process. */
+  #processOf(target: FaultTarget): Process {
+    const { world } = this.#parts;
+    if (target === 'nats' || target === 'postgres') throw new Error(`${target} is no process of the simulation`);
+    const host = isDiskHostTarget(target)
+      ? world.diskHosts[numberOfHost(target)]
+      : target === 'disk' && !world.hasControl
+        ? world.diskHosts[0]
+        : undefined;
+    if (isDiskHostTarget(target) && host === undefined) throw new Error(`the simulated cloud has no ${target}`);
+    const replica = host?.replica ?? { service: target as Workload, replica: 0 };
+    const disturbed: readonly Disturbed[] =
+      host?.disturbed ?? (target === 'disk' ? ['disk-control'] : [target as Workload]);
+    return { ...replica, part: partOfReplica(replica), disturbed, host };
+  }
+
+  /** The part of the simulation, with what is disturbed when it is. */
+  #partOf(target: FaultTarget): { readonly part: Part; readonly disturbed: readonly Disturbed[] } {
+    if (target === 'nats') return { part: 'bus', disturbed: ['bus'] };
+    return target === 'postgres' ? { part: 'store', disturbed: ['store'] } : this.#processOf(target);
+  }
+
+  /** Notes a disturbance. @returns a function that ends it; its argument is what was replaced with its memory */
+  #disturb(...parts: readonly Disturbed[]): (restarted?: readonly Disturbed[]) => void {
     const { world, disturbances } = this.#parts;
     const end = disturbances.begin(...parts);
     const n = this.disturbed.push({ parts, fromMs: world.clock.now() }) - 1;
-    return (restarted) => {
-      if (restarted !== undefined) disturbances.noteStart(restarted);
+    return (restarted = []) => {
+      disturbances.noteStart(...restarted);
       end();
       const begun = this.disturbed[n];
       if (begun === undefined) return;
       const toMs = world.clock.now();
-      this.disturbed[n] = { ...begun, toMs, ...(restarted === undefined ? {} : { restarted }) };
+      const [first] = restarted;
+      this.disturbed[n] = { ...begun, toMs, ...(first === undefined ? {} : { restarted: first }) };
     };
   }
 
-  #kill(part: CloudPart): Lasting {
+  #kill(target: FaultTarget): Lasting {
     const { world, truth, onGone } = this.#parts;
-    onGone(part);
-    this.#down.add(part);
-    if (!isService(part)) {
-      const { heal } = this.#isolate(part);
+    onGone(target);
+    this.#down.add(target);
+    if (target === 'nats' || target === 'postgres') {
+      const { heal } = this.#isolate(target);
       return {
         heal: async () => {
-          this.#down.delete(part);
+          this.#down.delete(target);
           await heal();
         },
       };
     }
-    world.faults.crash(part);
-    if (part === 'disk') for (const content of truth.contents.values()) content.crash();
-    const end = this.#disturb(part);
+    const { service, replica, disturbed, host } = this.#processOf(target);
+    world.faults.crash(service, replica);
+    if (host !== undefined)
+      for (const [disk, content] of truth.contents) if (truth.disks.hostOf(disk) === host.name) content.crash();
+    const end = this.#disturb(...disturbed);
     return {
       heal: async () => {
-        await world.faults.restart(part);
-        this.#down.delete(part);
-        end(part);
+        await world.faults.restart(service, replica);
+        this.#down.delete(target);
+        end(disturbed);
       },
     };
   }
 
-  async #restart(part: CloudPart): Promise<void> {
-    const { heal } = this.#kill(part);
+  async #restart(target: FaultTarget): Promise<void> {
+    const { heal } = this.#kill(target);
     await this.#parts.world.clock.sleep(restartMs);
     await heal();
   }
 
-  #pause(part: CloudPart): Lasting {
-    if (!isService(part)) return this.#isolate(part);
+  #pause(target: FaultTarget): Lasting {
+    if (target === 'nats' || target === 'postgres') return this.#isolate(target);
     const { world } = this.#parts;
-    world.faults.pause(part, Number.POSITIVE_INFINITY);
-    const end = this.#disturb(part);
+    const { service, replica, disturbed } = this.#processOf(target);
+    world.faults.pause(service, Number.POSITIVE_INFINITY, replica);
+    const end = this.#disturb(...disturbed);
     return {
       heal: () => {
-        world.faults.resume(part);
+        world.faults.resume(service, replica);
         end();
       },
     };
   }
 
-  /** No service reaches the server. Its clients connect again afterwards. */
-  #isolate(part: 'nats' | 'postgres'): Lasting {
-    const server = partOf(part);
-    const heals = workloads.map((service) => this.#part(service, server));
-    const end = this.#disturb(server as Disturbed);
+  /** No process reaches the server. Its clients connect again afterwards. */
+  #isolate(target: 'nats' | 'postgres'): Lasting {
+    const { world } = this.#parts;
+    const { part: server, disturbed } = this.#partOf(target);
+    const clients = [...workloads, ...(world.hasControl ? world.diskHosts.map(({ part }) => part) : [])];
+    const heals = clients.map((client) => this.#part(client, server));
+    const end = this.#disturb(...disturbed);
     return {
       heal: () => {
         for (const heal of heals) heal();
@@ -207,10 +278,12 @@ export class Faults {
     };
   }
 
-  #cut(one: CloudPart, other: CloudPart): Lasting {
-    const [a, b] = [partOf(one), partOf(other)];
-    const heal = this.#part(a, b);
-    const end = this.#disturb(a as Disturbed, b as Disturbed);
+  /** What is disturbed if only one disk host does not reach something is that host. */
+  #cut(one: FaultTarget, other: FaultTarget): Lasting {
+    const [a, b] = [this.#partOf(one), this.#partOf(other)];
+    const heal = this.#part(a.part, b.part);
+    const hosts = [one, other].filter(isDiskHostTarget).flatMap((target) => this.#processOf(target).disturbed);
+    const end = this.#disturb(...(hosts.length > 0 ? hosts : [...a.disturbed, ...b.disturbed]));
     return {
       heal: () => {
         heal();
@@ -235,29 +308,28 @@ export class Faults {
     };
   }
 
-  #slow(part: CloudPart, byMs: number): Lasting {
+  #slow({ part, disturbed }: Process, byMs: number): Lasting {
     const { world } = this.#parts;
-    const service = part as Workload;
-    world.faults.slow(service, byMs);
-    const end = this.#disturb(service, 'calls');
+    world.faults.slow(part, byMs);
+    const end = this.#disturb(...disturbed, 'calls');
     return {
       heal: () => {
-        world.faults.slow(service, 0);
+        world.faults.slow(part, 0);
         end();
       },
     };
   }
 
   /** Dates of keys refer to the clock of key-vault, so its shift changes what is true. */
-  #shiftClock(part: CloudPart, byMs: number): Lasting {
+  #shiftClock({ service, replica, disturbed }: Process, byMs: number): Lasting {
     const { world, truth } = this.#parts;
-    const service = part as Workload;
+    const only = service === 'disk' && world.hasControl ? replica : undefined;
     const set = (ms: number): void =>
       service === 'key-vault'
         ? truth.losses.setClock(() => world.faults.jumpClock(service, ms))
-        : world.faults.jumpClock(service, ms);
+        : world.faults.jumpClock(service, ms, only);
     set(byMs);
-    const end = this.#disturb(service);
+    const end = this.#disturb(...disturbed);
     return {
       heal: () => {
         set(0);
@@ -267,38 +339,50 @@ export class Faults {
   }
 
   /** Each operation is up to this much late, before and after it takes effect. */
-  #slowStorage(part: CloudPart, byMs: number): Lasting {
-    const { rates } = this.#parts.world.faults;
-    const slowed = part === 'postgres' ? rates.stores : rates.volumes;
-    const { delay, delayMs } = slowed;
-    Object.assign(slowed, { delay: 1, delayMs: byMs });
-    const end = this.#disturb(part === 'postgres' ? 'store' : 'volumes');
+  #slowStorage(target: FaultTarget, byMs: number): Lasting {
+    const { rates, part } = this.#storageOf(target);
+    const { delay, delayMs } = rates;
+    Object.assign(rates, { delay: 1, delayMs: byMs });
+    const end = this.#disturb(part);
     return {
       heal: () => {
-        Object.assign(slowed, { delay, delayMs });
+        Object.assign(rates, { delay, delayMs });
         end();
       },
     };
   }
 
-  #storage(part: CloudPart, how: 'full' | 'fail'): Lasting {
+  #storageOf(target: FaultTarget): { readonly rates: { delay: number; delayMs: number }; readonly part: Disturbed } {
     const { rates } = this.#parts.world.faults;
+    if (target === 'postgres') return { rates: rates.stores, part: 'store' };
+    return { rates: this.#volumesOf(target).rates, part: 'volumes' };
+  }
+
+  #volumesOf(target: FaultTarget): SimulatedHost {
+    const { host } = this.#processOf(target);
+    if (host === undefined) throw new Error(`${target} has no volumes: name a disk host`);
+    return host;
+  }
+
+  #storage(target: FaultTarget, how: 'full' | 'fail'): Lasting {
     const share = how === 'full' ? 1 : failingShare;
-    if (part === 'postgres') {
-      rates.stores.refuse = share;
+    if (target === 'postgres') {
+      const { stores } = this.#parts.world.faults.rates;
+      stores.refuse = share;
       const end = this.#disturb('store');
       return {
         heal: () => {
-          rates.stores.refuse = 0;
+          stores.refuse = 0;
           end();
         },
       };
     }
-    rates.volumes[how] = share;
+    const { rates } = this.#volumesOf(target);
+    rates[how] = share;
     const end = this.#disturb('volumes');
     return {
       heal: () => {
-        rates.volumes[how] = 0;
+        rates[how] = 0;
         end();
       },
     };

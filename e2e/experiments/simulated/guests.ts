@@ -30,6 +30,8 @@ const retry: RetryPolicy = { ...PATIENT_RETRY, attemptsMax: 1 };
 /** Events of compute that change the disks of a guest. */
 const changes: ReadonlySet<string> = new Set(['VmStarted', 'DiskAttachedToVm']);
 
+type Data = ReturnType<IoStage['clients']['dataAt']>;
+
 /** The guests of a simulated cloud: each of their disks is read, written and flushed while its machine runs. */
 export class Guests {
   #records: IoRecord[] = [];
@@ -44,9 +46,20 @@ export class Guests {
 
   constructor(parts: GuestParts) {
     this.#parts = parts;
-    const { clock, people, as } = parts.world;
-    const data = as(people.administrator).client('disk', DiskDataServiceDefinition, { retry });
-    this.#clients = { dataAt: () => data };
+    const { clock, people, as, hasControl } = parts.world;
+    const { client, connectTo } = as(people.administrator);
+    const open = (address: string): Data =>
+      hasControl
+        ? connectTo('disk', address).client(DiskDataServiceDefinition, { retry })
+        : client('disk', DiskDataServiceDefinition, { retry });
+    const data = new Map<string, Data>();
+    this.#clients = {
+      dataAt: (address) => {
+        const found = data.get(address) ?? open(address);
+        data.set(address, found);
+        return found;
+      },
+    };
     this.#epochMs = clock.now() - Math.floor(clock.monotonicMs());
   }
 

@@ -15,6 +15,10 @@ const shapedBy = (plan: Plan): readonly (readonly string[])[] => {
   return [names, [...byRole].sort(), [...purged].sort()];
 };
 
+/** Disk hosts of the cloud of an experiment; 0: the process of disk has all volumes. */
+export const diskHostsOf = ({ estate }: Pick<Plan, 'estate'>): number =>
+  estate.kind === 'planned' ? (estate.diskHosts ?? 0) : 0;
+
 /** Most images that a process keeps: a search has many timelines of one estate. */
 const imagesMax = 32;
 
@@ -42,7 +46,7 @@ export const experimentImage = (plan: Plan, { cloud }: ExperimentSettings): Prom
       };
       const made = await makePlannedEstate(maker, plan);
       return { made, machines: made.machines.map((machine) => machine.name) };
-    });
+    }, diskHostsOf(plan));
   images.set(name, found);
   const [oldest = ''] = images.keys();
   if (images.size > imagesMax) images.delete(oldest);

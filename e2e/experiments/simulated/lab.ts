@@ -31,7 +31,7 @@ import { type ContentStage, compareContent } from './content.ts';
 import { Faults } from './faults.ts';
 import { Findings, recordedRows } from './guarantees.ts';
 import { Guests } from './guests.ts';
-import type { ExperimentImage } from './image.ts';
+import { diskHostsOf, type ExperimentImage } from './image.ts';
 import type { ExperimentSettings } from './settings.ts';
 import { Sightings } from './sightings.ts';
 
@@ -123,7 +123,8 @@ export class SimulatedLab implements Lab {
     this.#sightings = new Sightings(world);
     const onGone = this.#sightings.onGone.bind(this.#sightings);
     this.#faults = new Faults({ world, truth, disturbances, onGone });
-    this.#actions = new Actions({ plan: experiment, world, clients, made: image.made, faults: this.#faults });
+    const hostOf = (disk: string): string => truth.disks.hostOf(disk);
+    this.#actions = new Actions({ plan: experiment, world, clients, made: image.made, faults: this.#faults, hostOf });
     this.#guests = new Guests({
       ...this.#stage(),
       world,
@@ -142,6 +143,7 @@ export class SimulatedLab implements Lab {
       seed,
       image: image.cloud,
       settings: settings.cloud,
+      diskHosts: diskHostsOf(parts.experiment),
       refusesForEnded: true,
       ...(keep.span && { recordSpan: keep.span }),
     };

@@ -1,4 +1,4 @@
-import type { CloudPart, SightingRecord } from '@interlock/lab';
+import type { FaultTarget, SightingRecord } from '@interlock/lab';
 import { Status } from 'nice-grpc-common';
 import { type AuditRow, entriesOf } from '../../../services/key-vault/src/audit/entry.ts';
 import type { SimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
@@ -39,12 +39,12 @@ export class Sightings {
   }
 
   /** Notes that the process of a part ended. */
-  onGone(part: CloudPart): void {
+  onGone(part: FaultTarget): void {
     this.#seen.push({ see: 'process-gone', subject: part, atMs: this.#world.clock.now(), seen: 'the process ended' });
   }
 
   /** Notes that a call from outside failed. */
-  onFailedCall(part: CloudPart, seen: string): void {
+  onFailedCall(part: FaultTarget, seen: string): void {
     this.#seen.push({ see: 'calls-fail', subject: part, atMs: this.#world.clock.now(), seen });
   }
 

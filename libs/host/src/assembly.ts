@@ -35,7 +35,7 @@ export interface ClientOptions {
 /** One process of a service, at an address of its own. */
 export interface PeerProcess {
   /** A client of it. The token of a call goes before the service's own. */
-  client<D extends Definition>(definition: D): RpcClient<D>;
+  client<D extends Definition>(definition: D, options?: { readonly retry?: RetryPolicy }): RpcClient<D>;
   /** Whether the process responds within that time, in milliseconds, to a call that needs no other service. */
   responds(withinMs: number): Promise<boolean>;
   /** Closes the connection; calls in flight fail. */

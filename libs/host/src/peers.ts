@@ -95,7 +95,7 @@ export const openPeers = (options: PeersOptions): Peers => {
     connectTo(service, address) {
       const channel = options.open(service, {}, address);
       return {
-        client: (definition) => clientOver(channel, service, definition, { credentials: own }),
+        client: (definition, { retry } = {}) => clientOver(channel, service, definition, { credentials: own, retry }),
         responds: healthProbe(channel, { clock, random, tracer }),
         close: () => channel.close(),
       };

@@ -28,7 +28,12 @@ export interface PlannedGroup {
 
 /** Machines of an experiment: created for it, or those of an existing resource group. */
 export type Estate =
-  | { readonly kind: 'planned'; readonly groups: readonly PlannedGroup[] }
+  | {
+      readonly kind: 'planned';
+      readonly groups: readonly PlannedGroup[];
+      /** Disk hosts as processes of their own; absent: the process of disk has all volumes. */
+      readonly diskHosts?: number;
+    }
   | { readonly kind: 'existing'; readonly resourceGroup: string; readonly line: number };
 
 /** Machines of a resource group, as an experiment names them. */
@@ -54,13 +59,38 @@ export type CloudPart = (typeof cloudParts)[number];
 /** Whether it is a part of the cloud. */
 export const isCloudPart = (name: string): name is CloudPart => cloudParts.some((part) => part === name);
 
+/** A disk host beside others as a target of faults: `disk-host-0`, or `disk-host-of-premium` for the one with the disks of a group. */
+export type DiskHostTarget = `disk-host-${string}`;
+
+/** The disk host that has the disks of a group. Files may write it `{disk-host-of: premium}`. */
+export const diskHostOf = (group: string): DiskHostTarget => `disk-host-of-${group}`;
+
+/** Whether it has the form of a disk host as a target. */
+export const isDiskHostTarget = (name: string): name is DiskHostTarget => name.startsWith('disk-host-');
+
+/** The number or the group that such a target names; undefined for any other name. */
+export const diskHostNamed = (
+  target: string,
+): { readonly host: number } | { readonly group: string } | undefined => {
+  const [, host] = /^disk-host-(0|[1-9]\d*)$/.exec(target) ?? [];
+  if (host !== undefined) return { host: Number(host) };
+  const prefix = diskHostOf('');
+  return target.length > prefix.length && target.startsWith(prefix) ? { group: target.slice(prefix.length) } : undefined;
+};
+
+/** What a fault of the cloud affects: a part, or one disk host. */
+export type FaultTarget = CloudPart | DiskHostTarget;
+
+/** Whether a fault of the cloud may name it. */
+export const isFaultTarget = (name: string): name is FaultTarget => isCloudPart(name) || isDiskHostTarget(name);
+
 /** One entry of the timeline. Times in milliseconds after the start of the timeline. */
 export interface Step {
   /** Unique: `as`, or the action with its target. Expressions and `give-back` use it. */
   readonly name: string;
   readonly atMs: number;
   readonly action: ActionName;
-  /** A group of the estate, parts of the cloud (two for `cut`), or the name of the step that `give-back` undoes. */
+  /** A group of the estate, parts of the cloud or disk hosts (two for `cut`), or the name of the step that `give-back` undoes. */
   readonly targets: readonly string[];
   /** Time after which the step is undone; undefined: never, or by a `give-back`. */
   readonly forMs?: number;

@@ -54,6 +54,8 @@ export interface StepRecord {
   readonly traceId?: string;
   /** Key versions that it took away. */
   readonly keyVersions?: readonly string[];
+  /** `disk-host-0` for the target `disk-host-of-premium`. */
+  readonly hosts?: readonly string[];
   /** Why it failed. */
   readonly error?: string;
 }

@@ -53,6 +53,8 @@ export interface Effect {
   readonly effectMs?: number;
   readonly traceId?: string;
   readonly keyVersions?: readonly string[];
+  /** The disk hosts that it affected, if its targets do not say which: `disk-host-0` for `disk-host-of-premium`. */
+  readonly hosts?: readonly string[];
 }
 
 export interface Observed {

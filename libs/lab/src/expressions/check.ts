@@ -1,5 +1,5 @@
 import { nearest } from '@interlock/runtime/nearest';
-import { cloudParts, type Step } from '../experiment.ts';
+import { cloudParts, isFaultTarget, type Step } from '../experiment.ts';
 import type { Expression, Quantity, Term } from '../expression.ts';
 import { concerns, groupsOf, isUndone, lossesOf, type Plan } from '../timeline/concerns.ts';
 import { faultsWith } from '../timeline/faults.ts';
@@ -44,12 +44,10 @@ type Owner = 'run' | 'step' | 'part' | 'group';
 function ownerOf(of: string, plan: Plan): Owner | undefined {
   if (of === '') return 'run';
   if (plan.timeline.some(({ name }) => name === of)) return 'step';
-  if (isPart(of)) return 'part';
+  if (isFaultTarget(of)) return 'part';
   if (plan.estate.kind !== 'planned' || groupsOf(plan.estate).some(({ name }) => name === of)) return 'group';
   return undefined;
 }
-
-const isPart = (name: string): boolean => cloudParts.some((part) => part === name);
 
 const quantitiesOf: Readonly<Record<Owner, Readonly<Record<string, QuantityType>>>> = {
   run: runQuantities,

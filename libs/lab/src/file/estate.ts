@@ -2,7 +2,7 @@ import {
   cloudParts,
   type DiskClass,
   type Estate,
-  isCloudPart,
+  isFaultTarget,
   type PlannedDisk,
   type PlannedGroup,
 } from '../experiment.ts';
@@ -18,7 +18,7 @@ const dataOnly: readonly DiskClass[] = ['ultra', 'premium-ssd-v2'];
 /** The estate of a file. */
 export function estateOf(shaped: Shaped, problems: Problems, lineOf: (path: Path) => number): Estate {
   const { raw, place } = shaped;
-  const { existing, ...rest } = raw.estate as Readonly<Record<string, unknown>>;
+  const { existing, diskHosts, ...rest } = raw.estate as Readonly<Record<string, unknown>>;
   if (existing !== undefined) {
     for (const name of Object.keys(rest))
       problems.add(
@@ -26,13 +26,20 @@ export function estateOf(shaped: Shaped, problems: Problems, lineOf: (path: Path
         `estate has existing and the group ${name}`,
         'Remove one of them: machines either exist or are made.',
       );
+    if (diskHosts !== undefined)
+      problems.add(
+        place('estate', 'diskHosts'),
+        'estate has existing and diskHosts',
+        'Remove diskHosts: a cloud that exists has its disk hosts.',
+      );
     const { group: resourceGroup } = existing as { readonly group: string };
     return { kind: 'existing', resourceGroup, line: lineOf(place('estate', 'existing')) };
   }
   const groups = Object.entries(rest).map(([name, group]) =>
     groupOf(name, group as RawGroup, shaped, problems, lineOf),
   );
-  const estate: Estate = { kind: 'planned', groups };
+  if (groups.length === 0) problems.add(place('estate'), 'the estate has no group', 'Add a group of machines.');
+  const estate: Estate = { kind: 'planned', groups, ...(diskHosts === undefined ? {} : { diskHosts: Number(diskHosts) }) };
   for (const name of keysOf({ estate, timeline: [] })) {
     const group = groups.find((one) => one.name === name);
     if (group !== undefined && group.key !== name)
@@ -46,7 +53,7 @@ export function estateOf(shaped: Shaped, problems: Problems, lineOf: (path: Path
 }
 
 const isReserved = (name: string): boolean =>
-  isCloudPart(name) || name === 'platform' || Object.hasOwn(runQuantities, name);
+  isFaultTarget(name) || name === 'platform' || Object.hasOwn(runQuantities, name);
 
 function groupOf(
   name: string,
@@ -61,7 +68,7 @@ function groupOf(
       isReserved(name)
         ? `the name of the group, "${name}", has another meaning here`
         : `"${name}" cannot be the name of a group`,
-      `Use at most 31 letters, digits and hyphens, and none of ${cloudParts.join(', ')}, platform.`,
+      `Use at most 31 letters, digits and hyphens, and none of ${cloudParts.join(', ')}, disk-host-…, platform.`,
     );
   const key = raw.key === 'platform' ? '' : (raw.key ?? '');
   const disks = raw.disks.map((disk) => diskOf(disk, key === '' ? 'platform' : key));

@@ -2,6 +2,7 @@ import type { Search, SearchAction, SearchRange } from '../experiment.ts';
 import { toMilliseconds } from '../expressions/duration.ts';
 import { kindOf, targetKindOf } from '../timeline/actions.ts';
 import { groupsOf, keysOf, type Plan } from '../timeline/concerns.ts';
+import { targetOf } from './disk-hosts.ts';
 import type { Path } from './document.ts';
 import { cureOfName, type Problems } from './problems.ts';
 import type { RawSearchAction, Shaped } from './shape.ts';
@@ -31,7 +32,7 @@ export const defaultSearch: Search = { steps: defaults.steps, withinMs: toMillis
 function actionOf(raw: RawSearchAction, plan: Plan, path: Path, problems: Problems): SearchAction {
   const action = searchableActions.find((name) => raw[name] !== undefined) ?? 'kill';
   const written = raw[action];
-  const targets = Array.isArray(written) ? written.map(String) : undefined;
+  const targets = Array.isArray(written) ? written.map(targetOf) : undefined;
   const kind = targetKindOf(action);
   const groups = groupsOf(plan.estate).map(({ name }) => name);
   const known = kind === 'group' ? groups : kind === 'key' ? [...groups, ...keysOf(plan)] : undefined;

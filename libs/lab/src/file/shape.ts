@@ -5,7 +5,14 @@ import type { Problems } from './problems.ts';
 import { checkSchema, isObject } from './schema-problems.ts';
 
 /** A step as it is written: `at`, options, and one action with its target. */
-export type RawStep = Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
+export type RawStep = Readonly<
+  Record<string, string | number | boolean | RawDiskHost | readonly (string | RawDiskHost)[] | undefined>
+>;
+
+/** The disk host with the disks of a group, as a target. */
+export interface RawDiskHost {
+  readonly 'disk-host-of': string;
+}
 
 export type RawDisk = string | Readonly<Record<string, string>>;
 
@@ -45,7 +52,8 @@ export interface RawFile {
   readonly description?: string;
   readonly seed?: number;
   readonly settings?: Readonly<Record<string, string | number | boolean>>;
-  readonly estate: Readonly<Record<string, RawGroup>> | { readonly existing: { readonly group: string } };
+  /** A number is `diskHosts`. */
+  readonly estate: Readonly<Record<string, RawGroup | number>> | { readonly existing: { readonly group: string } };
   readonly steady?: readonly RawSteady[];
   readonly timeline?: readonly RawStep[];
   readonly rollback?: readonly RawStep[];

@@ -47,7 +47,10 @@ const targets: Readonly<Record<TargetKind, Schema>> = {
     items: { $ref: '#/$defs/part', description: 'A part of the cloud.' },
     minItems: 2,
     maxItems: 2,
-    examples: [['compute', 'disk']],
+    examples: [
+      ['compute', 'disk'],
+      ['disk-host-0', 'nats'],
+    ],
   },
 };
 
@@ -183,9 +186,18 @@ export const withSteps = <Whole extends SchemaWithSteps>(schema: Whole): Whole =
     $defs: {
       ...schema.$defs,
       part: {
-        title: `a part of the cloud (${cloudParts.join(', ')})`,
-        enum: cloudParts,
-        examples: ['key-vault'],
+        title: `a part of the cloud (${cloudParts.join(', ')}), disk-host-<number>, or {disk-host-of: <group>}`,
+        anyOf: [
+          { enum: cloudParts },
+          { type: 'string', pattern: '^disk-host-([0-9]+|of-[A-Za-z][A-Za-z0-9-]*)$' },
+          {
+            type: 'object',
+            properties: { 'disk-host-of': { $ref: '#/$defs/name' } },
+            required: ['disk-host-of'],
+            additionalProperties: false,
+          },
+        ],
+        examples: ['key-vault', 'disk-host-0', { 'disk-host-of': 'premium' }],
       },
       step: stepSchema(),
       searchAction: searchActionSchema(),

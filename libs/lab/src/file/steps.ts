@@ -2,6 +2,7 @@ import type { Estate, Step } from '../experiment.ts';
 import { durationText, toMilliseconds } from '../expressions/duration.ts';
 import { actionNames, isUndoable, kindOf, targetKindOf } from '../timeline/actions.ts';
 import { groupsOf, keyOfTarget, keysOf, type Plan } from '../timeline/concerns.ts';
+import { checkDiskHosts, targetOf } from './disk-hosts.ts';
 import type { Path } from './document.ts';
 import { cureOfName, type Problems } from './problems.ts';
 import type { RawStep, Shaped } from './shape.ts';
@@ -45,14 +46,14 @@ function stepOf(raw: RawStep, atMs: number, names: Set<string>, path: Path, prob
   // `start: true` is an option of give-back; `start: <group>` is an action.
   const action = actionNames.find((name) => raw[name] !== undefined && raw[name] !== true) ?? 'give-back';
   const target = raw[action];
-  const targets = (Array.isArray(target) ? target : [target]).map(String);
+  const targets = (Array.isArray(target) ? target : [target]).map(targetOf);
   const name = typeof raw.as === 'string' ? raw.as : freeName([action, ...targets].join('-'), names);
   if (names.has(name))
     problems.add([...path, 'as'], `two steps have the name "${name}"`, 'Give one of them another name with as:.');
   names.add(name);
   const options = Object.fromEntries(
     Object.entries(raw).flatMap(([option, value]) => {
-      if (value === undefined || Array.isArray(value) || option === action || ['at', 'as', 'for'].includes(option))
+      if (value === undefined || typeof value === 'object' || option === action || ['at', 'as', 'for'].includes(option))
         return [];
       return [[option, option === 'by' ? msOf(value) : (value as string | number | boolean)]];
     }),
@@ -83,6 +84,7 @@ function checkStep(step: PlacedStep, estate: Estate, steps: readonly PlacedStep[
       'Use shorter times.',
     );
   checkOptions(step, problems);
+  checkDiskHosts(step, estate, problems);
   const kind = targetKindOf(action);
   if (kind === 'step') checkGiveBack(step, steps, problems);
   else if (kind === 'two-parts' && targets[0] === targets[1])

@@ -133,7 +133,8 @@ function sightsOf({ see }: Proof, step: Step, evidence: Evidence): readonly Sigh
         ),
       );
     default: {
-      const subjects = [...step.targets, ...(evidence.stepRecord(step)?.keyVersions ?? [])];
+      const { keyVersions = [], hosts = [] } = evidence.stepRecord(step) ?? {};
+      const subjects = [...step.targets, ...keyVersions, ...hosts];
       return evidence.record.sightings.filter((one) => one.see === see && subjects.includes(one.subject));
     }
   }

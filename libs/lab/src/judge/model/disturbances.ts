@@ -79,6 +79,9 @@ export class Disturbances {
   }
 }
 
+/** Whether it is a process with volumes: the process of disk, or a disk host. */
+export const hasVolumes = (part: Disturbed): boolean => part === 'disk' || part.startsWith('diskHosts/');
+
 /** Whether a disturbance can affect the I/O of the disks of a host. */
 export const isNearHost = (part: Disturbed, host: string): boolean =>
   part.startsWith('diskHosts/') ? part === `diskHosts/${host}` : part !== 'disk-control';

@@ -5,6 +5,7 @@ import { judgeCauses } from '../causes/judge-causes.ts';
 import type { Terms } from '../invariants/bounds.ts';
 import { type IoViolation, judgeIo, type KeyLossWindow } from '../journal/guest-io.ts';
 import type { History } from '../journal/history.ts';
+import { hasVolumes } from '../model/disturbances.ts';
 import { judgeRecording } from './judge-recording.ts';
 import type { ObservedLoss } from './observed-losses.ts';
 import { type Disturbance, replay } from './replay.ts';
@@ -83,7 +84,7 @@ const ioRows = (judged: Judged, losses: readonly ObservedLoss[]): readonly Guara
   const windows = losses.flatMap((loss) => windowsOf(loss, terms, known));
   if (history.length === 0) return [];
   const pauses = disturbances.flatMap(({ parts, fromMs, toMs, restarted }) =>
-    parts.includes('disk') && restarted === undefined && toMs !== undefined ? [{ from: fromMs, to: toMs }] : [],
+    parts.some(hasVolumes) && restarted === undefined && toMs !== undefined ? [{ from: fromMs, to: toMs }] : [],
   );
   const { violations, lastGoodMs } = judgeIo(history, { losses: windows, pauses });
   const broken = violations.flatMap(({ kind, about }): readonly GuaranteeRecord[] => {

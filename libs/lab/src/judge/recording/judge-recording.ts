@@ -1,6 +1,7 @@
 import type { RecordedEvent } from '@interlock/event-store';
 import { traceIdOf } from '@interlock/runtime';
 import { type Bounds, boundsOf } from '../invariants/bounds.ts';
+import { hasVolumes } from '../model/disturbances.ts';
 import { expectedOf, type ObservedLoss, type ObservedMachine } from './observed-losses.ts';
 import { type Disturbance, type Recording, replay } from './replay.ts';
 
@@ -85,7 +86,8 @@ const runVerdicts = (observed: ObservedLoss, machine: ObservedMachine, run: Run)
     case 'keeps running': {
       // A disk host that restarts loses the pins with its memory. Its successor pins the DEKs that it unwrapped before the loss.
       const lostPins = run.disturbances.some(
-        ({ restarted, toMs = 0 }) => restarted === 'disk' && toMs + run.bounds.answerMs >= loss.fromMs,
+        ({ restarted, toMs = 0 }) =>
+          restarted !== undefined && hasVolumes(restarted) && toMs + run.bounds.answerMs >= loss.fromMs,
       );
       return lostPins ? [] : [verdict('CMK-102', stop === undefined, stop ? stopped : 'kept running through the loss')];
     }

@@ -14,8 +14,8 @@ export interface Disturbance {
   readonly fromMs: number;
   /** Undefined if it did not end. */
   readonly toMs?: number;
-  /** The service whose process was replaced at `toMs`, so that its memory is lost. */
-  readonly restarted?: Workload;
+  /** The service or disk host whose process was replaced at `toMs`, so that its memory is lost. */
+  readonly restarted?: Disturbed;
 }
 
 /** The records of a run on real processes. */

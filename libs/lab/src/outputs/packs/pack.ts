@@ -1,6 +1,15 @@
 import { findCause } from '../../causes/causes.ts';
 import type { EstateDisk, EstateFile, EstateMachine } from '../../estate/estate-file.ts';
-import type { CloudPart, Condition, Experiment, FaultAction, PlannedGroup, Problem, Step } from '../../experiment.ts';
+import {
+  type CloudPart,
+  type Condition,
+  type Experiment,
+  type FaultAction,
+  isDiskHostTarget,
+  type PlannedGroup,
+  type Problem,
+  type Step,
+} from '../../experiment.ts';
 import { plannedLimitMs } from '../../expressions/can-fail.ts';
 import { durationText } from '../../expressions/duration.ts';
 import { isFaultAction, isKeyAction, takesAccess } from '../../timeline/actions.ts';
@@ -105,6 +114,11 @@ interface StepParts {
 const partsOf = (experiment: Experiment, step: Step): StepParts => {
   const { name, atMs, action, targets, line } = step;
   if (action === 'give-back') return {};
+  const host = targets.find(isDiskHostTarget);
+  if (host !== undefined) {
+    const message = `${name}: no chaos tool can do ${action} to ${host}`;
+    return { problems: [{ line, message, cure: 'Name disk, or run it with --target local or simulated.' }] };
+  }
   if (isFaultAction(action)) return { steps: [faultOf(experiment, step)] };
   if (action === 'start' || action === 'stop') {
     const machines = groupsOf(experiment.estate).filter((group) => targets.includes(group.name));

@@ -1,4 +1,4 @@
-import { isCloudPart } from '../../experiment.ts';
+import { isFaultTarget } from '../../experiment.ts';
 import type { Expression, Quantity, Term } from '../../expression.ts';
 import { limit as limitOf } from '../html.ts';
 
@@ -61,7 +61,7 @@ function whenInWords({ quantity, offset }: Term, measured: string): string {
 }
 
 function momentInWords({ of, name }: Quantity): string {
-  if (isCloudPart(of)) return `${of} is ${name}`;
+  if (isFaultTarget(of)) return `${of} is ${name}`;
   if (moments[name] !== undefined) return `${of}.${name}`;
   return name === 'injected' ? `“${of}” is injected` : `“${of}” takes effect`;
 }

@@ -1,5 +1,5 @@
 import type { Experiment } from '../../experiment.ts';
-import { isCloudPart } from '../../experiment.ts';
+import { isFaultTarget } from '../../experiment.ts';
 import type { RunRecord, StepRecord } from '../../record.ts';
 import { actionInWords } from '../../timeline/actions.ts';
 import { duration, type Html, html } from '../html.ts';
@@ -45,5 +45,5 @@ export function whatOf(
   const choice = options.permission ?? options.operation;
   const words = `${actionInWords(action)}${choice === undefined ? '' : ` (${choice})`}`;
   if (targets.length === 0) return words;
-  return targets.every(isCloudPart) ? `${targets.join(' and ')} ${words}` : `${targets.join(', ')}: ${words}`;
+  return targets.every(isFaultTarget) ? `${targets.join(' and ')} ${words}` : `${targets.join(', ')}: ${words}`;
 }
