@@ -9,7 +9,7 @@ import { provideSpace } from './cloud-space.ts';
 import type { LocalCloud, LocalCloudOptions } from './cloud-types.ts';
 import { controlOf } from './control/cloud-control.ts';
 import { serveControl } from './control/control-server.ts';
-import { databaseUrlOf, openSettingsIn, routedSettings } from './control/routes.ts';
+import { databaseUrlOf, openSettingsIn, routedHost, routedSettings } from './control/routes.ts';
 import { holdDataFolder, LauncherError } from './data-folder.ts';
 import { freePorts } from './free-port.ts';
 import { startGuarded } from './guarded-process.ts';
@@ -252,6 +252,7 @@ class CloudLaunch {
     const since = performance.now();
     const { service, name, port, own } = planned;
     const { principalId, secretFile, masterKeyFile } = ground.identities.workloads[service];
+    const from: ProcessTarget = isDiskHostName(name) ? name : service;
     const process = await startService({
       name,
       entry: entry(service),
@@ -259,14 +260,15 @@ class CloudLaunch {
         ...env,
         ...ground.nats.settingsOf(service),
         ...ground.shared,
-        ...(route === undefined ? {} : routedSettings(route, service, ground)),
+        ...(route === undefined ? {} : routedSettings(route, { from, service }, ground)),
         SERVICE_ADDRESS: `127.0.0.1:${port}`,
-        DATABASE_URL: databaseUrlOf(ground.postgres, service, databaseOf(this.#name, service), route),
+        DATABASE_URL: databaseUrlOf(ground.postgres, from, databaseOf(this.#name, service), route),
         WORKLOAD_ID: principalId,
         WORKLOAD_SECRET_FILE: secretFile,
         MASTER_KEY_FILE: masterKeyFile,
         ...(service === 'key-vault' && { CLIENT_ADDRESS_KEY: this.#clientAddressKey }),
         ...own,
+        ...(route === undefined || !isDiskHostName(name) ? {} : routedHost(route, name, `localhost:${port}`)),
         ...settingsOf?.(service),
       },
       logFile: data.path('logs', `${name}.log`),

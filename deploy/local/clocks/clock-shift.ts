@@ -3,7 +3,10 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { LauncherError } from '../data-folder.ts';
-import type { StoreOwner } from '../services.ts';
+import type { DiskHostName, StoreOwner } from '../services.ts';
+
+/** What has clocks of its own. */
+export type ClockOwner = StoreOwner | DiskHostName;
 
 /** How far the clocks of one service differ from those of the machine, in milliseconds. */
 export interface Shift {
@@ -20,7 +23,7 @@ const takenWithinMs = 15_000;
 const lookMs = 20;
 
 /** The file of a service's shift, and the file in which the preload reports the shift that it has applied. */
-const clockFiles = (folder: string, service: StoreOwner) => ({
+const clockFiles = (folder: string, service: ClockOwner) => ({
   wanted: join(folder, `${service}.json`),
   applied: join(folder, `${service}.applied`),
 });
@@ -35,12 +38,12 @@ export const clockShift = (folder: string) => {
     /** For the launcher. */
     settings: { NODE_OPTIONS: `--import=${preload}`, [clockFolderVariable]: folder },
     /** The latest shift of the service. */
-    of(service: StoreOwner): Shift {
+    of(service: ClockOwner): Shift {
       const { wanted } = clockFiles(folder, service);
       return existsSync(wanted) ? JSON.parse(readFileSync(wanted, 'utf8')) : { wallMs: 0, bootMs: 0 };
     },
     /** Shifts the clocks of a service, and resolves once the service has applied it. @throws LauncherError if it does not within 15 s */
-    async set(service: StoreOwner, shift: Shift): Promise<void> {
+    async set(service: ClockOwner, shift: Shift): Promise<void> {
       const { wanted, applied } = clockFiles(folder, service);
       const text = JSON.stringify(shift);
       rmSync(applied, { force: true });

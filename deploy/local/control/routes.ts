@@ -1,17 +1,23 @@
 import type { Nats } from '../nats.ts';
 import type { Postgres } from '../postgres.ts';
-import { addressVariableOf, type ServiceName, serviceNames } from '../services.ts';
+import {
+  addressVariableOf,
+  type DiskHostName,
+  type ProcessTarget,
+  type ServiceName,
+  serviceNames,
+} from '../services.ts';
 
 /**
- * The address at which a service finds another one or a server: that of a proxy, for example.
+ * The address at which a service or disk host finds another one or a server: that of a proxy, for example.
  * @param address its real host:port
  */
-export type Route = (from: ServiceName, to: ServiceName | 'nats' | 'postgres', address: string) => string;
+export type Route = (from: ProcessTarget, to: ProcessTarget | 'nats' | 'postgres', address: string) => string;
 
-/** The settings with which a service finds the others and NATS through a route. */
+/** The settings with which a process finds the services and NATS through a route. @param service of the process */
 export const routedSettings = (
   route: Route,
-  from: ServiceName,
+  { from, service }: { readonly from: ProcessTarget; readonly service: ServiceName },
   { addresses, nats }: { readonly addresses: Readonly<Record<ServiceName, string>>; readonly nats: Nats },
 ): Readonly<Record<string, string>> => {
   const toService = (to: ServiceName): string =>
@@ -19,23 +25,29 @@ export const routedSettings = (
       .split(',')
       .map((address) => route(from, to, address))
       .join(',');
-  const { NATS_URL: url = '' } = nats.settingsOf(from);
+  const { NATS_URL: url = '' } = nats.settingsOf(service);
   return {
     ...Object.fromEntries(serviceNames.map((to) => [addressVariableOf(to), toService(to)])),
     NATS_URL: url.replace(/(?<=:\/\/)[^/,]+/g, (address) => route(from, 'nats', address)),
   };
 };
 
-/** The database of a service: by the shortest way, unless a route leads elsewhere. */
+/** The addresses that a disk host names to control processes and to guests. @param address its real host:port */
+export const routedHost = (route: Route, host: DiskHostName, address: string): Readonly<Record<string, string>> => ({
+  DISK_ADDRESS: route('disk', host, address),
+  DATA_ADDRESS: route('compute', host, address),
+});
+
+/** The database of a process: by the shortest way, unless a route leads elsewhere. */
 export const databaseUrlOf = (
   postgres: Postgres,
-  service: ServiceName,
+  from: ProcessTarget,
   database: string,
   route: Route | undefined,
 ): string => {
   if (route === undefined) return postgres.shortUrl(database);
   const url = new URL(postgres.url(database));
-  url.host = route(service, 'postgres', url.host);
+  url.host = route(from, 'postgres', url.host);
   return url.href;
 };
 

@@ -11,7 +11,7 @@ import type {
   Step,
   Undo,
 } from '@interlock/lab';
-import { isFaultAction, keyOfTarget } from '@interlock/lab';
+import { isDiskHostTarget, isFaultAction, keyOfTarget } from '@interlock/lab';
 import type { Terms } from '@interlock/lab/judge/invariants/bounds';
 import type { History } from '@interlock/lab/judge/journal/history';
 import { guaranteesOf } from '@interlock/lab/judge/recording/guarantees';
@@ -25,6 +25,7 @@ import type { Clients } from '../../cloud/clients.ts';
 import { type KeyState, readKeyState } from '../../cloud/key-state.ts';
 import type { KeyOwner } from '../../cloud/service-owner.ts';
 import { compareDisks } from './content.ts';
+import { withHosts } from './disk-hosts.ts';
 import type { EventFeeds } from './event-feed.ts';
 import { type GuestJournals, ioRecordOf } from './guest-journals.ts';
 import { comparedByGuests } from './guest-reads.ts';
@@ -94,6 +95,10 @@ const busyWithinMs = 20_000;
 /** Longest call of a service while a fault is on it, in milliseconds. */
 const disturbedDeadlineMs = 500;
 
+/** Whether the events of a service are read through this part: with disk hosts, those of disk through its control process. */
+const isControlOf = (service: Workload, part: Disturbance['parts'][number]): boolean =>
+  service === 'disk' && part === 'disk-control';
+
 /** An experiment's estate on a cloud of real processes. */
 export class CloudLab implements Lab {
   readonly clock: Clock = systemClock;
@@ -104,6 +109,8 @@ export class CloudLab implements Lab {
   readonly #close: () => Promise<void>;
   readonly #journals: GuestJournals;
   readonly #keys = new Map<string, KeyState>();
+  /** Full name of the host of each disk, if a step names a disk host. */
+  readonly #hosts = new Map<string, string>();
   readonly #sinceMs = systemClock.now();
   readonly #starting: Promise<void>[] = [];
   /** When machines were stopped to compare their disks: later changes of their power are not of the experiment. */
@@ -126,6 +133,12 @@ export class CloudLab implements Lab {
   async prepare(): Promise<void> {
     for (const [name, place] of this.#estate.keys)
       this.#keys.set(name, await readKeyState(this.#access.clients, place));
+    if (!this.#experiment.timeline.some(({ targets }) => targets.some(isDiskHostTarget))) return;
+    const { disks } = this.#access.clients;
+    for (const disk of this.#estate.machines.flatMap((machine) => machine.disks)) {
+      const { diskHost } = await disks.getDisk({ name: disk.name });
+      this.#hosts.set(disk.name, diskHost);
+    }
   }
 
   async plan(step: Step): Promise<Undo> {
@@ -137,7 +150,11 @@ export class CloudLab implements Lab {
     const { action, targets, options } = step;
     const { clients, faults } = this.#access;
     const [target = ''] = targets;
-    if (isFaultAction(action)) return faults.plan(step);
+    if (isFaultAction(action)) {
+      const hosts = this.#hosts;
+      const hostOf = (disk: string): string => hosts.get(disk) ?? '';
+      return faults.plan({ ...step, targets: withHosts(step, this.#estate.machines, hostOf) });
+    }
     if (isMachineAction(action)) {
       const machines = this.#estate.machines.filter(({ group }) => group === target);
       if (machines.length === 0) throw new Error(`${step.name}: no machine is in the group ${target}`);
@@ -267,7 +284,11 @@ export class CloudLab implements Lab {
   #isDisturbed(service: Workload): boolean {
     return this.#access.faults
       .disturbances()
-      .some(({ parts, toMs }) => toMs === undefined && (parts.includes(service) || parts.includes('store')));
+      .some(
+        ({ parts, toMs }) =>
+          toMs === undefined &&
+          parts.some((part) => part === service || part === 'store' || isControlOf(service, part)),
+      );
   }
 
   async check(check: SteadyCheck): Promise<string | undefined> {

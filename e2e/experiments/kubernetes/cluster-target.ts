@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { problemLines, type Target } from '@interlock/lab';
+import { type CloudPart, isCloudPart, problemLines, type Target } from '@interlock/lab';
 import { LauncherError } from '@interlock/local/data-folder.ts';
 import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
 import { createScope, type Scope } from '@interlock/runtime';
@@ -101,6 +101,8 @@ const connectTo = async (kubectl: Kubectl, scope: Scope, { keepEvents }: LocalPa
   };
 };
 
+const isPart = (part: string | undefined): part is CloudPart => part !== undefined && isCloudPart(part);
+
 const connectionsIn = (kubectl: Kubectl): Connections => {
   const cuts = networkCuts(kubectl);
   return {
@@ -108,7 +110,7 @@ const connectionsIn = (kubectl: Kubectl): Connections => {
       throw new Error('a cluster cannot slow a part by kubectl');
     },
     cut: ([one, other]) => {
-      if (one === undefined || other === undefined) throw new Error('a cut needs two parts');
+      if (!isPart(one) || !isPart(other)) throw new Error('a cut needs two parts of the cluster');
       return cuts.cut([one, other]);
     },
     heal: () => cuts.heal(),

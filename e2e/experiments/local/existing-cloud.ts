@@ -4,7 +4,7 @@ import type { Target } from '@interlock/lab';
 import type { Administrator } from '@interlock/local/bootstrap-identities.ts';
 import { callControl, controlAt } from '@interlock/local/control/control-client.ts';
 import { copiedFrom, LauncherError } from '@interlock/local/data-folder.ts';
-import type { ServiceName } from '@interlock/local/services.ts';
+import { isDiskHostName, type ServiceName } from '@interlock/local/services.ts';
 import { createScope, type Scope } from '@interlock/runtime';
 import { type OutsideOf, openOutside, tlsInto } from '../../cloud/clients.ts';
 import type { CloudLab } from '../cloud/cloud-lab.ts';
@@ -77,6 +77,7 @@ const connectTo = async (data: string, scope: Scope, { keepEvents }: LocalParts)
   const { host: postgres } = new URL(described.databaseUrls.identity);
   const { host: nats } = new URL(described.natsServers[0] ?? '');
   const control = controlAt(cloud.control);
+  const hasDiskHosts = (await control.processes()).some(({ part }) => isDiskHostName(part));
   return {
     administrator,
     settings: described.settings,
@@ -87,7 +88,7 @@ const connectTo = async (data: string, scope: Scope, { keepEvents }: LocalParts)
       journals: remoteJournals(clients),
       terms: termsOf(described.settings),
       versions: { node: process.version },
-      faults: new PartFaults({ control, callable: { clients, servers: { nats, postgres } } }),
+      faults: new PartFaults({ control, hasDiskHosts, callable: { clients, servers: { nats, postgres } } }),
       ...(keepEvents === undefined ? {} : { keepEvents }),
     },
   };

@@ -1,5 +1,6 @@
 import { connect } from 'node:net';
-import type { CloudPart } from '@interlock/local/control/cloud-control.ts';
+import type { ControlledPart } from '@interlock/local/control/cloud-control.ts';
+import { isDiskHostName } from '@interlock/local/services.ts';
 import type { Clients } from '../../cloud/clients.ts';
 
 /** How long a part may take to respond, in milliseconds. */
@@ -13,7 +14,16 @@ export interface Callable {
 }
 
 /** Calls a part once. @returns why the call failed; undefined if the part responded */
-export const failingCall = async (part: CloudPart, { clients, servers }: Callable): Promise<string | undefined> => {
+export const failingCall = async (
+  part: ControlledPart,
+  { clients, servers }: Callable,
+): Promise<string | undefined> => {
+  if (isDiskHostName(part)) {
+    const name = `diskHosts/${part.replace('disk-host-', 'disk-')}`;
+    // Callers reach it through the control processes.
+    const { liveness } = await clients.disks.getDiskHost({ name });
+    return liveness === 'SERVING' ? undefined : `${name} is ${liveness}`;
+  }
   if (part === 'nats' || part === 'postgres') return servers && serverFailure(part, servers[part]);
   return clients
     .messaging(part)

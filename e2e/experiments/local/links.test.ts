@@ -13,6 +13,8 @@ const step = (action: Step['action'], targets: readonly string[]): Step => ({
   line: 1,
 });
 
+const estate = { kind: 'planned', groups: [] } as const;
+
 /** A server that echoes what it receives. */
 const openEcho = async (t: { after(work: () => void): void }): Promise<string> => {
   const server = createServer((socket) => socket.pipe(socket));
@@ -31,8 +33,8 @@ const reply = (socket: Socket, text: string): Promise<string> =>
   });
 
 test('only the connections that the experiment slows or cuts use a proxy', async (t) => {
-  assert.equal(await openLinks({ timeline: [step('kill', ['disk'])] }), undefined);
-  const links = await openLinks({ timeline: [step('cut', ['disk', 'key-vault'])] });
+  assert.equal(await openLinks({ estate, timeline: [step('kill', ['disk'])] }), undefined);
+  const links = await openLinks({ estate, timeline: [step('cut', ['disk', 'key-vault'])] });
   assert.ok(links);
   t.after(links.close);
   assert.notEqual(links.route('disk', 'key-vault', 'localhost:1'), 'localhost:1');
@@ -41,8 +43,23 @@ test('only the connections that the experiment slows or cuts use a proxy', async
   assert.equal(links.route('compute', 'key-vault', 'localhost:1'), 'localhost:1');
 });
 
+test('a disk host has connections of its own; the one with the disks of a group may be any', async (t) => {
+  const hosts = { ...estate, diskHosts: 2 };
+  const links = await openLinks({
+    estate: hosts,
+    timeline: [step('cut', ['disk-host-of-premium', 'disk']), step('cut', ['disk-host-1', 'nats'])],
+  });
+  assert.ok(links);
+  t.after(links.close);
+  type Pair = [Parameters<typeof links.route>[0], Parameters<typeof links.route>[1]];
+  const isRouted = (...[from, to]: Pair): boolean => links.route(from, to, 'localhost:1') !== 'localhost:1';
+  assert.ok(isRouted('disk', 'disk-host-0') && isRouted('disk', 'disk-host-1'));
+  assert.ok(isRouted('disk-host-1', 'nats'));
+  assert.ok(!isRouted('disk-host-0', 'nats') && !isRouted('disk', 'nats') && !isRouted('compute', 'disk-host-0'));
+});
+
 test('a link that is cut carries nothing, also for new connections, until it is healed', async (t) => {
-  const links = await openLinks({ timeline: [step('cut', ['disk', 'key-vault'])] });
+  const links = await openLinks({ estate, timeline: [step('cut', ['disk', 'key-vault'])] });
   assert.ok(links);
   t.after(links.close);
   const address = links.route('disk', 'key-vault', await openEcho(t));
@@ -61,7 +78,7 @@ test('a link that is cut carries nothing, also for new connections, until it is 
 });
 
 test('a slow link delays every byte and keeps their order', async (t) => {
-  const links = await openLinks({ timeline: [step('slow', ['key-vault'])] });
+  const links = await openLinks({ estate, timeline: [step('slow', ['key-vault'])] });
   assert.ok(links);
   t.after(links.close);
   const echo = await openEcho(t);

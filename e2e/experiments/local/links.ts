@@ -1,13 +1,13 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
-import type { Experiment } from '@interlock/lab';
-import { type CloudPart, cloudParts } from '@interlock/local/control/cloud-control.ts';
+import { diskHostNamed, type Experiment } from '@interlock/lab';
+import { type ControlledPart, cloudParts } from '@interlock/local/control/cloud-control.ts';
 import type { Route } from '@interlock/local/control/routes.ts';
-import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
+import { diskHostName, isDiskHostName, type ProcessTarget, serviceNames } from '@interlock/local/services.ts';
 
-/** A connection from a service to another part, through a proxy of this process. */
+/** A connection from a service or disk host to another part, through a proxy of this process. */
 interface Link {
-  readonly from: ServiceName;
-  readonly to: CloudPart;
+  readonly from: ProcessTarget;
+  readonly to: ControlledPart;
   readonly server: Server;
   readonly port: number;
   readonly sockets: Set<Socket>;
@@ -22,37 +22,54 @@ export interface Links {
   /** For the launcher. */
   readonly route: Route;
   /** Delays every byte to and from a part. @param delayMs 0 ends it */
-  slow(part: CloudPart, delayMs: number): void;
+  slow(part: ControlledPart, delayMs: number): void;
   /** Stops all traffic between two parts. Connections stay open. */
-  cut(parts: readonly CloudPart[]): void;
-  heal(parts: readonly CloudPart[]): void;
+  cut(parts: readonly ControlledPart[]): void;
+  heal(parts: readonly ControlledPart[]): void;
   /** Whether bytes wait between two parts that are cut. */
-  hasStalled(parts: readonly CloudPart[]): boolean;
+  hasStalled(parts: readonly ControlledPart[]): boolean;
   close(): void;
 }
 
-/** The pairs that a timeline slows or cuts: only these need a proxy. */
-const pairsOf = ({ timeline }: Pick<Experiment, 'timeline'>): readonly (readonly [ServiceName, CloudPart])[] =>
-  serviceNames.flatMap((from) =>
-    cloudParts.flatMap((to) => {
-      if (from === to) return [];
-      const isUsed = timeline.some(
-        ({ action, targets }) =>
-          (action === 'slow' && targets.includes(to)) ||
-          (action === 'cut' && targets.includes(from) && targets.includes(to)),
-      );
-      return isUsed ? [[from, to] as const] : [];
-    }),
-  );
+type Pair = readonly [ProcessTarget, ControlledPart];
+
+/**
+ * The pairs that a timeline slows or cuts: only these need a proxy. Which disk host has the disks of a group is known only when they
+ * are made, so such a target stands for all.
+ */
+const pairsOf = ({ timeline, estate }: Pick<Experiment, 'timeline' | 'estate'>): readonly Pair[] => {
+  const count = estate.kind === 'planned' ? (estate.diskHosts ?? 0) : 0;
+  const hosts = Array.from({ length: count }, (_, host) => diskHostName(host));
+  const faults = timeline.map(({ action, targets }) => ({
+    action,
+    targets: targets.flatMap((target) => ('group' in (diskHostNamed(target) ?? {}) ? hosts : [target])),
+  }));
+  const isUsed = ([from, to]: Pair): boolean =>
+    faults.some(
+      ({ action, targets }) =>
+        (action === 'slow' && targets.includes(to)) ||
+        (action === 'cut' && targets.includes(from) && targets.includes(to)),
+    );
+  return [...serviceNames, ...hosts]
+    .flatMap((from) => [...cloudParts, ...hosts].map((to): Pair => [from, to]))
+    .filter(([from, to]) => from !== to && canCall(from, to))
+    .filter(isUsed);
+};
+
+/** Whether processes connect: disk hosts are called by control processes of disk and by guests, and do not call disk. */
+const canCall = (from: ProcessTarget, to: ControlledPart): boolean => {
+  if (isDiskHostName(to)) return from === 'disk' || from === 'compute';
+  return !(isDiskHostName(from) && to === 'disk');
+};
 
 /** Opens a proxy for each connection that the experiment slows or cuts; undefined if it does neither. */
-export const openLinks = async (experiment: Pick<Experiment, 'timeline'>): Promise<Links | undefined> => {
+export const openLinks = async (experiment: Pick<Experiment, 'timeline' | 'estate'>): Promise<Links | undefined> => {
   const pairs = pairsOf(experiment);
   if (pairs.length === 0) return undefined;
   const links = await Promise.all(pairs.map(([from, to]) => openLink(from, to)));
-  const between = (parts: readonly CloudPart[]) =>
+  const between = (parts: readonly ControlledPart[]) =>
     links.filter(({ from, to }) => parts.includes(from) && parts.includes(to));
-  const setCut = (parts: readonly CloudPart[], isCut: boolean): void => {
+  const setCut = (parts: readonly ControlledPart[], isCut: boolean): void => {
     for (const link of between(parts)) {
       link.isCut = isCut;
       for (const socket of link.sockets)
@@ -83,7 +100,7 @@ export const openLinks = async (experiment: Pick<Experiment, 'timeline'>): Promi
   };
 };
 
-const openLink = async (from: ServiceName, to: CloudPart): Promise<Link> => {
+const openLink = async (from: ProcessTarget, to: ControlledPart): Promise<Link> => {
   const server = createServer((near) => connectThrough(link, near));
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);

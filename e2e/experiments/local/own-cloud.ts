@@ -1,5 +1,14 @@
 import { rmSync } from 'node:fs';
-import type { Experiment, Lab, PlannedGroup, Problem, Target } from '@interlock/lab';
+import {
+  diskHostNamed,
+  type Estate,
+  type Experiment,
+  isDiskHostTarget,
+  type Lab,
+  type PlannedGroup,
+  type Problem,
+  type Target,
+} from '@interlock/lab';
 import { RUN_ATTRIBUTE } from '@interlock/lab/dataset';
 import type { SpanStore } from '@interlock/lab/spans/span-store';
 import { clockShift } from '@interlock/local/clocks/clock-shift.ts';
@@ -8,7 +17,7 @@ import { type DataFolder, openDataFolder, unmountBelow } from '@interlock/local/
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
 import type { Crash } from '@interlock/local/restartable.ts';
 import { openRestarts } from '@interlock/local/restarts.ts';
-import { serviceNames } from '@interlock/local/services.ts';
+import { diskHostName, folderOfDiskHost, type ProcessTarget, serviceNames } from '@interlock/local/services.ts';
 import { removeServer } from '@interlock/local/unprivileged.ts';
 import { createScope, type Scope, systemClock, systemRandom } from '@interlock/runtime';
 import { type Clients, openOutside, tlsInto } from '../../cloud/clients.ts';
@@ -121,17 +130,23 @@ export const settingsFor = ({ timeline }: Pick<Experiment, 'timeline'>): Readonl
   };
 };
 
+const diskHostsOf = (estate: Estate): number => (estate.kind === 'planned' ? (estate.diskHosts ?? 0) : 0);
+
 /** What must exist before the cloud starts, because the timeline needs it. */
 interface Rigging {
   readonly links: Links | undefined;
   readonly clocks: ReturnType<typeof clockShift> | undefined;
   /** The storage of the volumes, and of everything else. */
-  readonly storage: { readonly volumes: LimitedStorage | undefined; readonly rest: LimitedStorage | undefined };
+  readonly storage: {
+    /** By the part that has them: `disk`, or disk hosts. */
+    readonly volumes: ReadonlyMap<string, LimitedStorage>;
+    readonly rest: LimitedStorage | undefined;
+  };
 }
 
-const rig = async ({ timeline }: Experiment, data: DataFolder, scope: Scope): Promise<Rigging> => {
+const rig = async ({ timeline, estate }: Experiment, data: DataFolder, scope: Scope): Promise<Rigging> => {
   const uses = (name: string): boolean => timeline.some(({ action }) => action === name);
-  const links = await openLinks({ timeline });
+  const links = await openLinks({ timeline, estate });
   if (links !== undefined) scope.defer('links', links.close);
   const filled = timeline.filter(({ action }) => action === 'fill-storage').flatMap(({ targets }) => targets);
   const mounted = (isWanted: boolean, folder: string, mib: number): LimitedStorage | undefined => {
@@ -140,11 +155,20 @@ const rig = async ({ timeline }: Experiment, data: DataFolder, scope: Scope): Pr
     return storage;
   };
   const rest = mounted(
-    filled.some((part) => part !== 'disk'),
+    filled.some((part) => part !== 'disk' && !isDiskHostTarget(part)),
     data.root,
     cloudMib,
   );
-  const volumes = mounted(filled.includes('disk'), data.path('services', 'disk'), volumesMib);
+  // Which host has the disks of a group is known only when they are made.
+  const isAny = filled.some((part) => 'group' in (diskHostNamed(part) ?? {}));
+  const withVolumes: readonly ProcessTarget[] =
+    diskHostsOf(estate) === 0 ? ['disk'] : Array.from({ length: diskHostsOf(estate) }, (_, host) => diskHostName(host));
+  const volumes = new Map<string, LimitedStorage>();
+  for (const [n, part] of withVolumes.entries()) {
+    const isWanted = filled.includes(part) || (isAny && part !== 'disk');
+    const found = mounted(isWanted, data.path('services', folderOfDiskHost(n)), volumesMib);
+    if (found !== undefined) volumes.set(part, found);
+  }
   const storage = { rest, volumes };
   return { links, storage, clocks: uses('shift-clock') ? clockShift(data.folder('clocks')) : undefined };
 };
@@ -178,6 +202,7 @@ const openLab = async (experiment: Experiment, data: DataFolder, scope: Scope, p
     data,
     env,
     settings,
+    diskHosts: diskHostsOf(experiment.estate),
     within: scope,
     ...(rigging.storage.rest === undefined
       ? { onCrash: ({ message }) => parts.say(message) }
@@ -189,7 +214,12 @@ const openLab = async (experiment: Experiment, data: DataFolder, scope: Scope, p
   parts.takeSpans?.(cloud.spans);
   const outside = openOutside(cloud);
   scope.defer('clients', outside.close);
-  const access = accessTo(cloud, outside.administrator, { data, settings, rigging });
+  const access = accessTo(cloud, outside.administrator, {
+    data,
+    settings,
+    rigging,
+    diskHosts: diskHostsOf(experiment.estate),
+  });
   parts.say('making the estate');
   const estate = await makePlannedEstate(
     {
@@ -218,16 +248,18 @@ const openLab = async (experiment: Experiment, data: DataFolder, scope: Scope, p
 const accessTo = (
   cloud: LocalCloud,
   clients: Clients,
-  { data, settings, rigging }: { data: DataFolder; settings: Readonly<Record<string, string>>; rigging: Rigging },
+  parts: { data: DataFolder; settings: Readonly<Record<string, string>>; rigging: Rigging; diskHosts: number },
 ): CloudAccess => {
+  const { data, settings, rigging, diskHosts } = parts;
   const { host: postgres } = new URL(cloud.databaseUrls.identity);
   const { host: nats } = new URL(cloud.nats.access.servers[0] ?? '');
   const { storage, ...tools } = rigging;
   const faults = new PartFaults({
-    control: controlOf(cloud, serviceNames, 1),
+    control: controlOf(cloud, serviceNames, 1, diskHosts),
+    hasDiskHosts: diskHosts > 0,
     callable: { clients, servers: { nats, postgres } },
     ...tools,
-    storageOf: (part) => (part === 'disk' ? (storage.volumes ?? storage.rest) : storage.rest),
+    storageOf: (part) => storage.volumes.get(part) ?? storage.rest,
   });
   return {
     clients,

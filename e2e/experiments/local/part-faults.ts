@@ -1,6 +1,7 @@
 import {
   type Effect,
   type FaultAction,
+  isDiskHostTarget,
   isFaultAction,
   type Problem,
   type SightingRecord,
@@ -9,8 +10,8 @@ import {
 import type { Disturbed } from '@interlock/lab/judge/model/disturbances';
 import type { Disturbance } from '@interlock/lab/judge/recording/replay';
 import type { clockShift } from '@interlock/local/clocks/clock-shift.ts';
-import { type CloudControl, type CloudPart, cloudParts } from '@interlock/local/control/cloud-control.ts';
-import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
+import { type CloudControl, type ControlledPart, cloudParts } from '@interlock/local/control/cloud-control.ts';
+import { isDiskHostName, type ProcessTarget, type ServiceName, serviceNames } from '@interlock/local/services.ts';
 import { type Clock, systemClock } from '@interlock/runtime';
 import type { Faults } from '../cloud/cloud-lab.ts';
 import type { ClockShift } from '../cloud/shifted-times.ts';
@@ -20,11 +21,11 @@ import { throttle } from './throttle.ts';
 
 /** Connections between parts that can be slowed and cut. */
 export interface Connections {
-  slow(part: CloudPart, delayMs: number): void;
-  cut(parts: readonly CloudPart[]): void | Promise<void>;
-  heal(parts: readonly CloudPart[]): void | Promise<void>;
+  slow(part: ControlledPart, delayMs: number): void;
+  cut(parts: readonly ControlledPart[]): void | Promise<void>;
+  heal(parts: readonly ControlledPart[]): void | Promise<void>;
   /** Whether bytes are waiting between two parts. */
-  hasStalled(parts: readonly CloudPart[]): boolean;
+  hasStalled(parts: readonly ControlledPart[]): boolean;
 }
 
 /** The means to inject faults. Those that are absent were not requested, or are refused. */
@@ -34,13 +35,15 @@ export interface FaultTools {
   readonly links?: Connections | undefined;
   readonly clocks?: ReturnType<typeof clockShift> | undefined;
   /** The file system on which a part keeps its files. */
-  readonly storageOf?: ((part: CloudPart) => LimitedStorage | undefined) | undefined;
+  readonly storageOf?: ((part: ControlledPart) => LimitedStorage | undefined) | undefined;
+  /** Whether disk hosts are processes of their own. Default false. */
+  readonly hasDiskHosts?: boolean;
 }
 
 /** Plain JSON, for `Undo.data`. */
 interface FaultData {
   readonly step: string;
-  readonly parts: readonly CloudPart[];
+  readonly parts: readonly ControlledPart[];
 }
 
 type OpenDisturbance = { -readonly [Field in keyof Disturbance]: Disturbance[Field] };
@@ -50,7 +53,11 @@ const lookWithinMs = 10_000;
 const lookEveryMs = 200;
 
 /** The part as the oracle names it. */
-const disturbedOf = (part: CloudPart): Disturbed => (part === 'nats' ? 'bus' : part === 'postgres' ? 'store' : part);
+const disturbedOf = (part: ControlledPart, hasDiskHosts: boolean): Disturbed => {
+  if (isDiskHostName(part)) return `diskHosts/${part.replace('disk-host-', 'disk-')}`;
+  if (part === 'disk' && hasDiskHosts) return 'disk-control';
+  return part === 'nats' ? 'bus' : part === 'postgres' ? 'store' : part;
+};
 
 const isService = (part: string | undefined): part is ServiceName => serviceNames.some((name) => name === part);
 
@@ -77,9 +84,9 @@ export const refusedFaults = (timeline: readonly Step[], isOwn: boolean): readon
         `${name}: no folder of limited size can be mounted: ${unmountable}`,
         'Run it as root, or use --target simulated.',
       );
-    if (action === 'shift-clock' && !isService(part))
+    if (action === 'shift-clock' && !isService(part) && !isDiskHostTarget(part ?? ''))
       return refuse(`${name}: the clock of ${part} cannot be shifted`, `Name one of ${serviceNames.join(', ')}.`);
-    if (action === 'cut' && !targets.some(isService))
+    if (action === 'cut' && !targets.some((target) => isService(target) || isDiskHostTarget(target)))
       return refuse(`${name}: nothing connects ${targets.join(' and ')}`, 'Name a service and another part.');
     return [];
   });
@@ -101,20 +108,27 @@ export class PartFaults implements Faults {
 
   async plan({ name, action, targets }: Step): Promise<Readonly<Record<string, unknown>>> {
     if (action === 'throttle') return { step: name, parts: ['key-vault'] };
-    const parts = targets.filter((target): target is CloudPart => cloudParts.some((part) => part === target));
+    const parts = targets.filter(isControlled);
+    const processes = parts.some(isDiskHostName) ? await this.#tools.control.processes() : [];
+    const missing = parts.find((part) => isDiskHostName(part) && !processes.some((one) => one.part === part));
+    if (missing !== undefined) throw new Error(`${name}: the cloud has no ${missing}`);
     return { step: name, parts };
   }
 
-  async carryOut({ action, options }: Step, data: Readonly<Record<string, unknown>>): Promise<Effect> {
+  async carryOut({ action, options, targets }: Step, data: Readonly<Record<string, unknown>>): Promise<Effect> {
     const { step, parts } = data as unknown as FaultData;
-    const disturbance: OpenDisturbance = { parts: disturbedBy(action, parts), fromMs: this.#clock.now() };
+    const disturbance: OpenDisturbance = {
+      parts: disturbedBy(action, parts, this.#tools.hasDiskHosts),
+      fromMs: this.#clock.now(),
+    };
     this.#disturbances.push(disturbance);
     this.#open.set(step, disturbance);
     const keyVersion = String(data.keyVersion);
     const effectMs = await this.#inflict(action, { ...{ step, parts, keyVersion }, options });
     if (action === 'restart') this.#end(step, parts);
     else void this.#lookForFailingCalls(action, parts, disturbance);
-    return { effectMs: effectMs ?? this.#clock.now() };
+    const hosts = parts.filter((part) => isDiskHostName(part) && !targets.includes(part));
+    return { effectMs: effectMs ?? this.#clock.now(), ...(hosts.length === 0 ? {} : { hosts }) };
   }
 
   /** @returns when it took effect, if that is not its end */
@@ -143,7 +157,7 @@ export class PartFaults implements Faults {
         await needed(links, action).cut(parts);
         return undefined;
       case 'shift-clock':
-        return this.#shiftClock(step, serviceOf(part), { byMs, isBoot: options.clock === 'boot' });
+        return this.#shiftClock(step, clockOf(part), { byMs, isBoot: options.clock === 'boot' });
       case 'fill-storage':
         await needed(storageOf?.(part), action).fill();
         return undefined;
@@ -159,13 +173,14 @@ export class PartFaults implements Faults {
 
   async #shiftClock(
     step: string,
-    service: ServiceName,
+    owner: ProcessTarget,
     { byMs, isBoot }: { readonly byMs: number; readonly isBoot: boolean },
   ): Promise<undefined> {
     // Events have times of the wall clock.
+    const service = isDiskHostName(owner) ? 'disk' : owner;
     if (!isBoot) this.#shifts.push({ step, service, byMs, fromMs: this.#clock.now() });
     await needed(this.#tools.clocks, 'shift-clock').set(
-      service,
+      owner,
       isBoot ? { wallMs: 0, bootMs: byMs } : { wallMs: byMs, bootMs: 0 },
     );
   }
@@ -178,30 +193,35 @@ export class PartFaults implements Faults {
     else if (action === 'pause' && (await this.#isInState(part, 'paused'))) await control.resume(part);
     else if (action === 'slow') links?.slow(part, 0);
     else if (action === 'cut') await links?.heal(parts);
-    else if (action === 'shift-clock') await clocks?.set(serviceOf(part), { wallMs: 0, bootMs: 0 });
+    else if (action === 'shift-clock') await clocks?.set(clockOf(part), { wallMs: 0, bootMs: 0 });
     else if (action === 'fill-storage') storageOf?.(part)?.free();
     else if (action === 'throttle') this.#floods.get(step)?.abort();
     this.#end(step, action === 'kill' ? parts : []);
     return { effectMs: this.#clock.now() };
   }
 
-  async #isInState(part: CloudPart, state: 'down' | 'paused'): Promise<boolean> {
+  async #isInState(part: ControlledPart, state: 'down' | 'paused'): Promise<boolean> {
     return (await this.#tools.control.processes()).some((one) => one.part === part && one.state === state);
   }
 
   /** @param restarted parts whose memory is lost */
-  #end(step: string, restarted: readonly CloudPart[]): void {
+  #end(step: string, restarted: readonly ControlledPart[]): void {
     const disturbance = this.#open.get(step);
     this.#open.delete(step);
     for (const shift of this.#shifts) if (shift.step === step) shift.toMs ??= this.#clock.now();
     if (disturbance === undefined) return;
     disturbance.toMs = this.#clock.now();
     const [part] = restarted;
-    if (isService(part)) disturbance.restarted = part;
+    if (isService(part) || isDiskHostTarget(part ?? ''))
+      disturbance.restarted = disturbedOf(part as ProcessTarget, this.#tools.hasDiskHosts === true);
   }
 
   /** Calls the part until a call fails, so that the record shows that the fault took effect. */
-  async #lookForFailingCalls(action: string, parts: readonly CloudPart[], disturbance: OpenDisturbance): Promise<void> {
+  async #lookForFailingCalls(
+    action: string,
+    parts: readonly ControlledPart[],
+    disturbance: OpenDisturbance,
+  ): Promise<void> {
     const { callable, links } = this.#tools;
     const [part = 'nats'] = parts;
     if (action !== 'kill' && action !== 'pause' && action !== 'cut') return;
@@ -220,7 +240,7 @@ export class PartFaults implements Faults {
   }
 
   /** @returns when it was seen */
-  #see(see: SightingRecord['see'], subject: CloudPart, seen: string): number {
+  #see(see: SightingRecord['see'], subject: ControlledPart, seen: string): number {
     const atMs = this.#clock.now();
     this.#sightings.push({ see, subject, atMs, seen: `${subject}: ${seen}` });
     return atMs;
@@ -244,16 +264,24 @@ export class PartFaults implements Faults {
   }
 }
 
-const disturbedBy = (action: string, parts: readonly CloudPart[]): readonly Disturbed[] => {
-  const own = parts.map(disturbedOf);
+const isControlled = (target: string): target is ControlledPart =>
+  isDiskHostName(target) || cloudParts.some((part) => part === target);
+
+const disturbedBy = (action: string, parts: readonly ControlledPart[], hasDiskHosts = false): readonly Disturbed[] => {
+  const own = parts.map((part) => disturbedOf(part, hasDiskHosts));
+  const hosts = parts.filter(isDiskHostName).map((part) => disturbedOf(part, hasDiskHosts));
+  // If only one disk host does not reach something, only that host is excused.
+  if (action === 'cut' && hosts.length > 0) return hosts;
   if (action === 'cut' || action === 'slow') return [...own, 'calls'];
   if (action !== 'fill-storage') return own;
   // All parts but the volumes share a file system, and the logs are in it too.
-  return parts.includes('disk') ? [...own, 'volumes'] : [...serviceNames, 'bus', 'store', 'volumes'];
+  return parts.includes('disk') || hosts.length > 0
+    ? [...own, 'volumes']
+    : [...serviceNames, 'bus', 'store', 'volumes'];
 };
 
-const serviceOf = (part: CloudPart): ServiceName => {
-  if (isService(part)) return part;
+const clockOf = (part: ControlledPart): ProcessTarget => {
+  if (isService(part) || isDiskHostName(part)) return part;
   throw new Error(`${part} is no service`);
 };
 
