@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Io, journalReader } from '@interlock/lab/judge/journal/journal';
+import { openHistory } from '@interlock/lab/judge/journal/history';
+import type { Io } from '@interlock/lab/judge/journal/journal';
 import { eachService, type ServiceName, serviceNames } from '@interlock/local/services.ts';
 import { type Clients, openOutside } from '../cloud/clients.ts';
 import { until } from '../cloud/until.ts';
@@ -50,11 +51,7 @@ export const rollEverything = async (cloud: PodCloud, print: (line: string) => v
     const lost = await makeWorld(clients, [['PREMIUM_SSD'], ['STANDARD_SSD']]);
     const kept = await makeWorld(clients, [['PREMIUM_SSD', 'STANDARD_HDD'], ['platform']]);
     const guests = join(await cloud.volumeFolder('data-compute-0'), 'guests');
-    const journalOf = (world: World) => {
-      const read = journalReader(guests, world.machines);
-      return () => Object.values(read()).flat();
-    };
-    const journals = { lost: journalOf(lost), kept: journalOf(kept) };
+    const journals = { lost: openHistory(guests, lost.machines), kept: openHistory(guests, kept.machines) };
     const roll: Roll = { cloud, clients, forwarders, lost, kept, journals, drainMs: {}, print };
     await until('guests write', async () => journals.kept().filter(isWrite).length > 20);
     const times = await rollStateless(roll);

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Io, journalReader, lastSegment } from '@interlock/lab/judge/journal/journal';
+import { openHistory } from '@interlock/lab/judge/journal/history';
+import type { Io } from '@interlock/lab/judge/journal/journal';
 import { guestImageFolder } from '../../deploy/guest-image/folder.ts';
 import { guestFiles } from '../../services/compute/src/guest/plan.ts';
 import { imageFiles, qemuProgram } from '../../services/compute/src/qemu/command-line.ts';
@@ -29,11 +30,10 @@ export interface QemuTraces {
 /** @param guests folder of the guests of a cloud @param machine full name */
 export const tracesOf = (guests: string, machine: string): QemuTraces => {
   const folder = join(guests, ...machine.split('/'));
-  const read = journalReader(guests, [machine]);
   const textOf = (file: string): string =>
     existsSync(join(folder, file)) ? readFileSync(join(folder, file), 'utf8') : '';
   return {
-    journal: () => read()[lastSegment(machine)] ?? [],
+    journal: openHistory(guests, [machine]),
     console: () => textOf(guestFiles.console),
     pid: () => {
       const pid = Number(textOf(guestFiles.qemuPid));

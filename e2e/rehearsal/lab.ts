@@ -93,6 +93,10 @@ export const openLab = (
   },
 });
 
+/** The journals of guests: in the folder of a local cloud, through compute for another one. */
+export const journalsIn = ({ hosts }: RehearsedCloud, data: DataFolder, clients: Clients) =>
+  hosts === undefined ? localJournals(data.path('services', 'compute', 'guests')) : remoteJournals(clients);
+
 /** The cloud of the rehearsal as a target, reached at its addresses as its users reach it. */
 const targetOn = (
   cloud: RehearsedCloud,
@@ -107,8 +111,7 @@ const targetOn = (
       clients,
       tls: tlsInto(cloud),
       feeds: eventFeeds(clients.messaging),
-      journals:
-        cloud.hosts === undefined ? localJournals(data.path('services', 'compute', 'guests')) : remoteJournals(clients),
+      journals: journalsIn(cloud, data, clients),
       terms: termsOf(settings),
       versions: { node: process.version, postgres: cloud.postgres.description, nats: cloud.nats.description },
       faults: noFaults,

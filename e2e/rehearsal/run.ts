@@ -6,9 +6,9 @@ import { createScope, systemClock, systemRandom } from '@interlock/runtime';
 import { openOutside } from '../cloud/clients.ts';
 import { openDataPath } from './data-path.ts';
 import type { Gathered } from './evidence/evidence.ts';
-import { localFiles, localJournals } from './evidence/host-files.ts';
-import { remoteFiles, remoteJournals } from './evidence/remote-files.ts';
-import { openLab } from './lab.ts';
+import { localFiles } from './evidence/host-files.ts';
+import { remoteFiles } from './evidence/remote-files.ts';
+import { journalsIn, openLab } from './lab.ts';
 import { renderPage } from './page.ts';
 import type { RehearsedCloud } from './rehearsed-cloud.ts';
 import { buildReport, type Report } from './report.ts';
@@ -73,16 +73,16 @@ export const rehearse = async (cloud: RehearsedCloud, options: RehearsalOptions)
       tell: (step) => sayAll(stepLines(step, startedAtMs)),
     });
     const evidence: Gathered = {};
-    const journalsOf = hosts === undefined ? localJournals(data) : remoteJournals(outside.administrator);
     const files = hosts === undefined ? localFiles(data) : remoteFiles(hosts.addresses, hosts.tls, localFiles(data));
-    const journals = journalsOf(machines.map(({ id }) => namesIn({ cloud }).machine(id)));
+    const names = machines.map(({ id }) => namesIn({ cloud }).machine(id));
+    const history = journalsIn(cloud, data, outside.administrator)(names).read;
     const lab = openLab(cloud, {
       data,
       out,
       signal,
       say: (line) => say(`${secondsBetween(startedAtMs, clock.now())}           · ${line}`),
     });
-    const world = { cloud, outside, dataPath, timeline, lab, clock, random, evidence, signal, journals, files };
+    const world = { cloud, outside, dataPath, timeline, lab, clock, random, evidence, signal, history, files };
     say(`\nRehearsal: ${scenarioName}`);
     const { problems, runs } = await playScenario(world);
     signal.throwIfAborted();

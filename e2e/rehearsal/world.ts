@@ -1,6 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 import type { DiskSku } from '@interlock/contracts/interlock/access/v1/access.ts';
-import type { Journals } from '@interlock/lab/judge/journal/journal';
+import type { History } from '@interlock/lab/judge/journal/history';
 import type { Clock, Random } from '@interlock/runtime';
 import type { Clients, Outside } from '../cloud/clients.ts';
 import type { DataPath } from './data-path.ts';
@@ -18,8 +18,8 @@ export interface World {
   readonly dataPath: DataPath;
   readonly timeline: Timeline;
   readonly lab: RehearsalLab;
-  /** The guests' records up to now. */
-  readonly journals: () => Promise<Journals>;
+  /** What the guests recorded up to now. */
+  readonly history: () => Promise<History>;
   /** The files of the hosts of disks and of guests. */
   readonly files: HostFiles;
   readonly clock: Clock;

@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { journalReader } from '@interlock/lab/judge/journal/journal';
+import { openHistory } from '@interlock/lab/judge/journal/history';
 import { type DataFolder, openDataFolder } from '@interlock/local/data-folder.ts';
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
 import { outsideHome, removeServer } from '@interlock/local/unprivileged.ts';
@@ -87,8 +87,7 @@ test('G5, G6, G7: restored stores use no revoked key before key states are confi
   });
   const secret = { name: purged.name, algorithm: 'RSA_OAEP_256' } as const;
   const { ciphertext } = await clients.keyVault.encrypt({ ...secret, plaintext: Buffer.from('a secret') });
-  const read = journalReader(data.path('services', 'compute', 'guests'), [...lost.machines, ...moved.machines]);
-  const operations = () => Object.values(read()).flat();
+  const operations = openHistory(data.path('services', 'compute', 'guests'), [...lost.machines, ...moved.machines]);
   await until('guests write', async () => operations().filter(({ op, ok }) => op === 'write' && ok).length > 30);
 
   // Work continues. Facts and writes after the backup are in the log only.
@@ -141,10 +140,11 @@ test('G5, G6, G7: restored stores use no revoked key before key states are confi
   await clients.keyVault.disableKeyVersion({ name: moved.keyVersion });
   const restartedAt = Date.now();
   await until('guests verify what they wrote before and after the moment', async () =>
-    movedMachines.every((name) => {
-      const machine = name.split('/').at(-1) ?? '';
-      return (read()[machine] ?? []).some(({ op, invokedAt }) => op === 'verify' && invokedAt > restartedAt - 60_000);
-    }),
+    movedMachines.every((name) =>
+      operations().some(
+        ({ machine, op, invokedAt }) => machine === name && op === 'verify' && invokedAt > restartedAt - 60_000,
+      ),
+    ),
   );
   assert.deepEqual(
     operations().filter(({ reason }) => reason === 'CONTENT_MISMATCH'),

@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { type Io, journalReader } from '@interlock/lab/judge/journal/journal';
+import { type History, openHistory } from '@interlock/lab/judge/journal/history';
 import { makeAuthority, makeServer, type Pair, pemOf } from '@interlock/local/certificates.ts';
 import { openDataFolder } from '@interlock/local/data-folder.ts';
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
@@ -75,11 +75,9 @@ test('G2, G6: certificates and authorities of services are replaced without a fa
     });
   const first = outside();
   const world = await makeWorld(first.administrator, [['PREMIUM_SSD'], ['STANDARD_SSD']]);
-  const read = journalReader(join(folder, 'services/compute/guests'), world.machines);
-  const writesSince = (since: number): readonly Io[] =>
-    Object.values(read())
-      .flat()
-      .filter(({ op, invokedAt }) => op === 'write' && invokedAt >= since);
+  const read = openHistory(join(folder, 'services/compute/guests'), world.machines);
+  const writesSince = (since: number): History =>
+    read().filter(({ op, invokedAt }) => op === 'write' && invokedAt >= since);
   const guestsWrite = (since: number) =>
     until('every guest writes', async () => {
       const disks = new Set(writesSince(since).flatMap(({ disk, ok }) => (ok ? disk : [])));
@@ -115,9 +113,7 @@ test('G2, G6: certificates and authorities of services are replaced without a fa
   for (const service of serviceNames) await cloud.restart(service);
   await guestsWrite(Date.now());
   assert.deepEqual(
-    Object.values(read())
-      .flat()
-      .filter(({ ok }) => !ok),
+    read().filter(({ ok }) => !ok),
     [],
   );
   const last = outside();

@@ -1,5 +1,4 @@
 import { readdirSync } from 'node:fs';
-import { type Journals, journalReader } from '@interlock/lab/judge/journal/journal';
 import type { DataFolder } from '@interlock/local/data-folder.ts';
 import { folderOfDiskHost, isDiskHostName } from '@interlock/local/services.ts';
 import { type Search, searchFiles } from './search.ts';
@@ -35,11 +34,3 @@ const diskFolders = (data: DataFolder): readonly string[] =>
   readdirSync(data.path('services'))
     .filter((name) => name === folderOfDiskHost(0) || isDiskHostName(name))
     .map((name) => data.path('services', name));
-
-/** Journals of machines of a cloud on this machine. */
-export const localJournals =
-  (data: DataFolder) =>
-  (machines: readonly string[]): (() => Promise<Journals>) => {
-    const read = journalReader(data.path('services', 'compute', 'guests'), machines);
-    return async () => read();
-  };

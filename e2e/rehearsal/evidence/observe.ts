@@ -1,4 +1,5 @@
 import type { VirtualMachine } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
+import type { History } from '@interlock/lab/judge/journal/history';
 import { type IoSummary, lastSegment, summarize } from '@interlock/lab/judge/journal/journal';
 import { context, ROOT_CONTEXT } from '@opentelemetry/api';
 import { until } from '../../cloud/until.ts';
@@ -36,6 +37,10 @@ export const untilFleet = (
     return found.length === ids.length && found.every(isAsExpected) && fleet;
   });
 
+/** What one machine recorded. @param id last segment of its name */
+export const historyOf = (history: History, id: string): History =>
+  history.filter(({ machine }) => lastSegment(machine) === id);
+
 /** The reads and writes on every disk after which a machine counts as working. */
 const workPerDisk = 3;
 
@@ -45,16 +50,18 @@ const workPerDisk = 3;
  */
 export const untilAtWork = (world: World, planned: readonly PlannedMachine[], fromMs: number): Promise<IoSummary[]> =>
   untilSeen(`${planned.map(({ id }) => id).join(', ')}: reads and writes on every disk`, async () => {
-    const journals = await world.journals();
+    const history = await world.history();
     const isAtWork = ({ id, os, data }: PlannedMachine): boolean => {
-      const good = (journals[id] ?? []).filter(({ ok, op, invokedAt }) => ok && op !== 'flush' && invokedAt >= fromMs);
+      const good = historyOf(history, id).filter(
+        ({ ok, op, invokedAt }) => ok && op !== 'flush' && invokedAt >= fromMs,
+      );
       return [os, ...data].every(
         (disk) => good.filter((io) => lastSegment(io.disk) === disk.id && io.op !== 'verify').length >= workPerDisk,
       );
     };
     if (!planned.every(isAtWork)) return undefined;
     const toMs = world.clock.now();
-    return planned.map(({ id }) => summarize(id, journals[id] ?? [], fromMs, toMs));
+    return planned.map(({ id }) => summarize(id, historyOf(history, id), fromMs, toMs));
   });
 
 /** Milliseconds since the epoch; NaN for a missing time, which is unequal to every number. */

@@ -1,8 +1,5 @@
 import { request } from 'node:https';
-import { type Io, type Journals, lastSegment } from '@interlock/lab/judge/journal/journal';
 import { systemClock } from '@interlock/runtime';
-import type { Clients } from '../../cloud/clients.ts';
-import { remoteJournals as readJournals } from '../../experiments/cloud/guest-journals.ts';
 import { type FilesReply, type FilesRequest, type FilesTls, filesName, type SentVolume } from './file-server.ts';
 import type { HostFiles, WantedVolume } from './host-files.ts';
 import type { Search } from './search.ts';
@@ -108,16 +105,3 @@ const send = (address: string, tls: FilesTls, body: string): Promise<FilesReply>
     });
     sent.on('error', reject).end(body);
   });
-
-/** Journals of machines through the API of compute, by the last segment of their names. */
-export const remoteJournals =
-  (clients: Pick<Clients, 'compute'>) =>
-  (machines: readonly string[]): (() => Promise<Journals>) => {
-    const journals = readJournals(clients)(machines);
-    return async () => {
-      const found = Object.fromEntries(machines.map((name) => [lastSegment(name), [] as Io[]]));
-      for (const io of await journals.read()) found[lastSegment(io.machine)]?.push(io);
-      for (const list of Object.values(found)) list.sort((a, b) => a.completedAt - b.completedAt);
-      return found;
-    };
-  };

@@ -2,7 +2,7 @@ import type { Impact_Kind } from '@interlock/contracts/interlock/disk_encryption
 import { lastSegment } from '@interlock/lab/judge/journal/journal';
 import { attempt } from '../attempt.ts';
 import type { ImpactSeen, ReturnSeen } from '../evidence/evidence.ts';
-import { readFleet, untilAtWork, untilFleet, untilSeen } from '../evidence/observe.ts';
+import { historyOf, readFleet, untilAtWork, untilFleet, untilSeen } from '../evidence/observe.ts';
 import {
   groupsOf,
   type KeySet,
@@ -136,9 +136,9 @@ const returnToWork = (world: World, vmUser: Person, ids: readonly string[]): Pro
       const starts = await start(world, vmUser, ids);
       const running = starts.filter(({ outcome }) => outcome === 'running').map(({ machine }) => machine);
       const io = await untilAtWork(world, plannedNamed(running), fromMs);
-      const journals = await world.journals();
+      const history = await world.history();
       const checks = running.flatMap((id) =>
-        (journals[id] ?? []).filter(({ op, invokedAt }) => op === 'verify' && invokedAt >= fromMs),
+        historyOf(history, id).filter(({ op, invokedAt }) => op === 'verify' && invokedAt >= fromMs),
       );
       return {
         starts,

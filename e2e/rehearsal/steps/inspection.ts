@@ -83,11 +83,11 @@ async function inspectFiles(world: World, { keys, marks, before }: Leftovers, ma
 
 /** The volumes of all disks under a set, with the places that are compared. */
 async function openVolumes(
-  { evidence, files, journals }: World,
+  { evidence, files, history }: World,
   key: KeyObject,
   marks: readonly Mark[],
 ): Promise<Opened[]> {
-  const journal = Object.values(await journals()).flat();
+  const journal = await history();
   const wanted = (evidence.disks ?? [])
     .filter(({ set }) => set !== '')
     .map(({ name, id }) => ({

@@ -2,7 +2,7 @@ import type { VirtualMachine } from '@interlock/contracts/interlock/compute/v1/v
 import { Rejection } from '@interlock/event-store';
 import { summarize } from '@interlock/lab/judge/journal/journal';
 import type { QuietSeen, StartSeen } from '../evidence/evidence.ts';
-import { millisOf, readFleet, untilAtWork, untilFleet } from '../evidence/observe.ts';
+import { historyOf, millisOf, readFleet, untilAtWork, untilFleet } from '../evidence/observe.ts';
 import {
   disksOf,
   groupsOf,
@@ -122,14 +122,14 @@ export const watchQuiet = async (
   await act();
   await untilAtWork(world, planned, world.clock.now());
   const toMs = world.clock.now();
-  const [after, journals] = [await readFleet(world, user), await world.journals()];
+  const [after, history] = [await readFleet(world, user), await world.history()];
   return {
     machines: planned.map(({ id }) => ({
       name: id,
       power: after.get(id)?.powerState ?? '',
       startTimeBefore: millisOf(before.get(id)?.startTime),
       startTimeAfter: millisOf(after.get(id)?.startTime),
-      io: summarize(id, journals[id] ?? [], fromMs, toMs),
+      io: summarize(id, historyOf(history, id), fromMs, toMs),
     })),
   };
 };

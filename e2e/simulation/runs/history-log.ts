@@ -1,4 +1,4 @@
-import type { Findings, OpenFindings, Outcome } from '@interlock/lab/judge/findings';
+import type { CallOutcome, Findings, OpenFindings } from '@interlock/lab/judge/findings';
 
 /** An action of a user, an operator or a guest. */
 export interface ActionRecord {
@@ -9,7 +9,7 @@ export interface ActionRecord {
   readonly text: string;
   readonly invokedAtMs: number;
   completedAtMs: number | undefined;
-  outcome: Outcome | undefined;
+  outcome: CallOutcome | undefined;
 }
 
 type Entry =
@@ -20,7 +20,7 @@ type Entry =
 /** What happened, in order: actions and their outcome, facts that services committed, faults. Lines are made only when read. */
 export interface HistoryLog extends Findings {
   begin(name: string, text: string): ActionRecord;
-  end(action: ActionRecord, outcome: Outcome): void;
+  end(action: ActionRecord, outcome: CallOutcome): void;
   /** A service committed it. */
   fact(text: string): void;
   /** A fault, or a step of the history itself. */
@@ -83,7 +83,7 @@ const textOf = (entry: Entry): string => {
   }
 };
 
-const outcomeText = (outcome: Outcome | undefined): string => {
+const outcomeText = (outcome: CallOutcome | undefined): string => {
   if (outcome === undefined) return 'under way';
   if (outcome.kind === 'ok') return `ok ${outcome.text}`.trimEnd();
   return outcome.kind === 'refused' ? `refused ${outcome.code} ${outcome.reason}` : `no response ${outcome.code}`;

@@ -1,5 +1,5 @@
 import { Rejection } from '@interlock/event-store';
-import type { Outcome } from '@interlock/lab/judge/findings';
+import type { CallOutcome } from '@interlock/lab/judge/findings';
 import type { Refusal } from '@interlock/lab/judge/invariants/io';
 import { RpcFailure } from '@interlock/rpc';
 
@@ -11,7 +11,7 @@ export const refusalOf = (error: unknown): Refusal | undefined => {
 };
 
 /** The outcome of an error for the caller. @throws an error that no service sent: a mistake of the simulation itself */
-export const outcomeOf = (error: unknown): Outcome => {
+export const outcomeOf = (error: unknown): CallOutcome => {
   if (error instanceof Rejection) return { kind: 'refused', code: error.code, reason: error.reason };
   if (error instanceof RpcFailure) return { kind: 'unknown', code: error.code };
   throw error;

@@ -1,4 +1,4 @@
-import type { Outcome } from '@interlock/lab/judge/findings';
+import type { CallOutcome } from '@interlock/lab/judge/findings';
 import type { Disturbances } from '@interlock/lab/judge/model/disturbances';
 import type { SeededRandom } from '@interlock/runtime';
 import type { SimulatedCloud } from '../cloud/simulated-cloud.ts';
@@ -35,7 +35,7 @@ export interface Stage {
 
 /** The result of an attempt. */
 export interface Attempted<Value> {
-  readonly outcome: Outcome;
+  readonly outcome: CallOutcome;
   readonly value: Value | undefined;
   readonly error: unknown;
 }

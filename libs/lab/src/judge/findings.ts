@@ -32,7 +32,7 @@ export const openFindings = (nowMs: () => number): Findings => {
 };
 
 /** How an operation ended, as its caller saw it. */
-export type Outcome =
+export type CallOutcome =
   | { readonly kind: 'ok'; readonly text: string }
   /** A service refused; `reason` is empty if the response had none. */
   | { readonly kind: 'refused'; readonly code: string; readonly reason: string }

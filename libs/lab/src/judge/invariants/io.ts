@@ -1,4 +1,4 @@
-import { type Findings, type Outcome, seconds } from '../findings.ts';
+import { type CallOutcome, type Findings, seconds } from '../findings.ts';
 import { type DefiniteReason, isDefinite } from '../model/access.ts';
 import type { KnownDisk } from '../model/disks.ts';
 import { type Disturbances, disturbedHosts } from '../model/disturbances.ts';
@@ -23,7 +23,7 @@ export interface DiskIo {
   /** The open that its token belongs to; absent if the guest did not record it: then the last open counts. */
   readonly attachEpoch?: number;
   readonly invokedMs: number;
-  readonly outcome: Outcome;
+  readonly outcome: CallOutcome;
   readonly refusal?: Refusal | undefined;
 }
 

@@ -3,7 +3,8 @@ import { appendFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { type Io, ioOf, journalReader, lastGoodIo, summarize } from './journal.ts';
+import { openHistory } from './history.ts';
+import { type Io, ioOf, summarize } from './journal.ts';
 
 const io = (change: Partial<Io> = {}): Io => ({
   disk: 'disks/a',
@@ -31,23 +32,18 @@ test('reads growing journals, and an incomplete line once it is complete', (t) =
   const folder = mkdtempSync(join(tmpdir(), 'interlock-journal-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const machine = 'subscriptions/s/virtualMachines/vm';
-  const read = journalReader(folder, [machine, 'subscriptions/s/virtualMachines/vm-2']);
-  assert.deepEqual(read(), { vm: [], 'vm-2': [] });
+  const read = openHistory(folder, [machine, 'subscriptions/s/virtualMachines/vm-2']);
+  const numbers = (): readonly number[] => read().map(({ seq }) => seq);
+  assert.deepEqual(numbers(), []);
 
   mkdirSync(join(folder, machine), { recursive: true });
   const file = join(folder, machine, 'io.jsonl');
-  const second = JSON.stringify(io({ seq: 2, completedAt: 105 }));
-  writeFileSync(file, `${JSON.stringify(io())}\n${second.slice(0, 20)}`);
-  assert.deepEqual(
-    read().vm?.map(({ seq }) => seq),
-    [1],
-  );
-  appendFileSync(file, `${second.slice(20)}\n`);
-  assert.deepEqual(
-    read().vm?.map(({ seq }) => seq),
-    [2, 1],
-    'by completion',
-  );
+  const line = (seq: number, completedMonotonicMs: number): string =>
+    JSON.stringify({ ...io({ seq }), invokedMonotonicMs: 0, completedMonotonicMs });
+  writeFileSync(file, `${line(1, 10)}\n${line(2, 5).slice(0, 20)}`);
+  assert.deepEqual(numbers(), [1]);
+  appendFileSync(file, `${line(2, 5).slice(20)}\n`);
+  assert.deepEqual(numbers(), [2, 1], 'by completion');
 });
 
 test('a summary counts the I/O that starts and completes in its interval', () => {
@@ -69,16 +65,4 @@ test('a summary counts the I/O that starts and completes in its interval', () =>
     longestGapMs: 40,
     disks: ['disks/a', 'disks/b'],
   });
-});
-
-test('the last good I/O is a successful read or write of the given disks', () => {
-  const journal = [
-    io({ completedAt: 1 }),
-    io({ completedAt: 2, disk: 'disks/b' }),
-    io({ completedAt: 3, ok: false }),
-    io({ completedAt: 4, op: 'flush' }),
-  ];
-  assert.equal(lastGoodIo(journal, ['disks/a']), 1);
-  assert.equal(lastGoodIo(journal, ['disks/a', 'disks/b']), 2);
-  assert.equal(lastGoodIo(journal, ['disks/c']), undefined);
 });

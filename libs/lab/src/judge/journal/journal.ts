@@ -1,6 +1,3 @@
-import { join } from 'node:path';
-import { journalLines } from './lines.ts';
-
 /** One operation on a disk, as the guest itself recorded it. */
 export interface Io {
   /** Full name of the disk. */
@@ -19,30 +16,6 @@ export interface Io {
   readonly ok: boolean;
   /** Why not, `CONTENT_MISMATCH` for a wrong content; empty when ok. */
   readonly reason: string;
-}
-
-/** The journal of each machine, by the last segment of its name: all operations of its guests, by completion. */
-export type Journals = Readonly<Record<string, readonly Io[]>>;
-
-/**
- * Reads the guests' journals, each time only new lines. An incomplete line is left for the next time.
- * @param folder where compute keeps its guests, each in a folder with the machine's full name
- * @param machines full names
- */
-export function journalReader(folder: string, machines: readonly string[]): () => Journals {
-  const journals = machines.map((machine) => ({
-    name: lastSegment(machine),
-    lines: journalLines(join(folder, ...machine.split('/'), 'io.jsonl')),
-    entries: [] as Io[],
-  }));
-  return () => {
-    for (const journal of journals) {
-      const added = journal.lines().flatMap(ioOf);
-      if (added.length > 0)
-        journal.entries = [...journal.entries, ...added].sort((a, b) => a.completedAt - b.completedAt);
-    }
-    return Object.fromEntries(journals.map(({ name, entries }) => [name, entries]));
-  };
 }
 
 /** `vm-hdd` of `subscriptions/…/virtualMachines/vm-hdd`. */
@@ -119,7 +92,3 @@ export function summarize(machine: string, journal: readonly Io[], fromMs: numbe
     disks: [...new Set(good.map(({ disk }) => disk))].sort(),
   };
 }
-
-/** When the last read or write on one of these disks succeeded; undefined if none did. */
-export const lastGoodIo = (journal: readonly Io[], disks: readonly string[]): number | undefined =>
-  journal.findLast((io) => isGoodData(io) && disks.includes(io.disk))?.completedAt;
