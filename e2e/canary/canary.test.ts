@@ -4,12 +4,12 @@ import { appendFileSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { serviceNames } from '@interlock/local/services.ts';
-import { trace } from '@opentelemetry/api';
 import postgres from 'postgres';
+import { tlsInto } from '../cloud/clients.ts';
+import { openDataPath } from '../cloud/data-path.ts';
 import { type OwnCloud, ownCloud } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
 import { allowSet, location, makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';
-import { openDataPath } from '../rehearsal/data-path.ts';
 import { filesBelow, messages, type Part, type Search, searchPlaces, tableRows } from './places.ts';
 import { newOwnKey, newText, secretsOfDisks, secretsOfKey } from './planted.ts';
 import { searchMemory } from './process-memory.ts';
@@ -81,7 +81,7 @@ const workload = async (): Promise<void> => {
     sizeGib: 1,
     encryption: { type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: set },
   });
-  const path = openDataPath(cloud, trace.getTracer('canary'));
+  const path = openDataPath(tlsInto(cloud));
   await path.write(clients, disk.name, 8_192, text.bytes);
   await answered('snapshot', disks.createSnapshot({ parent: group, snapshotId: 'copy', sourceDisk: disk.name }));
 

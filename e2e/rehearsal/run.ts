@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { traceTree } from '@interlock/lab/spans/trace-tree';
 import type { DataFolder } from '@interlock/local/data-folder.ts';
 import { createScope, systemClock, systemRandom } from '@interlock/runtime';
-import { openOutside } from '../cloud/clients.ts';
-import { openDataPath } from './data-path.ts';
+import { openOutside, tlsInto } from '../cloud/clients.ts';
+import { openDataPath } from '../cloud/data-path.ts';
 import type { Gathered } from './evidence/evidence.ts';
 import { localFiles } from './evidence/host-files.ts';
 import { remoteFiles } from './evidence/remote-files.ts';
@@ -64,7 +64,7 @@ export const rehearse = async (cloud: RehearsedCloud, options: RehearsalOptions)
     const { tracer } = telemetry;
     const outside = openOutside(cloud, tracer);
     scope.defer('clients', outside.close);
-    const dataPath = openDataPath(cloud, tracer);
+    const dataPath = openDataPath(tlsInto(cloud), tracer);
     scope.defer('data path', dataPath.close);
     const timeline = createTimeline({
       tracer,

@@ -3,7 +3,7 @@ import type { DiskSku } from '@interlock/contracts/interlock/access/v1/access.ts
 import type { History } from '@interlock/lab/judge/journal/history';
 import type { Clock, Random } from '@interlock/runtime';
 import type { Clients, Outside } from '../cloud/clients.ts';
-import type { DataPath } from './data-path.ts';
+import type { DataPath } from '../cloud/data-path.ts';
 import type { Gathered } from './evidence/evidence.ts';
 import type { HostFiles } from './evidence/host-files.ts';
 import type { RehearsalLab } from './lab.ts';

@@ -7,13 +7,9 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
-import { DiskDataServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { entryOf, serviceNames } from '@interlock/local/services.ts';
-import { connect, openChannel } from '@interlock/rpc';
-import { systemClock, systemRandom } from '@interlock/runtime';
-import { trace } from '@opentelemetry/api';
-import { Metadata } from 'nice-grpc-common';
-import type { Clients } from '../cloud/clients.ts';
+import { type Clients, tlsInto } from '../cloud/clients.ts';
+import { openDataPath } from '../cloud/data-path.ts';
 import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 import { location, makeWorld, type World } from '../cloud/world.ts';
 import { pathOf } from '../docs/sources.ts';
@@ -213,7 +209,7 @@ test('KV-81: a token that is forged, for another service, or of a deleted princi
   await refused('PRINCIPAL_DELETED', () => disable(kept));
 });
 
-test('CMK-14: a disk with the header of another disk is refused, and is readable once its own header is back', async () => {
+test('CMK-14: a disk with the header of another disk is refused, and is readable once its own header is back', async (t) => {
   const { disks } = cloud.clients;
   const [one, two] = await Promise.all(
     ['header-1', 'header-2'].map((diskId) =>
@@ -229,52 +225,15 @@ test('CMK-14: a disk with the header of another disk is refused, and is readable
   );
   assert.ok(one && two);
   const bytes = Buffer.alloc(4_096, 7);
-  await withData(two.name, async (data, metadata) => {
-    const pieces = async function* () {
-      yield { header: { name: two.name, offsetBytes: 0 }, data: bytes };
-    };
-    await data.write(pieces(), { metadata });
-  });
+  const dataPath = openDataPath(tlsInto(cloud.cloud));
+  t.after(dataPath.close);
+  await dataPath.write(cloud.clients, two.name, 0, bytes);
   const volumes = findVolumes(join(cloud.folder, 'services/disk'));
   const headerOf = (id: string) => (volumes.get(id)?.dataFile ?? '').replace(/data$/, 'header');
   const kept = readFileSync(headerOf(two.uniqueId));
   copyFileSync(headerOf(one.uniqueId), headerOf(two.uniqueId));
-  await refused('HEADER_FORGED', () => withData(two.name, async () => {}));
+  const read = () => dataPath.read(cloud.clients, two.name, 0, bytes.length);
+  await refused('HEADER_FORGED', read);
   writeFileSync(headerOf(two.uniqueId), kept);
-  await withData(two.name, async (data, metadata) => {
-    const pieces: Uint8Array[] = [];
-    const request = { name: two.name, offsetBytes: 0, lengthBytes: bytes.length };
-    for await (const piece of data.read(request, { metadata })) pieces.push(Uint8Array.from(piece.data));
-    assert.ok(bytes.equals(Buffer.concat(pieces)));
-  });
+  assert.ok(bytes.equals(await read()));
 });
-
-/** Works with direct access to a disk. */
-const withData = async (
-  name: string,
-  work: (data: ReturnType<typeof openData>['client'], metadata: Metadata) => Promise<void>,
-): Promise<void> => {
-  const { disks } = cloud.clients;
-  const access = await disks.beginAccess({ name, accessLevel: 'WRITE', durationSeconds: 60 });
-  const { client, close } = openData(access.dataAddress);
-  try {
-    await work(client, Metadata().set('x-interlock-disk-access', access.accessToken));
-  } finally {
-    close();
-    await disks.endAccess({ name });
-  }
-};
-
-const openData = (address: string) => {
-  const channel = openChannel({ address, tls: { ca: readFileSync(cloud.cloud.authorityFile, 'utf8') } });
-  const client = connect({
-    channel,
-    definition: DiskDataServiceDefinition,
-    credentials: undefined,
-    audience: 'interlock:disk',
-    clock: systemClock,
-    random: systemRandom,
-    tracer: trace.getTracer('outside'),
-  });
-  return { client, close: () => channel.close() };
-};

@@ -1,17 +1,12 @@
-import { DiskDataServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import type { ContentRecord } from '@interlock/lab';
 import type { History } from '@interlock/lab/judge/journal/history';
 import { expectedPlaces, mismatches, type Place } from '@interlock/lab/judge/journal/records';
-import { type Channel, type ClientTls, connect, openChannel } from '@interlock/rpc';
-import { systemClock, systemRandom } from '@interlock/runtime';
-import { trace } from '@opentelemetry/api';
-import { Metadata } from 'nice-grpc-common';
+import type { ClientTls } from '@interlock/rpc';
 import type { Clients } from '../../cloud/clients.ts';
+import { type DataPath, openDataPath } from '../../cloud/data-path.ts';
 
 /** Longest read of a call, in bytes. */
 const pieceBytes = 1024 ** 2;
-/** How long the access to a disk may last, in seconds. */
-const accessSeconds = 300;
 
 /**
  * Reads every place of the disks to which guests wrote, and compares it with what was acknowledged. Their machines are
@@ -23,7 +18,7 @@ export const compareDisks = async (
   history: History,
   names: readonly string[],
 ): Promise<ContentRecord> => {
-  const channels = new Map<string, Channel>();
+  const dataPath = openDataPath(tls);
   const sum = { disksCompared: 0, bytesCompared: 0, bytesLost: 0 };
   try {
     for (const name of names) {
@@ -32,14 +27,14 @@ export const compareDisks = async (
       const bytes = places.reduce((total, { length }) => total + length, 0);
       sum.disksCompared += 1;
       sum.bytesCompared += bytes;
-      sum.bytesLost += await lostBytes(disks, { tls, channels, name, places }).catch((error: unknown) => {
+      sum.bytesLost += await lostBytes(dataPath, { disks }, name, places).catch((error: unknown) => {
         if (isKeyLost(error)) return bytes;
         throw error;
       });
     }
     return sum;
   } finally {
-    for (const channel of channels.values()) channel.close();
+    dataPath.close();
   }
 };
 
@@ -47,47 +42,22 @@ export const compareDisks = async (
 const isKeyLost = (error: unknown): boolean =>
   /^(KEY_(?!VAULT_UNREACHABLE)|VAULT_|ACCESS_DENIED|IDENTITY_)/.test(String(Object(error).reason));
 
-interface Compared {
-  readonly tls: ClientTls;
-  readonly channels: Map<string, Channel>;
-  readonly name: string;
-  readonly places: readonly Place[];
-}
-
-const lostBytes = async (disks: Clients['disks'], compared: Compared): Promise<number> => {
-  const { tls, channels, name, places } = compared;
-  const access = await disks.beginAccess({ name, accessLevel: 'READ', durationSeconds: accessSeconds });
-  try {
-    const channel = channels.get(access.dataAddress) ?? openChannel({ address: access.dataAddress, tls });
-    channels.set(access.dataAddress, channel);
-    const client = connect({
-      channel,
-      definition: DiskDataServiceDefinition,
-      // The access token of the disk is all that is needed.
-      credentials: undefined,
-      audience: 'interlock:disk',
-      clock: systemClock,
-      random: systemRandom,
-      tracer: trace.getTracer('experiment'),
-    });
-    const metadata = Metadata().set('x-interlock-disk-access', access.accessToken);
+const lostBytes = (
+  dataPath: DataPath,
+  user: Pick<Clients, 'disks'>,
+  name: string,
+  places: readonly Place[],
+): Promise<number> =>
+  dataPath.reading(user, name, async (read) => {
     let lost = 0;
     for (const { from, length, inside } of piecesOf(places)) {
-      const bytes = Buffer.alloc(length);
-      let filled = 0;
-      for await (const { data } of client.read({ name, offsetBytes: from, lengthBytes: length }, { metadata })) {
-        bytes.set(data, filled);
-        filled += data.length;
-      }
+      const bytes = await read(from, length);
       for (const place of inside)
         lost +=
           mismatches(name, place, bytes.subarray(place.offset - from, place.offset - from + place.length)) * 4_096;
     }
     return lost;
-  } finally {
-    await disks.endAccess({ name });
-  }
-};
+  });
 
 interface Piece {
   readonly from: number;
