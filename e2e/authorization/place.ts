@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import type { KeyVersion } from '@interlock/contracts/interlock/key_vault/v1/key_version.ts';
+import { systemClock } from '@interlock/runtime';
 import type { Clients, Credentials } from '../cloud/clients.ts';
-import { until } from '../cloud/until.ts';
-import { allowSet, location, makeMachine } from '../cloud/world.ts';
+import { makeSet } from '../cloud/make-estate.ts';
+import { location, makeMachine } from '../cloud/world.ts';
 import { idIn, type Names, type VaultNames } from './names.ts';
 import type { Policy } from './who.ts';
 
@@ -53,11 +54,17 @@ export const makePlace = async (clients: Clients, given: Given, names: Names, po
     makeManaged(clients, names),
     makeDisks(clients, names),
   ]);
-  const [identity] = await Promise.all([
-    makeSet(clients, names, policyVault),
+  const { usedGroup: resourceGroup, set } = names;
+  const estate = { clients, clock: systemClock, uuid: randomUUID, resourceGroup, owner: administrator.id };
+  const key = {
+    vault: { name: idIn(policyVault.vault), keys: [] },
+    name: policyVault.keyVersion,
+    keyUrl: policyVault.keyUrl,
+  };
+  const [{ principal: identity }] = await Promise.all([
+    makeSet(estate, location, { name: idIn(set) }, key),
     makeMachine(clients, names, idIn(names.idleMachine), ['platform']),
   ]);
-  await allowSet(clients, policyVault.vault, identity);
   return {
     ...names,
     ...given,
@@ -130,14 +137,6 @@ const makeManaged = async ({ identity }: Clients, { tenant, group }: Names) => {
     scope: group,
   });
   return { principal, roleAssignment };
-};
-
-const makeSet = async ({ sets }: Clients, { usedGroup, set }: Names, { keyUrl }: VaultPlace): Promise<string> => {
-  await sets.createDiskEncryptionSet({ parent: usedGroup, diskEncryptionSetId: idIn(set), location, keyUrl });
-  return until('the set has an identity', async () => {
-    const { provisioningState, identity } = await sets.getDiskEncryptionSet({ name: set });
-    return provisioningState === 'SUCCEEDED' && identity?.principal;
-  });
 };
 
 const makeDisks = async ({ disks }: Clients, { group, disk, readOnlyDisk }: Names): Promise<Place['diskAccess']> => {

@@ -35,7 +35,12 @@ export type EstateKeys = Pick<EstateFile, 'location' | 'vaults' | 'sets'>;
 
 const once: NonNullable<EstatePlace['call']> = (work) => work();
 
-/** Makes vaults, keys and sets, and grants each set what it needs on its vault. @returns by the name of the set */
+/**
+ * Makes vaults, keys and sets, and grants each set what it needs on its vault. Not used by the rehearsal, which proves each of these
+ * steps, by the table of authorization for its vaults, whose policies are its subject, and by the simulation's tests of sets, which
+ * work with sets without a grant.
+ * @returns by the name of the set
+ */
 export const makeKeys = async (place: EstatePlace, estate: EstateKeys): Promise<ReadonlyMap<string, MadeKey>> => {
   const urls = new Map<string, { readonly name: string; readonly keyUrl: string }>();
   await Promise.all(
@@ -48,7 +53,7 @@ export const makeKeys = async (place: EstatePlace, estate: EstateKeys): Promise<
     const version = urls.get(set.key);
     const vault = estate.vaults.find(({ name }) => set.key.startsWith(`${name}/`));
     if (version === undefined || vault === undefined) throw new Error(`the estate has no key ${set.key}`);
-    return [set.name, await makeSet(place, estate.location, set, vault, version)];
+    return [set.name, await makeSet(place, estate.location, set, { vault, ...version })];
   });
   return new Map(await Promise.all(made));
 };
@@ -83,12 +88,12 @@ const makeKey = (
   );
 };
 
-const makeSet = async (
+/** Makes a set under a key version of a vault, and grants it what it needs there. */
+export const makeSet = async (
   place: EstatePlace,
   location: string,
-  { name: diskEncryptionSetId, keyExpiry, autoRestart, autoKeyRotation }: EstateSet,
-  vault: EstateVault,
-  { name: keyVersion, keyUrl }: { readonly name: string; readonly keyUrl: string },
+  { name: diskEncryptionSetId, keyExpiry, autoRestart, autoKeyRotation }: Omit<EstateSet, 'key'>,
+  { vault, name: keyVersion, keyUrl }: { readonly vault: EstateVault; readonly name: string; readonly keyUrl: string },
 ): Promise<MadeKey> => {
   const { clients, clock, uuid, resourceGroup, call = once } = place;
   const { name: set } = await call(() =>

@@ -7,7 +7,7 @@ import type {
 } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import { systemClock } from '@interlock/runtime';
 import type { Clients } from './clients.ts';
-import { makeKeys, newDisksOfMachine } from './make-estate.ts';
+import { type EstatePlace, makeKeys, newDisksOfMachine } from './make-estate.ts';
 import { until } from './until.ts';
 
 export { allowSet } from './service-owner.ts';
@@ -46,17 +46,11 @@ export const makeWorld = async (
   machines: readonly (readonly DiskKind[])[],
   { keyPem, workload = usualWorkload, guest = 'PROCESS' }: WorldOptions = {},
 ): Promise<World> => {
+  const estate = await ownEstate(clients);
+  const { resourceGroup: group } = estate;
   const tag = randomUUID().slice(0, 8);
-  const [{ name: subscription } = { name: '' }] = (await clients.identity.listSubscriptions({})).subscriptions;
-  const group = `${subscription}/resourceGroups/g${tag}`;
-  const { sub } = JSON.parse(
-    Buffer.from((await clients.tokens.token('interlock:key-vault')).split('.')[1] ?? '', 'base64url').toString(),
-  );
   const made = await makeKeys(
-    {
-      ...{ clients, clock: systemClock, uuid: randomUUID, resourceGroup: group, owner: `principals/${sub}`, keyPem },
-      purgeProtectionEnabled: true,
-    },
+    { ...estate, keyPem },
     {
       location,
       vaults: [{ name: `kv-${tag}`, keys: [{ name: 'k1' }] }],
@@ -70,6 +64,16 @@ export const makeWorld = async (
     machines.map((disks, n) => makeMachine(clients, { group, set }, `vm${n}`, disks, workload, guest)),
   );
   return { group, vault, keyVersion, set, identity, machines: names };
+};
+
+/** A new resource group for an estate, whose vaults the caller owns. */
+export const ownEstate = async (clients: Clients): Promise<EstatePlace> => {
+  const [{ name: subscription } = { name: '' }] = (await clients.identity.listSubscriptions({})).subscriptions;
+  const [, claims = ''] = (await clients.tokens.token('interlock:key-vault')).split('.');
+  const { sub } = JSON.parse(Buffer.from(claims, 'base64url').toString());
+  const resourceGroup = `${subscription}/resourceGroups/g${randomUUID().slice(0, 8)}`;
+  const owner = `principals/${sub}`;
+  return { clients, clock: systemClock, uuid: randomUUID, resourceGroup, owner, purgeProtectionEnabled: true };
 };
 
 const usualWorkload: Workload = { kind: 'WRITE_AND_VERIFY', ioPerSecond: 20, ioSizeBytes: 4096 };

@@ -5,16 +5,17 @@ import { folderOfDiskHost } from '@interlock/local/services.ts';
 import { type Scope, systemClock } from '@interlock/runtime';
 import { readMasterKey } from '@interlock/sealing';
 import type { Clients } from '../../cloud/clients.ts';
+import { makeKeys } from '../../cloud/make-estate.ts';
 import { until } from '../../cloud/until.ts';
-import { allowSet, location, makeWorld } from '../../cloud/world.ts';
+import { location, ownEstate } from '../../cloud/world.ts';
 import { type BenchOptions, openCloud } from '../bench.ts';
 import { Fleet } from './fleet.ts';
 import type { FleetPlace, FleetSet } from './plan.ts';
 import { diskSeeder, type SeededHost } from './seed-disks.ts';
 import { createRunning, machineSeeder } from './seed-machines.ts';
 
-/** Further sets under the key that the bench disables. */
-const moreLostSets = ['lost-1', 'lost-2'];
+/** The sets under the key that the bench disables. */
+const lostSets = ['lost-0', 'lost-1', 'lost-2'] as const;
 
 /** Starts a cloud and creates a fleet of which `stopping` machines must stop. Only disks and machines bypass the APIs. */
 export const openFleet = async (options: BenchOptions, stopping: number, scope: Scope): Promise<Fleet> => {
@@ -55,28 +56,17 @@ export const openFleet = async (options: BenchOptions, stopping: number, scope: 
 
 /** Creates a vault with two keys, three sets under the first and one under the second. */
 const createPlace = async (clients: Clients): Promise<{ readonly place: FleetPlace; readonly keyVersion: string }> => {
-  const world = await makeWorld(clients, []);
-  const { group, vault, keyVersion } = world;
-  const { keyUrl } = await clients.keyVault.getKeyVersion({ name: keyVersion });
-  const newKey = { parent: vault, keyId: 'k2', requestId: randomUUID(), keySizeBits: 2048 };
-  const { keyUrl: keptUrl } = await clients.keyVault.createKey(newKey);
-  const createSet = async (diskEncryptionSetId: string, url: string): Promise<FleetSet> => {
-    const request = { parent: group, diskEncryptionSetId, location, keyUrl: url };
-    const { name } = await clients.sets.createDiskEncryptionSet(request);
-    const set = await until(`${name} is created`, async () => {
-      const found = await clients.sets.getDiskEncryptionSet({ name });
-      return found.provisioningState === 'SUCCEEDED' && found;
-    });
-    await allowSet(clients, vault, set.identity?.principal ?? '');
-    return fleetSet(clients, name);
-  };
-  const lost = await Promise.all(moreLostSets.map((id) => createSet(id, keyUrl)));
-  const place = {
-    group,
-    lost: [await fleetSet(clients, world.set), ...lost] as const,
-    kept: await createSet('kept', keptUrl),
-  };
-  return { place, keyVersion };
+  const estate = await ownEstate(clients);
+  const vault = `kv-${randomUUID().slice(0, 8)}`;
+  const made = await makeKeys(estate, {
+    location,
+    vaults: [{ name: vault, keys: [{ name: 'k1' }, { name: 'k2' }] }],
+    sets: [...lostSets.map((name) => ({ name, key: `${vault}/k1` })), { name: 'kept', key: `${vault}/k2` }],
+  });
+  const setNamed = (name: string) => fleetSet(clients, made.get(name)?.set ?? '');
+  const [first, ...others] = lostSets;
+  const lost = [await setNamed(first), ...(await Promise.all(others.map(setNamed)))] as const;
+  return { place: { group: estate.resourceGroup, lost, kept: await setNamed('kept') }, keyVersion: lost[0].keyVersion };
 };
 
 const fleetSet = async ({ keyVault, sets }: Clients, name: string): Promise<FleetSet> => {

@@ -11,6 +11,7 @@ import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_va
 import { RpcFailure } from '@interlock/rpc';
 import { Metadata } from 'nice-grpc-common';
 import { accessTokenKey } from '../../../services/disk/src/host/data/access-token.ts';
+import { newDisk, newDisksOfMachine } from '../../cloud/make-estate.ts';
 import { createSimulatedCloud, type SimulatedCloud } from '../index.ts';
 
 export const parent = 'subscriptions/s1/resourceGroups/g';
@@ -125,18 +126,12 @@ const resourcesOf = (
       name,
       accessPolicy: { principal: set.identity?.principal ?? '', keyPermissions: [...setPermissionsOnWire] },
     });
-  const newDisk = async (diskId: string, under: Under, sku: DiskSku = 'PREMIUM_SSD'): Promise<string> => {
-    const encryption =
-      under === 'platform'
-        ? {}
-        : ({
-            encryption: { type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: under.name },
-          } as const);
-    return (await disks.createDisk({ parent, diskId, location, sku, sizeGib: 1, ...encryption })).name;
-  };
+  const setOf = (under: Under): string => (under === 'platform' ? '' : under.name);
   return {
     grant,
-    newDisk,
+    async newDisk(id: string, under: Under, sku: DiskSku = 'PREMIUM_SSD'): Promise<string> {
+      return (await disks.createDisk({ parent, location, ...newDisk({ id, sku, set: setOf(under) }) })).name;
+    },
     async newVault(vaultId: string): Promise<string> {
       const accessPolicies = [{ principal: people.administrator.name, keyPermissions: ['ALL' as const] }];
       const permissionModel = 'ACCESS_POLICY';
@@ -156,13 +151,11 @@ const resourcesOf = (
     },
     /** A running machine with an OS disk and data disks, each under the given key. */
     async newMachine(id: string, os: Under, ...data: readonly (readonly [Under, DiskSku])[]): Promise<string> {
-      const osDisk = { source: { $case: 'disk', value: await newDisk(`${id}-os`, os) } } as const;
-      const dataDisks = [];
-      for (const [n, [under, sku]] of data.entries()) {
-        const value = await newDisk(`${id}-data${n}`, under, sku);
-        dataDisks.push({ lun: n, source: { $case: 'disk', value } as const });
-      }
-      const request = { parent, virtualMachineId: id, location, osDisk, dataDisks, ultraSsdEnabled: true };
+      const planned = [
+        { id: `${id}-os`, sku: 'PREMIUM_SSD' as const, set: setOf(os) },
+        ...data.map(([under, sku], n) => ({ id: `${id}-data${n}`, sku, set: setOf(under) })),
+      ];
+      const request = { parent, virtualMachineId: id, location, ...newDisksOfMachine(planned), ultraSsdEnabled: true };
       const { name } = await compute.createVirtualMachine(request);
       await until(`${id} runs`, async () => (await compute.getVirtualMachine({ name })).powerState === 'RUNNING');
       return name;
