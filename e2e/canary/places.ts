@@ -21,15 +21,16 @@ const holesMin = 64 * 1024 * 1024;
 /**
  * Every file below a folder, of any size, in blocks that overlap by `overlap` bytes. The content of a file with large holes comes as a
  * tar archive, which has none of them: to read a GiB of holes costs seconds, and Node cannot seek beyond one.
+ * @param sparse `skip` passes over such files: they are disks, whose written places the caller searches
  */
-export function* filesBelow(folder: string, overlap: number): Generator<Part> {
+export function* filesBelow(folder: string, overlap: number, sparse: 'read' | 'skip' = 'read'): Generator<Part> {
   const block = Buffer.alloc(blockBytes + overlap);
   for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
     const path = join(folder, name);
     const found = statSync(path, { throwIfNoEntry: false });
     if (found?.isFile() !== true) continue;
     if (found.size - found.blocks * 512 > holesMin) {
-      yield { place: `file ${name}`, bytes: withoutHoles(path) };
+      if (sparse === 'read') yield { place: `file ${name}`, bytes: withoutHoles(path) };
       continue;
     }
     const file = openIfThere(path);

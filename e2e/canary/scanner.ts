@@ -69,7 +69,7 @@ export const createScanner = (secrets: readonly Secret[]): Scanner => {
     }
   }
   return {
-    overlap: Math.max(...spellings.map(({ bytes }) => bytes.length)),
+    overlap: Math.max(0, ...spellings.map(({ bytes }) => bytes.length)),
     scan(content) {
       const bytes = Buffer.from(content.buffer, content.byteOffset, content.byteLength);
       const finds = new Map<string, Find>();

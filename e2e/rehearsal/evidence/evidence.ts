@@ -1,8 +1,8 @@
 import type { AccessPolicy_KeyPermission } from '@interlock/contracts/interlock/key_vault/v1/vault.ts';
 import type { StartRecord, Verdict } from '@interlock/lab';
 import type { IoSummary } from '@interlock/lab/judge/journal/journal';
+import type { Search } from '../../canary/places.ts';
 import type { Attempt } from '../attempt.ts';
-import type { Search } from './search.ts';
 
 /**
  * What the steps observed, each in its own slice: read back through the API, from the guests' journals, from the bytes of the

@@ -1,8 +1,8 @@
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import type { WantedVolume } from './host-files.ts';
-import { type Search, searchFiles } from './search.ts';
+import type { Search } from '../../canary/places.ts';
+import { searchFolder, type WantedVolume } from './host-files.ts';
 import { findVolumes, type Volume } from './volume.ts';
 
 /** PEM texts of one end of a connection between a rehearsal and the files of a host. */
@@ -18,7 +18,7 @@ export const filesName = 'interlock-client';
 /** A request of a rehearsal. Bytes are base64. */
 export type FilesRequest =
   | { readonly volumes: readonly WantedVolume[] }
-  | { readonly search: Readonly<Record<string, string>> };
+  | { readonly search: readonly { readonly name: string; readonly bytes: string }[] };
 
 /** A volume in a reply. Bytes are base64; those of a range in the order of the request. */
 export interface SentVolume extends Omit<Volume, 'raw' | 'header' | 'dataFile'> {
@@ -61,10 +61,10 @@ export const startFileServer = async (
       if (bytes <= requestBytesMax) chunks.push(chunk);
     });
     request.on('error', () => response.destroy());
-    request.on('end', () => {
+    request.on('end', async () => {
       if (bytes > requestBytesMax) return end(413, `a request may have ${requestBytesMax} bytes (got ${bytes})`);
       try {
-        end(200, JSON.stringify(replyTo(folder, JSON.parse(Buffer.concat(chunks).toString('utf8')))));
+        end(200, JSON.stringify(await replyTo(folder, JSON.parse(Buffer.concat(chunks).toString('utf8')))));
       } catch (error) {
         end(500, error instanceof Error ? error.message : String(error));
       }
@@ -82,10 +82,10 @@ const stopped = (server: Server): Promise<void> =>
     server.closeAllConnections();
   });
 
-const replyTo = (folder: string, request: FilesRequest): FilesReply => {
+const replyTo = async (folder: string, request: FilesRequest): Promise<FilesReply> => {
   if ('search' in request) {
-    const needles = Object.entries(request.search).map(([label, text]) => [label, Buffer.from(text, 'base64')]);
-    return { search: searchFiles(folder, Object.fromEntries(needles)) };
+    const secrets = request.search.map(({ name, bytes }) => ({ name, bytes: Buffer.from(bytes, 'base64') }));
+    return { search: await searchFolder(folder, secrets) };
   }
   const total = request.volumes.flatMap(({ ranges }) => ranges).reduce((sum, { length }) => sum + length, 0);
   if (!(total <= rangesBytesMax)) throw new Error(`ranges may have ${rangesBytesMax} bytes (got ${total})`);

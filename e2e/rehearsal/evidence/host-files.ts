@@ -1,7 +1,8 @@
 import { readdirSync } from 'node:fs';
 import type { DataFolder } from '@interlock/local/data-folder.ts';
 import { folderOfDiskHost, isDiskHostName } from '@interlock/local/services.ts';
-import { type Search, searchFiles } from './search.ts';
+import { filesBelow, type Search, searchPlaces } from '../../canary/places.ts';
+import { createScanner, type Secret } from '../../canary/scanner.ts';
 import { findVolumes, type Volume } from './volume.ts';
 
 /** Places of a disk whose bytes are compared. */
@@ -15,8 +16,8 @@ export interface WantedVolume {
 export interface HostFiles {
   /** The volumes of disks, by disk id; without those that do not exist. `raw` has the bytes of the wanted ranges. */
   volumes(wanted: readonly WantedVolume[]): Promise<ReadonlyMap<string, Volume>>;
-  /** Searches all files for byte strings. @param needles by label; 8 bytes or more each */
-  search(needles: Readonly<Record<string, Uint8Array>>): Promise<Search>;
+  /** Searches all files but disks. */
+  search(secrets: readonly Secret[]): Promise<Search>;
 }
 
 /** The files of a cloud on this machine. */
@@ -26,8 +27,14 @@ export const localFiles = (data: DataFolder): HostFiles => ({
     const found = diskFolders(data).flatMap((folder) => [...findVolumes(folder)]);
     return new Map(found.filter(([id]) => ids.has(id)));
   },
-  search: async (needles) => searchFiles(data.root, needles),
+  search: (secrets) => searchFolder(data.root, secrets),
 });
+
+/** Searches the files below a folder, but not those of disks. */
+export const searchFolder = (folder: string, secrets: readonly Secret[]): Promise<Search> => {
+  const scanner = createScanner(secrets);
+  return searchPlaces(scanner, filesBelow(folder, scanner.overlap, 'skip'));
+};
 
 /** The folders of all disk hosts. */
 const diskFolders = (data: DataFolder): readonly string[] =>

@@ -30,7 +30,7 @@ const header = (): Buffer => {
 for (const folder of [volumes, guests]) mkdirSync(folder, { recursive: true });
 writeFileSync(join(volumes, 'v.header'), header());
 writeFileSync(join(volumes, 'v.data'), content);
-writeFileSync(join(guests, 'io.jsonl'), `{"leaked":"${needle.toString('base64')}"}\n`);
+writeFileSync(join(guests, 'io.jsonl'), `{"leaked":"${needle.toString('hex')}"}\n`);
 
 const authority = await makeAuthority(Date.now());
 const tlsFor = async (name: string): Promise<FilesTls> => {
@@ -60,12 +60,12 @@ test('files beside the hosts show the same as files on this machine', async () =
 
 test('a search finds bytes on each host and in the files of the rehearsal, and names the file', async () => {
   writeFileSync(own.path('spans.jsonl'), needle);
-  const { finds, files, bytes } = await remote(tls).search({ dek: needle });
-  assert.deepEqual(finds, [
-    { file: 'spans.jsonl', label: 'dek' },
-    { file: 'services/compute/io.jsonl', label: 'dek' },
+  const { leaks, places, bytes } = await remote(tls).search([{ name: 'dek', bytes: needle }]);
+  assert.deepEqual(leaks, [
+    { place: 'file spans.jsonl', name: 'dek', form: 'raw' },
+    { place: 'compute: file io.jsonl', name: 'dek', form: 'hex' },
   ]);
-  assert.equal(files, 4);
+  assert.equal(places, 4);
   assert.ok(bytes > content.length);
 });
 

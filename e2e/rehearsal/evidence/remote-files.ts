@@ -1,8 +1,8 @@
 import { request } from 'node:https';
 import { systemClock } from '@interlock/runtime';
+import type { Search } from '../../canary/places.ts';
 import { type FilesReply, type FilesRequest, type FilesTls, filesName, type SentVolume } from './file-server.ts';
 import type { HostFiles, WantedVolume } from './host-files.ts';
-import type { Search } from './search.ts';
 import type { Volume } from './volume.ts';
 
 /** How long the pods beside the hosts may take to start, and how long one reply may take, in milliseconds. */
@@ -31,24 +31,21 @@ export const remoteFiles = (addresses: FilesAddresses, tls: FilesTls, own: Pick<
       }),
     );
   },
-  async search(needles) {
-    const search = Object.fromEntries(
-      Object.entries(needles).map(([label, bytes]) => [label, Buffer.from(bytes).toString('base64')]),
-    );
+  async search(secrets) {
+    const search = secrets.map(({ name, bytes }) => ({ name, bytes: Buffer.from(bytes).toString('base64') }));
     const found = await Promise.all([
-      own.search(needles),
+      own.search(secrets),
       ...Object.entries(addresses).map(async ([service, address]): Promise<Search> => {
         const reply = await replyOf(address, tls, { search });
         if (!('search' in reply)) throw new Error(`${address} did not search`);
-        const finds = reply.search.finds.map((find) => ({ ...find, file: `services/${service}/${find.file}` }));
-        return { ...reply.search, finds };
+        const leaks = reply.search.leaks.map((leak) => ({ ...leak, place: `${service}: ${leak.place}` }));
+        return { ...reply.search, leaks };
       }),
     ]);
-    const sum = (of: (one: Search) => number): number => found.reduce((total, one) => total + of(one), 0);
     return {
-      files: sum(({ files }) => files),
-      bytes: sum(({ bytes }) => bytes),
-      finds: found.flatMap(({ finds }) => finds),
+      places: found.reduce((sum, { places }) => sum + places, 0),
+      bytes: found.reduce((sum, { bytes }) => sum + bytes, 0),
+      leaks: found.flatMap(({ leaks }) => leaks),
     };
   },
 });

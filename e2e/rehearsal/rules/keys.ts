@@ -43,8 +43,8 @@ export const keyRules = [
           `the owner’s private key opens ${seen.filter((disk) => disk.isReadableByOwner).length} of ${seen.length}, another key ${seen.filter((disk) => disk.isReadableByOther).length}`,
       ),
       finding(
-        files.dekSearch.files > 0 && files.dekSearch.finds.length === 0,
-        `data keys in plain were looked for in ${files.dekSearch.files} files (${Math.round(files.dekSearch.bytes / 1e6)} MB) of every service and server, and found in ${listed(files.dekSearch.finds.map(({ file, label }) => `${file} (${short(label)})`))}`,
+        files.dekSearch.places > 0 && files.dekSearch.leaks.length === 0,
+        `data keys in plain were looked for in ${files.dekSearch.places} files (${Math.round(files.dekSearch.bytes / 1e6)} MB) of every service and server, and found in ${listed(files.dekSearch.leaks.map(({ place, name, form }) => `${place} (${short(name)} as ${form})`))}`,
       ),
     ],
   ),

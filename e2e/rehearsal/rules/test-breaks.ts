@@ -109,7 +109,7 @@ export const breaks: Breaks = {
   },
   'CMK-13': {
     'a file contains a data key in plain text': (e) => {
-      e.files.dekSearch.finds.push({ file: 'logs/disk.log', label: 'hdd-os' });
+      e.files.dekSearch.leaks.push({ place: 'file logs/disk.log', name: 'hdd-os', form: 'hex' });
     },
     'another key opens the wrap': (e) => {
       one(e.files.disks).isReadableByOther = true;

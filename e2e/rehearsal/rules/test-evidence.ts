@@ -283,7 +283,7 @@ const contentSeen = (): Pick<Breakable<Evidence>, 'content' | 'files'> => ({
       searchedPlaces: 20,
     })),
     distinctDeks: underAny.length,
-    dekSearch: { files: 100, bytes: 100_000_000, finds: [] },
+    dekSearch: { places: 100, bytes: 100_000_000, leaks: [] },
   },
 });
 

@@ -54,7 +54,7 @@ async function inspectFiles(world: World, { keys, marks, before }: Leftovers, ma
   const { evidence, files } = world;
   const opened = await openVolumes(world, keys.imported.privateKey, marks);
   const compared = opened.flatMap((disk) => (disk.dek === undefined ? [] : compareContent(disk, disk.dek)));
-  const deks = opened.flatMap(({ name, dek }) => (dek === undefined ? [] : [{ name, dek }]));
+  const deks = opened.flatMap(({ name, dek }) => (dek === undefined ? [] : [{ name, bytes: dek }]));
   evidence.files = {
     disks: opened.map((disk) => {
       const proof = compared.find(({ proof: { disk: name } }) => name === disk.name);
@@ -63,8 +63,8 @@ async function inspectFiles(world: World, { keys, marks, before }: Leftovers, ma
       const isReadableByOther = old !== undefined && dekOrNothing(keys.imported.privateKey, old.volume) !== undefined;
       return { ...fileSeen(disk, old), isReadableByOther, isReadableByOwner: proof?.isReadable === true };
     }),
-    distinctDeks: new Set(deks.map(({ dek }) => dek.toString('hex'))).size,
-    dekSearch: await files.search(Object.fromEntries(deks.map(({ name, dek }) => [name, dek]))),
+    distinctDeks: new Set(deks.map(({ bytes }) => bytes.toString('hex'))).size,
+    dekSearch: await files.search(deks),
   };
   const proven = new Set(compared.map(({ proof }) => proof.disk));
   const throughApi = [...new Set(marks.map(({ disk }) => disk))].filter((disk) => !proven.has(disk)).toSorted();
@@ -78,7 +78,7 @@ async function inspectFiles(world: World, { keys, marks, before }: Leftovers, ma
     perDisk: compared.map(({ proof }) => proof),
     throughApi,
   };
-  for (const { dek } of deks) dek.fill(0);
+  for (const { bytes } of deks) bytes.fill(0);
 }
 
 /** The volumes of all disks under a set, with the places that are compared. */
