@@ -1,7 +1,9 @@
+import { authorization } from '../../services/compute/src/authorization.ts';
 import { diskReactor, setReactor } from '../../services/compute/src/reactor.ts';
 import { reactions as diskReactions } from '../../services/disk/src/reactor.ts';
 import { reactions as setReactions } from '../../services/disk-encryption-set/src/reactor.ts';
 import { reactor as identityReactor } from '../../services/identity/src/reactor.ts';
+import { allows, roleNamed } from '../../services/identity/src/role-assignment/roles.ts';
 import { reactor as vaultReactor } from '../../services/key-vault/src/reactor.ts';
 import { filesLike, textOf } from './sources.ts';
 import { statesIn } from './states.ts';
@@ -57,6 +59,33 @@ export const rpcsOf = (service: Service): readonly string[] =>
   filesLike(new RegExp(`^${protoFolder(service)}.*\\.proto$`)).flatMap((file) =>
     [...textOf(file).matchAll(/^ {2}rpc (\w+)\(/gm)].map(([, rpc = '']) => rpc),
   );
+
+/** Roles for machines: each allows what those before it allow. */
+const roleOrder = ['reader', 'operator', 'contributor', 'owner'];
+
+/** The first of the roles that allows an action. */
+const leastRoleFor = (action: string): string => {
+  const isAllowed = (name: string): boolean => {
+    const role = roleNamed(`roles/${name}`);
+    return role !== undefined && allows(role, action);
+  };
+  const least = roleOrder.findIndex(isAllowed);
+  const found = roleOrder[least];
+  if (found === undefined || !roleOrder.slice(least).every(isAllowed)) {
+    throw new Error(`${action} must be allowed by one of ${roleOrder.join(', ')} and by each after it`);
+  }
+  return found;
+};
+
+/** Who may call each RPC of compute: the least role, or the services; by name of the RPC. */
+export const callersOfCompute: ReadonlyMap<string, string> = new Map(
+  Object.entries(authorization).map(([method, rule]) => {
+    const rpc = `${method.charAt(0).toUpperCase()}${method.slice(1)}`;
+    if ('workload' in rule) return [rpc, rule.workload.join(', ')];
+    // A rule that is checked for each item names its action in words.
+    return [rpc, leastRoleFor('action' in rule ? rule.action : (/^[\w/]+/.exec(rule.why)?.[0] ?? ''))];
+  }),
+);
 
 /** The events that a service publishes, with what its contract says of each. */
 export const publishedBy = (service: Service): readonly { readonly event: string; readonly means: string }[] => {

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { PowerState } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import { publishedStreams } from '@interlock/host';
 import {
   assembledSources,
+  callersOfCompute,
   consumed,
   headings,
   namesIn,
@@ -16,6 +18,7 @@ import {
 } from './service-page.ts';
 import { textOf } from './sources.ts';
 import { statesIn } from './states.ts';
+import { rowOf } from './table.ts';
 
 const words = (text: string): readonly string[] => text.match(/\w+/g) ?? [];
 
@@ -92,3 +95,24 @@ for (const name of services) {
     }
   });
 }
+
+test('services/compute/README.md has each power state of the contract among its states', () => {
+  const [machine] = statesIn('compute');
+  const [, ofPower = ''] = machine?.states.split('; PowerState: ') ?? [];
+  // A machine that is being created has no power state of its own.
+  const others = ['POWER_STATE_UNSPECIFIED', 'UNRECOGNIZED', 'CREATING'];
+  const inContract = Object.values(PowerState).filter((name) => !others.includes(name));
+  assert.deepEqual(ofPower.toUpperCase().split(', ').sort(), inContract.toSorted());
+});
+
+test('services/compute/README.md names the callers of each RPC', () => {
+  const onPage = new Map(
+    sectionOf(textOf(pageOf('compute')), 'Commands')
+      .split('\n')
+      .flatMap((line) => {
+        const [rpcs = '', , callers = ''] = rowOf(line) ?? [];
+        return [...rpcs.matchAll(/`(\w+)`/g)].map(([, rpc = '']) => [rpc, callers] as const);
+      }),
+  );
+  assert.deepEqual(onPage, callersOfCompute);
+});

@@ -32,9 +32,10 @@ const declarationOf = (source: string, type: string): string => {
   return source.slice(start, length < 0 ? undefined : start + length).replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*/g, '');
 };
 
+/** States that a declaration has as a literal, or as the argument of a type of its own: `InState<'running'>`, `Off<'stopped'>`. */
 const statesNamed = (declaration: string): readonly string[] => [
   ...new Set(
-    [...declaration.matchAll(/\breadonly (?:status|state): '(\w+)'|\bInState<'(\w+)'>/g)].map(
+    [...declaration.matchAll(/\breadonly (?:status|state): '(\w+)'|\b[A-Z]\w*<'(\w+)'>/g)].map(
       ([, status, state]) => `${status ?? state}`,
     ),
   ),

@@ -2,7 +2,8 @@ import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { type Assemble, openSubscriptions } from '@interlock/host';
-import { type Authorization, service } from '@interlock/rpc';
+import { service } from '@interlock/rpc';
+import { authorization } from './authorization.ts';
 import { openDisks } from './disk-service/disks.ts';
 import type { VmHost } from './guests/vm-host.ts';
 import { accessLossApi } from './losses/access-loss-api.ts';
@@ -13,10 +14,10 @@ import { LostDisks } from './losses/lost-disks.ts';
 import { nextStarts } from './losses/next-starts.ts';
 import { openSetOptions } from './losses/set-options.ts';
 import { meterStops } from './losses/stop-metrics.ts';
-import { Closings } from './processes/closings.ts';
 import { openNoteMismatches } from './processes/content-mismatches.ts';
 import { followDecisions } from './processes/decisions.ts';
 import { Engine } from './processes/engine.ts';
+import { FleetClosing } from './processes/fleet-closing.ts';
 import { guardedDriver, machineShares, shareOf } from './processes/machine-shares.ts';
 import { Sweep } from './processes/sweep.ts';
 import { toFact } from './published.ts';
@@ -66,7 +67,7 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
   const isOurs = (vm: string): boolean => engine.isOurs(vm);
   const preempt = (ids: readonly string[]): void => engine.preempt(ids);
   const begin = (ids: readonly string[]): void => (driver.hasGuests ? engine.preempt(ids) : engine.kick(ids));
-  const closing = new Closings({ vms, disks, engine, clock, random, log });
+  const closing = new FleetClosing({ vms, disks, engine, clock, random, log });
   const lossParts = { vms, disks: userDisks, driver, losses, clock, random, measure: measureStops };
   const stops = new KeyStops({ ...lossParts, preempt, closing });
   const plan = diskPlanner({ disks: userDisks, authorize });
@@ -121,31 +122,4 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
       (signal) => sweep.run(signal),
     ],
   };
-};
-
-/** Who may call what. */
-const authorization: Authorization<typeof ComputeServiceDefinition> = {
-  createVirtualMachine: {
-    action: 'compute/virtualMachines/write',
-    scope: ({ parent, virtualMachineId }) => `${parent}/virtualMachines/${virtualMachineId}`,
-  },
-  getVirtualMachine: { action: 'compute/virtualMachines/read', scope: ({ name }) => name },
-  listVirtualMachines: { action: 'compute/virtualMachines/read', scope: ({ parent }) => parent },
-  deleteVirtualMachine: { action: 'compute/virtualMachines/delete', scope: ({ name }) => name },
-  startVirtualMachine: { action: 'compute/virtualMachines/start', scope: ({ name }) => name },
-  startVirtualMachines: {
-    authenticated: true,
-    why: 'compute/virtualMachines/start on each machine: one it may not start is refused by itself',
-  },
-  powerOffVirtualMachine: { action: 'compute/virtualMachines/powerOff', scope: ({ name }) => name },
-  deallocateVirtualMachine: { action: 'compute/virtualMachines/deallocate', scope: ({ name }) => name },
-  restartVirtualMachine: { action: 'compute/virtualMachines/restart', scope: ({ name }) => name },
-  attachDisk: { action: 'compute/virtualMachines/write', scope: ({ name }) => name },
-  detachDisk: { action: 'compute/virtualMachines/write', scope: ({ name }) => name },
-  getInstanceView: { action: 'compute/virtualMachines/read', scope: ({ name }) => name },
-  readGuestJournal: { action: 'compute/virtualMachines/read', scope: ({ name }) => name },
-  listActivityLog: { action: 'compute/virtualMachines/read', scope: ({ name }) => name },
-  watchVirtualMachine: { action: 'compute/virtualMachines/read', scope: ({ name }) => name },
-  reportAccessLost: { workload: ['disk'] },
-  previewKeyLoss: { workload: ['disk-encryption-set'] },
 };

@@ -9,7 +9,10 @@ import { attachedDiskOnWire, failureOnWire, lossOnWire } from './vm/wire.ts';
 const vmEvent = eventReader(virtualMachines);
 const encode = encoder(ComputeEvent);
 
-/** The facts other services consume. A machine is published as created with the disks of its request. */
+/**
+ * The facts for operators and for readers of the feed: no service consumes them. A machine is published as created with the disks
+ * of its request.
+ */
 export const toFact: ToFact = (recorded) => {
   const found = vmEvent(recorded);
   const event = found && published(found.id, found.event);

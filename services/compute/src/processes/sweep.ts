@@ -15,9 +15,9 @@ import type { KeyLoss } from '../vm/machine.ts';
 import { guestEnded } from '../vm/progress.ts';
 import { isOnOrStarting, type Machine, type Vm } from '../vm/state.ts';
 import { lookUp } from './closing.ts';
-import type { Closings } from './closings.ts';
 import type { NoteMismatches } from './content-mismatches.ts';
 import type { Engine } from './engine.ts';
+import type { FleetClosing } from './fleet-closing.ts';
 import { endOrphans } from './orphans.ts';
 
 /** Machines held in memory at once. */
@@ -44,7 +44,7 @@ interface SweepParts {
   readonly driver: VmHost;
   readonly noteMismatches: NoteMismatches;
   readonly engine: Pick<Engine, 'kick' | 'hasRoom' | 'isOurs' | 'onServed'>;
-  readonly closing: Pick<Closings, 'everywhere'>;
+  readonly closing: Pick<FleetClosing, 'everywhere'>;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;

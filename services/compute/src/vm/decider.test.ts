@@ -31,6 +31,15 @@ const os = disk('os', 0, 'PREMIUM_SSD');
 const data = disk('data', 1, 'PREMIUM_SSD', 'des');
 const extra = disk('extra', 2, 'STANDARD_SSD', 'des');
 const disks = [os, data];
+const lostKey = {
+  reason: 'KEY_DISABLED',
+  disk: data.disk,
+  set: data.set,
+  keyVersion: version1,
+  since: at,
+  traceId: '',
+  accessEpoch: 0,
+} as const;
 const given = (...events: readonly VmEvent[]) => {
   const state = fold(events);
   return { state, when: (command: (state: Vm) => readonly VmEvent[]) => command(state) };
@@ -272,27 +281,48 @@ test('VM-20: a machine with an operation in progress refuses other operations', 
   }
 });
 
+test('VM-17, VM-20: delete is accepted while nothing is in progress, and refused in every passing power state', () => {
+  for (const idle of [running(disks), stopped(disks), deallocatedVm(disks)]) {
+    assert.equal(given(...idle).when(remove(ask('op2')))[0]?.type, 'VmDeleting');
+  }
+  const passing = {
+    STARTING: after(stopped(disks), start(ask())),
+    STOPPING: after(running(disks), powerOff(ask(), { isHard: false })),
+    DEALLOCATING: after(running(disks), deallocate(ask())),
+  };
+  for (const [power, history] of Object.entries(passing)) {
+    assert.equal(statesOf(history)[1], power);
+    assert.throws(() => given(...history).when(remove(ask('op2'))), { reason: 'OPERATION_IN_PROGRESS' });
+  }
+});
+
+test('VM-20: a stop because of a key is work too, and only a power off is accepted meanwhile', () => {
+  const history = [...running(disks), { type: 'VmStopping', work: work('keyStop', 'k'), reason: lostKey, at }] as const;
+  for (const command of [
+    start(ask()),
+    restart(ask(), 'r'),
+    deallocate(ask()),
+    remove(ask()),
+    attach(ask(), extra, 64),
+    detach(ask(), data.disk),
+  ]) {
+    assert.throws(() => given(...history).when(command), { reason: 'OPERATION_IN_PROGRESS' });
+  }
+  assert.deepEqual(given(...history).when(powerOff(ask(), { isHard: false })), [{ type: 'VmKeptOff', at }]);
+});
+
 test('VM-47: a failed start leaves the machine FAILED in its earlier power state; a later start succeeds', () => {
   const starting = after(deallocatedVm(disks), start(ask()));
-  const loss = {
-    reason: 'KEY_DISABLED',
-    disk: data.disk,
-    set: data.set,
-    keyVersion: version1,
-    since: at,
-    traceId: '',
-    accessEpoch: 0,
-  } as const;
   const failure = {
     operation: 'start',
     operationId: 'op',
     status: 'FAILED_PRECONDITION',
     code: 'KEY_DISABLED',
     message: '',
-    loss,
+    loss: lostKey,
     at,
   } as const;
-  const failed = after(starting, progress.startFailed(at, 'op', failure, [loss]));
+  const failed = after(starting, progress.startFailed(at, 'op', failure, [lostKey]));
   assert.deepEqual(statesOf(failed), ['FAILED', 'DEALLOCATED']);
   const cured = after(after(failed, start(ask('op2'))), progress.guestStarted(at, 'op2'));
   assert.deepEqual(statesOf(cured), ['SUCCEEDED', 'RUNNING']);

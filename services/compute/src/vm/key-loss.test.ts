@@ -261,7 +261,7 @@ test('G10: a stop names the lost key version, also if the machine still has an o
   assert.deepEqual(returned.status === 'active' && returned.blocked, []);
 });
 
-test('G2: a stop interrupts an attach and marks it failed; a machine already going off is not stopped again', () => {
+test('G2, VM-20: a stop interrupts an attach and marks it failed; a machine already going off is not stopped again', () => {
   const attaching = [
     ...running([os, data]),
     ...attach(ask('a'), disk('more', 9, 'PREMIUM_SSD'), 64)(fold(running([os, data]))),
@@ -274,7 +274,7 @@ test('G2: a stop interrupts an attach and marks it failed; a machine already goi
   );
   const created = running([os, data]).slice(0, 2);
   assert.deepEqual(typesOf(stop(created)), ['VmStopping']);
-  for (const command of [powerOff(ask(), { isHard: false }), remove(ask()), restart(ask(), 'r')]) {
+  for (const command of [powerOff(ask(), { isHard: false }), deallocate(ask()), remove(ask()), restart(ask(), 'r')]) {
     const history = running([os, data]);
     assert.deepEqual(stop([...history, ...command(fold(history))]), []);
   }

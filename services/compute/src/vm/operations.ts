@@ -150,7 +150,10 @@ export const restart =
     return [{ type: 'VmStopping', work: workOf(operation, 'restart', { requestId }), at: operation.at }];
   };
 
-/** Deletes a machine in any power state (VM-17). Needs no key (VM-48). */
+/**
+ * Deletes a machine in any power state (VM-17), unless other work is in progress, also a stop because of a key (VM-20). Needs no
+ * key (VM-48).
+ */
 export const remove =
   (operation: Operation) =>
   (vm: Vm): readonly VmEvent[] => {

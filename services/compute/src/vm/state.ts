@@ -64,7 +64,8 @@ export interface Machine extends Stepping {
  *          │ └─ fails ──▶ stopped or deallocated, as before
  *          └─ access loss ──▶ stopping
  *
- * At most one piece of work is under way (VM-20); a stop because of a key replaces any other.
+ * At most one piece of work is under way (VM-20). A stop because of a key replaces that of a machine that runs or starts, except
+ * its deletion.
  */
 export type PowerState =
   | (InState<'starting'> & {

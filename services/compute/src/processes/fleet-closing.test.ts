@@ -8,7 +8,7 @@ import { type DiskClient, openDisks } from '../disk-service/disks.ts';
 import { virtualMachines } from '../vm/decider.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { at, disk, openedAt, running, setOf, stopped, work } from '../vm/test-machine.ts';
-import { Closings } from './closings.ts';
+import { FleetClosing } from './fleet-closing.ts';
 
 const cause: Cause = { correlationId: 'c', causes: [], caller: 'principals/p' };
 const os = disk('os', 0, 'PREMIUM_SSD', 'des');
@@ -34,8 +34,8 @@ const refused = (error: unknown): Answer => ({
   event: '',
 });
 
-/** Running closings with a store in memory and a disk service that responds as `close` says. */
-const openClosings = (
+/** Runs the closing of a fleet, with a store in memory and a disk service that responds as `close` says. */
+const openFleetClosing = (
   parts: {
     readonly listing?: () => void;
     readonly close?: (vm: string, call: number) => Promise<Answer> | Answer;
@@ -53,7 +53,7 @@ const openClosings = (
       return { outcomes: await Promise.all(machines.map((vm) => close(vm, calls.length))) };
     },
   } as Partial<DiskClient> as DiskClient;
-  const closing = new Closings({
+  const closing = new FleetClosing({
     vms: {
       ...vms,
       list: (query) => {
@@ -90,7 +90,7 @@ const openClosings = (
 };
 
 test('the disks of a stopped fleet are closed in few calls, and those of running machines stay open', async () => {
-  const { vms, clock, calls, closing, areClosed, stop } = openClosings();
+  const { vms, clock, calls, closing, areClosed, stop } = openFleetClosing();
   const closable = idsOf('b', 1_500);
   await vms.transactMany(closable, () => off, cause);
   await vms.transactMany(idsOf('a', 3), () => running([os]), cause);
@@ -108,7 +108,7 @@ test('the disks of a stopped fleet are closed in few calls, and those of running
 
 test('an unreachable store is retried, and a set that is added meanwhile is closed too', async () => {
   let outages = 2;
-  const { vms, clock, closing, areClosed, stop } = openClosings({
+  const { vms, clock, closing, areClosed, stop } = openFleetClosing({
     listing: () => {
       if (outages-- > 0) throw new StoreUnavailable('away');
     },
@@ -123,7 +123,7 @@ test('an unreachable store is retried, and a set that is added meanwhile is clos
 });
 
 test('a definite refusal counts as closed; only closes without a definite answer are retried', async () => {
-  const { vms, clock, calls, closing, areClosed, stop } = openClosings({
+  const { vms, clock, calls, closing, areClosed, stop } = openFleetClosing({
     close: (vm, call) => {
       if (vm === 'gone') return refused(new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', 'gone', {}));
       return vm === 'busy' && call === 1 ? refused(new Rejection('ABORTED', 'CONTENTION', 'busy', {})) : closed;
@@ -137,7 +137,7 @@ test('a definite refusal counts as closed; only closes without a definite answer
 });
 
 test('a page with a disk that does not respond is left to the engine, and the next page is closed', async () => {
-  const { vms, clock, handed, closing, areClosed, stop } = openClosings({
+  const { vms, clock, handed, closing, areClosed, stop } = openFleetClosing({
     close: (vm) => (vm === 'a00001' ? refused(new Error('down')) : closed),
   });
   const [first, second] = [idsOf('a', 1_000), idsOf('b', 2)];
@@ -149,7 +149,7 @@ test('a page with a disk that does not respond is left to the engine, and the ne
 });
 
 test('G5: a machine that started and stopped again while its disks were closed is not recorded as closed', async () => {
-  const { vms, clock, closing, calls, stop } = openClosings({
+  const { vms, clock, closing, calls, stop } = openFleetClosing({
     close: async (vm) => {
       // It started and stopped again, so a later open has to be closed now.
       await vms.transactMany([vm], () => startedAndStopped, cause);
@@ -166,7 +166,7 @@ test('G5: a machine that started and stopped again while its disks were closed i
 });
 
 test('VM-45: stops go first: no page is closed while a stop pass runs', async () => {
-  const { vms, clock, calls, closing, areClosed, stop } = openClosings();
+  const { vms, clock, calls, closing, areClosed, stop } = openFleetClosing();
   await vms.transactMany(['a'], () => off, cause);
   const [first, second] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
   const passes = [closing.after(() => first.promise), closing.after(() => second.promise)];
@@ -181,8 +181,8 @@ test('VM-45: stops go first: no page is closed while a stop pass runs', async ()
   await stop();
 });
 
-test('closings end at once while they wait for a response', async () => {
-  const { vms, clock, calls, closing, stop } = openClosings({ close: () => new Promise(() => {}) });
+test('the closing of a fleet ends at once while it waits for a response', async () => {
+  const { vms, clock, calls, closing, stop } = openFleetClosing({ close: () => new Promise(() => {}) });
   await vms.transactMany(['a'], () => off, cause);
   closing.ofSet(setOf('des'));
   await clock.until(() => calls.length === 1);

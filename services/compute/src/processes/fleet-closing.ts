@@ -26,7 +26,7 @@ type Parts = ClosingParts & { readonly engine: Pick<Engine, 'kick' | 'room'> };
  * kept in memory, because the machines record which disks are open. If a disk of a page does not respond, the engine closes
  * that page machine by machine, so one disk delays no other.
  */
-export class Closings implements DiskClosing {
+export class FleetClosing implements DiskClosing {
   readonly #parts: Parts;
   readonly #waiting = new Set<string>();
   #woken = Promise.withResolvers<void>();
