@@ -22,11 +22,11 @@ export type RegisteredHost = Registration &
 /**
  * A disk host of the fleet.
  *
- *   absent ──register──▶ open ⇄ cordoned ⇄ draining ──nothing left──▶ drained ──delete──▶ absent
- *                          └───────────── declare lost ─────────────▶ lost ──delete──▶ absent
+ *   absent ──register──▶ open ──cordon──▶ cordoned ──drain──▶ draining ──nothing left──▶ drained ──delete──▶ absent
+ *                        open ──drain──▶ draining ──cordon──▶ cordoned;   cordoned, draining, drained ──resume──▶ open
+ *                        each of these ──declare lost──▶ lost ──delete──▶ absent
  *
- * `resume` leads from cordoned, draining and drained to open. Whether its process responds is no event: it follows from the lease
- * of its folder.
+ * Whether its process responds is no event: it follows from the lease of its folder.
  */
 export type FleetHost = Stepping & ({ readonly status: 'absent' } | RegisteredHost);
 

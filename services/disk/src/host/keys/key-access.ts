@@ -69,9 +69,21 @@ const nameOf = ({ set, keyVersion }: SetKeyVersion): string => `${set}\n${keyVer
  * Whether unwrapped DEKs may be used now, for each set and key version. Every piece of I/O checks it. One entry covers all
  * disks under a key. Rules G1, CMK-100, CMK-105, CMK-112.
  *
- * Losses arrive as facts of the set and as refusals of the vault. A loss ends the lease at once if it concerns its grant (see
- * `concerns` in libs/access). The order of this host's calls adds to the epoch of a refusal: a key that expired has no new
- * epoch, and identity's refusals have none. After a loss only a grant counts that was requested later, at an epoch no lower.
+ * Losses arrive as facts of the set and as refusals of the vault. A loss ends the lease at once if it concerns its grant. Two orders
+ * tell whether it does:
+ *
+ *   epoch   given by the vault. A loss concerns every grant at a lower epoch (`concerns` in libs/access). A key that expired has no
+ *           new epoch, and identity's refusals have none, so refusals also need:
+ *   place   given by this host: to each call before it is sent, and to each loss, grant and message of a set when it arrives.
+ *
+ * A refusal (its call at place c) also concerns a grant whose call was sent before c:
+ *
+ *   grant's call ──▶ granted   c ──▶ refused      always: the refusal is later
+ *   grant's call ────────────────▶ granted        *crossed*: both were under way, and replies may overtake each other. The higher
+ *                        c ───────────▶ refused   epoch is the later reply; at the same epoch the refusal counts
+ *
+ * After a loss a grant counts above two *floors* only: its call was sent after the loss arrived (place), and its epoch is not below
+ * that of any loss that arrived, until the set publishes that access is restored and from which epoch on.
  *
  * Once the set has published the deletion of an identity, this host ignores grants to that identity, and refusals that are only
  * about it: the set may have another identity already.

@@ -10,6 +10,8 @@ import { type ClockReading, usableUntil } from '@interlock/runtime';
  *                     ▼                            │
  *                   lost ◀─────────────────────────┘      lost ── granted later, epoch no lower ──▶ held
  *
+ * Also a lease that is counted as lost is held again once granted.
+ *
  * A grant lasts `ttlMs` from before its call was sent. The vault decided after that moment, so after a loss at t0 no lease
  * lasts beyond t0 + ttl. A call without a reply adds nothing. Everything here is pure.
  */
