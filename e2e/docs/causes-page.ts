@@ -58,7 +58,7 @@ const actionText = (name: (typeof actionNames)[number]): string => {
 /** Faults that a local cloud cannot inject, as the page lists them. */
 const notLocal = (): string =>
   Object.keys(faults)
-    .filter((name) => !onOwnCloud.includes(name))
+    .filter((name) => !onOwnCloud.some((one) => one === name))
     .map((name) => `\`${name}\``)
     .join(', ');
 

@@ -1,4 +1,11 @@
-import { type Experiment, endMsOf, type FaultAction, isDiskHostTarget, isFaultAction, type Problem } from '@interlock/lab';
+import {
+  type Experiment,
+  endMsOf,
+  type FaultAction,
+  isDiskHostTarget,
+  isFaultAction,
+  type Problem,
+} from '@interlock/lab';
 import { serviceNames } from '@interlock/local/services.ts';
 import { isObject } from '../../../deploy/kubernetes/kubectl.ts';
 import { otherSettings } from '../cloud/setting-defaults.ts';

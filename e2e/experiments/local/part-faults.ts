@@ -3,6 +3,7 @@ import {
   type FaultAction,
   isDiskHostTarget,
   isFaultAction,
+  isUndoable,
   type Problem,
   type SightingRecord,
   type Step,
@@ -62,11 +63,17 @@ const disturbedOf = (part: ControlledPart, hasDiskHosts: boolean): Disturbed => 
 const isService = (part: string | undefined): part is ServiceName => serviceNames.some((name) => name === part);
 
 /** Faults that any local cloud can inject, and those that need a cloud that the experiment starts itself. */
-const onAnyCloud: readonly string[] = ['kill', 'restart', 'pause'] satisfies readonly FaultAction[];
-export const onOwnCloud: readonly string[] = [
+const onAnyCloud = ['kill', 'restart', 'pause'] as const satisfies readonly FaultAction[];
+export const onOwnCloud = [
   ...onAnyCloud,
-  ...(['slow', 'cut', 'shift-clock', 'fill-storage'] satisfies readonly FaultAction[]),
-];
+  ...(['slow', 'cut', 'shift-clock', 'fill-storage'] as const satisfies readonly FaultAction[]),
+] as const;
+
+/** A fault that a local cloud can inject. */
+type LocalFault = (typeof onOwnCloud)[number] | 'throttle';
+
+const isLocalFault = (action: string): action is LocalFault =>
+  action === 'throttle' || onOwnCloud.some((one) => one === action);
 
 /** Faults of a timeline that a local cloud cannot inject. @param isOwn whether the experiment starts the cloud itself */
 export const refusedFaults = (timeline: readonly Step[], isOwn: boolean): readonly Problem[] =>
@@ -74,9 +81,8 @@ export const refusedFaults = (timeline: readonly Step[], isOwn: boolean): readon
     const [part] = targets;
     const refuse = (message: string, cure: string): readonly Problem[] => [{ line, message, cure }];
     if (action !== 'throttle' && !isFaultAction(action)) return [];
-    if (action !== 'throttle' && !onOwnCloud.includes(action))
-      return refuse(`${name}: a local cloud cannot do ${action}`, 'Use --target simulated.');
-    if (!isOwn && !onAnyCloud.includes(action))
+    if (!isLocalFault(action)) return refuse(`${name}: a local cloud cannot do ${action}`, 'Use --target simulated.');
+    if (!isOwn && !onAnyCloud.some((one) => one === action))
       return refuse(`${name}: ${action} needs a cloud that the experiment starts itself`, 'Use --target local.');
     const unmountable = action === 'fill-storage' ? mountRefusal() : undefined;
     if (unmountable !== undefined)
@@ -115,7 +121,8 @@ export class PartFaults implements Faults {
     return { step: name, parts };
   }
 
-  async carryOut({ action, options, targets }: Step, data: Readonly<Record<string, unknown>>): Promise<Effect> {
+  async carryOut({ name, action, options, targets }: Step, data: Readonly<Record<string, unknown>>): Promise<Effect> {
+    if (!isLocalFault(action)) throw new Error(`${name}: a local cloud cannot ${action}`);
     const { step, parts } = data as unknown as FaultData;
     const disturbance: OpenDisturbance = {
       parts: disturbedBy(action, parts, this.#tools.hasDiskHosts),
@@ -125,7 +132,7 @@ export class PartFaults implements Faults {
     this.#open.set(step, disturbance);
     const keyVersion = String(data.keyVersion);
     const effectMs = await this.#inflict(action, { ...{ step, parts, keyVersion }, options });
-    if (action === 'restart') this.#end(step, parts);
+    if (!isUndoable(action)) this.#end(step, action === 'restart' ? parts : []);
     else void this.#lookForFailingCalls(action, parts, disturbance);
     const hosts = parts.filter((part) => isDiskHostName(part) && !targets.includes(part));
     return { effectMs: effectMs ?? this.#clock.now(), ...(hosts.length === 0 ? {} : { hosts }) };
@@ -133,7 +140,7 @@ export class PartFaults implements Faults {
 
   /** @returns when it took effect, if that is not its end */
   async #inflict(
-    action: Step['action'],
+    action: LocalFault,
     how: FaultData & Pick<Step, 'options'> & { readonly keyVersion: string },
   ): Promise<number | undefined> {
     const { control, links, storageOf, callable } = this.#tools;
@@ -167,7 +174,7 @@ export class PartFaults implements Faults {
         return throttle(callable.clients, keyVersion, { clock: this.#clock, signal: flood.signal });
       }
       default:
-        throw new Error(`${step}: a local cloud cannot ${action}`);
+        return action satisfies never;
     }
   }
 
@@ -189,13 +196,34 @@ export class PartFaults implements Faults {
     const { step, parts } = data as unknown as FaultData;
     const { control, links, clocks, storageOf } = this.#tools;
     const [part = 'nats'] = parts;
-    if (action === 'kill' && (await this.#isInState(part, 'down'))) await control.restart(part);
-    else if (action === 'pause' && (await this.#isInState(part, 'paused'))) await control.resume(part);
-    else if (action === 'slow') links?.slow(part, 0);
-    else if (action === 'cut') await links?.heal(parts);
-    else if (action === 'shift-clock') await clocks?.set(clockOf(part), { wallMs: 0, bootMs: 0 });
-    else if (action === 'fill-storage') storageOf?.(part)?.free();
-    else if (action === 'throttle') this.#floods.get(step)?.abort();
+    if (!isLocalFault(action)) throw new Error(`${step}: a local cloud cannot undo ${action}`);
+    switch (action) {
+      case 'kill':
+        if (await this.#isInState(part, 'down')) await control.restart(part);
+        break;
+      case 'pause':
+        if (await this.#isInState(part, 'paused')) await control.resume(part);
+        break;
+      case 'slow':
+        links?.slow(part, 0);
+        break;
+      case 'cut':
+        await links?.heal(parts);
+        break;
+      case 'shift-clock':
+        await clocks?.set(clockOf(part), { wallMs: 0, bootMs: 0 });
+        break;
+      case 'fill-storage':
+        storageOf?.(part)?.free();
+        break;
+      case 'throttle':
+        this.#floods.get(step)?.abort();
+        break;
+      case 'restart':
+        break;
+      default:
+        action satisfies never;
+    }
     this.#end(step, action === 'kill' ? parts : []);
     return { effectMs: this.#clock.now() };
   }

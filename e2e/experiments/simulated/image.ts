@@ -32,21 +32,25 @@ export const experimentImage = (plan: Plan, { cloud }: ExperimentSettings): Prom
   images.delete(name);
   const found =
     kept ??
-    makeImage(cloud, async (world) => {
-      const owner = world.people.administrator.name;
-      const uuid = (): string => world.random.uuid();
-      const maker = {
-        clients: clientsOf(world),
-        clock: world.clock,
-        uuid,
-        resourceGroup: group,
-        location,
-        owner,
-        tag: '',
-      };
-      const made = await makePlannedEstate(maker, plan);
-      return { made, machines: made.machines.map((machine) => machine.name) };
-    }, diskHostsOf(plan));
+    makeImage(
+      cloud,
+      async (world) => {
+        const owner = world.people.administrator.name;
+        const uuid = (): string => world.random.uuid();
+        const maker = {
+          clients: clientsOf(world),
+          clock: world.clock,
+          uuid,
+          resourceGroup: group,
+          location,
+          owner,
+          tag: '',
+        };
+        const made = await makePlannedEstate(maker, plan);
+        return { made, machines: made.machines.map((machine) => machine.name) };
+      },
+      diskHostsOf(plan),
+    );
   images.set(name, found);
   const [oldest = ''] = images.keys();
   if (images.size > imagesMax) images.delete(oldest);

@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { type Experiment, type FaultKind, faults } from '@interlock/lab';
+import { type Experiment, type FaultKind, faults, isUndoable } from '@interlock/lab';
 import { runFile } from '../run-file.ts';
 import { faultParts, isFault } from './faults.ts';
 import { simulatedTarget } from './target.ts';
@@ -132,15 +132,16 @@ const chosen = [
 ];
 
 const others = Object.entries(faults).flatMap(([name, kind]: readonly [string, FaultKind]) => {
-  if (!isFault(name) || kind.isFinal === true || chosen.some((step) => step.startsWith(`${name}:`))) return [];
+  if (!isFault(name) || chosen.some((step) => step.startsWith(`${name}:`))) return [];
   return [`${name}: ${faultParts[name][0]}${kind.options?.by === undefined ? '' : ', by: 500ms'}`];
 });
 
 for (const fault of [...chosen, ...others]) {
+  const lasting = isUndoable(fault.split(':')[0] ?? '') ? ', for: 12s' : '';
   test(`G1 to G10: no rule is broken when a key is disabled during "${fault}"`, async () => {
     const record = await runSimulated(
       experimentOf([
-        `at: 0s, ${fault}, for: 12s`,
+        `at: 0s, ${fault}${lasting}`,
         'at: 1s, disable-key: premium, as: loss',
         'at: 30s, give-back: loss, start: true',
       ]),

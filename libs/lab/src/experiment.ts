@@ -69,13 +69,13 @@ export const diskHostOf = (group: string): DiskHostTarget => `disk-host-of-${gro
 export const isDiskHostTarget = (name: string): name is DiskHostTarget => name.startsWith('disk-host-');
 
 /** The number or the group that such a target names; undefined for any other name. */
-export const diskHostNamed = (
-  target: string,
-): { readonly host: number } | { readonly group: string } | undefined => {
+export const diskHostNamed = (target: string): { readonly host: number } | { readonly group: string } | undefined => {
   const [, host] = /^disk-host-(0|[1-9]\d*)$/.exec(target) ?? [];
   if (host !== undefined) return { host: Number(host) };
   const prefix = diskHostOf('');
-  return target.length > prefix.length && target.startsWith(prefix) ? { group: target.slice(prefix.length) } : undefined;
+  return target.length > prefix.length && target.startsWith(prefix)
+    ? { group: target.slice(prefix.length) }
+    : undefined;
 };
 
 /** What a fault of the cloud affects: a part, or one disk host. */

@@ -1,6 +1,6 @@
 import type { Experiment, Step } from '../experiment.ts';
 import type { Expression, Quantity, Term } from '../expression.ts';
-import { isFaultAction, takesAccess } from '../timeline/actions.ts';
+import { isFaultAction, isUndoable, takesAccess } from '../timeline/actions.ts';
 import { endMsOf, groupsOf, lossesOf } from '../timeline/concerns.ts';
 import { faultsWith } from '../timeline/faults.ts';
 import { durationText } from './duration.ts';
@@ -189,7 +189,7 @@ function latestOf(name: string, loss: Step, plan: Planned): number {
   const ends = plan.timeline
     .filter(({ action }) => isFaultAction(action) || action === 'throttle')
     .map((fault) => {
-      const end = fault.action === 'restart' ? fault.atMs : endMsOf(plan, fault);
+      const end = isUndoable(fault.action) ? endMsOf(plan, fault) : fault.atMs;
       return Number.isFinite(end) ? end : lengthMs(plan);
     });
   const starts = plan.timeline.filter(({ action }) => action === 'start').map(({ atMs }) => atMs);
@@ -222,7 +222,7 @@ function plannedMs({ of, name }: Quantity, plan: Planned): number | undefined {
   const { actions, end } = faultsWith(name);
   const times = plan.timeline
     .filter(({ action, targets }) => actions.includes(action) && targets.includes(of))
-    .map((one) => (end && one.action !== 'restart' ? endMsOf(plan, one) : one.atMs))
+    .map((one) => (end && isUndoable(one.action) ? endMsOf(plan, one) : one.atMs))
     .filter(Number.isFinite);
   return times.length === 0 ? undefined : Math.max(...times);
 }

@@ -1,6 +1,7 @@
 import { nearest } from '@interlock/runtime/nearest';
 import { cloudParts, isFaultTarget, type Step } from '../experiment.ts';
 import type { Expression, Quantity, Term } from '../expression.ts';
+import { isUndoable } from '../timeline/actions.ts';
 import { concerns, groupsOf, isUndone, lossesOf, type Plan } from '../timeline/concerns.ts';
 import { faultsWith } from '../timeline/faults.ts';
 import { printQuantity } from './print.ts';
@@ -239,7 +240,7 @@ function problemOfPart(
         cure: `Add ${actions.map((action) => `${action}: ${of}`).join(' or ')} to the timeline.`,
       },
     ];
-  if (!end || steps.some((step) => step.action === 'restart' || isUndone(plan, step))) return undefined;
+  if (!end || steps.some((step) => !isUndoable(step.action) || isUndone(plan, step))) return undefined;
   return [
     {
       message: `${of}.${name} is never measured: the timeline never ends "${steps[0]?.name}"`,

@@ -2,6 +2,7 @@ import type { Quantity } from '../expression.ts';
 import type { Episode, Evidence } from '../measures/evidence.ts';
 import { busyMs, fatesOf, idleText, operationText, shortName, stateAt } from '../measures/fate.ts';
 import { longestGaps } from '../measures/gaps.ts';
+import { isUndoable } from '../timeline/actions.ts';
 import { faultsWith } from '../timeline/faults.ts';
 import { type Evaluation, relativeText, spanText, vacuous } from './operators.ts';
 import { isPartQuantity, type PartQuantity } from './vocabulary.ts';
@@ -56,8 +57,8 @@ function partMoment(part: string, name: PartQuantity, evidence: Evidence): Measu
   const times = evidence.experiment.timeline
     .filter(({ action, targets }) => actions.includes(action) && targets.includes(part))
     .flatMap((step) => {
-      const restarted = step.action === 'restart' ? evidence.stepRecord(step)?.doneMs : evidence.undoneMs(step);
-      return (end ? restarted : evidence.effectMs(step)) ?? [];
+      const ended = isUndoable(step.action) ? evidence.undoneMs(step) : evidence.stepRecord(step)?.doneMs;
+      return (end ? ended : evidence.effectMs(step)) ?? [];
     });
   return times.length === 0 ? { vacuous: `${part}.${name} was not recorded` } : moment(Math.max(...times), evidence);
 }

@@ -1,4 +1,4 @@
-import { type Estate, diskHostNamed, diskHostOf, isDiskHostTarget, type Step } from '../experiment.ts';
+import { diskHostNamed, diskHostOf, type Estate, isDiskHostTarget, type Step } from '../experiment.ts';
 import { actions } from '../timeline/actions.ts';
 import { groupsOf } from '../timeline/concerns.ts';
 import { cureOfName, type Problems } from './problems.ts';
@@ -7,14 +7,12 @@ import type { PlacedStep } from './steps.ts';
 
 /** The target of a step as one word: `{disk-host-of: premium}` is `disk-host-of-premium`. */
 export const targetOf = (written: unknown): string =>
-  typeof written === 'object' && written !== null ? diskHostOf((written as RawDiskHost)['disk-host-of']) : String(written);
+  typeof written === 'object' && written !== null
+    ? diskHostOf((written as RawDiskHost)['disk-host-of'])
+    : String(written);
 
 /** Checks that the estate has the disk hosts that a step names. Those of existing machines are known only to their cloud. */
-export function checkDiskHosts(
-  { action, targets, path, name }: PlacedStep,
-  estate: Estate,
-  problems: Problems,
-): void {
+export function checkDiskHosts({ action, targets, path, name }: PlacedStep, estate: Estate, problems: Problems): void {
   if (estate.kind === 'existing') return;
   for (const target of targets.filter(isDiskHostTarget)) {
     const found = problemOf(target, estate);
@@ -37,15 +35,22 @@ const problemOf = (target: string, estate: Planned) => {
   if (named === undefined)
     return { message: 'which is no disk host', cure: 'Write disk-host-<number>, or {disk-host-of: <group>}.' };
   if (diskHosts === undefined)
-    return { message: 'and the estate has no disk hosts of their own', cure: 'Add diskHosts: 3 to the estate, or name disk.' };
+    return {
+      message: 'and the estate has no disk hosts of their own',
+      cure: 'Add diskHosts: 3 to the estate, or name disk.',
+    };
   if ('host' in named)
     return named.host < diskHosts
       ? undefined
-      : { message: `and the estate has diskHosts: ${diskHosts}`, cure: `Name disk-host-0 to disk-host-${diskHosts - 1}.` };
+      : {
+          message: `and the estate has diskHosts: ${diskHosts}`,
+          cure: `Name disk-host-0 to disk-host-${diskHosts - 1}.`,
+        };
   const groups = groupsOf(estate).map((group) => group.name);
   return groups.includes(named.group)
     ? undefined
     : { message: `and "${named.group}" is no group of the estate`, cure: cureOfName(named.group, groups) };
 };
 
-const isOfStorage = (action: Step['action']): boolean => action.endsWith('-storage') && actions[action].targets === 'part';
+const isOfStorage = (action: Step['action']): boolean =>
+  action.endsWith('-storage') && actions[action].targets === 'part';

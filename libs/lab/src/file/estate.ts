@@ -39,7 +39,11 @@ export function estateOf(shaped: Shaped, problems: Problems, lineOf: (path: Path
     groupOf(name, group as RawGroup, shaped, problems, lineOf),
   );
   if (groups.length === 0) problems.add(place('estate'), 'the estate has no group', 'Add a group of machines.');
-  const estate: Estate = { kind: 'planned', groups, ...(diskHosts === undefined ? {} : { diskHosts: Number(diskHosts) }) };
+  const estate: Estate = {
+    kind: 'planned',
+    groups,
+    ...(diskHosts === undefined ? {} : { diskHosts: Number(diskHosts) }),
+  };
   for (const name of keysOf({ estate, timeline: [] })) {
     const group = groups.find((one) => one.name === name);
     if (group !== undefined && group.key !== name)

@@ -1,6 +1,6 @@
 import type { Estate, Step } from '../experiment.ts';
 import { durationText } from '../expressions/duration.ts';
-import { isFaultAction, takesAccess } from '../timeline/actions.ts';
+import { isFaultAction, isUndoable, takesAccess } from '../timeline/actions.ts';
 import { endMsOf, keyOfTarget, type Plan } from '../timeline/concerns.ts';
 import type { Problems } from './problems.ts';
 import type { PlacedStep } from './steps.ts';
@@ -10,7 +10,7 @@ import type { PlacedStep } from './steps.ts';
  * would last shorter than the file states.
  */
 export function checkOverlaps(steps: readonly PlacedStep[], plan: Plan, problems: Problems): void {
-  const lasting = steps.filter(({ action }) => takesAccess(action) || (isFaultAction(action) && action !== 'restart'));
+  const lasting = steps.filter(({ action }) => takesAccess(action) || (isFaultAction(action) && isUndoable(action)));
   for (const [index, step] of lasting.entries()) {
     const earlier = lasting
       .slice(0, index)

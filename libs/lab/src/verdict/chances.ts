@@ -3,7 +3,7 @@ import type { Quantity } from '../expression.ts';
 import { relativeText } from '../expressions/operators.ts';
 import type { Evidence } from '../measures/evidence.ts';
 import { type Fate, fatesOf } from '../measures/fate.ts';
-import { isFaultAction, isKeyAction, isMachineAction, takesAccess } from '../timeline/actions.ts';
+import { isFaultAction, isKeyAction, isMachineAction, isUndoable, takesAccess } from '../timeline/actions.ts';
 import type { RuleVerdict } from '../verdict.ts';
 
 /** Longest wait of a service before it tries a part again that was disturbed, in milliseconds. */
@@ -38,7 +38,7 @@ function missed(step: Step, evidence: Evidence): readonly RuleVerdict[] {
   const fromMs = evidence.effectMs(step);
   // A fault without an effect is another problem of the run.
   if (fromMs === undefined) return [];
-  const ended = step.action === 'restart' ? evidence.stepRecord(step)?.doneMs : evidence.undoneMs(step);
+  const ended = isUndoable(step.action) ? evidence.undoneMs(step) : evidence.stepRecord(step)?.doneMs;
   const toMs = (ended ?? Number.POSITIVE_INFINITY) + afterMs;
   if (disturbsWorkload(step, fromMs, evidence)) return [];
   const chances = [...lossChances(evidence), ...actionChances(evidence)];

@@ -1,5 +1,5 @@
 import type { IoRecord, MachineRecord, RunRecord, StepRecord } from '../../record.ts';
-import { actionInWords, isFaultAction, takesAccess } from '../../timeline/actions.ts';
+import { actionInWords, isFaultAction, isUndoable, takesAccess } from '../../timeline/actions.ts';
 import type { GroupFigures } from '../../verdict.ts';
 import { className } from '../class-names.ts';
 import { duration } from '../html.ts';
@@ -162,7 +162,7 @@ function faultsOf(steps: readonly StepRecord[], toMs: number): readonly FaultBar
     .filter(({ action, undoes }) => undoes === undefined && isFaultAction(action))
     .map((step) => {
       const undo = steps.find(({ undoes, error }) => undoes === step.name && error === undefined);
-      const end = step.action === 'restart' ? (step.doneMs ?? toMs) : toMs;
+      const end = isUndoable(step.action) ? toMs : (step.doneMs ?? toMs);
       return {
         part: step.targets.join(' ↔ '),
         label: `${actionInWords(step.action)}${step.error === undefined ? '' : ' (failed)'}`,
