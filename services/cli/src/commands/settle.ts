@@ -174,6 +174,7 @@ function lossOf(loss: unknown): Readonly<Record<string, string>> {
     keyVersion: 'key_version',
     since: 'since',
     traceId: 'trace_id',
+    diskHost: 'disk_host',
   };
   return Object.fromEntries(Object.entries(names).map(([json, name]) => [name, text(loss[json])]));
 }

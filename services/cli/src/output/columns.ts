@@ -197,6 +197,8 @@ export const columns: Readonly<Record<string, readonly string[]>> = {
     'sizeGib',
     'managedBy',
     'set:encryption.diskEncryptionSet',
+    'host:diskHost',
+    'host state:diskHostState',
   ],
   'interlock.disk.v1.Snapshot': [
     'name',
@@ -218,6 +220,7 @@ export const columns: Readonly<Record<string, readonly string[]>> = {
     'since:stopReason.since',
     'key is back:keyReturned?',
     'key:stopReason.keyVersion',
+    'host:stopReason.diskHost',
     'next start fails:nextStartLosses.0.reason',
     'failure:failure.code',
     'reads:guestIo.readCount',
@@ -225,7 +228,15 @@ export const columns: Readonly<Record<string, readonly string[]>> = {
     'failed:guestIo.failureCount',
     'mismatches:guestIo.contentMismatchCount',
   ],
-  'interlock.compute.v1.AccessLoss': ['reason', 'disk', 'set:diskEncryptionSet', 'key:keyVersion', 'since', 'traceId'],
+  'interlock.compute.v1.AccessLoss': [
+    'reason',
+    'disk',
+    'host:diskHost',
+    'set:diskEncryptionSet',
+    'key:keyVersion',
+    'since',
+    'traceId',
+  ],
   'interlock.compute.v1.ActivityLogEntry': [
     'eventTime',
     'operation',

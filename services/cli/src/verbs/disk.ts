@@ -1,6 +1,7 @@
 import type { JsonObject } from '@bufbuild/protobuf';
 import { Service } from '../request/schema.ts';
 import type { Before } from './before.ts';
+import { diskNote } from './notes.ts';
 import { named, nounOf, type Verb } from './verb.ts';
 
 const noun = (name: string) => nounOf('disk', Service.disk, name);
@@ -38,7 +39,7 @@ export const diskVerbs: readonly Verb[] = [
       },
     },
   }),
-  disk('show', 'GetDisk', { targets: oneDisk }),
+  disk('show', 'GetDisk', { targets: oneDisk, note: diskNote }),
   disk('list', 'ListDisks', {
     aliases: { set: 'disk_encryption_set' },
     kinds: { parent: 'container' },

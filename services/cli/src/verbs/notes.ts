@@ -33,14 +33,32 @@ export const machineNote: Note = (machine, _request, short) => {
     );
   if (keyReturned === true || (powerState === 'STOPPED' && stopCause === 'HOST_RESTARTED'))
     lines.push(`the cause of the stop is over: interlock vm start ${short(String(name))}`);
-  else if (isObject(stopReason)) lines.push(withHelp(`stopped: ${String(stopReason.reason)}`, lossHelp(stopReason)));
+  else if (isObject(stopReason))
+    lines.push(withHelp(`stopped: ${String(stopReason.reason)}${placeOf(stopReason, short)}`, lossHelp(stopReason)));
   const [next] = objectsIn(nextStartLosses);
   if (next !== undefined) {
-    const loss = `${String(next.reason)} of ${short(String(next.keyVersion))}`;
+    const loss = `${String(next.reason)} of ${short(String(next.keyVersion))}${placeOf(next, short)}`;
     lines.push(withHelp(`the next start will fail: ${loss}`, lossHelp(next)));
   }
   return joined(lines);
 };
+
+/** Why a disk cannot be used, and what helps. */
+export const diskNote: Note = ({ availability, unavailableReason, diskHost, diskHostState }, _request, short) => {
+  const host = short(String(diskHost));
+  const lines: string[] = [];
+  if (availability === 'UNAVAILABLE') lines.push(`unavailable: ${String(unavailableReason)}, at the disk host ${host}`);
+  if (diskHostState === 'HOST_UNREACHABLE')
+    lines.push(withHelp(`its disk host ${host} does not respond`, helpFor('DISK_HOST_UNREACHABLE', {})));
+  if (diskHostState === 'HOST_LOST') lines.push(`its disk host ${host} was declared lost`);
+  return joined(lines);
+};
+
+/** `, of the disk d1 at the disk host disk-0`, as far as it is known. */
+const placeOf = ({ disk, diskHost }: JsonObject, short: (name: string) => string): string =>
+  typeof diskHost !== 'string' || diskHost === ''
+    ? ''
+    : `, of the disk ${short(String(disk))} at the disk host ${short(diskHost)}`;
 
 const lossHelp = ({ reason, disk, keyVersion, diskEncryptionSet }: JsonObject): string | undefined =>
   helpFor(String(reason), {

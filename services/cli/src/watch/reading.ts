@@ -169,7 +169,7 @@ export const machineRow = (machine: JsonObject): MachineRow => {
     machine;
   const [next] = objectsIn(nextStartLosses);
   const io = isObject(guestIo) ? guestIo : {};
-  const cause = isObject(stopReason) ? reasonOf(stopReason.reason) : reasonOf(stopCause);
+  const cause = isObject(stopReason) ? `${reasonOf(stopReason.reason)}${atHost(stopReason)}` : reasonOf(stopCause);
   const power = String(powerState);
   // A machine that starts or stops has the times of its previous start and stop.
   const since = power === 'RUNNING' ? startTime : power === 'STOPPED' || power === 'DEALLOCATED' ? stopTime : undefined;
@@ -178,7 +178,7 @@ export const machineRow = (machine: JsonObject): MachineRow => {
     power,
     reason:
       next !== undefined && cause === ''
-        ? `next start: ${reasonOf(next.reason)}`
+        ? `next start: ${reasonOf(next.reason)}${atHost(next)}`
         : `${cause}${keyReturned === true ? ', access is back' : ''}`,
     since: String(since ?? ''),
     operations: Number(io.readCount ?? 0) + Number(io.writeCount ?? 0),
@@ -186,6 +186,10 @@ export const machineRow = (machine: JsonObject): MachineRow => {
     mismatches: Number(io.contentMismatchCount ?? 0),
   };
 };
+
+/** ` at disk-0`: the disk host of a loss; empty if it is not known. */
+const atHost = ({ diskHost }: JsonObject): string =>
+  typeof diskHost !== 'string' || diskHost === '' ? '' : ` at ${diskHost.replace('diskHosts/', '')}`;
 
 /** A reason; empty for the unspecified value. */
 export const reasonOf = (reason: unknown): string => {

@@ -116,8 +116,8 @@ export const openDisks = (parts: DiskParts): Disks => {
   };
 };
 
-/** The host of a disk, if it was refused because that host does not respond. */
-const hostThatIsAway = (error: unknown): string | undefined =>
+/** The host of a disk, `diskHosts/{disk_host}`, if a call was refused because that host does not respond. */
+export const hostThatIsAway = (error: unknown): string | undefined =>
   error instanceof Rejection && error.reason === 'DISK_HOST_UNREACHABLE' ? error.metadata.disk_host : undefined;
 
 /** Repeats a call until there is a definite answer. */

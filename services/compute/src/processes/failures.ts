@@ -1,7 +1,7 @@
 import { accessReasonOf, isOutage, messageOf, refusalFacts, statusOf } from '@interlock/access';
 import { Rejection } from '@interlock/event-store';
 import { type Instant, isSpaceError } from '@interlock/runtime';
-import { TimedOut } from '../disk-service/disks.ts';
+import { hostThatIsAway, TimedOut } from '../disk-service/disks.ts';
 import { GuestStartError } from '../guests/vm-host.ts';
 import type { Failure, KeyLoss, Work } from '../vm/machine.ts';
 
@@ -10,6 +10,8 @@ export interface RequestedDisk {
   readonly disk: string;
   readonly set: string;
   readonly keyVersion: string;
+  /** The disk host that has it, `diskHosts/{disk_host}`; absent if it is not known. */
+  readonly host?: string;
 }
 
 /** A call about a disk failed; `loss` if a lost key is why. */
@@ -17,6 +19,8 @@ export interface DiskFailure {
   readonly disk: string;
   readonly error: unknown;
   readonly loss?: KeyLoss;
+  /** As in `RequestedDisk`. */
+  readonly host?: string;
 }
 
 /** Calls about some disks of a machine failed. */
@@ -74,17 +78,27 @@ const reasonsOf = (error: unknown): Omit<DiskFailure, 'disk'> => {
  * unreachable if the disk service said so; otherwise the disk service is (VM-47).
  */
 export const failureOf = (thrown: unknown, work: Work, vm: string, at: Instant): Failure => {
-  const { error, loss } = reasonsOf(thrown);
+  const { error, loss, host } = reasonsOf(thrown);
   const common = { operation: work.kind, operationId: work.id, at };
   if (loss && !(error instanceof TimedOut && !isOutage(loss.reason))) {
-    return { ...common, status: statusOf(loss.reason), code: loss.reason, message: messageOf(loss), loss };
+    const diskHost = loss.host ?? host;
+    return {
+      ...{ ...common, status: statusOf(loss.reason), code: loss.reason, message: messageOf(loss), loss },
+      ...(diskHost === undefined ? {} : { diskHost }),
+    };
   }
   if (error instanceof TimedOut) {
+    const diskHost = hostThatIsAway(error.cause);
+    const why =
+      diskHost === undefined
+        ? 'Its disks could not be reached; try again later.'
+        : `The disk host ${diskHost.replace('diskHosts/', '')}, which has disks of it, does not respond; try again when it does.`;
     return {
       ...common,
+      ...(diskHost === undefined ? {} : { diskHost }),
       status: 'UNAVAILABLE',
       code: 'VM_START_TIMED_OUT',
-      message: `VM '${vm}' did not start in the allotted time. Its disks could not be reached; try again later.`,
+      message: `VM '${vm}' did not start in the allotted time. ${why}`,
     };
   }
   const rejection = rejectionIn(error);
@@ -106,7 +120,7 @@ const guestProblem = (error: unknown): string => {
 
 /** A failed operation as the refusal its caller gets. */
 export const refusalOf = (failure: Failure, vm: string): Rejection => {
-  const { status, code, message, operation, loss } = failure;
+  const { status, code, message, operation, loss, diskHost } = failure;
   const about = loss && {
     disk: loss.disk,
     disk_encryption_set: loss.set,
@@ -114,7 +128,8 @@ export const refusalOf = (failure: Failure, vm: string): Rejection => {
     since: new Date(loss.since).toISOString(),
     trace_id: loss.traceId,
   };
-  return new Rejection(status, code, message, { vm, operation, ...about });
+  const away = diskHost === undefined ? {} : { disk_host: diskHost };
+  return new Rejection(status, code, message, { vm, operation, ...about, ...away });
 };
 
 const rejectionIn = (error: unknown): Rejection | undefined => {

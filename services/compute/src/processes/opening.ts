@@ -12,6 +12,8 @@ import type { OpenOutcome, ProcessParts, Run } from './process.ts';
 export type ToOpen = Pick<PlannedDisk, 'disk' | 'lun' | 'isOs' | 'sku' | 'set' | 'keyVersion'> & {
   /** 0: never opened by this machine. */
   readonly attachEpoch: number;
+  /** The disk host that opened it last; absent if it is not known. */
+  readonly host?: string;
 };
 
 type OpenRun = Pick<Run<unknown>, 'parts' | 'vm' | 'cause'>;
@@ -44,7 +46,16 @@ interface Open {
 }
 
 const openedDisk = ({ disk, answer }: Open): OpenedDisk => {
-  const { attachEpoch, accessEpoch, diskEncryptionSet: set, keyVersion, diskVersion, sku, principal } = answer;
+  const {
+    attachEpoch,
+    accessEpoch,
+    diskEncryptionSet: set,
+    keyVersion,
+    diskVersion,
+    sku,
+    principal,
+    diskHost,
+  } = answer;
   const opened = {
     disk: disk.disk,
     sku: skuOf(sku) ?? disk.sku,
@@ -53,6 +64,7 @@ const openedDisk = ({ disk, answer }: Open): OpenedDisk => {
     accessEpoch,
     attachEpoch,
     diskVersion,
+    ...(diskHost === '' ? {} : { host: diskHost }),
   };
   return principal === '' ? opened : { ...opened, principal };
 };
@@ -83,7 +95,12 @@ export const withEachDisk = async <Of extends RequestedDisk, Answer>(
       } catch (error) {
         patience.untilMs = clock.now();
         const loss = lossOfRefusal(error, disk, clock.now());
-        failures.push({ disk: disk.disk, error, ...(loss === undefined ? {} : { loss }) });
+        const { host } = disk;
+        failures.push({
+          ...{ disk: disk.disk, error },
+          ...(loss === undefined ? {} : { loss }),
+          ...(host === undefined ? {} : { host }),
+        });
         return [];
       }
     }),

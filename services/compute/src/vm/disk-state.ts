@@ -18,8 +18,8 @@ export const withOpened = (disks: readonly VmDisk[], opened: readonly OpenedDisk
     const found = opened.find((one) => one.disk === disk.disk);
     if (!found) return disk;
     const { isOpenUnsure: _unsure, principal: _before, ...known } = disk;
-    const { sku, accessEpoch, attachEpoch, principal } = found;
-    const as = principal === undefined ? {} : { principal };
+    const { sku, accessEpoch, attachEpoch, principal, host } = found;
+    const as = { ...(principal === undefined ? {} : { principal }), ...(host === undefined ? {} : { host }) };
     return underKey({ ...known, sku, accessEpoch, attachEpoch, ...as, access: 'open' }, found);
   });
 

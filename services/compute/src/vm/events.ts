@@ -17,6 +17,8 @@ export interface OpenedDisk {
   readonly diskVersion?: number;
   /** The identity that unwrapped it: the loss of another identity does not concern it. Absent under a key of the platform. */
   readonly principal?: string;
+  /** The disk host that has it, `diskHosts/{disk_host}`; absent in events of earlier releases. */
+  readonly host?: string;
 }
 
 /** The events of one machine. */

@@ -33,6 +33,8 @@ export interface Failure {
   readonly code: string;
   readonly message: string;
   readonly loss?: KeyLoss;
+  /** The disk host that did not respond, or that has the disk of the loss: `diskHosts/{disk_host}`; absent if it is not known. */
+  readonly diskHost?: string;
   readonly at: Instant;
 }
 
@@ -128,6 +130,8 @@ export interface VmDisk {
   readonly accessEpoch: number;
   /** The identity that unwrapped it last; absent before the first unwrap, and under a key of the platform. */
   readonly principal?: string;
+  /** The disk host that opened it last, `diskHosts/{disk_host}`; absent before, and if the disk service did not say it. */
+  readonly host?: string;
   /** Number of the last open; 0 before the first since it was attached. */
   readonly attachEpoch: number;
   /** Whether there may be a later open whose response was lost. */

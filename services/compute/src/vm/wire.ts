@@ -55,14 +55,18 @@ export const vmOnWire = (loaded: Loaded<Vm>, currentLosses: readonly KeyLoss[] =
     provisioningState: provisioningOf(vm),
     powerState: powerOf(vm),
     createTime: new Date(vm.createdAt),
-    ...(loss === undefined || active?.power.state === 'starting' ? {} : { stopReason: lossOnWire(loss) }),
+    ...(loss === undefined || active?.power.state === 'starting'
+      ? {}
+      : { stopReason: lossOnWire(loss, active?.disks) }),
     stopCause: stopCauseOnWire(active),
     stopDetail: stopDetailOf(active),
     ...(active === undefined || !isHeldOff(active)
       ? {}
       : { keyReturned: active.blocked.length === 0 && currentLosses.length === 0 }),
-    nextStartLosses: (active === undefined ? [] : unshownLosses(active, currentLosses)).map(lossOnWire),
-    ...(active?.failure === undefined ? {} : { failure: failureOnWire(active.failure) }),
+    nextStartLosses: (active === undefined ? [] : unshownLosses(active, currentLosses)).map((one) =>
+      lossOnWire(one, active?.disks),
+    ),
+    ...(active?.failure === undefined ? {} : { failure: failureOnWire(active.failure, active.disks) }),
     ...(active?.startedAt === undefined ? {} : { startTime: new Date(active.startedAt) }),
     ...(active?.stoppedAt === undefined ? {} : { stopTime: new Date(active.stoppedAt) }),
     etag: String(loaded.version),
@@ -167,7 +171,10 @@ const mismatchOnWire = ({ disk, offset, length, at }: ContentMismatch) => ({
 });
 
 /** A lost key. */
-export const lossOnWire = ({ reason, disk, set, keyVersion, since, traceId, accessEpoch }: KeyLoss): AccessLoss => ({
+export const lossOnWire = (
+  { reason, disk, set, keyVersion, since, traceId, accessEpoch, host }: KeyLoss,
+  disks: readonly Pick<VmDisk, 'disk' | 'host'>[] = [],
+): AccessLoss => ({
   reason,
   disk,
   diskEncryptionSet: set,
@@ -175,13 +182,17 @@ export const lossOnWire = ({ reason, disk, set, keyVersion, since, traceId, acce
   since: new Date(since),
   traceId,
   accessEpoch,
+  diskHost: host ?? disks.find((one) => one.disk === disk)?.host ?? '',
 });
 
 /** Why an operation failed. */
-export const failureOnWire = ({ operation, code, message, loss, at }: Failure): WireFailure => ({
+export const failureOnWire = (
+  { operation, code, message, loss, diskHost, at }: Failure,
+  disks: readonly Pick<VmDisk, 'disk' | 'host'>[] = [],
+): WireFailure => ({
   operation,
   code,
   message,
-  accessLoss: loss && lossOnWire(loss),
+  accessLoss: loss && lossOnWire(diskHost === undefined ? loss : { host: diskHost, ...loss }, disks),
   failureTime: new Date(at),
 });

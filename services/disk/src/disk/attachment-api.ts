@@ -18,6 +18,7 @@ import { type Call, itemRefusal, names, onBehalfOf, principalOf, runAsCall, sett
 import { contextFromTraceparent, DomainAttribute, type Random } from '@interlock/runtime';
 import { context, trace } from '@opentelemetry/api';
 import { closingsMax, opensMax } from '../batch-limits.ts';
+import { hostNameOnWire } from '../fleet/wire.ts';
 import { accessSecretLength, accessTokenOf, hashAccessToken, newAccessToken } from '../host/data/access-token.ts';
 import { bytesPerGib } from '../host/storage/sector.ts';
 import { refuseWhileChanging } from '../moves/encryption-change.ts';
@@ -192,6 +193,7 @@ const openForMachine = async (
     attachEpoch: state.attachEpoch,
     dataAddress,
     nbdAddress,
+    diskHost: hostNameOnWire(state.host),
     accessEpoch: state.accessEpoch,
     sku: skuOnWire[state.sku],
     diskEncryptionSet: setOf(state.encryption),
