@@ -1,16 +1,16 @@
-import { each, finding, listed, rule, short, shortVersion } from './rule.ts';
+import { all, each, finding, listed, rule, short, shortVersion } from './rule.ts';
 
 /** Rules about the content of the disks and the accepted keys (CMK-12, 13, 20, 25, 130, 144). */
 export const keyRules = [
   rule('CMK-12', 'Data on disk is encrypted with AES-256 under a data key of each disk', ['files'], ({ files }) => [
-    each(
+    all(
       files.disks,
       ({ plaintextPlaces, searchedPlaces, allocatedBytes }) =>
         plaintextPlaces === 0 && searchedPlaces > 0 && allocatedBytes > 0,
       (seen) =>
         `${seen.reduce((sum, disk) => sum + disk.searchedPlaces, 0)} written places of ${seen.length} files were searched, ${seen.reduce((sum, disk) => sum + disk.plaintextPlaces, 0)} hold plain text`,
     ),
-    each(
+    all(
       files.disks,
       ({ isReadableByOwner, cipher }) => isReadableByOwner && cipher === 'AES-256-XTS-4096',
       (seen) =>
@@ -27,7 +27,7 @@ export const keyRules = [
     'A data key is stored only wrapped, by the customer’s RSA key',
     ['files', 'keys'],
     ({ files, keys }) => [
-      each(
+      all(
         files.disks,
         ({ keyVersion, wrappedBytes, algorithm }) =>
           keyVersion === keys.imported.version &&
@@ -36,7 +36,7 @@ export const keyRules = [
         (seen) =>
           `${seen.length} headers hold a wrap of ${seen[0]?.wrappedBytes ?? 0} bytes (${seen[0]?.algorithm ?? ''}) by ${listed([...new Set(seen.map(({ keyVersion }) => shortVersion(keyVersion)))])}`,
       ),
-      each(
+      all(
         files.disks,
         ({ isReadableByOwner, isReadableByOther }) => isReadableByOwner && !isReadableByOther,
         (seen) =>
@@ -53,12 +53,13 @@ export const keyRules = [
     each(
       keys.refused,
       ({ outcome, code, reason }) => outcome === 'refused' && code === 'INVALID_ARGUMENT' && reason !== '',
-      (seen) => listed(seen.map(({ what, outcome, code, reason }) => `${what}: ${outcome} ${code} ${reason}`)),
+      ({ what, outcome, code, reason }) => `${what}: ${outcome} ${code} ${reason}`,
     ),
     each(
       [keys.generated, keys.imported],
       ({ bits }) => [2048, 3072, 4096].includes(bits),
-      (seen) => `taken were ${listed(seen.map(({ version, bits }) => `${shortVersion(version)} (${bits} bits)`))}`,
+      ({ version, bits }) => `${shortVersion(version)} (${bits} bits)`,
+      'taken were ',
     ),
   ]),
 
@@ -67,7 +68,7 @@ export const keyRules = [
     each(
       grants.incomplete,
       ({ disk }) => disk.outcome === 'refused' && disk.reason === 'ACCESS_DENIED',
-      (seen) => listed(seen.map(({ granted, disk }) => `${granted.join(' and ')}: ${disk.reason || disk.outcome}`)),
+      ({ granted, disk }) => `${granted.join(' and ')}: ${disk.reason || disk.outcome}`,
     ),
     finding(grants.complete.outcome === 'done', `all three: ${grants.complete.outcome}`),
   ]),
@@ -80,11 +81,7 @@ export const keyRules = [
         deletion.outcome === 'refused' && deletion.reason === 'DISK_ENCRYPTION_SET_IN_USE',
         `the deletion was ${deletion.outcome}: ${deletion.reason}`,
       ),
-      each(
-        users,
-        (user) => known.includes(user),
-        (seen) => `the refusal names ${listed(seen.map(short), 10)}`,
-      ),
+      each(users, (user) => known.includes(user), short, 'the refusal names '),
       finding(stateAfterwards === 'SUCCEEDED', `afterwards the set is ${stateAfterwards}`),
     ];
   }),
@@ -105,7 +102,7 @@ export const keyRules = [
           const own = rows.filter((row) => row.operation === operation);
           return finding(own.length > 0, `${own.length} rows of ${operation}`);
         }),
-        each(
+        all(
           rows,
           (row) =>
             /^https:\/\/.+\/keys\/[^/]+\/[0-9a-f]{32}$/.test(row.requestUri) &&

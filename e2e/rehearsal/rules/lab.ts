@@ -1,6 +1,6 @@
 import type { Verdict } from '@interlock/lab';
 import type { Evidence } from '../evidence/evidence.ts';
-import { each, type Finding, finding, listed, rule } from './rule.ts';
+import { each, type Finding, finding, rule } from './rule.ts';
 
 /**
  * What the lab's judge found: for each prefix, every rule of the verdict whose text begins with it must have held, and there must be
@@ -14,7 +14,7 @@ export const judged = ({ outcome, because, rules }: Verdict, ...prefixes: readon
     return each(
       meant,
       ({ result }) => result === 'held',
-      (seen) => listed(seen.map(({ text, result, seen: measured }) => `${text} ${result} (${measured})`)),
+      ({ text, result, seen: measured }) => `${text} ${result} (${measured})`,
     );
   }),
 ];

@@ -29,7 +29,7 @@ export const losingRules = [
       each(
         deleted.filter(({ onLoss }) => onLoss === 'keeps running'),
         ({ power }) => power === 'RUNNING',
-        (seen) => listed(seen.map(({ name, power }) => `after the deletion ${name} is ${power}`)),
+        ({ name, power }) => `after the deletion ${name} is ${power}`,
       ),
       predicted(impact.failsAtNextStart, 'runs on and fails at its next start', namesOf(deleted, 'keeps running')),
       finding(
@@ -76,14 +76,13 @@ export const losingRules = [
       each(
         attempts,
         ({ outcome, reason }) => outcome === 'refused' && reason === 'KEY_DELETED',
-        (seen) =>
-          listed(seen.map(({ what, outcome, reason, tookMs }) => `${what}: ${outcome} ${reason} in ${millis(tookMs)}`)),
+        ({ what, outcome, reason, tookMs }) => `${what}: ${outcome} ${reason} in ${millis(tookMs)}`,
       ),
       finding(attempts.length === 4, `${attempts.length} of 4 kinds were tried`),
       each(
         leftovers,
         ({ code }) => code === 'NOT_FOUND',
-        (seen) => listed(seen.map(({ what, code }) => `${what}: ${code}`)),
+        ({ what, code }) => `${what}: ${code}`,
       ),
       finding(
         hostPower === 'RUNNING' && hostDataDisks === 0 && spareState === 'UNATTACHED',
@@ -101,7 +100,7 @@ export const losingRules = [
       each(
         deleted.filter(({ onLoss }) => onLoss === 'untouched'),
         ({ power, reason }) => power === 'RUNNING' && reason === '',
-        (seen) => listed(seen.map(({ name, power }) => `after the deletion ${name} is ${power}`)),
+        ({ name, power }) => `after the deletion ${name} is ${power}`,
       ),
     ],
   ),
@@ -112,11 +111,8 @@ export const stoppedByDeletion = (deleted: readonly MachineAfterLoss[]) =>
   each(
     deleted.filter(({ onLoss }) => onLoss === 'stops'),
     ({ power, reason }) => power === 'STOPPED' && reason === 'KEY_DELETED',
-    (seen) =>
-      `after the deletion ${listed(
-        seen.map(({ name, power, reason }) => `${name} is ${power} (${reason || 'no reason'})`),
-        8,
-      )}`,
+    ({ name, power, reason }) => `${name} is ${power} (${reason || 'no reason'})`,
+    'after the deletion ',
   );
 
 const namesOf = (deleted: readonly MachineAfterLoss[], onLoss: MachineAfterLoss['onLoss']): readonly string[] =>

@@ -1,6 +1,6 @@
 import type { ReturnSeen } from '../evidence/evidence.ts';
 import { judged } from './lab.ts';
-import { each, type Finding, finding, listed, rule, short } from './rule.ts';
+import { all, each, type Finding, finding, listed, rule, short } from './rule.ts';
 
 /** Rules about restored access (CMK-120, 121, 126, 127). */
 export const returningRules = [
@@ -54,7 +54,7 @@ export const returningRules = [
         content.mismatches === 0 && content.bytesCompared > 0 && content.records > 0 && content.marksRead > 0,
         `${content.bytesCompared} bytes of ${content.disks} disks were compared (${content.records} acknowledged records of guests, ${content.marksRead} marks from the beginning): ${content.mismatches} mismatches`,
       ),
-      each(
+      all(
         content.perDisk,
         ({ bytes, acknowledged, found }) => bytes > 0 && acknowledged === found,
         (seen) =>
@@ -79,13 +79,10 @@ const returned = ({ starts, io }: ReturnSeen, isMeant: (machine: string) => bool
   return each(
     starts.filter(({ machine }) => isMeant(machine)),
     ({ machine, outcome }) => outcome === 'running' && workOf(machine).reads > 0 && workOf(machine).writes > 0,
-    (seen) =>
-      `under the other key: ${listed(
-        seen.map(({ machine, outcome, code }) => {
-          const { reads, writes } = workOf(machine);
-          return `${machine} ${outcome}${code && ` (${code})`}, ${reads + writes} reads and writes`;
-        }),
-        8,
-      )}`,
+    ({ machine, outcome, code }) => {
+      const { reads, writes } = workOf(machine);
+      return `${machine} ${outcome}${code && ` (${code})`}, ${reads + writes} reads and writes`;
+    },
+    'under the other key: ',
   );
 };

@@ -1,5 +1,5 @@
 import type { QuietSeen } from '../evidence/evidence.ts';
-import { each, type Finding, finding, listed, millis, rule, short, shortVersion } from './rule.ts';
+import { all, each, type Finding, finding, listed, millis, rule, short, shortVersion } from './rule.ts';
 
 /** Rules about changing the key while machines work (CMK-15, 16, 80, 82, 83). */
 export const rotationRules = [
@@ -11,23 +11,14 @@ export const rotationRules = [
       each(
         rotation.rewraps,
         ({ isWrapChanged, isDataUntouched }) => isWrapChanged && isDataUntouched,
-        (seen) =>
-          listed(
-            seen.map(
-              ({ disk, isWrapChanged, isDataUntouched }) =>
-                `${short(disk)}: wrap ${isWrapChanged ? 'new' : 'unchanged'}, ciphertext ${isDataUntouched ? 'the same' : 'changed'}`,
-            ),
-            4,
-          ),
+        ({ disk, isWrapChanged, isDataUntouched }) =>
+          `${short(disk)}: wrap ${isWrapChanged ? 'new' : 'unchanged'}, ciphertext ${isDataUntouched ? 'the same' : 'changed'}`,
       ),
       each(
         files.disks,
         ({ isSameDek }) => isSameDek,
-        (seen) =>
-          `the data key of today decrypts what lay on disk before the rotation: ${listed(
-            seen.map(({ disk }) => short(disk)),
-            4,
-          )}`,
+        ({ disk }) => short(disk),
+        'the data key of today decrypts what lay on disk before the rotation: ',
       ),
     ],
   ),
@@ -48,7 +39,7 @@ export const rotationRules = [
       const members = disks.filter(({ set }) => set === sets[0]?.name);
       return [
         finding(rotation.from !== rotation.to, `from ${shortVersion(rotation.from)} to ${shortVersion(rotation.to)}`),
-        each(
+        all(
           members,
           ({ name }) =>
             rotation.resources.some(
@@ -63,7 +54,7 @@ export const rotationRules = [
               4,
             )}`,
         ),
-        each(
+        all(
           rotation.rewraps,
           ({ keyVersionBefore, keyVersionAfter }) =>
             keyVersionBefore === rotation.from && keyVersionAfter === rotation.to,
@@ -78,13 +69,10 @@ export const rotationRules = [
     each(
       rotation.machines.machines,
       ({ power, startTimeBefore, startTimeAfter }) => power === 'RUNNING' && startTimeBefore === startTimeAfter,
-      (seen) =>
-        `${listed(
-          seen.map(({ name, power }) => `${name} ${power}`),
-          8,
-        )}, running since before`,
+      ({ name, power }) => `${name} ${power}`,
+      'running since before: ',
     ),
-    each(
+    all(
       rotation.machines.machines,
       ({ io }) => io.reads > 0 && io.writes > 0,
       (seen) => `${seen.reduce((sum, { io }) => sum + io.reads + io.writes, 0)} reads and writes during and after`,
@@ -110,7 +98,7 @@ export const rotationRules = [
           rotation.previousKeysMeanwhile.includes(rotation.from) && rotation.previousKeysAfter.length === 0,
           `the set listed ${listed(rotation.previousKeysMeanwhile.map(shortVersion))} while it moved, and ${listed(rotation.previousKeysAfter.map(shortVersion))} afterwards`,
         ),
-        each(
+        all(
           rotation.rewraps,
           ({ disk }) => rewrapped.has(disk),
           (seen) => `a rewrap is on record for each of ${seen.length} disks`,
@@ -128,14 +116,8 @@ function quiet({ machines }: QuietSeen): readonly Finding[] {
       machines,
       ({ power, startTimeBefore, startTimeAfter, io }) =>
         power === 'RUNNING' && startTimeBefore === startTimeAfter && io.failed === 0 && io.reads + io.writes > 0,
-      (seen) =>
-        `${listed(
-          seen.map(
-            ({ name, power, io }) =>
-              `${name} ${power}, ${io.reads + io.writes} good, ${io.failed} failed${io.failure && ` (${io.failure})`}`,
-          ),
-          8,
-        )}`,
+      ({ name, power, io }) =>
+        `${name} ${power}, ${io.reads + io.writes} good, ${io.failed} failed${io.failure && ` (${io.failure})`}`,
     ),
   ];
 }

@@ -63,8 +63,8 @@ const hasAll = <Slice extends keyof Evidence>(
 /** A finding. */
 export const finding = (holds: boolean, seen: string): Finding => ({ holds, seen });
 
-/** A finding about several things: it holds if it holds for each, and there is at least one. */
-export const each = <Thing>(
+/** A finding about several things: it holds if it holds for each, and there is at least one. @param seen about those that count */
+export const all = <Thing>(
   things: readonly Thing[],
   holds: (thing: Thing) => boolean,
   seen: (things: readonly Thing[]) => string,
@@ -73,8 +73,16 @@ export const each = <Thing>(
   return wrong.length > 0 ? finding(false, seen(wrong)) : finding(things.length > 0, seen(things));
 };
 
+/** The same with a text for each. */
+export const each = <Thing>(
+  things: readonly Thing[],
+  holds: (thing: Thing) => boolean,
+  seen: (thing: Thing) => string,
+  prefix = '',
+): Finding => all(things, holds, (some) => `${prefix}${listed(some.map(seen))}`);
+
 /** `a, b and 3 more` */
-export const listed = (words: readonly string[], shown = 6): string => {
+export const listed = (words: readonly string[], shown = 8): string => {
   if (words.length === 0) return 'none';
   const rest = words.length - shown;
   return rest > 0 ? `${words.slice(0, shown).join(', ')} and ${rest} more` : words.join(', ');

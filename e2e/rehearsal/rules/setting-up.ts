@@ -1,6 +1,6 @@
 import { judged } from './lab.ts';
 import { stoppedByDeletion } from './losing.ts';
-import { each, finding, listed, rule, short, shortVersion } from './rule.ts';
+import { all, each, finding, listed, rule, short, shortVersion } from './rule.ts';
 
 /** Rules about who does what in the workflow (CMK-01 to CMK-11). */
 export const settingUpRules = [
@@ -43,8 +43,7 @@ export const settingUpRules = [
         sets,
         ({ keyUrl, wantedKeyUrl, sourceVault, provisioningState }) =>
           keyUrl === wantedKeyUrl && sourceVault === vault.name && provisioningState === 'SUCCEEDED',
-        (seen) =>
-          listed(seen.map(({ name, keyUrl, sourceVault }) => `${short(name)} names ${keyUrl} of ${sourceVault}`)),
+        ({ name, keyUrl, sourceVault }) => `${short(name)} names ${keyUrl} of ${sourceVault}`,
       ),
       finding(
         rotation.resources.length > 1 &&
@@ -59,13 +58,7 @@ export const settingUpRules = [
       sets,
       ({ name, identity }) =>
         identity.type === 'MANAGED_IDENTITY' && identity.owner === name && identity.state === 'ACTIVE',
-      (seen) =>
-        listed(
-          seen.map(
-            ({ principal, identity }) =>
-              `${principal} is an ${identity.state} ${identity.type} of ${short(identity.owner)}`,
-          ),
-        ),
+      ({ principal, identity }) => `${principal} is an ${identity.state} ${identity.type} of ${short(identity.owner)}`,
     ),
     finding(
       new Set(sets.map(({ principal }) => principal)).size === sets.length,
@@ -81,13 +74,8 @@ export const settingUpRules = [
       each(
         sets,
         ({ provisioningState, isGrantedAtCreation }) => provisioningState === 'SUCCEEDED' && !isGrantedAtCreation,
-        (seen) =>
-          listed(
-            seen.map(
-              ({ name, provisioningState, isGrantedAtCreation }) =>
-                `${short(name)} ${provisioningState} with ${isGrantedAtCreation ? 'a' : 'no'} grant in the vault`,
-            ),
-          ),
+        ({ name, provisioningState, isGrantedAtCreation }) =>
+          `${short(name)} ${provisioningState} with ${isGrantedAtCreation ? 'a' : 'no'} grant in the vault`,
       ),
       finding(
         grants.firstDisk.outcome === 'refused' && grants.firstDisk.reason === 'ACCESS_DENIED',
@@ -121,8 +109,8 @@ export const settingUpRules = [
         each(
           people.vmUserAtVault,
           ({ outcome, reason }) => outcome === 'refused' && reason === 'ACCESS_DENIED',
-          (seen) =>
-            `at the vault the VM user was refused: ${listed(seen.map(({ what, reason, outcome }) => `${what} (${reason || outcome})`))}`,
+          ({ what, reason, outcome }) => `${what} (${reason || outcome})`,
+          'at the vault the VM user was refused: ',
         ),
       ];
     },
@@ -137,7 +125,7 @@ export const settingUpRules = [
       const uses = audit.filter(({ operation, result }) => isUse(operation) && result === 'SUCCESS');
       const refused = audit.filter(({ caller, result }) => caller === people.vmUser && result === 'REFUSED');
       return [
-        each(
+        all(
           uses,
           ({ caller }) => identities.includes(caller),
           (seen) =>
@@ -165,13 +153,10 @@ export const settingUpRules = [
         each(
           under,
           ({ name }) => used(name, ['KeyWrap']) && used(name, ['KeyUnwrap', 'KeyRewrap']),
-          (seen) =>
-            `a wrap and an unwrap are on record for each of ${listed(
-              seen.map(({ name }) => short(name)),
-              4,
-            )}`,
+          ({ name }) => short(name),
+          'a wrap and an unwrap are on record for each of ',
         ),
-        each(
+        all(
           files.disks,
           ({ isReadableByOwner, cipher }) => isReadableByOwner && cipher.startsWith('AES-256'),
           (seen) => `${seen.length} files decrypt with ${seen[0]?.cipher ?? 'nothing'} under the unwrapped data key`,
@@ -192,14 +177,8 @@ export const settingUpRules = [
         some,
         ({ io, disks, power }) =>
           power === 'RUNNING' && io.failed === 0 && io.reads > 0 && io.writes > 0 && io.disks.length === disks.length,
-        (seen) =>
-          `${listed(
-            seen.map(
-              ({ name, io }) =>
-                `${name} ${io.reads} reads, ${io.writes} writes, ${io.failed} failed${io.failure && ` (${io.failure})`}`,
-            ),
-            8,
-          )}`,
+        ({ name, io }) =>
+          `${name} ${io.reads} reads, ${io.writes} writes, ${io.failed} failed${io.failure && ` (${io.failure})`}`,
       ),
     );
   }),
@@ -218,7 +197,7 @@ export const settingUpRules = [
   rule('CMK-11', 'Key use can be audited in the vault’s own record', ['audit', 'sets'], ({ audit, sets }) => {
     const uses = audit.filter(({ operation }) => isUse(operation));
     return [
-      each(
+      all(
         uses,
         ({ caller, keyVersion, operation }) =>
           caller.startsWith('principals/') && keyVersion !== '' && operation !== '',
@@ -228,7 +207,8 @@ export const settingUpRules = [
       each(
         sets,
         ({ principal }) => uses.some(({ caller }) => caller === principal),
-        (seen) => `the identities of ${listed(seen.map(({ name }) => short(name)))} are among the callers`,
+        ({ name }) => short(name),
+        'among the callers are the identities of ',
       ),
     ];
   }),

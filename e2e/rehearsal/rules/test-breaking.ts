@@ -15,16 +15,16 @@ export const one = <Thing>(things: readonly Thing[], isIt: (thing: Thing) => boo
   assert.ok(found !== undefined, 'the good evidence lacks what this test wants to break');
   return found;
 };
+/** Gives a part of the evidence other values. */
+export const change = <Thing extends object>(thing: Thing, fields: Partial<Thing>): void => {
+  Object.assign(thing, fields);
+};
 /** A machine in the evidence. */
 export const machineOf = <Named extends { name: string }>({ machines }: { machines: Named[] }, name: string): Named =>
   one(machines, (machine) => machine.name === name);
 /** A machine that should have stopped and runs on. */
-export const keepsRunning = (machines: Breakable<MachineAfterLoss>[], name: string): void => {
-  Object.assign(
-    one(machines, (machine) => machine.name === name),
-    { power: 'RUNNING', reason: '' },
-  );
-};
+export const keepsRunning = (machines: Breakable<MachineAfterLoss>[], name: string): void =>
+  change(machineOf({ machines }, name), { power: 'RUNNING', reason: '' });
 /** Makes a rule of the lab's verdict fail that begins with a prefix. */
 export const violates = ({ rules }: Breakable<Verdict>, prefix: string): void => {
   one(rules, ({ text }) => text.startsWith(prefix)).result = 'violated';
@@ -38,20 +38,16 @@ interface Seen {
   readonly machines: { readonly name: string; power: string; readonly io: Breakable<IoSummary> }[];
 }
 /** Makes a machine stop that should have continued. */
-export const stopsUnrequested = (seen: Seen, name: string): void => {
-  machineOf(seen, name).power = 'STOPPED';
-};
+export const stopsUnrequested = (seen: Seen, name: string): void => change(machineOf(seen, name), { power: 'STOPPED' });
 /** Gives a machine one failed read or write. */
-export const failsIo = (seen: Seen, name: string): void => {
-  Object.assign(machineOf(seen, name).io, { failed: 1, failure: 'KEY_DISABLED' });
-};
+export const failsIo = (seen: Seen, name: string): void =>
+  change(machineOf(seen, name).io, { failed: 1, failure: 'KEY_DISABLED' });
 /** Keeps a machine from starting again. */
-export const doesNotStart = (back: Breakable<ReturnSeen>, name: string): void => {
-  Object.assign(
+export const doesNotStart = (back: Breakable<ReturnSeen>, name: string): void =>
+  change(
     one(back.starts, ({ machine }) => machine === name),
     { outcome: 'failed', code: 'KEY_DISABLED' },
   );
-};
 
 /** Ways to break rules, by rule id and description. */
 export type Breaks = Readonly<Record<string, Readonly<Record<string, Break>>>>;
