@@ -1,4 +1,6 @@
-import type { AccessPolicy_KeyPermission } from '@interlock/contracts/interlock/key_vault/v1/vault.ts';
+import type { AuditEntry } from '@interlock/contracts/interlock/key_vault/v1/audit.ts';
+import type { KeyVersion } from '@interlock/contracts/interlock/key_vault/v1/key_version.ts';
+import type { AccessPolicy_KeyPermission, Vault } from '@interlock/contracts/interlock/key_vault/v1/vault.ts';
 import type { StartRecord, Verdict } from '@interlock/lab';
 import type { IoSummary } from '@interlock/lab/judge/journal/journal';
 import type { Search } from '../../canary/places.ts';
@@ -48,19 +50,9 @@ export interface PeopleSeen {
   readonly vmUserAtVault: readonly Attempt[];
 }
 
-export interface VaultSeen {
-  readonly name: string;
-  readonly state: string;
-  readonly purgeProtected: boolean;
-  readonly retentionDays: number;
-}
+export type VaultSeen = Pick<Vault, 'name' | 'state' | 'purgeProtectionEnabled' | 'softDeleteRetentionDays'>;
 
-export interface KeySeen {
-  readonly version: string;
-  readonly url: string;
-  readonly origin: string;
-  readonly bits: number;
-}
+export type KeySeen = Pick<KeyVersion, 'name' | 'keyUrl' | 'origin' | 'keySizeBits'>;
 
 export interface KeysSeen {
   readonly generated: KeySeen;
@@ -275,18 +267,5 @@ export interface FilesSeen {
   readonly dekSearch: Search;
 }
 
-export interface AuditSeen {
-  readonly time: number;
-  readonly operation: string;
-  readonly keyVersion: string;
-  readonly requestUri: string;
-  readonly caller: string;
-  readonly httpStatus: number;
-  readonly result: string;
-  readonly reason: string;
-  readonly resource: string;
-  readonly correlationId: string;
-  readonly traceId: string;
-  readonly durationUs: number;
-  readonly callerAddress: string;
-}
+/** A row of the vault's record, without its times. */
+export type AuditSeen = Omit<AuditEntry, 'time' | 'lastTime'>;

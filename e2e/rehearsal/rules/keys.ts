@@ -30,8 +30,8 @@ export const keyRules = [
       all(
         files.disks,
         ({ keyVersion, wrappedBytes, algorithm }) =>
-          keyVersion === keys.imported.version &&
-          wrappedBytes * 8 === keys.imported.bits &&
+          keyVersion === keys.imported.name &&
+          wrappedBytes * 8 === keys.imported.keySizeBits &&
           algorithm === 'RSA-OAEP-256',
         (seen) =>
           `${seen.length} headers hold a wrap of ${seen[0]?.wrappedBytes ?? 0} bytes (${seen[0]?.algorithm ?? ''}) by ${listed([...new Set(seen.map(({ keyVersion }) => shortVersion(keyVersion)))])}`,
@@ -57,8 +57,8 @@ export const keyRules = [
     ),
     each(
       [keys.generated, keys.imported],
-      ({ bits }) => [2048, 3072, 4096].includes(bits),
-      ({ version, bits }) => `${shortVersion(version)} (${bits} bits)`,
+      ({ keySizeBits }) => [2048, 3072, 4096].includes(keySizeBits),
+      ({ name, keySizeBits }) => `${shortVersion(name)} (${keySizeBits} bits)`,
       'taken were ',
     ),
   ]),
@@ -96,7 +96,7 @@ export const keyRules = [
         ({ operation, caller }) =>
           identities.includes(caller) && ['KeyWrap', 'KeyUnwrap', 'KeyCheckAccess'].includes(operation),
       );
-      const denied = rows.filter(({ httpStatus, result }) => httpStatus === 403 && result === 'REFUSED');
+      const denied = rows.filter(({ httpStatusCode, result }) => httpStatusCode === 403 && result === 'REFUSED');
       return [
         ...['KeyWrap', 'KeyUnwrap'].map((operation) => {
           const own = rows.filter((row) => row.operation === operation);
@@ -106,12 +106,12 @@ export const keyRules = [
           rows,
           (row) =>
             /^https:\/\/.+\/keys\/[^/]+\/[0-9a-f]{32}$/.test(row.requestUri) &&
-            row.httpStatus >= 200 &&
+            row.httpStatusCode >= 200 &&
             row.correlationId !== '' &&
             row.durationUs >= 0 &&
             row.callerAddress !== '',
           (seen) =>
-            `${seen.length} rows have caller, versioned URL, status, correlation id, address and duration, like ${seen[0]?.operation ?? ''} ${seen[0]?.requestUri ?? ''} ${seen[0]?.httpStatus ?? ''} by ${seen[0]?.caller ?? ''} from ${seen[0]?.callerAddress ?? ''}`,
+            `${seen.length} rows have caller, versioned URL, status, correlation id, address and duration, like ${seen[0]?.operation ?? ''} ${seen[0]?.requestUri ?? ''} ${seen[0]?.httpStatusCode ?? ''} by ${seen[0]?.caller ?? ''} from ${seen[0]?.callerAddress ?? ''}`,
         ),
         finding(denied.length > 0, `${denied.length} denied uses are on record with 403`),
       ];

@@ -12,8 +12,8 @@ export const settingUpRules = [
       const put = audit.find(({ operation, result }) => operation === 'VaultPut' && result === 'SUCCESS');
       return [
         finding(
-          vault.state === 'ACTIVE' && vault.purgeProtected && vault.retentionDays >= 7,
-          `${vault.name} is ${vault.state}, purge protection ${vault.purgeProtected ? 'on' : 'off'}, deleted keys kept ${vault.retentionDays} days`,
+          vault.state === 'ACTIVE' && vault.purgeProtectionEnabled && vault.softDeleteRetentionDays >= 7,
+          `${vault.name} is ${vault.state}, purge protection ${vault.purgeProtectionEnabled ? 'on' : 'off'}, deleted keys kept ${vault.softDeleteRetentionDays} days`,
         ),
         finding(
           put?.caller === people.vaultAdministrator,
@@ -25,12 +25,12 @@ export const settingUpRules = [
 
   rule('CMK-02', 'The vault makes an RSA key, or takes one that is brought', ['keys'], ({ keys }) => [
     finding(
-      keys.generated.origin === 'GENERATED' && keys.generated.bits === 2048,
-      `${shortVersion(keys.generated.version)} is ${keys.generated.origin}, ${keys.generated.bits} bits`,
+      keys.generated.origin === 'GENERATED' && keys.generated.keySizeBits === 2048,
+      `${shortVersion(keys.generated.name)} is ${keys.generated.origin}, ${keys.generated.keySizeBits} bits`,
     ),
     finding(
       keys.imported.origin === 'IMPORTED' && keys.isOwnMaterial,
-      `${shortVersion(keys.imported.version)} is ${keys.imported.origin}, and its modulus is ${keys.isOwnMaterial ? '' : 'not '}that of the key brought`,
+      `${shortVersion(keys.imported.name)} is ${keys.imported.origin}, and its modulus is ${keys.isOwnMaterial ? '' : 'not '}that of the key brought`,
     ),
   ]),
 

@@ -19,11 +19,11 @@ export const breaks: Breaks = {
         one(e.audit, ({ operation }) => operation === 'VaultPut'),
         { caller: e.people.vmUser },
       ),
-    'the vault has no purge protection': (e) => change(e.vault, { purgeProtected: false }),
+    'the vault has no purge protection': (e) => change(e.vault, { purgeProtectionEnabled: false }),
   },
   'CMK-02': {
     'the imported key is not the one that its owner made': (e) => change(e.keys, { isOwnMaterial: false }),
-    'the generated key has another size': (e) => change(e.keys.generated, { bits: 4096 }),
+    'the generated key has another size': (e) => change(e.keys.generated, { keySizeBits: 4096 }),
   },
   'CMK-03': {
     'the set names another key': (e) => change(one(e.sets), { keyUrl: 'https://elsewhere/keys/k/v' }),

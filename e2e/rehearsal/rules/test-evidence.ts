@@ -1,7 +1,7 @@
 import type { RuleVerdict, Verdict } from '@interlock/lab';
 import type { IoSummary } from '@interlock/lab/judge/journal/journal';
 import type { Attempt } from '../attempt.ts';
-import type { Evidence, QuietSeen } from '../evidence/evidence.ts';
+import type { AuditSeen, Evidence, QuietSeen } from '../evidence/evidence.ts';
 import { type ExperimentName, experimentNamed } from '../lab.ts';
 import { disksOf, machines, movedDisk, type PlannedDisk, type PlannedMachine, spareDisk } from '../world.ts';
 
@@ -81,20 +81,11 @@ const heldBy = (name: ExperimentName, guarantees: readonly string[]): Verdict =>
   };
 };
 
-const auditRow = (operation: string, caller: string, resource: string): Evidence['audit'][number] => ({
-  time: 5_000,
-  operation,
-  keyVersion: brought,
-  requestUri: urlOf('brought', 'b'),
-  caller,
-  httpStatus: 200,
-  result: 'SUCCESS',
-  reason: '',
-  resource,
-  correlationId: 'correlation',
-  traceId: 'd'.repeat(32),
-  durationUs: 900,
-  callerAddress: '127.0.0.1:1',
+const auditRow = (operation: string, caller: string, resource: string): Breakable<AuditSeen> => ({
+  ...{ name: '', operation, keyVersion: brought, requestUri: urlOf('brought', 'b'), caller, tenant: 'tenants/t' },
+  ...{ httpStatusCode: 200, result: 'SUCCESS', reason: '', resource, correlationId: 'correlation' },
+  ...{ traceId: 'd'.repeat(32), durationUs: 900, callerAddress: '127.0.0.1:1' },
+  ...{ occurrenceCount: 1, onBehalfOf: '', change: '', lastTraceId: '' },
 });
 
 /** The principals, the vault, its keys, and the sets over them. */
@@ -103,10 +94,10 @@ const keysSeen = (): Pick<Breakable<Evidence>, 'people' | 'vault' | 'keys' | 'se
     ...people,
     vmUserAtVault: [refused('listing keys', 'PERMISSION_DENIED', 'ACCESS_DENIED')],
   },
-  vault: { name: 'vaults/rehearsal', state: 'ACTIVE', purgeProtected: true, retentionDays: 90 },
+  vault: { name: 'vaults/rehearsal', state: 'ACTIVE', purgeProtectionEnabled: true, softDeleteRetentionDays: 90 },
   keys: {
-    generated: { version: first, url: urlOf('house', '1'), origin: 'GENERATED', bits: 2048 },
-    imported: { version: brought, url: urlOf('brought', 'b'), origin: 'IMPORTED', bits: 3072 },
+    generated: { name: first, keyUrl: urlOf('house', '1'), origin: 'GENERATED', keySizeBits: 2048 },
+    imported: { name: brought, keyUrl: urlOf('brought', 'b'), origin: 'IMPORTED', keySizeBits: 3072 },
     isOwnMaterial: true,
     refused: ['P-256', '1,024 bits'].map((what) => refused(what, 'INVALID_ARGUMENT', 'NO_SUCH_KEYS')),
   },
@@ -297,13 +288,13 @@ const auditSeen = (): Pick<Breakable<Evidence>, 'audit'> => ({
     },
     {
       ...auditRow('KeyUnwrap', people.vmUser, ''),
-      httpStatus: 403,
+      httpStatusCode: 403,
       result: 'REFUSED',
       reason: 'ACCESS_DENIED',
     },
     {
       ...auditRow('KeyCheckAccess', identities.house, ''),
-      httpStatus: 403,
+      httpStatusCode: 403,
       result: 'REFUSED',
       reason: 'ACCESS_DENIED',
     },

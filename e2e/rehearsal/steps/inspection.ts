@@ -1,7 +1,6 @@
 import { createHash, type KeyObject } from 'node:crypto';
 import { acknowledged, expectedPlaces, mismatches, recordBytes } from '@interlock/lab/judge/journal/records';
 import type { AuditSeen, DiskProof, FileSeen } from '../evidence/evidence.ts';
-import { millisOf } from '../evidence/observe.ts';
 import { decryptSectors, readAsOwner, unwrapDek } from '../evidence/owner-key.ts';
 import type { Volume } from '../evidence/volume.ts';
 import { type Keys, machines, type People, vaultName, type World } from '../world.ts';
@@ -201,23 +200,7 @@ export const readAudit = (world: World, { vaultAdministrator }: People): Promise
           pageSize: 1_000,
           pageToken,
         });
-        for (const entry of page.auditEntries) {
-          entries.push({
-            time: millisOf(entry.time),
-            operation: entry.operation,
-            keyVersion: entry.keyVersion,
-            requestUri: entry.requestUri,
-            caller: entry.caller,
-            httpStatus: entry.httpStatusCode,
-            result: entry.result,
-            reason: entry.reason,
-            resource: entry.resource,
-            correlationId: entry.correlationId,
-            traceId: entry.traceId,
-            durationUs: entry.durationUs,
-            callerAddress: entry.callerAddress,
-          });
-        }
+        entries.push(...page.auditEntries);
         pageToken = page.nextPageToken;
       } while (pageToken !== '');
       world.evidence.audit = entries;

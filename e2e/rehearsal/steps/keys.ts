@@ -1,8 +1,6 @@
 import { createPrivateKey, createPublicKey, generateKeyPair, type KeyObject } from 'node:crypto';
 import { promisify } from 'node:util';
-import type { KeyVersion } from '@interlock/contracts/interlock/key_vault/v1/key_version.ts';
 import { attempt } from '../attempt.ts';
-import type { KeySeen } from '../evidence/evidence.ts';
 import {
   generatedKey,
   groupsOf,
@@ -45,8 +43,8 @@ export const fillVault = async (world: World, people: People, ownKeys: Promise<H
     tryWrongKeys(world, people, ownKeys),
   ]);
   world.evidence.keys = {
-    generated: keySeen(made),
-    imported: keySeen(brought.version),
+    generated: made,
+    imported: brought.version,
     isOwnMaterial: brought.isOwnMaterial,
     refused,
   };
@@ -70,13 +68,7 @@ const createVault = (world: World, { vaultAdministrator: { keyVault, principal }
         softDeleteRetentionDays: 90,
         purgeProtectionEnabled: true,
       });
-      const vault = await keyVault.getVault({ name: vaultName });
-      world.evidence.vault = {
-        name: vault.name,
-        state: vault.state,
-        purgeProtected: vault.purgeProtectionEnabled,
-        retentionDays: vault.softDeleteRetentionDays,
-      };
+      world.evidence.vault = await keyVault.getVault({ name: vaultName });
     },
   );
 
@@ -131,10 +123,3 @@ const tryWrongKeys = (world: World, { vaultAdministrator }: People, ownKeys: Pro
       ]);
     },
   );
-
-const keySeen = ({ name, keyUrl, origin, keySizeBits }: KeyVersion): KeySeen => ({
-  version: name,
-  url: keyUrl,
-  origin,
-  bits: keySizeBits,
-});
