@@ -32,7 +32,7 @@ Runs the whole cloud until Ctrl-C; its data stays.
                  administrator. Without it they are tokens of an identity that has no role until one is assigned.
   --no-page      does not serve the live page (interlock page).
   --test-controls
-                 for tests: administrators may move the clocks of the cloud, inflict faults, and export and import estates
+                 for tests: administrators may move the clocks of the cloud, inject faults, and export and import estates
                  through the gateway (/interlock/v1).`;
 
 const readArguments = () => {

@@ -1,7 +1,7 @@
 import type { VirtualMachine } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import { disksUnderKey, type Member } from './fleet.ts';
-import type { Keyed } from './inflict.ts';
+import type { Keyed } from './inject-loss.ts';
 import type { Place } from './place.ts';
 import type { Expectation } from './table.ts';
 

@@ -16,7 +16,7 @@ import { type LeaseTerms, leaseDefaults } from '../../services/disk/src/host/key
 import { assemble as assembleSets } from '../../services/disk-encryption-set/src/assemble.ts';
 import { assemble as assembleIdentity } from '../../services/identity/src/assemble.ts';
 import { assemble as assembleKeyVault } from '../../services/key-vault/src/assemble.ts';
-import { type Founding, foundCloud } from '../simulation/cloud/deployment.ts';
+import { type CloudSecrets, makeCloudSecrets } from '../simulation/cloud/deployment.ts';
 import { closedGate, type Gate, type GatedDriver, gatedDriver } from './gated-driver.ts';
 import { type OpenTarget, realTarget, type Target } from './target.ts';
 
@@ -86,7 +86,7 @@ interface Ground {
   readonly target: Target;
   readonly terms: Required<PlaceTerms>;
   readonly driver: GatedDriver;
-  readonly founding: Founding;
+  readonly cloudSecrets: CloudSecrets;
   /** Gates of responses of the disk service, by machine. */
   readonly opened: Map<string, ReturnType<typeof closedGate>>;
   /** Changed by `limitVaults`. */
@@ -103,7 +103,7 @@ const open = async (scope: Scope, target: Target, terms: Required<PlaceTerms>): 
     services: servicesOn(ground),
     storeOf,
     bus,
-    workloadOf: (name) => ground.founding.people.workloads[name],
+    workloadOf: (name) => ground.cloudSecrets.people.workloads[name],
     clock,
     random,
     log: logger({ service: 'test', clock, write }),
@@ -120,10 +120,10 @@ const open = async (scope: Scope, target: Target, terms: Required<PlaceTerms>): 
 
 const placeOver = (
   cloud: InProcessCloud,
-  { target, founding, driver, opened, limits, terms }: Ground,
+  { target, cloudSecrets, driver, opened, limits, terms }: Ground,
 ): Omit<Place, 'close'> => {
   const { clock, storeOf, run } = target;
-  const { administrator } = founding.people;
+  const { administrator } = cloudSecrets.people;
   const { client } = cloud.as(administrator);
   return {
     cloud,
@@ -168,21 +168,21 @@ const groundOn = (target: Target, terms: Required<PlaceTerms>): Ground => ({
   target,
   terms,
   driver: gatedDriver(),
-  founding: foundCloud(target.random),
+  cloudSecrets: makeCloudSecrets(target.random),
   opened: new Map(),
   limits: { vault: undefined },
 });
 
 const servicesOn = (ground: Ground): Readonly<Record<Workload, CloudService>> => {
-  const { target, terms, driver, founding, opened, limits } = ground;
+  const { target, terms, driver, cloudSecrets, opened, limits } = ground;
   const { files, sealKeys, engine, tokenFormat } = target;
   return {
     identity: (seams) =>
       assembleIdentity({
         ...seams,
         settings: {
-          bootstrap: founding.bootstrap,
-          masterKey: founding.masterKeys.identity,
+          bootstrap: cloudSecrets.bootstrap,
+          masterKey: cloudSecrets.masterKeys.identity,
           issuer,
           lifetimes: { userMs: 600_000, managedIdentityMs: authzTtlMs },
           ...(tokenFormat === undefined ? {} : { tokenFormat }),
@@ -192,7 +192,7 @@ const servicesOn = (ground: Ground): Readonly<Record<Workload, CloudService>> =>
       assembleKeyVault({
         ...seams,
         settings: {
-          masterKeys: { current: founding.masterKeys.vault, previous: [] },
+          masterKeys: { current: cloudSecrets.masterKeys.vault, previous: [] },
           sealKeys,
           engine,
           vaultUriSuffix: 'vault.test',
@@ -207,7 +207,7 @@ const servicesOn = (ground: Ground): Readonly<Record<Workload, CloudService>> =>
       assembleDisk({
         ...seams,
         settings: {
-          masterKey: founding.masterKeys.disk,
+          masterKey: cloudSecrets.masterKeys.disk,
           files,
           dataAddress: 'disk.test:1',
           snapshotLimits: { perDiskMax: 10, recentMax: 10, recentMs: 60_000 },

@@ -6,7 +6,7 @@ import { location } from '../cloud/world.ts';
 import type { Content } from './content.ts';
 import { attachLun, createFreeDisk, createMember, disksUnderKey, type Member, patient } from './fleet.ts';
 import type { Gate } from './gated-driver.ts';
-import type { Keyed, Owner } from './inflict.ts';
+import type { Keyed, Owner } from './inject-loss.ts';
 import { machinesIn, reasonOf } from './looking.ts';
 import type { Place } from './place.ts';
 

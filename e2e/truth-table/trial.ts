@@ -5,7 +5,7 @@ import { until } from '../cloud/until.ts';
 import type { TableCause } from './causes.ts';
 import { type Content, openContent } from './content.ts';
 import { disksUnderKey, fleetIn, type Member } from './fleet.ts';
-import { inflictAt, type Keyed } from './inflict.ts';
+import { injectLossAt, type Keyed } from './inject-loss.ts';
 import { inOne, lookAt, machinesIn, type Shown, shownOf } from './looking.ts';
 import { type Place, subscription } from './place.ts';
 import { dataOf, startOf } from './returning.ts';
@@ -35,10 +35,10 @@ export const tryCause = async (place: Place, cause: TableCause): Promise<Verdict
 
   const { gates, answers } = await setStage(place, keyed.set, all, content);
   const stopped = () => untilStopped(place, cause, keyed, members);
-  const { undo } = await inflictAt(place, keyed, cause, stopped);
-  const inflictedAtMs = place.clock.monotonicMs();
+  const { undo } = await injectLossAt(place, keyed, cause, stopped);
+  const injectedAtMs = place.clock.monotonicMs();
   await stopped();
-  await untilRenewed(place, cause, keyed, inflictedAtMs);
+  await untilRenewed(place, cause, keyed, injectedAtMs);
   for (const gate of gates) gate.open();
 
   const answered = await ofEach(all, async (member) => (await answers.get(member)) ?? 'none');

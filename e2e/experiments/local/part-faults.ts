@@ -131,7 +131,7 @@ export class PartFaults implements Faults {
     this.#disturbances.push(disturbance);
     this.#open.set(step, disturbance);
     const keyVersion = String(data.keyVersion);
-    const effectMs = await this.#inflict(action, { ...{ step, parts, keyVersion }, options });
+    const effectMs = await this.#inject(action, { ...{ step, parts, keyVersion }, options });
     if (!isUndoable(action)) this.#end(step, action === 'restart' ? parts : []);
     else void this.#lookForFailingCalls(action, parts, disturbance);
     const hosts = parts.filter((part) => isDiskHostName(part) && !targets.includes(part));
@@ -139,7 +139,7 @@ export class PartFaults implements Faults {
   }
 
   /** @returns when it took effect, if that is not its end */
-  async #inflict(
+  async #inject(
     action: LocalFault,
     how: FaultData & Pick<Step, 'options'> & { readonly keyVersion: string },
   ): Promise<number | undefined> {

@@ -77,8 +77,8 @@ export interface People {
 export const issuer = 'https://identity.simulation';
 export const subscriptions = ['s1', 's2'] as const;
 
-/** The foundation of a cloud: another cloud on the same stores needs the same. */
-export interface Founding {
+/** The principals and master keys of a cloud: another cloud on the same stores needs the same. */
+export interface CloudSecrets {
   readonly people: People;
   readonly bootstrap: IdentitySettings['bootstrap'];
   readonly masterKeys: Readonly<Record<'identity' | 'vault' | 'disk', MasterKey>>;
@@ -113,7 +113,7 @@ export interface Hardware {
 }
 
 /** Draws the principals and master keys of a new cloud. */
-export const foundCloud = (random: Pick<Random, 'uuid' | 'bytes'>): Founding => {
+export const makeCloudSecrets = (random: Pick<Random, 'uuid' | 'bytes'>): CloudSecrets => {
   const credentials = (secret: string): Credentials => {
     const id = random.uuid();
     return { id, name: `principals/${id}`, secret };
@@ -155,20 +155,24 @@ export const foundCloud = (random: Pick<Random, 'uuid' | 'bytes'>): Founding => 
 };
 
 /** @param random for the keys that sign tokens */
-export const createDeployment = (founding: Founding, random: SeededRandom, settings: SimulatedSettings): Deployment => {
+export const createDeployment = (
+  cloudSecrets: CloudSecrets,
+  random: SeededRandom,
+  settings: SimulatedSettings,
+): Deployment => {
   const tokenFormat = simulatedTokens(random);
   return {
-    people: founding.people,
+    people: cloudSecrets.people,
     tokenFormat,
     services: (hardware) => ({
-      ...authorities(founding, tokenFormat, hardware, settings),
-      ...users(founding, hardware, settings),
+      ...authorities(cloudSecrets, tokenFormat, hardware, settings),
+      ...users(cloudSecrets, hardware, settings),
     }),
   };
 };
 
 const authorities = (
-  { bootstrap, masterKeys }: Founding,
+  { bootstrap, masterKeys }: CloudSecrets,
   tokenFormat: TokenFormat,
   hardware: Hardware,
   settings: SimulatedSettings,
@@ -199,7 +203,7 @@ const authorities = (
 });
 
 const users = (
-  { masterKeys }: Founding,
+  { masterKeys }: CloudSecrets,
   hardware: Hardware,
   settings: SimulatedSettings,
 ): Readonly<Record<'disk-encryption-set' | 'disk' | 'compute', CloudService>> => ({

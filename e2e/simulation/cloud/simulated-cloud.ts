@@ -24,10 +24,10 @@ import { openStorageRecord, type StorageRecord } from '../faults/storage-record.
 import { CipherWatch } from '../truth/cipher-watch.ts';
 import { observedLink, type Responded } from '../truth/responses.ts';
 import {
+  type CloudSecrets,
   createDeployment,
-  type Founding,
-  foundCloud,
   issuer,
+  makeCloudSecrets,
   type People,
   type SimulatedSettings,
   simulatedSettings,
@@ -50,7 +50,7 @@ export interface Committed {
 
 /** The parts of a cloud that outlive its processes, and its foundation: the start of another world. */
 export interface CloudImage {
-  readonly founding: Founding;
+  readonly cloudSecrets: CloudSecrets;
   readonly stores: ReadonlyMap<Workload, StoreImage>;
   /** Of each disk host. */
   readonly volumes: readonly VolumesImage[];
@@ -175,7 +175,7 @@ const openSeams = (options: SimulatedCloudOptions, settings: SimulatedSettings) 
     bus: bus.faults,
   };
   const ownChance = chance.fork('deployment');
-  const founding = image?.founding ?? foundCloud(ownChance);
+  const cloudSecrets = image?.cloudSecrets ?? makeCloudSecrets(ownChance);
   return {
     settings,
     clock,
@@ -206,8 +206,8 @@ const openSeams = (options: SimulatedCloudOptions, settings: SimulatedSettings) 
     sealKeys: createMemorySealKeyStore(),
     guests: simulatedDriver(clock),
     ciphers: new CipherWatch(),
-    founding,
-    deployment: createDeployment(founding, ownChance.fork('tokens'), settings),
+    cloudSecrets,
+    deployment: createDeployment(cloudSecrets, ownChance.fork('tokens'), settings),
   };
 };
 
@@ -283,14 +283,14 @@ const startCloud = async (
   return cloud;
 };
 
-const imageOfWorld = async ({ sealKeys, founding, storeOf, diskHosts }: Seams): Promise<CloudImage> => {
+const imageOfWorld = async ({ sealKeys, cloudSecrets, storeOf, diskHosts }: Seams): Promise<CloudImage> => {
   const records = new Map<string, Uint8Array>();
   for (const id of await sealKeys.ids()) {
     const found = await sealKeys.read(id);
     if (found.status === 'present') records.set(id, found.record);
   }
   return {
-    founding,
+    cloudSecrets,
     stores: new Map(workloads.map((service) => [service, storeOf(service).image()])),
     volumes: diskHosts.map(({ volumes }) => volumes.image()),
     sealKeys: records,
@@ -334,7 +334,7 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
     people: seams.deployment.people,
     faults,
     as: (principal) => cloud.as(principal),
-    slotMac: platformKey(seams.founding.masterKeys.disk, chance.fork('headers')).slotMac,
+    slotMac: platformKey(seams.cloudSecrets.masterKeys.disk, chance.fork('headers')).slotMac,
     cipherHolders: (disk) => ciphers.holders(disk),
     onCommit: (listener) => {
       commitListeners.push(listener);

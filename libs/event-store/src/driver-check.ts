@@ -41,11 +41,11 @@ export const checkDriver = async (driver: Driver = postgres): Promise<void> => {
     ...options,
     socket: () => servers.shift(),
   } as typeof options);
-  let fate = 'kept';
+  let outcome = 'kept';
   const callSecond = (): void => {
     sql.unsafe('second').then(
-      () => (fate = 'resolved'),
-      () => (fate = 'failed'),
+      () => (outcome = 'resolved'),
+      () => (outcome = 'failed'),
     );
   };
   try {
@@ -55,7 +55,7 @@ export const checkDriver = async (driver: Driver = postgres): Promise<void> => {
     await sql.unsafe('third').catch((cause: unknown) => {
       throw new UnpatchedDriver('after a lost connection it does not connect again', { cause });
     });
-    if (fate !== 'failed') throw new UnpatchedDriver(`a query on a lost connection is ${fate} and not failed`);
+    if (outcome !== 'failed') throw new UnpatchedDriver(`a query on a lost connection is ${outcome} and not failed`);
   } finally {
     await sql.end({ timeout: 0 });
   }

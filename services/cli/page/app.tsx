@@ -58,8 +58,8 @@ export function App() {
 }
 
 function Header({ cloud }: { readonly cloud: Cloud }) {
-  const { activity, fates, row } = cloud;
-  const figures = figuresOf(activity, fates);
+  const { activity, summaries, row } = cloud;
+  const figures = figuresOf(activity, summaries);
   return (
     <header>
       <div class="bar">
@@ -67,7 +67,7 @@ function Header({ cloud }: { readonly cloud: Cloud }) {
         <Status cloud={cloud} />
       </div>
       <p class="subject">{titleOf(row?.title ?? '')}</p>
-      <h1>{row?.state === 'reading' ? 'Reading the cloud' : headline(activity.group, fates)}</h1>
+      <h1>{row?.state === 'reading' ? 'Reading the cloud' : headline(activity.group, summaries)}</h1>
       <nav aria-label="Parts of the page">
         <a href="#timeline">Timeline</a> <a href="#now">Now</a> <a href="#audit">Audit</a>
       </nav>

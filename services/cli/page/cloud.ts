@@ -1,5 +1,5 @@
 import type { IoRecord } from '@interlock/lab';
-import { type Activity, type Fate, fatesOf } from '@interlock/lab/report/activity/activity';
+import { type Activity, type LossSummary, lossSummariesOf } from '@interlock/lab/report/activity/activity';
 import type { AuditRow, CloudRow, HostRow, PageLease, PageMachine } from '../src/page/rows.ts';
 import type { SetRow } from '../src/watch/reading.ts';
 import { type Connection, type Feed, rowOf, rowsOf } from './feed.ts';
@@ -15,7 +15,7 @@ export interface Cloud {
   /** Newest first. */
   readonly audit: readonly AuditRow[];
   readonly activity: Activity;
-  readonly fates: readonly Fate[];
+  readonly summaries: readonly LossSummary[];
   /** The end of the timeline: now, or when the cloud was last read. Milliseconds since the epoch. */
   readonly nowMs: number;
 }
@@ -45,7 +45,7 @@ function fromRows(feed: Feed): FromRows {
     row: rowOf(feed, 'cloud'),
     machines,
     activity,
-    fates: fatesOf(activity),
+    summaries: lossSummariesOf(activity),
     sets: [...rowsOf(feed, 'set').values()],
     leases: [...rowsOf(feed, 'lease').values()],
     hosts: [...rowsOf(feed, 'host').values()],

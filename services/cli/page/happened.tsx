@@ -1,6 +1,6 @@
-import type { Fate } from '@interlock/lab/report/activity/activity';
+import type { LossSummary } from '@interlock/lab/report/activity/activity';
 import { timeline } from '@interlock/lab/report/activity/activity-page';
-import { effectOf } from '@interlock/lab/report/experiment/fate';
+import { effectOf } from '@interlock/lab/report/experiment/losses';
 import { duration } from '@interlock/lab/report/html';
 import { takesAccess } from '@interlock/lab/timeline/actions';
 import { useState } from 'preact/hooks';
@@ -11,14 +11,14 @@ import { Chip, Drawn, Some, When } from './parts.tsx';
 
 /** Machines over time, and what became of those that the platform stopped. */
 export function Timeline({ cloud, openWhy }: { readonly cloud: Cloud; readonly openWhy: OpenWhy }) {
-  const { activity, fates } = cloud;
+  const { activity, summaries } = cloud;
   const [isWhole, setWhole] = useState(false);
   const lossMs = newestLossMs(cloud);
   const fromMs =
     isWhole || lossMs === undefined ? activity.fromMs : Math.max(activity.fromMs, leadMs(lossMs, cloud.nowMs));
   // The last good operation alone is no picture of the I/O.
   const part = timeline({ ...activity, fromMs, io: [] }, 'The rows show power states.');
-  const stopped = fates.filter(({ stopCount }) => stopCount > 0);
+  const stopped = summaries.filter(({ stopCount }) => stopCount > 0);
   return (
     <section id="timeline" aria-labelledby="timeline-title">
       <h2 id="timeline-title">Timeline</h2>
@@ -38,7 +38,7 @@ export function Timeline({ cloud, openWhy }: { readonly cloud: Cloud; readonly o
         <>
           <h3>Stopped by the platform</h3>
           <Some rows={stopped} what="machines">
-            {(shown) => <Stopped fates={shown} openWhy={openWhy} />}
+            {(shown) => <Stopped summaries={shown} openWhy={openWhy} />}
           </Some>
         </>
       )}
@@ -57,7 +57,7 @@ const newestLossMs = ({ activity }: Cloud): number | undefined => {
 /** Where the picture starts so that a loss is in its first third, with at least two seconds before it. */
 const leadMs = (lossMs: number, nowMs: number): number => lossMs - Math.max(2_000, (nowMs - lossMs) / 2);
 
-function Stopped({ fates, openWhy }: { readonly fates: readonly Fate[]; readonly openWhy: OpenWhy }) {
+function Stopped({ summaries, openWhy }: { readonly summaries: readonly LossSummary[]; readonly openWhy: OpenWhy }) {
   const time = (ms: number | undefined, label: string) => (
     <td class="num" data-label={label}>
       {ms === undefined ? '–' : duration(ms)}
@@ -76,7 +76,7 @@ function Stopped({ fates, openWhy }: { readonly fates: readonly Fate[]; readonly
         </tr>
       </thead>
       <tbody>
-        {fates.map(({ machine, reasons, lastGoodAfterMs, offAfterMs, decidedAfterMs, backAfterMs }) => (
+        {summaries.map(({ machine, reasons, lastGoodAfterMs, offAfterMs, decidedAfterMs, backAfterMs }) => (
           <tr key={machine.name}>
             <td>
               <button type="button" class="name" onClick={() => openWhy(machine.name)}>

@@ -44,8 +44,8 @@ export function Why({
 
 function Reason({ cloud, name }: { readonly cloud: Cloud; readonly name: string }) {
   const machine = cloud.machines.find((one) => one.name === name);
-  const fate = cloud.fates.find((one) => one.machine.name === name);
-  const stop = fate?.machine.power.findLast(({ state, reason }) => state.startsWith('stop') && reason !== '');
+  const summary = cloud.summaries.find((one) => one.machine.name === name);
+  const stop = summary?.machine.power.findLast(({ state, reason }) => state.startsWith('stop') && reason !== '');
   const loss = machine?.loss;
   const traceId = loss?.traceId || stop?.traceId || '';
   const keyName = loss === undefined ? undefined : shortKey(loss.keyVersion);
@@ -74,10 +74,10 @@ function Reason({ cloud, name }: { readonly cloud: Cloud; readonly name: string 
             {cause.recorded}, by {cause.by}
           </Fact>
         )}
-        {fate?.lastGoodAfterMs !== undefined && (
-          <Fact name="Last good I/O">{duration(fate.lastGoodAfterMs)} after the loss</Fact>
+        {summary?.lastGoodAfterMs !== undefined && (
+          <Fact name="Last good I/O">{duration(summary.lastGoodAfterMs)} after the loss</Fact>
         )}
-        {fate?.offAfterMs !== undefined && <Fact name="Stopped">{duration(fate.offAfterMs)} after the loss</Fact>}
+        {summary?.offAfterMs !== undefined && <Fact name="Stopped">{duration(summary.offAfterMs)} after the loss</Fact>}
         {traceId !== '' && (
           <Fact name="Trace">
             <code>{traceId}</code>

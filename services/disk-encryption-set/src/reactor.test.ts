@@ -12,9 +12,9 @@ import { assignKey } from './set/key-change.ts';
 import { changeOptions } from './set/options.ts';
 import { versionOf } from './testing/test-neighbour-keys.ts';
 import {
-  founding,
   grantAt,
   keyReference,
+  newSet,
   principal,
   setName,
   type TestSets,
@@ -35,9 +35,9 @@ const COMMIT_MS = 24;
 /** Two sets: one under version 1, moving from it to 2; the other under 3, with another identity. */
 const world = async (beaten: ReadonlySet<string> = new Set()) => {
   const parts = testSets();
-  await parts.decide(create(1, founding, keyReference('1')));
-  const otherFounding = { ...founding, principal: 'principals/00000000-0000-4000-8000-000000000009' };
-  await parts.sets.transact(otherSet, create(1, otherFounding, keyReference('3')), testCause);
+  await parts.decide(create(1, newSet, keyReference('1')));
+  const otherNewSet = { ...newSet, principal: 'principals/00000000-0000-4000-8000-000000000009' };
+  await parts.sets.transact(otherSet, create(1, otherNewSet, keyReference('3')), testCause);
   for (const set of [setName, otherSet]) await finishCreation(parts, set, testCause);
   await parts.decide(assignKey(2, keyReference('2'), grantAt(1)));
   const scheduled: string[] = [];

@@ -98,7 +98,7 @@ export const gatewaySpec = {
     text('What clients may do to the cloud in a test: clock, estate, faults, separated by commas. Absent: nothing'),
   ),
   gatewayControlSocket: optional(
-    text('Path of the control socket of the launcher of a local cloud, which moves clocks and inflicts faults'),
+    text('Path of the control socket of the launcher of a local cloud, which moves clocks and injects faults'),
   ),
   masterKeyFile: text('File of 32 bytes that seals tokens and the signing key; created at the first start'),
   identityAddress,

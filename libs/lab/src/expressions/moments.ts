@@ -1,7 +1,14 @@
 import type { Step } from '../experiment.ts';
 import type { Term } from '../expression.ts';
 import type { Episode, Evidence } from '../measures/evidence.ts';
-import { type Fate, fateOf, idleText, type Moment, operationText, shortName } from '../measures/fate.ts';
+import {
+  idleText,
+  type MachineLoss,
+  type Moment,
+  machineLossOf,
+  operationText,
+  shortName,
+} from '../measures/machine-loss.ts';
 import { takesAccess } from '../timeline/actions.ts';
 import { boundsAbove, type Evaluation, holds, type Operator, relativeText, vacuous } from './operators.ts';
 import { printQuantity } from './print.ts';
@@ -145,21 +152,23 @@ function compareIn(bound: Bound, side: MomentSide, operator: Operator, evidence:
 /** The latest moment of the machines of a group in one loss. */
 function latestIn(episode: Episode, side: MomentSide, evidence: Evidence): Moment | { readonly vacuous: string } {
   const nextMs = nextAfter(episode, side.group, evidence);
-  const fates = evidence.machinesOf(side.group).map((machine) => fateOf(evidence, machine, episode, nextMs));
-  const idle = fates.find(({ wasBusy }) => !wasBusy);
+  const machineLosses = evidence
+    .machinesOf(side.group)
+    .map((machine) => machineLossOf(evidence, machine, episode, nextMs));
+  const idle = machineLosses.find(({ wasBusy }) => !wasBusy);
   if (idle !== undefined && side.name !== 'startRefused' && episode.losses.length > 0)
     return { vacuous: idleText(idle) };
-  const missing = fates.find((fate) => fate[side.name] === undefined);
-  const moments = fates.flatMap((fate) => fate[side.name] ?? []);
+  const missing = machineLosses.find((machineLoss) => machineLoss[side.name] === undefined);
+  const moments = machineLosses.flatMap((machineLoss) => machineLoss[side.name] ?? []);
   // Machines that never stopped do not come back; all other moments must exist for every machine.
   if (moments.length === 0 || (missing !== undefined && side.name !== 'back'))
     return { vacuous: whyMissing(missing, side) };
   return moments.reduce((one, other) => (other.atMs > one.atMs ? other : one));
 }
 
-const whyMissing = (fate: Fate | undefined, { group, name }: MomentSide): string => {
-  const machine = fate === undefined ? group : shortName(fate.machine.name);
-  if (name === 'stopped') return fate?.stoppedOtherwise ?? `${machine} did not run when the key was taken`;
+const whyMissing = (machineLoss: MachineLoss | undefined, { group, name }: MomentSide): string => {
+  const machine = machineLoss === undefined ? group : shortName(machineLoss.machine.name);
+  if (name === 'stopped') return machineLoss?.stoppedOtherwise ?? `${machine} did not run when the key was taken`;
   if (name === 'startRefused') return `no start of ${machine} was requested during the loss`;
   if (name === 'back') return `no machine of ${group} stopped and was given its key back`;
   return `${machine} recorded no such operation`;

@@ -1,5 +1,5 @@
 import type { Evidence } from '../measures/evidence.ts';
-import { fatesOf, shortName } from '../measures/fate.ts';
+import { machineLossesOf, shortName } from '../measures/machine-loss.ts';
 import { type Evaluation, relativeText, vacuous } from './operators.ts';
 
 /**
@@ -7,9 +7,9 @@ import { type Evaluation, relativeText, vacuous } from './operators.ts';
  * @returns vacuous if a machine was not stopped by the platform, so that it shows no reason
  */
 export function compareReasons(group: string, expected: string, evidence: Evidence): Evaluation {
-  const fates = fatesOf(evidence, group);
-  if (fates.length === 0) return vacuous(`no loss concerned ${group}`);
-  const stops = fates.flatMap(({ machine, episode, keyStop }) =>
+  const machineLosses = machineLossesOf(evidence, group);
+  if (machineLosses.length === 0) return vacuous(`no loss concerned ${group}`);
+  const stops = machineLosses.flatMap(({ machine, episode, keyStop }) =>
     keyStop === undefined ? [] : [{ name: shortName(machine.name), episode, ...keyStop }],
   );
   const wrong = stops.find(({ reason }) => reason !== expected);

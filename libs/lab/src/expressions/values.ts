@@ -1,7 +1,7 @@
 import type { Quantity } from '../expression.ts';
 import type { Episode, Evidence } from '../measures/evidence.ts';
-import { busyMs, fatesOf, idleText, operationText, shortName, stateAt } from '../measures/fate.ts';
 import { longestGaps } from '../measures/gaps.ts';
+import { busyMs, idleText, machineLossesOf, operationText, shortName, stateAt } from '../measures/machine-loss.ts';
 import { isUndoable } from '../timeline/actions.ts';
 import { faultsWith } from '../timeline/faults.ts';
 import { type Evaluation, relativeText, spanText, vacuous } from './operators.ts';
@@ -102,7 +102,7 @@ function silentMachine(group: string, evidence: Evidence): string | undefined {
 
 /** Why the losses of a group prove nothing: a machine without good I/O just before one. */
 function idleMachine(group: string, evidence: Evidence): string | undefined {
-  const idle = fatesOf(evidence, group).find(({ wasBusy }) => !wasBusy);
+  const idle = machineLossesOf(evidence, group).find(({ wasBusy }) => !wasBusy);
   return idle && idleText(idle);
 }
 

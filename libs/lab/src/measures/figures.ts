@@ -1,7 +1,7 @@
 import type { GroupFigures, GroupMeasures, MeasureName, Quantiles } from '../verdict.ts';
 import type { Evidence } from './evidence.ts';
-import { type Fate, fatesOf, type Moment } from './fate.ts';
 import { longestGaps } from './gaps.ts';
+import { type MachineLoss, type Moment, machineLossesOf } from './machine-loss.ts';
 import { quantilesOf } from './quantiles.ts';
 
 /** Measures of a group, in the order of reports. */
@@ -17,13 +17,16 @@ export const measureNames: readonly MeasureName[] = [
 /** Measured values of each group. Every machine counts once for each loss. */
 export const measuresOf = (evidence: Evidence): readonly GroupMeasures[] =>
   evidence.groups.map((group) => {
-    const fates = fatesOf(evidence, group);
-    const since = (moment: (fate: Fate) => Moment | undefined, from: (fate: Fate) => number): readonly number[] =>
-      fates.flatMap((fate) => {
-        const found = moment(fate);
-        return found === undefined ? [] : [found.atMs - from(fate)];
+    const machineLosses = machineLossesOf(evidence, group);
+    const since = (
+      moment: (machineLoss: MachineLoss) => Moment | undefined,
+      from: (machineLoss: MachineLoss) => number,
+    ): readonly number[] =>
+      machineLosses.flatMap((machineLoss) => {
+        const found = moment(machineLoss);
+        return found === undefined ? [] : [found.atMs - from(machineLoss)];
       });
-    const loss = ({ episode }: Fate): number => episode.startMs;
+    const loss = ({ episode }: MachineLoss): number => episode.startMs;
     return {
       group,
       role: evidence.roleOf(group),

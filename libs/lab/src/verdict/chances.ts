@@ -2,7 +2,7 @@ import type { Step } from '../experiment.ts';
 import type { Quantity } from '../expression.ts';
 import { relativeText } from '../expressions/operators.ts';
 import type { Evidence } from '../measures/evidence.ts';
-import { type Fate, fatesOf } from '../measures/fate.ts';
+import { type MachineLoss, machineLossesOf } from '../measures/machine-loss.ts';
 import { isFaultAction, isKeyAction, isMachineAction, isUndoable, takesAccess } from '../timeline/actions.ts';
 import type { RuleVerdict } from '../verdict.ts';
 
@@ -55,10 +55,13 @@ function missed(step: Step, evidence: Evidence): readonly RuleVerdict[] {
 /** From each loss to the last moment of its machines. Machines that keep running can be disturbed until the give-back. */
 const lossChances = (evidence: Evidence): readonly Chance[] =>
   evidence.groups.flatMap((group) =>
-    fatesOf(evidence, group).map((fate) => ({ fromMs: fate.episode.startMs, toMs: lastMomentOf(fate) })),
+    machineLossesOf(evidence, group).map((machineLoss) => ({
+      fromMs: machineLoss.episode.startMs,
+      toMs: lastMomentOf(machineLoss),
+    })),
   );
 
-const lastMomentOf = ({ episode, keyStop, back, startRefused, lastGoodIo }: Fate): number => {
+const lastMomentOf = ({ episode, keyStop, back, startRefused, lastGoodIo }: MachineLoss): number => {
   if (keyStop === undefined) return episode.endMs;
   const moments = [back, startRefused, lastGoodIo].flatMap((moment) => moment?.atMs ?? []);
   return Math.max(keyStop.atMs, ...moments.filter(Number.isFinite));
@@ -87,7 +90,9 @@ function disturbsWorkload({ targets }: Step, fromMs: number, evidence: Evidence)
   if (touches(ofEveryDisk) && quantities.some(({ name }) => name === 'bytesLost')) return true;
   return quantities
     .filter(({ of, name }) => wholeTimeline.includes(name) && evidence.groups.includes(of))
-    .filter(({ of }) => !fatesOf(evidence, of).some(({ keyStop }) => keyStop !== undefined && keyStop.atMs <= fromMs))
+    .filter(
+      ({ of }) => !machineLossesOf(evidence, of).some(({ keyStop }) => keyStop !== undefined && keyStop.atMs <= fromMs),
+    )
     .some(({ of }) => touches(ofEveryDisk) || (touches(ofKeys) && isUnderKey(of, evidence)));
 }
 

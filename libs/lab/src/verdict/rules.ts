@@ -4,7 +4,7 @@ import { durationText } from '../expressions/duration.ts';
 import { evaluateBy } from '../expressions/evaluate.ts';
 import { relativeText } from '../expressions/operators.ts';
 import type { Evidence } from '../measures/evidence.ts';
-import { busyMs, isKeyStop, isOff, operationText, shortName } from '../measures/fate.ts';
+import { busyMs, isKeyStop, isOff, operationText, shortName } from '../measures/machine-loss.ts';
 import type { SightingRecord } from '../record.ts';
 import { takesAccess } from '../timeline/actions.ts';
 import { lossesOf } from '../timeline/concerns.ts';
@@ -89,7 +89,7 @@ function proofRule(proof: Proof, evidence: Evidence): RuleVerdict {
   const fromMs = step && evidence.effectMs(step);
   if (step === undefined || fromMs === undefined)
     return { kind: 'proof', text, result: 'vacuous', seen: `${of} did not take effect` };
-  const first = sightsOf(proof, step, evidence)
+  const first = seenOf(proof, step, evidence)
     .filter(({ atMs }) => atMs >= fromMs)
     .toSorted((a, b) => a.atMs - b.atMs)[0];
   if (first === undefined) return { kind: 'proof', text, result: 'vacuous', seen: `${see} was never seen` };
@@ -101,9 +101,9 @@ function proofRule(proof: Proof, evidence: Evidence): RuleVerdict {
 const provesLoss = ({ action }: Step, reason: string): boolean =>
   action === 'throttle' ? accessReasonOf(reason) !== undefined : lossReasonOf(reason) !== undefined;
 
-type Sight = Pick<SightingRecord, 'atMs' | 'seen'>;
+type Seen = Pick<SightingRecord, 'atMs' | 'seen'>;
 
-function sightsOf({ see }: Proof, step: Step, evidence: Evidence): readonly Sight[] {
+function seenOf({ see }: Proof, step: Step, evidence: Evidence): readonly Seen[] {
   const machines = evidence.groups
     .filter((group) => evidence.concerns(step, group))
     .flatMap((group) => evidence.machinesOf(group));

@@ -251,14 +251,14 @@ test('the preview of a confirmed command ends after a few seconds and prints "at
 
 test('Ctrl-C while a command waits for key-vault says that the request may have arrived, and ends with 130', () => {
   const testSession = JSON.stringify(new URL('../session/test-session.ts', import.meta.url).href);
-  const deed = `
+  const program = `
     const { testProgram } = await import(${testSession});
     setInterval(() => undefined, 1_000);
     const err = (text) => process.stderr.write(text + '\\n');
     const forever = { then: () => setImmediate(() => process.kill(process.pid, 'SIGINT')) };
     const { run } = testProgram({ DisableKey: forever }, { terminal: { err } });
     await run('key', 'disable', 'kv1/k1', '--timeout', '40s');`;
-  const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', deed]);
+  const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', program]);
   assert.match(String(stderr), /^interrupted: key-vault may have received the request and carry it out$/m);
   assert.equal(status, 130);
 });

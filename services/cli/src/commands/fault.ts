@@ -23,7 +23,7 @@ export interface Fault {
 }
 
 /**
- * Inflicts a fault on the cloud of a data folder. Waits until it is healed if it has a duration.
+ * Injects a fault on the cloud of a data folder. Waits until it is healed if it has a duration.
  * @throws NoCloud if no launcher responds there, FaultFailed with its reason
  */
 export async function applyFault(

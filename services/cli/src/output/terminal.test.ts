@@ -17,8 +17,8 @@ import { OutputProblem } from '../problems.ts';
 import { openTerminal } from './terminal.ts';
 
 const module = JSON.stringify(new URL('./terminal.ts', import.meta.url).href);
-const script = (deed: string) =>
-  `const { openTerminal } = await import(${module}); const terminal = openTerminal(); ${deed}`;
+const script = (program: string) =>
+  `const { openTerminal } = await import(${module}); const terminal = openTerminal(); ${program}`;
 /** A hundred thousand lines: more than any pipe holds. */
 const lines = script(`process.stdout; for (let n = 0; n < 100_000; n += 1) terminal.out('line ' + n);`);
 const bytes = script('for (let n = 0; n < 1_000; n += 1) await terminal.outBytes(Buffer.alloc(65_536));');
@@ -53,12 +53,12 @@ test('an unfinished file is removed when the command is terminated', (t) => {
   const path = (name: string) => JSON.stringify(join(folder, name));
   const end = `process.kill(process.pid, 'SIGTERM'); setInterval(() => undefined, 1_000);`;
   const pieces = `(async function* () { yield Buffer.from('half'); ${end} await new Promise(() => undefined); })()`;
-  const deeds = [
+  const programs = [
     `terminal.newFile(${path('secret')}); ${end}`,
     `await terminal.writeFile(${path('image')}, ${pieces});`,
   ];
-  for (const deed of deeds) {
-    const { status } = spawnSync(process.execPath, ['--input-type=module', '--eval', script(deed)]);
+  for (const program of programs) {
+    const { status } = spawnSync(process.execPath, ['--input-type=module', '--eval', script(program)]);
     assert.deepEqual([status, readdirSync(folder)], [143, []]);
   }
 });
@@ -126,10 +126,12 @@ test('a new file has mode 0600 and replaces no other; an error says why a file c
 test('a full device is reported in one line without a stack, for lines and bytes', {
   skip: !existsSync('/dev/full'),
 }, () => {
-  const caught = (deed: string) =>
-    script(`try { ${deed} } catch (error) { terminal.err(error.name + ': ' + error.message); process.exitCode = 1; }`);
-  for (const deed of ["terminal.out('a line');", 'await terminal.outBytes(Buffer.alloc(65_536));']) {
-    const { status, stderr } = spawnSync('bash', ['-c', `${node(caught(deed))} > /dev/full`]);
+  const caught = (program: string) =>
+    script(
+      `try { ${program} } catch (error) { terminal.err(error.name + ': ' + error.message); process.exitCode = 1; }`,
+    );
+  for (const program of ["terminal.out('a line');", 'await terminal.outBytes(Buffer.alloc(65_536));']) {
+    const { status, stderr } = spawnSync('bash', ['-c', `${node(caught(program))} > /dev/full`]);
     assert.match(
       String(stderr),
       /^OutputProblem: standard output cannot be written: ENOSPC: no space left on device[^\n]*\n$/,
@@ -153,12 +155,12 @@ test('a file on a full device is named, with what to do', { skip: !existsSync('/
 
 test('Ctrl-C during a wait says that the operation continues and how to look at it, and ends with 130', () => {
   const interruptible = JSON.stringify(new URL('../session/endings.ts', import.meta.url).href);
-  const deed = `
+  const program = `
     const { interruptible } = await import(${interruptible});
     setInterval(() => undefined, 1_000);
     setTimeout(() => process.kill(process.pid, 'SIGINT'), 0);
     await interruptible('vm show vm1', terminal, () => new Promise(() => undefined));`;
-  const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', script(deed)]);
+  const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', script(program)]);
   assert.equal(
     String(stderr),
     'interrupted: the operation continues in the cloud; interlock vm show vm1 shows its state\n',

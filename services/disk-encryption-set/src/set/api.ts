@@ -115,8 +115,8 @@ const startCreation = async (
     await requireGivenIdentity(parts, { set, tenant, principal: given, keyVersion: key.keyVersion }, call);
   const identity =
     given === '' ? { principal: `principals/${random.uuid()}` } : { principal: given, userAssigned: true };
-  const founding = { ...wanted, tenant, ...identity };
-  await sets.transact(set, create(clock.now(), founding, key), call.cause);
+  const newSet = { ...wanted, tenant, ...identity };
+  await sets.transact(set, create(clock.now(), newSet, key), call.cause);
 };
 
 /** Waits for a step. If another service does not respond, the step is finished later and the response shows the set as it is. */

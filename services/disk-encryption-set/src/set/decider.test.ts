@@ -4,7 +4,7 @@ import { FINAL_EPOCH, lossReasons } from '@interlock/access';
 import { Rejection } from '@interlock/event-store';
 import fc from 'fast-check';
 import { urlOf, versionOf } from '../testing/test-neighbour-keys.ts';
-import { founding, grantAt, keyReference, principal } from '../testing/test-sets.ts';
+import { grantAt, keyReference, newSet, principal } from '../testing/test-sets.ts';
 import { ifIdentityIs, loseKey, questionKey, refuseKey, restoreKey } from './access.ts';
 import {
   abandonCreation,
@@ -15,7 +15,7 @@ import {
   release,
   startDeletion,
 } from './decider.ts';
-import type { Founding, SetEvent } from './events.ts';
+import type { NewSet, SetEvent } from './events.ts';
 import { completeIdentity, removeIdentity, replaceIdentity, retireIdentity } from './identity.ts';
 import {
   assignKey,
@@ -37,7 +37,7 @@ const after = (...decisions: readonly Decision[]): DiskEncryptionSet =>
   decisions.reduce((set, decide) => decide(set).reduce(evolve, set), initial);
 const typesOf = (events: readonly SetEvent[]): string[] => events.map(({ type }) => type);
 
-const created = [create(1, founding, keyReference('1')), completeCreation(2)];
+const created = [create(1, newSet, keyReference('1')), completeCreation(2)];
 const loss = (epoch: number, reason: (typeof lossReasons)[number] = 'KEY_DISABLED', digit = '1') => ({
   keyVersion: versionOf(digit),
   reason,
@@ -53,14 +53,14 @@ const otherKey = {
 const granted = (epoch: number, digit = '1') => ({ keyVersion: versionOf(digit), epoch });
 
 test('CMK-03: creating the same set again decides nothing, also after its key was changed', () => {
-  const begin = create(9, founding, keyReference('1'));
+  const begin = create(9, newSet, keyReference('1'));
   assert.deepEqual(begin(after(...created)), []);
   assert.deepEqual(begin(after(...created, assignKey(3, keyReference('2'), grantAt(7)))), []);
 });
 
 test('CMK-03: a request for the name of a set that differs in any field is refused, and names every such field', () => {
-  const { requestedKey, requestedOptions } = founding;
-  const others: Readonly<Record<string, Partial<Founding>>> = {
+  const { requestedKey, requestedOptions } = newSet;
+  const others: Readonly<Record<string, Partial<NewSet>>> = {
     location: { location: 'elsewhere' },
     encryption_type: { encryptionType: 'platform_and_customer_keys' },
     key_url: { requestedKey: { ...requestedKey, keyUrl: urlOf('2') } },
@@ -70,8 +70,8 @@ test('CMK-03: a request for the name of a set that differs in any field is refus
     auto_key_rotation_enabled: { requestedOptions: { ...requestedOptions, autoKeyRotation: true } },
     user_assigned_identity: { requestedIdentity: principal },
   };
-  const refused = (other: Partial<Founding>, differs: string): void =>
-    assert.throws(() => create(9, { ...founding, ...other }, keyReference('1'))(after(...created)), {
+  const refused = (other: Partial<NewSet>, differs: string): void =>
+    assert.throws(() => create(9, { ...newSet, ...other }, keyReference('1'))(after(...created)), {
       reason: 'DISK_ENCRYPTION_SET_ALREADY_EXISTS',
       message: `a set of this name exists with another ${differs}: choose another disk_encryption_set_id`,
       metadata: { field: 'disk_encryption_set_id', differs },
@@ -86,7 +86,7 @@ test('CMK-43: a set shows the state of its work, and does not exist after a fail
   const waiting = waitForKey(4, 2, { reason: 'KEY_DISABLED', keyVersion: versionOf('1') });
   const shownAs = (state: DiskEncryptionSet) => setOnWire({ id: 'd', state, version: 1 }).provisioningState;
   const states = [
-    [after(create(1, founding, keyReference('1'))), 'CREATING'],
+    [after(create(1, newSet, keyReference('1'))), 'CREATING'],
     [made, 'SUCCEEDED'],
     [after(...created, moving), 'UPDATING'],
     [after(...created, moving, waiting), 'UPDATING'],
@@ -97,7 +97,7 @@ test('CMK-43: a set shows the state of its work, and does not exist after a fail
   ] as const;
   for (const [state, shown] of states) assert.equal(shownAs(state), shown);
   for (const gone of [
-    after(create(1, founding, keyReference('1')), abandonCreation(2, 'TENANT_NOT_FOUND')),
+    after(create(1, newSet, keyReference('1')), abandonCreation(2, 'TENANT_NOT_FOUND')),
     after(...created, startDeletion(3), release(4), completeDeletion(5)),
   ]) {
     assert.throws(() => shownAs(gone), { code: 'NOT_FOUND', reason: 'DISK_ENCRYPTION_SET_NOT_FOUND' });
@@ -123,9 +123,9 @@ test('G10, CMK-38: an identity that was removed during its creation does not aff
 test('CMK-39: after a deletion the name is free, and the new set has another identity', () => {
   const gone = after(...created, startDeletion(3), release(4), completeDeletion(5));
   const principal = 'principals/00000000-0000-4000-8000-000000000002';
-  const again = create(6, { ...founding, principal }, keyReference('1'))(gone).reduce(evolve, gone);
+  const again = create(6, { ...newSet, principal }, keyReference('1'))(gone).reduce(evolve, gone);
   assert.deepEqual(again.status === 'creating' && [again.principal, again.generation], [principal, 2]);
-  assert.throws(() => create(6, founding, keyReference('1'))(after(...created, startDeletion(3))), {
+  assert.throws(() => create(6, newSet, keyReference('1'))(after(...created, startDeletion(3))), {
     reason: 'DISK_ENCRYPTION_SET_NOT_READY',
   });
 });
@@ -425,7 +425,7 @@ test('CMK-37: an identity that another caller deleted is replaced, and a usable 
 });
 
 test('a set that is being created refuses a key change and a deletion', () => {
-  const creating = after(create(1, founding, keyReference('1')));
+  const creating = after(create(1, newSet, keyReference('1')));
   assert.throws(() => assignKey(3, keyReference('2'), grantAt(7))(creating), {
     reason: 'DISK_ENCRYPTION_SET_NOT_READY',
   });
@@ -448,7 +448,7 @@ const epoch = fc.integer({ min: 0, max: 12 });
 const generation = fc.integer({ min: 1, max: 4 });
 const reason = fc.constantFrom(...lossReasons);
 const anyDecision: fc.Arbitrary<Decision> = fc.oneof(
-  digit.map((d) => create(1, founding, keyReference(d))),
+  digit.map((d) => create(1, newSet, keyReference(d))),
   fc.constant(completeCreation(2)),
   fc.constant(abandonCreation(2, 'REFUSED')),
   fc.constant(startDeletion(3)),
@@ -519,9 +519,9 @@ test('from any history: the state survives JSON, is listed without failing, and 
 });
 
 test('CMK-32 from any history: the encryption type of a set is fixed, and a request with another type is refused', () => {
-  const double = { ...founding, encryptionType: 'platform_and_customer_keys' } as const;
+  const double = { ...newSet, encryptionType: 'platform_and_customer_keys' } as const;
   const made = after(create(1, double, keyReference('1')), completeCreation(2));
-  assert.throws(() => create(9, founding, keyReference('1'))(made), {
+  assert.throws(() => create(9, newSet, keyReference('1'))(made), {
     code: 'ALREADY_EXISTS',
     reason: 'DISK_ENCRYPTION_SET_ALREADY_EXISTS',
   });

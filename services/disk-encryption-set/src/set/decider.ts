@@ -1,6 +1,6 @@
 import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
-import type { Founding, KeyReference, SetEvent } from './events.ts';
+import type { KeyReference, NewSet, SetEvent } from './events.ts';
 import { type DiskEncryptionSet, isInRegionOf, type SetBody } from './state.ts';
 
 /**
@@ -10,13 +10,13 @@ import { type DiskEncryptionSet, isInRegionOf, type SetBody } from './state.ts';
  *   while an earlier set of this name is being deleted
  */
 export const create =
-  (at: Instant, founding: Founding, key: KeyReference) =>
+  (at: Instant, newSet: NewSet, key: KeyReference) =>
   (set: DiskEncryptionSet): readonly SetEvent[] => {
     if (set.status === 'absent' || set.status === 'deleted') {
-      return [{ type: 'SetCreating', ...founding, key, at }];
+      return [{ type: 'SetCreating', ...newSet, key, at }];
     }
     if (set.status === 'deleting' || set.status === 'released') throw notReady(set.status);
-    const differing = differingFields(set, founding);
+    const differing = differingFields(set, newSet);
     if (differing.length === 0) return [];
     const differs = differing.join(', ');
     throw new Rejection(
@@ -28,15 +28,13 @@ export const create =
   };
 
 /** Whether a set was created by this request. */
-export const matchesRequest = (
-  set: SetBody,
-  wanted: Omit<Founding, 'tenant' | 'principal' | 'userAssigned'>,
-): boolean => differingFields(set, wanted).length === 0;
+export const matchesRequest = (set: SetBody, wanted: Omit<NewSet, 'tenant' | 'principal' | 'userAssigned'>): boolean =>
+  differingFields(set, wanted).length === 0;
 
 /** Fields in which the request of a set differs from another request. */
 const differingFields = (
   set: SetBody,
-  wanted: Omit<Founding, 'tenant' | 'principal' | 'userAssigned'>,
+  wanted: Omit<NewSet, 'tenant' | 'principal' | 'userAssigned'>,
 ): readonly string[] => {
   const { requestedKey: key, requestedOptions: options } = set;
   const { requestedKey: otherKey, requestedOptions: other } = wanted;

@@ -27,7 +27,7 @@ export interface SetOptions {
 }
 
 /** What never changes in a set, except its identity. */
-export interface Founding {
+export interface NewSet {
   /** `tenants/<t>` of its subscription, of its identity and of its vaults. */
   readonly tenant: string;
   readonly location: string;
@@ -50,7 +50,7 @@ export type SetEvent =
       readonly type: 'SetCreating';
       readonly key: KeyReference;
       readonly at: Instant;
-    } & Founding)
+    } & NewSet)
   | { readonly type: 'SetCreationAbandoned'; readonly reason: string; readonly at: Instant }
   | {
       readonly type: 'SetCreated';
@@ -71,7 +71,7 @@ export type SetEvent =
   | {
       readonly type: 'IdentityReplaced';
       readonly principal: string;
-      /** As in `Founding`. */
+      /** As in `NewSet`. */
       readonly userAssigned?: boolean;
       readonly generation: number;
       readonly at: Instant;

@@ -2,15 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { versionOf } from '../testing/test-neighbour-keys.ts';
 import type { FakeDisk } from '../testing/test-neighbour-state.ts';
-import {
-  creatingSet,
-  founding,
-  grantAt,
-  keyReference,
-  setName,
-  type TestSets,
-  testCause,
-} from '../testing/test-sets.ts';
+import { creatingSet, grantAt, keyReference, newSet, setName, type TestSets, testCause } from '../testing/test-sets.ts';
 import { loseKey } from './access.ts';
 import { ofKey, ofVault, ofVersion } from './change-scope.ts';
 import { completeCreation, create } from './decider.ts';
@@ -26,7 +18,7 @@ const world = async (): Promise<TestSets> => {
   const parts = await creatingSet();
   await parts.decide(completeCreation(2));
   const principal = 'principals/00000000-0000-4000-8000-000000000009';
-  await parts.sets.transact(otherSet, create(1, { ...founding, principal }, keyReference('2')), testCause);
+  await parts.sets.transact(otherSet, create(1, { ...newSet, principal }, keyReference('2')), testCause);
   await parts.sets.transact(otherSet, completeCreation(2), testCause);
   return parts;
 };

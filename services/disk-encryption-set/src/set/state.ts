@@ -2,7 +2,7 @@ import type { LossReason } from '@interlock/access';
 import type { Stepping } from '@interlock/event-store';
 import { isSameRegion } from '@interlock/rpc';
 import type { Instant } from '@interlock/runtime';
-import type { Founding, KeyReference, SetEvent, SetOptions } from './events.ts';
+import type { KeyReference, NewSet, SetEvent, SetOptions } from './events.ts';
 
 /** Access of the set to a key version. A version without one was not checked yet. */
 export type KeyAccess =
@@ -60,7 +60,7 @@ export interface Rotation {
 }
 
 /** The state of a set that exists. */
-export interface SetBody extends Founding {
+export interface SetBody extends NewSet {
   readonly options: SetOptions;
   readonly activeKey: KeyReference;
   /** Older versions that DEKs may still be wrapped under, oldest first; empty after a rotation (CMK-34). */
@@ -118,10 +118,10 @@ export const initial: DiskEncryptionSet = { status: 'absent' };
 
 export const evolve = (set: DiskEncryptionSet, event: SetEvent): DiskEncryptionSet => {
   if (event.type === 'SetCreating') {
-    const { type: _type, at, key, ...founding } = event;
-    const { requestedOptions } = founding;
+    const { type: _type, at, key, ...newSet } = event;
+    const { requestedOptions } = newSet;
     return {
-      ...founding,
+      ...newSet,
       status: 'creating',
       options: requestedOptions,
       activeKey: key,

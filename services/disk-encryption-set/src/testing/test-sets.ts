@@ -15,7 +15,7 @@ export const testCause = { correlationId: 'test', causes: [], caller: 'system:te
 /** A stopped clock: time decides no test. */
 export const testClock: Clock = { ...systemClock, now: () => 1_000, monotonicMs: () => 0, bootMs: () => 0 };
 
-export const founding = {
+export const newSet = {
   tenant: 'tenants/main',
   location: 'westeurope',
   encryptionType: 'customer_key',
@@ -87,7 +87,7 @@ export const testSets = (): TestSets => {
 /** Sets in memory with one whose creation has started. */
 export const creatingSet = async (): Promise<TestSets> => {
   const parts = testSets();
-  await parts.decide(create(1_000, founding, keyReference('1')));
+  await parts.decide(create(1_000, newSet, keyReference('1')));
   return parts;
 };
 

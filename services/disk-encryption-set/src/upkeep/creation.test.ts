@@ -5,8 +5,8 @@ import { create, startDeletion } from '../set/decider.ts';
 import {
   creatingSet,
   failAtEach,
-  founding,
   keyReference,
+  newSet,
   principal,
   setName,
   type TestSets,
@@ -70,7 +70,7 @@ test('CMK-39: the identity of a deleted set does not affect the next set of its 
       await run(parts);
       await parts.decide(startDeletion(2));
       await finishDeletion(parts, setName, testCause);
-      await parts.decide(create(3, { ...founding, principal: next }, keyReference('1')));
+      await parts.decide(create(3, { ...newSet, principal: next }, keyReference('1')));
       return answer ?? parts.identities.createManagedIdentity(...request);
     },
   });

@@ -12,9 +12,9 @@ import type { DiskEncryptionSet } from '../set/state.ts';
 import { fakeKey, versionOf } from '../testing/test-neighbour-keys.ts';
 import {
   creatingSet,
-  founding,
   grantAt,
   keyReference,
+  newSet,
   setName,
   type TestSets,
   testCause,
@@ -155,7 +155,7 @@ test('no set is skipped, however many others wait', async () => {
   const begin = (n: number) =>
     create(
       1,
-      { ...founding, principal: `principals/00000000-0000-4000-8000-${String(n).padStart(12, '0')}` },
+      { ...newSet, principal: `principals/00000000-0000-4000-8000-${String(n).padStart(12, '0')}` },
       keyReference('1'),
     );
   for (const [n, name] of many.entries()) await parts.sets.transact(name, begin(n), testCause);
@@ -176,12 +176,12 @@ test('no set is skipped, however many others wait', async () => {
 
 test('CMK-81: all sets find a newer version within one interval, also if they do not fit into one page', async () => {
   const parts = testSets();
-  const requestedOptions = { ...founding.requestedOptions, autoKeyRotation: true };
+  const requestedOptions = { ...newSet.requestedOptions, autoKeyRotation: true };
   const last = `${setName}-last`;
   const names = [...Array.from({ length: 1_100 }, (_, n) => `${setName}-${String(n).padStart(5, '0')}`), last];
   for (const [n, name] of names.entries()) {
     const ofSet = {
-      ...founding,
+      ...newSet,
       requestedOptions,
       principal: `principals/00000000-0000-4000-8000-${String(n).padStart(12, '0')}`,
     };

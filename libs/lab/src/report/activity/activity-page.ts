@@ -1,22 +1,22 @@
 import type { StepRecord } from '../../record.ts';
 import { actionInWords, isKeyAction, takesAccess } from '../../timeline/actions.ts';
-import { effectOf } from '../experiment/fate.ts';
+import { effectOf } from '../experiment/losses.ts';
 import { lastSegment, recordPicture } from '../experiment/record-picture.ts';
 import { duration, type Html, html } from '../html.ts';
 import { document } from '../page.ts';
 import { laneLegend } from '../picture/legend.ts';
 import { picture } from '../picture/picture.ts';
-import { type Activity, type Fate, fatesOf } from './activity.ts';
+import { type Activity, type LossSummary, lossSummariesOf } from './activity.ts';
 
 /** Before the first event, this part of the time is shown. */
 const leadPart = 0.03;
 
 /** The page of `interlock report`: what happened to the machines of a group, for readers who are not engineers. */
 export function activityPage(activity: Activity): string {
-  const fates = fatesOf(activity);
+  const summaries = lossSummariesOf(activity);
   return document(
     `${activity.group}: what happened to its machines`,
-    html`${header(activity, fates)}
+    html`${header(activity, summaries)}
 <section>
   <h2>What happened to the machines</h2>
   ${timeline(activity)}
@@ -27,7 +27,7 @@ export function activityPage(activity: Activity): string {
 </section>
 <section>
   <h2>What became of each machine</h2>
-  ${machinesTable(fates)}
+  ${machinesTable(summaries)}
 </section>
 <section>
   <h2>Refused uses of the keys</h2>
@@ -37,15 +37,15 @@ ${unread(activity)}`,
   );
 }
 
-function header(activity: Activity, fates: readonly Fate[]): Html {
+function header(activity: Activity, summaries: readonly LossSummary[]): Html {
   const { group, fromMs, toMs } = activity;
   return html`<header>
   <span class="brand">Interlock</span>
   <p class="subject">Resource group ${group}</p>
-  <h1>${headline(group, fates)}</h1>
+  <h1>${headline(group, summaries)}</h1>
   <p>From ${clock(fromMs)} to ${clock(toMs)} UTC on ${new Date(toMs).toISOString().slice(0, 10)}, ${duration(toMs - fromMs)}.</p>
   <div class="figures">
-    ${figuresOf(activity, fates).map(({ value, words }) => html`<div class="figure"><b>${value}</b><span>${words}</span></div>`)}
+    ${figuresOf(activity, summaries).map(({ value, words }) => html`<div class="figure"><b>${value}</b><span>${words}</span></div>`)}
   </div>
 </header>`;
 }
@@ -57,18 +57,18 @@ export interface Figure {
 }
 
 /** The figures of a period. Of durations the longest; those that are not known are left out. */
-export function figuresOf({ machines }: Activity, fates: readonly Fate[]): readonly Figure[] {
+export function figuresOf({ machines }: Activity, summaries: readonly LossSummary[]): readonly Figure[] {
   const mismatches = machines.reduce((sum, { counted }) => sum + (counted?.mismatches ?? 0), 0);
-  const most = (of: (fate: Fate) => number | undefined): number | undefined =>
-    fates.map(of).reduce((a, b) => (a === undefined || (b !== undefined && b > a) ? b : a), undefined);
-  const time = (of: (fate: Fate) => number | undefined, words: string): readonly Figure[] => {
+  const most = (of: (summary: LossSummary) => number | undefined): number | undefined =>
+    summaries.map(of).reduce((a, b) => (a === undefined || (b !== undefined && b > a) ? b : a), undefined);
+  const time = (of: (summary: LossSummary) => number | undefined, words: string): readonly Figure[] => {
     const ms = most(of);
     return ms === undefined ? [] : [{ value: duration(ms), words }];
   };
   return [
     { value: String(machines.length), words: 'machines' },
     {
-      value: String(fates.filter(({ stopCount }) => stopCount > 0).length),
+      value: String(summaries.filter(({ stopCount }) => stopCount > 0).length),
       words: 'were stopped by the platform because of a key',
     },
     ...time(({ lastGoodAfterMs }) => lastGoodAfterMs, 'from the access loss to the last good read or write, at most'),
@@ -83,18 +83,18 @@ export function figuresOf({ machines }: Activity, fates: readonly Fate[]): reado
 }
 
 /** One sentence, with the slowest machine. */
-export function headline(group: string, fates: readonly Fate[]): string {
-  const stopped = fates.filter(({ stopCount }) => stopCount > 0);
-  if (fates.length === 0) return `${group} has no machines.`;
+export function headline(group: string, summaries: readonly LossSummary[]): string {
+  const stopped = summaries.filter(({ stopCount }) => stopCount > 0);
+  if (summaries.length === 0) return `${group} has no machines.`;
   if (stopped.length === 0) return `The platform stopped no machine of ${group} because of a key.`;
   const running = stopped.filter(({ isRunning }) => isRunning).length;
   const off = stopped.length - running;
   const now = off === 0 ? 'all of them run again' : `${off} of them ${off === 1 ? 'does' : 'do'} not run now`;
-  return `The platform stopped ${stopped.length} of ${fates.length} machines${slowest(stopped)}; ${now}.`;
+  return `The platform stopped ${stopped.length} of ${summaries.length} machines${slowest(stopped)}; ${now}.`;
 }
 
 /** The slowest stop. Without the end of every stop no figure says when the last machine was off. */
-function slowest(stopped: readonly Fate[]): string {
+function slowest(stopped: readonly LossSummary[]): string {
   const most = (all: readonly number[]): string => duration(all.reduce((a, b) => Math.max(a, b)));
   const off = stopped.flatMap(({ offAfterMs }) => offAfterMs ?? []);
   const decided = stopped.flatMap(({ decidedAfterMs }) => decidedAfterMs ?? []);
@@ -156,7 +156,7 @@ function changesTable({ changes }: Activity): Html {
   to identity, which keeps no such record; a machine that they stopped has the reason ACCESS_DENIED.</p>`;
 }
 
-function machinesTable(fates: readonly Fate[]): Html {
+function machinesTable(summaries: readonly LossSummary[]): Html {
   const time = (ms: number | undefined, label: string) =>
     html`<td class="num" data-label="${label}">${ms === undefined ? '–' : duration(ms)}</td>`;
   const off = (offMs: number | undefined, decidedMs: number | undefined) =>
@@ -167,7 +167,7 @@ function machinesTable(fates: readonly Fate[]): Html {
     html`<td class="num" data-label="${label}">${value === undefined ? '–' : value.toLocaleString('en')}</td>`;
   return html`<div class="scroll"><table class="figures-table stack"><thead><tr><th>Machine</th><th>Now</th><th>Stopped because of</th><th class="num">Last good I/O</th>
   <th class="num">Off</th><th class="num">Back</th><th class="num">Reads</th><th class="num">Writes</th><th class="num">Failed</th><th class="num">Mismatches</th></tr></thead><tbody>
-  ${fates.map(({ machine, reasons, stopCount, lastGoodAfterMs, offAfterMs, decidedAfterMs, backAfterMs }) => {
+  ${summaries.map(({ machine, reasons, stopCount, lastGoodAfterMs, offAfterMs, decidedAfterMs, backAfterMs }) => {
     const { name, group, powerState, counted } = machine;
     return html`<tr><td><b>${lastSegment(name)}</b><div class="tag">${group}</div></td><td data-label="now">${powerState}</td><td data-label="because of">${reasons.join(', ') || '–'}${stopCount > 1 ? html`<div class="tag">${stopCount} stops</div>` : ''}</td>
     ${time(lastGoodAfterMs, 'last good I/O')}${off(offAfterMs, decidedAfterMs)}${time(backAfterMs, 'back')}

@@ -1,5 +1,5 @@
 import type { IoRecord, MachineRecord, PowerRecord, StepRecord } from '../../record.ts';
-import { effectOf, lossesOf, returnsOf } from '../experiment/fate.ts';
+import { effectOf, lossesOf, returnsOf } from '../experiment/losses.ts';
 
 /** What happened to the machines of a resource group in a period, without an experiment. Times are milliseconds since the epoch. */
 export interface Activity {
@@ -57,7 +57,7 @@ export interface Refusal {
 }
 
 /** What access losses did to a machine in the period. Durations in milliseconds; of several stops each is the longest. */
-export interface Fate {
+export interface LossSummary {
   readonly machine: ActiveMachine;
   /** The losses that stopped it, each once. */
   readonly reasons: readonly string[];
@@ -75,10 +75,10 @@ export interface Fate {
 }
 
 /** What happened in one stop. */
-type StopTimes = Pick<Fate, 'lastGoodAfterMs' | 'offAfterMs' | 'decidedAfterMs' | 'backAfterMs'>;
+type StopTimes = Pick<LossSummary, 'lastGoodAfterMs' | 'offAfterMs' | 'decidedAfterMs' | 'backAfterMs'>;
 
-/** The fate of each machine. */
-export function fatesOf(activity: Activity): readonly Fate[] {
+/** What losses did to each machine. */
+export function lossSummariesOf(activity: Activity): readonly LossSummary[] {
   const ioOf = Map.groupBy(activity.io, ({ machine }) => machine);
   return activity.machines.map((machine) => {
     const stops = machine.power.filter(

@@ -3,7 +3,7 @@ import { isFaultTarget } from '../../experiment.ts';
 import type { RunRecord, StepRecord } from '../../record.ts';
 import { actionInWords } from '../../timeline/actions.ts';
 import { duration, type Html, html } from '../html.ts';
-import { effectOf } from './fate.ts';
+import { effectOf } from './losses.ts';
 
 /** Later than planned by more than this, in milliseconds, is shown. */
 const lateMs = 50;

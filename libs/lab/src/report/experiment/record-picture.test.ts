@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { RunRecord } from '../../record.ts';
-import { type commonStretches, stretchesOf } from './fate.ts';
+import { type commonStretches, stretchesOf } from './losses.ts';
 import { periodOf, recordPicture, treatmentFirst } from './record-picture.ts';
 import { type Case, cases, largeCase, lossMs, startMs } from './test-records.ts';
 

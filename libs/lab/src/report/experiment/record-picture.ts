@@ -7,7 +7,7 @@ import type { FaultBar } from '../picture/faults.ts';
 import type { Lane } from '../picture/lane.ts';
 import { sharedPauseMs, sharedPauses } from '../picture/pauses.ts';
 import type { Mark, PictureContent } from '../picture/picture.ts';
-import { commonStretches, effectOf, type Happenings, lossesOf, runningTimes, stretchesOf } from './fate.ts';
+import { commonStretches, effectOf, type Happenings, lossesOf, runningTimes, stretchesOf } from './losses.ts';
 
 /** With more machines than this, those of a group with the same outcome share a lane. */
 const lanesMax = 12;
@@ -67,10 +67,10 @@ export function periodOf({ run, io, steps, machines }: RunRecord): Period | unde
 /** Machines that share a lane. */
 function bundled(machines: readonly MachineRecord[], fromMs: number): readonly (readonly MachineRecord[])[] {
   if (machines.length <= lanesMax) return machines.map((machine) => [machine]);
-  return [...Map.groupBy(machines, (machine) => `${machine.group} ${fateOf(machine, fromMs)}`).values()];
+  return [...Map.groupBy(machines, (machine) => `${machine.group} ${machineLossOf(machine, fromMs)}`).values()];
 }
 
-const fateOf = ({ power }: MachineRecord, fromMs: number): string =>
+const machineLossOf = ({ power }: MachineRecord, fromMs: number): string =>
   power
     .filter(({ atMs }) => atMs >= fromMs)
     .map(({ state, reason }) => `${state} ${reason}`)

@@ -1,5 +1,5 @@
 import type { Experiment } from '../../experiment.ts';
-import { shortName } from '../../measures/fate.ts';
+import { shortName } from '../../measures/machine-loss.ts';
 import type { RunRecord } from '../../record.ts';
 import type { Span } from '../../spans/span-store.ts';
 import { actionInWords } from '../../timeline/actions.ts';

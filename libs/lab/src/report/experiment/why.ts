@@ -1,6 +1,6 @@
 import type { Experiment, Step } from '../../experiment.ts';
 import { Evidence } from '../../measures/evidence.ts';
-import { type Fate, fatesOf, operationText, shortName } from '../../measures/fate.ts';
+import { type MachineLoss, machineLossesOf, operationText, shortName } from '../../measures/machine-loss.ts';
 import type { IoRecord, RunRecord } from '../../record.ts';
 import { isFaultAction } from '../../timeline/actions.ts';
 import { duration, type Html, html } from '../html.ts';
@@ -18,13 +18,15 @@ export function whyItHappened(experiment: Experiment, record: RunRecord): Html {
   return html`<ul class="why">${sentences.map((sentence) => html`<li>${sentence}</li>`)}</ul>`;
 }
 
-type Stopped = Fate & Required<Pick<Fate, 'keyStop'>>;
+type Stopped = MachineLoss & Required<Pick<MachineLoss, 'keyStop'>>;
 
 /** The machine that the platform stopped latest after its loss. */
 function slowestStop(evidence: Evidence): Stopped | undefined {
   const stopped = evidence.groups
-    .flatMap((group) => fatesOf(evidence, group))
-    .flatMap((fate) => (fate.keyStop === undefined ? [] : [{ ...fate, keyStop: fate.keyStop }]));
+    .flatMap((group) => machineLossesOf(evidence, group))
+    .flatMap((machineLoss) =>
+      machineLoss.keyStop === undefined ? [] : [{ ...machineLoss, keyStop: machineLoss.keyStop }],
+    );
   const after = ({ keyStop, episode }: Stopped): number => keyStop.atMs - episode.startMs;
   return stopped.toSorted((a, b) => after(b) - after(a))[0];
 }

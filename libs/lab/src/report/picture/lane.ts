@@ -9,7 +9,7 @@ export interface Layout {
   readonly laneGap: number;
 }
 
-/** A row of the picture: a machine, or several with the same fate. */
+/** A row of the picture: a machine, or several to which the same happened. */
 export interface Lane {
   readonly name: string;
   readonly about: string;

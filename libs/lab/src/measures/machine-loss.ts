@@ -9,7 +9,7 @@ export interface Moment {
 }
 
 /** The moments of a machine in one loss. A missing moment was not tested. */
-export interface Fate {
+export interface MachineLoss {
   readonly machine: MachineRecord;
   readonly episode: Episode;
   readonly lastGoodRead?: Moment;
@@ -44,20 +44,25 @@ export const operationText = ({ machine, disk, op, seq, reason }: IoRecord): str
 export const shortName = (name: string): string => name.slice(name.lastIndexOf('/') + 1);
 
 /** Why a machine proves nothing about a loss. */
-export const idleText = ({ machine }: Fate): string =>
+export const idleText = ({ machine }: MachineLoss): string =>
   `${shortName(machine.name)} did no good I/O in the ${busyMs / 1_000} s before the loss`;
 
-/** The fates of all machines of a group in all its losses. */
-export const fatesOf = (evidence: Evidence, group: string): readonly Fate[] => {
+/** What all losses of a group were to each of its machines. */
+export const machineLossesOf = (evidence: Evidence, group: string): readonly MachineLoss[] => {
   const episodes = evidence.episodesOf(group);
   return episodes.flatMap((episode, index) => {
     const nextMs = episodes[index + 1]?.startMs ?? Number.POSITIVE_INFINITY;
-    return evidence.machinesOf(group).map((machine) => fateOf(evidence, machine, episode, nextMs));
+    return evidence.machinesOf(group).map((machine) => machineLossOf(evidence, machine, episode, nextMs));
   });
 };
 
 /** @param nextMs start of the next loss of the group */
-export function fateOf(evidence: Evidence, machine: MachineRecord, episode: Episode, nextMs: number): Fate {
+export function machineLossOf(
+  evidence: Evidence,
+  machine: MachineRecord,
+  episode: Episode,
+  nextMs: number,
+): MachineLoss {
   const { startMs, endMs } = episode;
   const disks = evidence.disksUnder(machine, episode);
   const io = evidence.ioOf(machine).filter(({ disk }) => disks.has(disk));

@@ -17,7 +17,7 @@ export type Owner = Pick<Place, 'administrator' | 'identity' | 'keyVault' | 'set
 };
 
 /** The effect on a key. */
-export interface Inflicted {
+export interface InjectedLoss {
   /** When it takes effect, in milliseconds since the epoch; undefined: at once. */
   readonly effectMs?: number;
   /** Restores access. */
@@ -34,12 +34,12 @@ const assignNewKey = async ({ keyVault, sets }: Owner, { vault, set }: Keyed): P
  * Takes the key away, by the calls of its owner.
  * @param stopped called between two calls, to wait for the effect of the first
  */
-export const inflict = async (
+export const injectLoss = async (
   clients: Owner,
   keyed: Keyed,
   { played }: TableCause,
   stopped: () => Promise<void>,
-): Promise<Inflicted> => {
+): Promise<InjectedLoss> => {
   const { clock = systemClock } = clients;
   const ownerToken = () => Promise.reject(new Error('no cause assigns a key'));
   const state = await readKeyState(clients, keyed);
@@ -54,12 +54,12 @@ export const inflict = async (
 };
 
 /** Takes the key away, also by what no owner decides. */
-export const inflictAt = async (
+export const injectLossAt = async (
   place: Place,
   keyed: Keyed,
   cause: TableCause,
   stopped: () => Promise<void>,
-): Promise<Inflicted> => {
+): Promise<InjectedLoss> => {
   const { cloud, limitVaults, keyVault } = place;
   if (cause.name === 'vault-unreachable') {
     await cloud.stop('key-vault');
@@ -71,5 +71,5 @@ export const inflictAt = async (
     await keyVault.wrapKey({ name: keyed.keyVersion, plaintextKey: new Uint8Array(32), algorithm: 'RSA_OAEP_256' });
     return { undo: () => limitVaults(undefined) };
   }
-  return inflict(place, keyed, cause, stopped);
+  return injectLoss(place, keyed, cause, stopped);
 };
