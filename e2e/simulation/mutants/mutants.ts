@@ -48,7 +48,7 @@ export const mutants: readonly Mutant[] = [
           for (const event of refused) {
             const version = expected + 1;
             const place = { position: events.head() + 1, stream, version, id: eventId(stream, version) };
-            events.feed.push(stored({ ...event, ...place, cause: withoutTrail(cause), time: options.clock.now() }));
+            events.feed.push(stored({ ...event, ...place, cause: withoutTracker(cause), time: options.clock.now() }));
           }
         }
         throw error;

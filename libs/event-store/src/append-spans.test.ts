@@ -51,7 +51,7 @@ test('G10: the span of an append has a link to the span that stored each cause',
     await streams.transact('a', happened, work);
     // A called service reports its event in the response.
     noteEventSpan(`00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`, 'key-k@7');
-    work.trail?.answered(['key-k@7', 'key-unknown@1']);
+    work.tracker?.answered(['key-k@7', 'key-unknown@1']);
     await streams.transact('a', happened, work);
   });
   const [first, second] = appends();

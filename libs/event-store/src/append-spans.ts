@@ -83,7 +83,7 @@ export const storeInSharedSpan = (
   });
 };
 
-/** Stores a commit with several appends in a span of its own, and notes them in the trail of the cause. @returns positions of the events */
+/** Stores a commit with several appends in a span of its own, and notes them in the tracker of the cause. @returns positions of the events */
 export const storeInSpan = async (
   store: Store,
   name: string,
@@ -106,6 +106,6 @@ export const storeInSpan = async (
     noteRunningSpan(events);
     return committed.positions;
   });
-  for (const { stream, expected, events: all } of commit.appends) cause.trail?.stored(stream, expected + all.length);
+  for (const { stream, expected, events: all } of commit.appends) cause.tracker?.stored(stream, expected + all.length);
   return positions;
 };

@@ -197,7 +197,7 @@ const storeOne = async <State, Event extends EventOf>(
   const commit = { appends, rows: [row, ...rows], ...(guard === undefined ? {} : { cursors: [guard].flat() }) };
   const stored = storedCause(cause, append.stream, causes);
   const positions = await storeInSharedSpan(store, `append ${definition.name}`, commit, stored);
-  cause.trail?.stored(append.stream, prepared.version);
+  cause.tracker?.stored(append.stream, prepared.version);
   return { ...transacted, positions };
 };
 

@@ -50,7 +50,7 @@ test('G10: an event names the last event of the same work in its stream, and eac
   assert.equal(callingEvent(work), 'set-s@4');
   await streams.transact('a', one('Ordered'), work);
   assert.equal(callingEvent(work), 'order-a@1');
-  work.trail?.answered(['key-k@2']);
+  work.tracker?.answered(['key-k@2']);
   await streams.transact('a', one('Paid'), work);
   await streams.transact('a', one('Paid'), work);
   await streams.transact('b', one('Ordered'), work);
@@ -64,7 +64,7 @@ test('G10: an event names the last event of the same work in its stream, and eac
     [{ id: 'order-a@2', kind: 'step' }],
   ]);
   assert.deepEqual(await causesIn('order-b'), [[{ id: 'set-s@4', kind: 'call' }]]);
-  assert.deepEqual(work.trail?.appended(), ['order-a@3', 'order-b@1']);
+  assert.deepEqual(work.tracker?.appended(), ['order-a@3', 'order-b@1']);
 });
 
 test('G10: a change of many streams can name a cause for each', async () => {

@@ -29,7 +29,7 @@ export interface Cause {
   readonly tracestate?: string;
   readonly baggage?: string;
   /** Follows the work that has this cause; never stored. Copies of the cause share it. */
-  readonly trail?: Trail;
+  readonly tracker?: CauseTracker;
 }
 
 /** Identity of an event: its place in its stream. Names of categories are unique over all services, so this is unique too. */
@@ -46,14 +46,14 @@ export const idsOf = ({
   readonly events: readonly unknown[];
 }): string[] => events.map((_event, n) => eventId(stream, expected + 1 + n));
 
-/** Most events that a trail keeps: what a call reports to its caller, and what one change names as answers. */
-export const TRAIL_MAX = 1_024;
+/** Most events that a tracker keeps: what a call reports to its caller, and what one change names as answers. */
+export const TRACKED_EVENTS_MAX = 1_024;
 
 /**
  * Follows one piece of work: a call that is served, a run of a process, a message. It notes what the work appended and which
  * events its calls led to, so that the next change of the work names them as its causes.
  */
-export class Trail {
+export class CauseTracker {
   /** Newest event of each stream, in the order of appends. */
   readonly #appended = new Map<string, string>();
   readonly #answers = new Set<string>();
@@ -71,7 +71,7 @@ export class Trail {
 
   /** A called service appended these events before it responded. */
   answered(ids: Iterable<string>): void {
-    for (const id of ids) if (this.#answers.size < TRAIL_MAX) this.#answers.add(id);
+    for (const id of ids) if (this.#answers.size < TRACKED_EVENTS_MAX) this.#answers.add(id);
   }
 
   /** The causes of the next change of a stream. `first`: those of the work itself; `given`: causes in place of those and of its steps. */
@@ -102,30 +102,30 @@ export class Trail {
     const id = eventId(stream, version);
     this.#newest = id;
     this.#appended.delete(stream);
-    if (this.#appended.size < TRAIL_MAX) this.#appended.set(stream, id);
+    if (this.#appended.size < TRACKED_EVENTS_MAX) this.#appended.set(stream, id);
   }
 }
 
-/** The same cause with a trail of its own. */
-export const followed = (cause: Cause): Cause => ({ ...cause, trail: new Trail() });
+/** The same cause with a tracker of its own. */
+export const followed = (cause: Cause): Cause => ({ ...cause, tracker: new CauseTracker() });
 
 /** Work of a process that continues these events of its own service, under a cause's caller, correlation and trace. */
 export const continuing = (cause: Omit<Cause, 'causes'>, ...ids: readonly string[]): Cause => ({
   ...cause,
   causes: ids.map((id) => ({ id, kind: 'step' })),
-  trail: new Trail(),
+  tracker: new CauseTracker(),
 });
 
 /** Work that a timer started, which these events armed. */
 export const timedBy = (cause: Omit<Cause, 'causes'>, ...ids: readonly string[]): Cause => ({
   ...cause,
   causes: ids.map((id) => ({ id, kind: 'timer' })),
-  trail: new Trail(),
+  tracker: new CauseTracker(),
 });
 
 /** The event that a call made for this cause continues: the newest of the work, else its own first cause. */
-export const callingEvent = ({ causes = [], trail }: Partial<Cause>): string | undefined =>
-  trail?.newest ?? causes[0]?.id;
+export const callingEvent = ({ causes = [], tracker }: Partial<Cause>): string | undefined =>
+  tracker?.newest ?? causes[0]?.id;
 
 /**
  * The cause of each further event that a commit stores in one stream. It follows from the first event, which has the causes of the
@@ -135,9 +135,9 @@ export const callingEvent = ({ causes = [], trail }: Partial<Cause>): string | u
 export const afterFirst = (cause: Cause, first: string): Cause => ({ ...cause, causes: [{ id: first, kind: 'step' }] });
 
 /** The cause as it is stored. */
-export const withoutTrail = (cause: Cause): Cause => {
-  if (cause.trail === undefined) return cause;
-  const { trail: _trail, ...plain } = cause;
+export const withoutTracker = (cause: Cause): Cause => {
+  if (cause.tracker === undefined) return cause;
+  const { tracker: _tracker, ...plain } = cause;
   return plain;
 };
 
@@ -146,7 +146,7 @@ export const withoutTrail = (cause: Cause): Cause => {
  * @param given causes that the change has in place of those of the cause
  */
 export const storedCause = (cause: Cause, stream: string | undefined, given?: readonly CausedBy[]): Cause => {
-  const { trail } = cause;
-  if (trail !== undefined) return { ...withoutTrail(cause), causes: trail.causesOf(stream, cause.causes, given) };
+  const { tracker } = cause;
+  if (tracker !== undefined) return { ...withoutTracker(cause), causes: tracker.causesOf(stream, cause.causes, given) };
   return given === undefined ? cause : { ...cause, causes: given };
 };

@@ -1,5 +1,5 @@
 import type { Clock } from '@interlock/runtime';
-import { afterFirst, type Cause, eventId, withoutTrail } from './cause.ts';
+import { afterFirst, type Cause, eventId, withoutTracker } from './cause.ts';
 import { assertOnceEach } from './commit-once.ts';
 import { type CommitParameters, FIELD_END, type Kind, RECORD_END } from './commit-statement.ts';
 import { isBulk, type PendingCommit } from './group-commit.ts';
@@ -51,7 +51,7 @@ const putRecord = ({ table, key, row, version }: RowChange): string =>
   `${table}${FIELD_END}${key}${FIELD_END}${version}${FIELD_END}${JSON.stringify(row)}`;
 
 /** A cause as JSON, as it is stored. */
-const causeText = (cause: Cause): string => JSON.stringify(withoutTrail(cause));
+const causeText = (cause: Cause): string => JSON.stringify(withoutTracker(cause));
 
 class Records {
   readonly #sharedCause: Cause | undefined;
@@ -75,7 +75,7 @@ class Records {
 
   addAppends(appends: readonly Append[], cause: Cause): void {
     const common = this.#causeField(cause);
-    const plain = withoutTrail(cause);
+    const plain = withoutTracker(cause);
     for (const { stream, expected, events, causes } of appends) {
       const own = causes === undefined ? plain : { ...plain, causes };
       const causeField = causes === undefined ? common : this.#causeField(own);

@@ -12,15 +12,15 @@ export {
   type Cause,
   type CausedBy,
   type CauseKind,
+  CauseTracker,
   callingEvent,
   continuing,
   eventId,
   followed,
   idsOf,
   storedCause,
-  Trail,
   timedBy,
-  withoutTrail,
+  withoutTracker,
 } from './cause.ts';
 export { type ConnectionOptions, openConnections, type Sql } from './connection.ts';
 export { checkDriver, type Driver, UnpatchedDriver } from './driver-check.ts';

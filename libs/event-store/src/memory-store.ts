@@ -1,6 +1,6 @@
 import type { Clock } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
-import { afterFirst, type Cause, eventId, withoutTrail } from './cause.ts';
+import { afterFirst, type Cause, eventId, withoutTracker } from './cause.ts';
 import { assertOnceEach } from './commit-once.ts';
 import { checkedName } from './commit-records.ts';
 import type {
@@ -172,7 +172,7 @@ class MemoryEvents {
     const positions: number[] = [];
     const time = this.#clock.now();
     for (const { stream, events, causes = cause.causes } of appends) {
-      const own = { ...withoutTrail(cause), causes };
+      const own = { ...withoutTracker(cause), causes };
       const recordedBefore = this.#streams.get(stream) ?? [];
       this.#streams.set(stream, recordedBefore);
       const further = afterFirst(own, eventId(stream, recordedBefore.length + 1));

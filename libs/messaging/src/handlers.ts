@@ -1,13 +1,13 @@
 import type { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import {
   type Cause,
+  CauseTracker,
   type Commit,
   CursorConflict,
   eventId,
   noteEventSpan,
   Rejection,
   StoreUnavailable,
-  Trail,
   VersionConflict,
 } from '@interlock/event-store';
 import { traceparentAfter } from './spans.ts';
@@ -49,7 +49,7 @@ export const causeOf = (fact: Fact, service: string): Cause => {
     ...(traceparent === undefined ? {} : { traceparent }),
     ...(fact.tracestate === undefined ? {} : { tracestate: fact.tracestate }),
     ...(fact.baggage === undefined ? {} : { baggage: fact.baggage }),
-    trail: new Trail(),
+    tracker: new CauseTracker(),
   };
 };
 

@@ -42,7 +42,7 @@ export const readEvents = async (
 const storedEvent = (recorded: RecordedEvent, readable: readonly string[]): StoredEvent => {
   const { position, id, stream, version, type, schema, time, cause } = recorded;
   const { data, withheld } = readableData(recorded.data, readable);
-  const { trail: _, ...meta } = cause;
+  const { tracker: _, ...meta } = cause;
   return {
     position,
     eventId: id,

@@ -1,4 +1,4 @@
-import { type CausedBy, Rejection, readEvent, Trail } from '@interlock/event-store';
+import { type CausedBy, CauseTracker, Rejection, readEvent } from '@interlock/event-store';
 import { type Propagated, type Random, runningPropagated, traceparentOf } from '@interlock/runtime';
 import type { Span } from '@opentelemetry/api';
 import type { CallContext } from 'nice-grpc-common';
@@ -61,7 +61,7 @@ export function anonymousCall(
       causes: [],
       caller: caller.name,
       ...(traceparent === undefined ? {} : { traceparent, ...storable(runningPropagated()) }),
-      trail: new Trail(),
+      tracker: new CauseTracker(),
     },
     requestId,
     deadline: timer.deadline,

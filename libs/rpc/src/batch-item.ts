@@ -1,4 +1,4 @@
-import { type Cause, Rejection, readEvent, Trail } from '@interlock/event-store';
+import { type Cause, CauseTracker, Rejection, readEvent } from '@interlock/event-store';
 import { type Logger, traceIdOf } from '@interlock/runtime';
 import { Status } from 'nice-grpc-common';
 import { CallMetadata } from './call.ts';
@@ -118,7 +118,7 @@ export const onBehalfOf = (cause: Cause, origin: ItemOrigin | undefined): Cause 
     ...(correlationId === '' ? {} : { correlationId }),
     ...(traceparent === '' ? {} : { traceparent }),
     ...(event === '' ? {} : { causes: [{ id: readEvent(event), kind: 'call' }] }),
-    trail: new Trail(),
+    tracker: new CauseTracker(),
   };
 };
 

@@ -82,7 +82,7 @@ export const openBatching = <Request, Answer>(parts: {
       for (const [n, { cause, resolve, reject }] of batch.entries()) {
         const outcome = outcomes[n];
         if (outcome && 'answer' in outcome) {
-          if (outcome.events !== undefined) cause?.trail?.answered(outcome.events.map(readEvent));
+          if (outcome.events !== undefined) cause?.tracker?.answered(outcome.events.map(readEvent));
           resolve(outcome.answer);
         } else
           reject(outcome ? outcome.error : new Error(`a batch of ${batch.length} returned no outcome number ${n}`));

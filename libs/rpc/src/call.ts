@@ -43,7 +43,7 @@ export type Caller = Principal | { readonly kind: 'anonymous'; readonly name: 's
 /** What this library adds to nice-grpc's context. */
 export interface CallFields {
   readonly caller: Caller;
-  /** Copied onto every event of the request; its trail lists them, and the caller receives that list. */
+  /** Copied onto every event of the request; its tracker lists them, and the caller receives that list. */
   readonly cause: Cause;
   /** Unique to this request. */
   readonly requestId: string;

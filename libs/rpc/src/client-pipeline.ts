@@ -34,7 +34,7 @@ export interface CallOptions {
   /** A bearer token for this call in place of the client's own: to act with the authority of another principal. */
   token?: string;
   /**
-   * Why the call is made: its correlation id and its event are passed on, and its trail receives the events that the call caused.
+   * Why the call is made: its correlation id and its event are passed on, and its tracker receives the events that the call caused.
    * By default that of the running call; without one the server creates a correlation id.
    */
   cause?: CallCause | undefined;
@@ -218,7 +218,7 @@ class Tries {
       onTrailer: (trailer: Metadata) => {
         this.#details = trailer.get(DETAILS_TRAILER);
         const events = trailer.get(EVENTS_TRAILER);
-        if (events !== undefined) this.#cause?.trail?.answered(events.split(',').map(readEvent));
+        if (events !== undefined) this.#cause?.tracker?.answered(events.split(',').map(readEvent));
         callOptions.onTrailer?.(trailer);
       },
     };

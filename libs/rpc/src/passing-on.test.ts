@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Trail } from '@interlock/event-store';
+import { CauseTracker } from '@interlock/event-store';
 import { type Call, runAsCall } from './call.ts';
 import { passingOn } from './passing-on.ts';
 import { type Echo, type EchoOptions, transports } from './test-echo.ts';
@@ -22,7 +22,7 @@ for (const [name, start] of Object.entries(transports)) {
           handlers: {
             echo: async (request, call) => {
               seen = call;
-              call.cause.trail?.stored('disk-d', 3);
+              call.cause.tracker?.stored('disk-d', 3);
               return { text: `${request.text} from behind` };
             },
           },
@@ -36,7 +36,7 @@ for (const [name, start] of Object.entries(transports)) {
             echo: async (request, call) => {
               await behind.client.echo(request, passingOn(call, call.signal));
               const answer = await behind.client.echo(request, passingOn(call, call.signal));
-              ofFront = call.cause.trail?.causesOf(undefined, []);
+              ofFront = call.cause.tracker?.causesOf(undefined, []);
               return answer;
             },
           },
@@ -44,8 +44,8 @@ for (const [name, start] of Object.entries(transports)) {
         close,
       );
       const credentials = { token: async () => 'workload:compute', refused: () => undefined };
-      const trail = new Trail();
-      const cause = { correlationId: 'c7', causes: [{ id: 'vm-v@2', kind: 'call' }], caller: '', trail } as const;
+      const tracker = new CauseTracker();
+      const cause = { correlationId: 'c7', causes: [{ id: 'vm-v@2', kind: 'call' }], caller: '', tracker } as const;
       const answer = await runAsCall(undefined, () => front.connect({ credentials }).echo({ text: 'word' }, { cause }));
       assert.equal(answer.text, 'word from behind');
       assert.deepEqual(
@@ -53,7 +53,7 @@ for (const [name, start] of Object.entries(transports)) {
         ['principals/workload:compute', 'workload:compute', 'c7', [{ id: 'vm-v@2', kind: 'call' }]],
       );
       assert.deepEqual(ofFront, []);
-      assert.deepEqual(trail.causesOf(undefined, []), [{ id: 'disk-d@3', kind: 'answer' }]);
+      assert.deepEqual(tracker.causesOf(undefined, []), [{ id: 'disk-d@3', kind: 'answer' }]);
     } finally {
       for (const end of close) await end();
     }

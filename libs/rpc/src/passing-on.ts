@@ -1,4 +1,4 @@
-import { readEvent, withoutTrail } from '@interlock/event-store';
+import { readEvent, withoutTracker } from '@interlock/event-store';
 import type { Metadata } from 'nice-grpc-common';
 import type { Call } from './call.ts';
 import { EVENTS_TRAILER } from './call.ts';
@@ -18,12 +18,12 @@ type PassedOn = CallOptions & {
  */
 export const passingOn = (call: Pick<Call, 'token' | 'cause' | 'remainingMs'>, signal: AbortSignal): PassedOn => ({
   ...(call.token === undefined ? {} : { token: call.token }),
-  // Without the trail: every part of the call has the cause of the call, not the events of the parts before it.
-  cause: withoutTrail(call.cause),
+  // Without the tracker: every part of the call has the cause of the call, not the events of the parts before it.
+  cause: withoutTracker(call.cause),
   deadlineMs: Math.max(0, call.remainingMs()),
   signal,
   onTrailer: (trailer) => {
     const events = trailer.get(EVENTS_TRAILER);
-    if (events !== undefined) call.cause.trail?.passedOn(events.split(',').map(readEvent));
+    if (events !== undefined) call.cause.tracker?.passedOn(events.split(',').map(readEvent));
   },
 });

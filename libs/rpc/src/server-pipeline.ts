@@ -264,8 +264,8 @@ class Serving {
   /** Names the events that the handler appended, as far as they fit, to a caller whose own next event follows from them. */
   #reportEvents(): void {
     const fields = this.#fields;
-    if (this.#status !== 'OK' || fields?.cause.trail === undefined || !isService(fields.caller)) return;
-    const ids = fields.cause.trail.appended();
+    if (this.#status !== 'OK' || fields?.cause.tracker === undefined || !isService(fields.caller)) return;
+    const ids = fields.cause.tracker.appended();
     const events = [ids.map(writeEvent), ids]
       .map((all) => all.join(','))
       .find(({ length }) => length <= EVENTS_LENGTH_MAX);

@@ -39,7 +39,7 @@ overEachTransport('context of calls', ({ echo, spanCount, spans, tracer }) => {
       handlers: {
         echo: async (word, { cause }) => {
           seen.push(cause.causes);
-          cause.trail?.stored('disk-d', 3);
+          cause.tracker?.stored('disk-d', 3);
           return word;
         },
       },
@@ -50,7 +50,7 @@ overEachTransport('context of calls', ({ echo, spanCount, spans, tracer }) => {
       const isService = token !== 'user-1';
       assert.deepEqual(seen.at(-1), isService ? [{ id: 'vm-v@2', kind: 'call' }] : []);
       const answers = isService ? [{ id: 'disk-d@3', kind: 'answer' }] : [];
-      assert.deepEqual(cause.trail?.causesOf(undefined, []), answers, 'a user does not receive the events');
+      assert.deepEqual(cause.tracker?.causesOf(undefined, []), answers, 'a user does not receive the events');
     }
   });
 

@@ -6,7 +6,7 @@ import {
   type RowChange,
   type Table,
   table,
-  withoutTrail,
+  withoutTracker,
 } from '@interlock/event-store';
 import { isStoppedByLoss } from '../vm/disk-state.ts';
 import type { OpenedDisk } from '../vm/events.ts';
@@ -61,7 +61,7 @@ export class Losses {
     const isSameNumber = known?.accessEpoch === loss.accessEpoch;
     if (isSameNumber && (known.isOver || known.reason === loss.reason)) return [];
     // A correction changes the reason, not the cause.
-    return [this.#put({ ...loss, cause: isSameNumber ? known.cause : withoutTrail(cause), isOver })];
+    return [this.#put({ ...loss, cause: isSameNumber ? known.cause : withoutTracker(cause), isOver })];
   }
 
   /** The known losses of a version: of its key first, then the ends of identities. */

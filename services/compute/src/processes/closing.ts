@@ -147,7 +147,7 @@ export const closeEach = async (
     let failure: unknown;
     for (const [n, request] of left.entries()) {
       const { outcome, event = '' } = outcomes[n] ?? {};
-      if (event !== '' && closed === undefined) cause.trail?.answered([readEvent(event)]);
+      if (event !== '' && closed === undefined) cause.tracker?.answered([readEvent(event)]);
       else if (event !== '') addTo(closed, request.virtualMachine, readEvent(event));
       if (outcome?.$case === 'closed') continue;
       const error = refusedBy('CloseDisks', outcome?.value);

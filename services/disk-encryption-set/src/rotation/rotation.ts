@@ -218,7 +218,7 @@ const rewrapBatch = async (move: Move, listed: readonly EncryptedResource[], pas
   const names = resources.map(({ name }) => name);
   try {
     const { outcomes } = await disks.rewrapDeks({ names, targetKeyVersion, generation }, call);
-    cause.trail?.answered(outcomes.flatMap(({ event }) => (event === '' ? [] : [readEvent(event)])));
+    cause.tracker?.answered(outcomes.flatMap(({ event }) => (event === '' ? [] : [readEvent(event)])));
     for (const [n, resource] of resources.entries()) {
       const outcome = outcomes[n]?.outcome;
       if (outcome === undefined) throw new Error(`RewrapDeks returned no outcome for ${resource.name}`);

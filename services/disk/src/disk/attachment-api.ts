@@ -128,7 +128,7 @@ const changeAccess = (
     });
     if (changed.state.status !== 'active' || changed.state.access === null) host.close(name);
     const before = changed.state.steps?.[process];
-    if (changed.events.length === 0 && before !== undefined) cause.trail?.found(`disk-${name}`, before);
+    if (changed.events.length === 0 && before !== undefined) cause.tracker?.found(`disk-${name}`, before);
     return changed;
   });
 

@@ -89,7 +89,7 @@ export class Attempts<State extends Makeable, Event extends { readonly type: str
   /** A repeat is answered with the event of the first request. */
   #repeated(found: Loaded<State>, cause: Cause): Loaded<State> {
     const made = found.state.steps?.life;
-    if (made !== undefined) cause.trail?.found(`${this.#kind.definition.name}-${found.id}`, made);
+    if (made !== undefined) cause.tracker?.found(`${this.#kind.definition.name}-${found.id}`, made);
     return found;
   }
 

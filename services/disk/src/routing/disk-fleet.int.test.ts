@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
-import { Trail } from '@interlock/event-store';
+import { CauseTracker } from '@interlock/event-store';
 import { copyMs, resourceGroup, type TestSet } from '../testing/test-cloud-disks.ts';
 import { until } from '../testing/test-disk-cloud.ts';
 import { type DiskFleet, startDiskFleet } from '../testing/test-disk-fleet.ts';
@@ -126,11 +126,11 @@ test('CMK-88: a rotation rewraps the disks of a set, wherever they are', limit, 
 test('G10: events of a call that was passed on name the user who made it, and compute learns them', limit, async () => {
   const [{ name }] = await diskOnEach();
   const virtualMachine = `${resourceGroup}/virtualMachines/vm-${randomUUID().slice(0, 8)}`;
-  const trail = new Trail();
-  const cause = { correlationId: randomUUID(), causes: [], caller: '', trail };
+  const tracker = new CauseTracker();
+  const cause = { correlationId: randomUUID(), causes: [], caller: '', tracker };
   await fleet.compute.attachDisk({ name, virtualMachine, requestId: randomUUID() }, { cause });
   assert.deepEqual(
-    trail.causesOf(undefined, []).map(({ id }) => id),
+    tracker.causesOf(undefined, []).map(({ id }) => id),
     [`disk-${name}@3`],
   );
   await fleet.compute.detachDisk({ name, virtualMachine });

@@ -69,7 +69,7 @@ export class WithoutHost {
     const decide = detach(this.#parts.clock.now(), virtualMachine, requestId === '' ? undefined : requestId);
     const detached = await this.#ofHost(host).transact(name, decide, call.cause);
     const before = detached.state.steps?.detach;
-    if (detached.events.length === 0 && before !== undefined) call.cause.trail?.found(`disk-${name}`, before);
+    if (detached.events.length === 0 && before !== undefined) call.cause.tracker?.found(`disk-${name}`, before);
     await this.#fenced(host, [detached], call);
     const [shown] = await this.#parts.show([detached]);
     if (shown === undefined) throw new Error(`${name} was not shown`);

@@ -7,7 +7,7 @@ import type {
   ListPrincipalsRequest,
   RemoveSecretRequest,
 } from '@interlock/contracts/interlock/identity/v1/principal.ts';
-import { type Category, Rejection, withoutTrail } from '@interlock/event-store';
+import { type Category, Rejection, withoutTracker } from '@interlock/event-store';
 import {
   type Authorizer,
   type Call,
@@ -65,7 +65,7 @@ export const principalApi = (parts: Parts) => ({
     const profile = managedIdentity(await existingTenant(parts, request.tenant), request.owner);
     const created = await parts.principals.transact(id, create(parts.clock.now(), profile), cause);
     // A repeat is answered with the event of the first request.
-    if (created.events.length === 0) cause.trail?.found(`principal-${id}`, 1);
+    if (created.events.length === 0) cause.tracker?.found(`principal-${id}`, 1);
     return principalOnWire(created);
   },
 
@@ -98,8 +98,8 @@ export const principalApi = (parts: Parts) => ({
     const held = await assignments.listAll({ index: { index: 'principal', value: request.name } });
     const ids = held.map((assignment) => assignment.id);
     // The deletion is the answer, also to a repeat, and not the roles that go with it.
-    await assignments.transactMany(ids, removeAssignment(clock.now()), withoutTrail(call.cause));
-    call.cause.trail?.found(`principal-${id}`, deleted.version);
+    await assignments.transactMany(ids, removeAssignment(clock.now()), withoutTracker(call.cause));
+    call.cause.tracker?.found(`principal-${id}`, deleted.version);
     return principalOnWire(deleted);
   },
 

@@ -10,7 +10,7 @@ import {
   Rejection,
   type Table,
   table,
-  withoutTrail,
+  withoutTracker,
 } from '@interlock/event-store';
 import { isSameRegion, type RpcClient, RpcFailure, subscriptionOf } from '@interlock/rpc';
 import { type Encryption, encryptionTypeOnWire } from '../../disk/encryption.ts';
@@ -122,7 +122,7 @@ export class SetKeys {
   /** The cause of what moves to a generation: the event that began it, if that is known; else the given one. */
   async causeOf(set: string, generation: number, cause: Cause): Promise<Cause> {
     const id = set === '' ? undefined : (await this.#rows.get(set))?.begunBy[generation];
-    return id === undefined ? cause : { ...withoutTrail(cause), causes: [{ id, kind: 'call' }] };
+    return id === undefined ? cause : { ...withoutTracker(cause), causes: [{ id, kind: 'call' }] };
   }
 
   /** A part of a commit: it fails with a `CursorConflict` unless this generation is in force. */
