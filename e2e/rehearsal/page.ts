@@ -1,9 +1,9 @@
 import { reportBody } from '@interlock/lab/report/experiment/report-page';
 import { duration, type Html, html } from '@interlock/lab/report/html';
 import { document } from '@interlock/lab/report/page';
+import { shortName } from '@interlock/lab/short-name';
 import type { LabRun } from './lab.ts';
 import type { Report } from './report.ts';
-import { short } from './rules/rule.ts';
 
 /** `report.html`: the rules, then the report of each experiment. One file without external resources. */
 export const renderPage = (report: Report, runs: readonly LabRun[]): string =>
@@ -66,11 +66,11 @@ const proof = ({ dataReturned: { proof: opened, throughApi } }: Report): Html =>
     <tr><th>Disk</th><th class="num">Bytes</th><th>SHA-256 of what was acknowledged</th><th>of what is there</th><th></th></tr></thead><tbody>
     ${opened.map(({ disk, bytes, acknowledged, found }) => {
       const isSame = acknowledged === found;
-      return html`<tr><td class="mono">${short(disk)}</td><td class="num" data-label="bytes">${bytes.toLocaleString('en')}</td>
+      return html`<tr><td class="mono">${shortName(disk)}</td><td class="num" data-label="bytes">${bytes.toLocaleString('en')}</td>
         <td class="mono" data-label="acknowledged">${acknowledged.slice(0, shownDigits)}…</td><td class="mono" data-label="there">${found.slice(0, shownDigits)}…</td>
         <td><span class="tick ${isSame ? 'pass' : 'fail'}">${isSame ? 'same' : 'differs'}</span></td></tr>`;
     })}</tbody></table></div>
-    ${throughApi.length === 0 ? '' : html`<p>No key kept at home opens the files of ${throughApi.length} others. A mark written at the beginning was read back from each through the API: <span class="mono">${throughApi.map(short).join(', ')}</span>.</p>`}`;
+    ${throughApi.length === 0 ? '' : html`<p>No key kept at home opens the files of ${throughApi.length} others. A mark written at the beginning was read back from each through the API: <span class="mono">${throughApi.map(shortName).join(', ')}</span>.</p>`}`;
 
 const footer = ({ versions, scenario, schema }: Report): Html => {
   const parts = Object.entries(versions).map(([name, version]) => `${name} ${version}`);

@@ -1,4 +1,5 @@
 import type { DiskSku } from '@interlock/contracts/interlock/access/v1/access.ts';
+import { shortName } from '@interlock/lab/short-name';
 import type { CallOptions } from '@interlock/rpc';
 import { type NewDiskPlan, newDisk, newDisksOfMachine } from '../cloud/make-estate.ts';
 import { location } from '../cloud/world.ts';
@@ -66,12 +67,10 @@ const memberOf = (group: string, diskClass: DiskClass, state: MachineState): Mem
 export const disksUnderKey = ({ os, data, attached }: Member): readonly FleetDisk[] =>
   [os, ...data, ...(attached === undefined ? [] : [attached])].filter(({ isUnderKey }) => isUnderKey);
 
-/** Last segment of a full name, and the part before its collection. */
-const idOf = (name: string): string => name.slice(name.lastIndexOf('/') + 1);
 const groupOf = (name: string): string => name.split('/').slice(0, 4).join('/');
 
 const planOf = ({ name, sku, isUnderKey }: FleetDisk, set: string): NewDiskPlan => ({
-  id: idOf(name),
+  id: shortName(name),
   sku,
   set: isUnderKey ? set : '',
 });
@@ -80,7 +79,7 @@ const planOf = ({ name, sku, isUnderKey }: FleetDisk, set: string): NewDiskPlan 
 export const createMember = async ({ compute }: Place, set: string, { vm, os, data }: Member): Promise<void> => {
   const request = {
     parent: groupOf(vm),
-    virtualMachineId: idOf(vm),
+    virtualMachineId: shortName(vm),
     location,
     ...newDisksOfMachine([os, ...data].map((disk) => planOf(disk, set))),
     ultraSsdEnabled: true,

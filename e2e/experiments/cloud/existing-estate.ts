@@ -1,11 +1,10 @@
 import type { DiskClass, ExistingMachines } from '@interlock/lab';
+import { shortName } from '@interlock/lab/short-name';
 import type { Clients } from '../../cloud/clients.ts';
 import type { KeyPlace } from '../../cloud/key-state.ts';
 import type { MadeEstate, MadeMachine } from './planned-estate.ts';
 
 const pageSize = 1_000;
-const idOf = (name: string): string => name.slice(name.lastIndexOf('/') + 1);
-
 /**
  * Reads the machines of a resource group as an estate. Each machine is a group with its own short name. Each key of their disks
  * has its short name, or `<vault>-<key>` if two vaults have a key of that name.
@@ -28,9 +27,9 @@ export const existingEstate = async (
   const keys = new Map<string, KeyPlace>();
   const nameOfSet = new Map<string, string>();
   for (const place of places) {
-    const short = idOf(place.key);
+    const short = shortName(place.key);
     const taken = keys.get(short);
-    const name = taken === undefined || taken.key === place.key ? short : `${idOf(place.vault)}-${short}`;
+    const name = taken === undefined || taken.key === place.key ? short : `${shortName(place.vault)}-${short}`;
     keys.set(name, keys.get(name) ?? place);
     nameOfSet.set(place.set, name);
   }
@@ -39,7 +38,7 @@ export const existingEstate = async (
     const names = [...(osDisk === undefined ? [] : [osDisk.disk]), ...dataDisks.map(({ disk }) => disk)];
     return {
       name,
-      group: idOf(name),
+      group: shortName(name),
       isIdle: powerState === 'RUNNING' && (workload?.kind !== 'WRITE_AND_VERIFY' || guest === 'IDLE'),
       isQemu: guest === 'QEMU',
       disks: names.map((disk) => {

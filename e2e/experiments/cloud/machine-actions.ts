@@ -1,4 +1,5 @@
 import { type DiskClass, type MachineAction, type Step, skuOfClass } from '@interlock/lab';
+import { shortName } from '@interlock/lab/short-name';
 import type { Clock } from '@interlock/runtime';
 import type { Clients } from '../../cloud/clients.ts';
 import type { KeyPlace } from '../../cloud/key-state.ts';
@@ -28,7 +29,6 @@ export interface MachineUndo {
 /** LUN of a disk that a step attaches: above those of an estate. */
 const attachLun = 15;
 
-const idOf = (name: string): string => name.slice(name.lastIndexOf('/') + 1);
 const parentOf = (name: string): string => name.split('/').slice(0, 4).join('/');
 
 /**
@@ -55,7 +55,7 @@ export const planMachineAction = (
     const set = keys.get(last.key)?.set ?? '';
     const tag = uuid().slice(0, 8);
     if (action === 'attach') {
-      const disk = `${parentOf(name)}/disks/${idOf(name)}-${tag}`;
+      const disk = `${parentOf(name)}/disks/${shortName(name)}-${tag}`;
       return { ...base, disk: { name: disk, lun: attachLun, class: last.class as DiskClass, set } };
     }
     if (action === 'detach') {
@@ -66,7 +66,7 @@ export const planMachineAction = (
     if (action !== 'snapshot') return base;
     const snapshots = disks.map((disk) => ({
       disk: disk.name,
-      name: `${parentOf(name)}/snapshots/${idOf(disk.name)}-${tag}`,
+      name: `${parentOf(name)}/snapshots/${shortName(disk.name)}-${tag}`,
     }));
     return { ...base, snapshots };
   };
@@ -85,7 +85,7 @@ const stop = async ({ compute }: MachineClients, names: readonly string[]): Prom
 const attach = async ({ disks, compute }: MachineClients, machine: TargetMachine): Promise<void> => {
   const { name, disk } = machine;
   if (disk === undefined) return;
-  const planned = { id: idOf(disk.name), sku: skuOfClass[disk.class], set: disk.set };
+  const planned = { id: shortName(disk.name), sku: skuOfClass[disk.class], set: disk.set };
   await disks.createDisk({ parent: parentOf(disk.name), location, ...newDisk(planned) });
   await compute.attachDisk({ name, disk: disk.name, lun: disk.lun });
 };
@@ -126,7 +126,12 @@ const implementations: Readonly<Record<MachineAction, Implementation>> = {
       each(machines, ({ snapshots }) =>
         Promise.all(
           snapshots.map(({ disk: sourceDisk, name }) =>
-            disks.createSnapshot({ parent: parentOf(name), snapshotId: idOf(name), sourceDisk, incremental: true }),
+            disks.createSnapshot({
+              parent: parentOf(name),
+              snapshotId: shortName(name),
+              sourceDisk,
+              incremental: true,
+            }),
           ),
         ),
       ),

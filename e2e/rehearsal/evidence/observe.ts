@@ -1,6 +1,7 @@
 import type { VirtualMachine } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import type { History } from '@interlock/lab/judge/journal/history';
-import { type IoSummary, lastSegment, summarize } from '@interlock/lab/judge/journal/journal';
+import { type IoSummary, summarize } from '@interlock/lab/judge/journal/journal';
+import { shortName } from '@interlock/lab/short-name';
 import { context, ROOT_CONTEXT } from '@opentelemetry/api';
 import { until } from '../../cloud/until.ts';
 import { patienceMs } from '../settings.ts';
@@ -20,7 +21,7 @@ export const untilSeen = <Answer>(what: string, look: () => Promise<Answer | und
 export const readFleet = async (world: World, { compute }: Person): Promise<Fleet> => {
   const parent = groupsOf(world).machines;
   const { virtualMachines } = await compute.listVirtualMachines({ parent, pageSize: 1_000 });
-  return new Map(virtualMachines.map((machine) => [lastSegment(machine.name), machine]));
+  return new Map(virtualMachines.map((machine) => [shortName(machine.name), machine]));
 };
 
 /** Waits until each of the machines fulfils a condition, and returns all. */
@@ -39,7 +40,7 @@ export const untilFleet = (
 
 /** What one machine recorded. @param id last segment of its name */
 export const historyOf = (history: History, id: string): History =>
-  history.filter(({ machine }) => lastSegment(machine) === id);
+  history.filter(({ machine }) => shortName(machine) === id);
 
 /** The reads and writes on every disk after which a machine counts as working. */
 const workPerDisk = 3;
@@ -56,7 +57,7 @@ export const untilAtWork = (world: World, planned: readonly PlannedMachine[], fr
         ({ ok, op, invokedAt }) => ok && op !== 'flush' && invokedAt >= fromMs,
       );
       return [os, ...data].every(
-        (disk) => good.filter((io) => lastSegment(io.disk) === disk.id && io.op !== 'verify').length >= workPerDisk,
+        (disk) => good.filter((io) => shortName(io.disk) === disk.id && io.op !== 'verify').length >= workPerDisk,
       );
     };
     if (!planned.every(isAtWork)) return undefined;

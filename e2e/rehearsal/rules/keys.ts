@@ -1,4 +1,5 @@
-import { all, each, finding, listed, rule, short, shortVersion } from './rule.ts';
+import { shortName } from '@interlock/lab/short-name';
+import { all, each, finding, listed, rule, shortVersion } from './rule.ts';
 
 /** Rules about the content of the disks and the accepted keys (CMK-12, 13, 20, 25, 130, 144). */
 export const keyRules = [
@@ -14,7 +15,7 @@ export const keyRules = [
       files.disks,
       ({ isReadableByOwner, cipher }) => isReadableByOwner && cipher === 'AES-256-XTS-4096',
       (seen) =>
-        `decrypted outside the cloud as ${listed([...new Set(seen.map(({ cipher }) => cipher))])}: ${listed(seen.map(({ disk, isReadableByOwner }) => `${short(disk)} ${isReadableByOwner ? 'right' : 'wrong'}`))}`,
+        `decrypted outside the cloud as ${listed([...new Set(seen.map(({ cipher }) => cipher))])}: ${listed(seen.map(({ disk, isReadableByOwner }) => `${shortName(disk)} ${isReadableByOwner ? 'right' : 'wrong'}`))}`,
     ),
     finding(
       files.distinctDeks === files.disks.length,
@@ -44,7 +45,7 @@ export const keyRules = [
       ),
       finding(
         files.dekSearch.places > 0 && files.dekSearch.leaks.length === 0,
-        `data keys in plain were looked for in ${files.dekSearch.places} files (${Math.round(files.dekSearch.bytes / 1e6)} MB) of every service and server, and found in ${listed(files.dekSearch.leaks.map(({ place, name, form }) => `${place} (${short(name)} as ${form})`))}`,
+        `data keys in plain were looked for in ${files.dekSearch.places} files (${Math.round(files.dekSearch.bytes / 1e6)} MB) of every service and server, and found in ${listed(files.dekSearch.leaks.map(({ place, name, form }) => `${place} (${shortName(name)} as ${form})`))}`,
       ),
     ],
   ),
@@ -81,7 +82,7 @@ export const keyRules = [
         deletion.outcome === 'refused' && deletion.reason === 'DISK_ENCRYPTION_SET_IN_USE',
         `the deletion was ${deletion.outcome}: ${deletion.reason}`,
       ),
-      each(users, (user) => known.includes(user), short, 'the refusal names '),
+      each(users, (user) => known.includes(user), shortName, 'the refusal names '),
       finding(stateAfterwards === 'SUCCEEDED', `afterwards the set is ${stateAfterwards}`),
     ];
   }),

@@ -1,6 +1,7 @@
+import { shortName } from '@interlock/lab/short-name';
 import type { ReturnSeen } from '../evidence/evidence.ts';
 import { judged } from './lab.ts';
-import { all, each, type Finding, finding, listed, rule, short } from './rule.ts';
+import { all, each, type Finding, finding, listed, rule } from './rule.ts';
 
 /** Rules about restored access (CMK-120, 121, 126, 127). */
 export const returningRules = [
@@ -58,11 +59,11 @@ export const returningRules = [
         content.perDisk,
         ({ bytes, acknowledged, found }) => bytes > 0 && acknowledged === found,
         (seen) =>
-          `${seen.length} disks have the SHA-256 of what was acknowledged: ${listed(seen.map(({ disk }) => short(disk)))}`,
+          `${seen.length} disks have the SHA-256 of what was acknowledged: ${listed(seen.map(({ disk }) => shortName(disk)))}`,
       ),
       finding(
         content.disks === content.perDisk.length + content.throughApi.length,
-        `${content.throughApi.length} others, whose files no key kept at home opens, gave their mark back through the API: ${listed(content.throughApi.map(short))}`,
+        `${content.throughApi.length} others, whose files no key kept at home opens, gave their mark back through the API: ${listed(content.throughApi.map(shortName))}`,
       ),
       finding(
         verified > 0 && mismatched === 0,

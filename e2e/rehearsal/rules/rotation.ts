@@ -1,5 +1,6 @@
+import { shortName } from '@interlock/lab/short-name';
 import type { QuietSeen } from '../evidence/evidence.ts';
-import { all, each, type Finding, finding, listed, millis, rule, short, shortVersion } from './rule.ts';
+import { all, each, type Finding, finding, listed, millis, rule, shortVersion } from './rule.ts';
 
 /** Rules about changing the key while machines work (CMK-15, 16, 80, 82, 83). */
 export const rotationRules = [
@@ -12,12 +13,12 @@ export const rotationRules = [
         rotation.rewraps,
         ({ isWrapChanged, isDataUntouched }) => isWrapChanged && isDataUntouched,
         ({ disk, isWrapChanged, isDataUntouched }) =>
-          `${short(disk)}: wrap ${isWrapChanged ? 'new' : 'unchanged'}, ciphertext ${isDataUntouched ? 'the same' : 'changed'}`,
+          `${shortName(disk)}: wrap ${isWrapChanged ? 'new' : 'unchanged'}, ciphertext ${isDataUntouched ? 'the same' : 'changed'}`,
       ),
       each(
         files.disks,
         ({ isSameDek }) => isSameDek,
-        ({ disk }) => short(disk),
+        ({ disk }) => shortName(disk),
         'the data key of today decrypts what lay on disk before the rotation: ',
       ),
     ],
@@ -50,7 +51,7 @@ export const rotationRules = [
             ),
           (seen) =>
             `${seen.length} disks listed under the new version: ${listed(
-              seen.map(({ name }) => short(name)),
+              seen.map(({ name }) => shortName(name)),
               4,
             )}`,
         ),

@@ -88,9 +88,6 @@ export const listed = (words: readonly string[], shown = 8): string => {
   return rest > 0 ? `${words.slice(0, shown).join(', ')} and ${rest} more` : words.join(', ');
 };
 
-/** The last segment of a resource name. */
-export const short = (name: string): string => name.slice(name.lastIndexOf('/') + 1);
-
 /** `versions/0123…` shortened for readers. */
 export const shortVersion = (keyVersion: string): string => {
   const [key = '', version = ''] = keyVersion.replace(/^.*\/keys\//, '').split('/versions/');

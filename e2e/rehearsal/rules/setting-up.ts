@@ -1,6 +1,7 @@
+import { shortName } from '@interlock/lab/short-name';
 import { judged } from './lab.ts';
 import { stoppedByDeletion } from './losing.ts';
-import { all, each, finding, listed, rule, short, shortVersion } from './rule.ts';
+import { all, each, finding, listed, rule, shortVersion } from './rule.ts';
 
 /** Rules about who does what in the workflow (CMK-01 to CMK-11). */
 export const settingUpRules = [
@@ -43,7 +44,7 @@ export const settingUpRules = [
         sets,
         ({ keyUrl, wantedKeyUrl, sourceVault, provisioningState }) =>
           keyUrl === wantedKeyUrl && sourceVault === vault.name && provisioningState === 'SUCCEEDED',
-        ({ name, keyUrl, sourceVault }) => `${short(name)} names ${keyUrl} of ${sourceVault}`,
+        ({ name, keyUrl, sourceVault }) => `${shortName(name)} names ${keyUrl} of ${sourceVault}`,
       ),
       finding(
         rotation.resources.length > 1 &&
@@ -58,7 +59,8 @@ export const settingUpRules = [
       sets,
       ({ name, identity }) =>
         identity.type === 'MANAGED_IDENTITY' && identity.owner === name && identity.state === 'ACTIVE',
-      ({ principal, identity }) => `${principal} is an ${identity.state} ${identity.type} of ${short(identity.owner)}`,
+      ({ principal, identity }) =>
+        `${principal} is an ${identity.state} ${identity.type} of ${shortName(identity.owner)}`,
     ),
     finding(
       new Set(sets.map(({ principal }) => principal)).size === sets.length,
@@ -75,7 +77,7 @@ export const settingUpRules = [
         sets,
         ({ provisioningState, isGrantedAtCreation }) => provisioningState === 'SUCCEEDED' && !isGrantedAtCreation,
         ({ name, provisioningState, isGrantedAtCreation }) =>
-          `${short(name)} ${provisioningState} with ${isGrantedAtCreation ? 'a' : 'no'} grant in the vault`,
+          `${shortName(name)} ${provisioningState} with ${isGrantedAtCreation ? 'a' : 'no'} grant in the vault`,
       ),
       finding(
         grants.firstDisk.outcome === 'refused' && grants.firstDisk.reason === 'ACCESS_DENIED',
@@ -104,7 +106,7 @@ export const settingUpRules = [
         ),
         finding(
           move.before.set === '' && move.after.set === house && move.after.keyVersion !== '' && move.isContentSame,
-          `${short(move.disk)} went from ${move.before.type} to ${move.after.type}, its content is ${move.isContentSame ? 'the same' : 'changed'}`,
+          `${shortName(move.disk)} went from ${move.before.type} to ${move.after.type}, its content is ${move.isContentSame ? 'the same' : 'changed'}`,
         ),
         each(
           people.vmUserAtVault,
@@ -153,7 +155,7 @@ export const settingUpRules = [
         each(
           under,
           ({ name }) => used(name, ['KeyWrap']) && used(name, ['KeyUnwrap', 'KeyRewrap']),
-          ({ name }) => short(name),
+          ({ name }) => shortName(name),
           'a wrap and an unwrap are on record for each of ',
         ),
         all(
@@ -207,7 +209,7 @@ export const settingUpRules = [
       each(
         sets,
         ({ principal }) => uses.some(({ caller }) => caller === principal),
-        ({ name }) => short(name),
+        ({ name }) => shortName(name),
         'among the callers are the identities of ',
       ),
     ];

@@ -1,5 +1,5 @@
 import type { Impact_Kind } from '@interlock/contracts/interlock/disk_encryption_set/v1/impact.ts';
-import { lastSegment } from '@interlock/lab/judge/journal/journal';
+import { shortName } from '@interlock/lab/short-name';
 import { attempt } from '../attempt.ts';
 import type { ImpactSeen, ReturnSeen } from '../evidence/evidence.ts';
 import { historyOf, readFleet, untilAtWork, untilFleet, untilSeen } from '../evidence/observe.ts';
@@ -65,7 +65,7 @@ const predictedBy = async ({ sets }: Person, key: string): Promise<ImpactSeen> =
   const target = { $case: 'key', value: key } as const;
   const { impacts } = await sets.previewImpact({ target, action: 'DELETE', pageSize: 1_000 });
   const machinesThat = (kind: Impact_Kind): readonly string[] =>
-    impacts.filter((impact) => impact.kind === kind).map(({ resource }) => lastSegment(resource));
+    impacts.filter((impact) => impact.kind === kind).map(({ resource }) => shortName(resource));
   return {
     stops: machinesThat('VIRTUAL_MACHINE_STOPS'),
     failsAtNextStart: machinesThat('VIRTUAL_MACHINE_FAILS_AT_NEXT_START'),

@@ -32,7 +32,7 @@ export { withChanges } from './file/with-changes.ts';
 export { type MatrixCase, type ReadMatrix, readMatrix } from './matrix/matrix.ts';
 export { type Episode, Evidence } from './measures/evidence.ts';
 export { measureNames, measuresOf, quantilesIn } from './measures/figures.ts';
-export { type MachineLoss, type Moment, machineLossesOf, operationText, shortName } from './measures/machine-loss.ts';
+export { type MachineLoss, type Moment, machineLossesOf, operationText } from './measures/machine-loss.ts';
 export { quantilesOf } from './measures/quantiles.ts';
 export { chaosToolkitJournal } from './outputs/chaos-toolkit-journal.ts';
 export { type HistoryLine, historyLines } from './outputs/history-lines.ts';
@@ -47,6 +47,7 @@ export { drawCandidate } from './search/draw.ts';
 export { type Progress, type Searched, search } from './search/search.ts';
 export { type Shrunk, shrink } from './search/shrink.ts';
 export { Trials } from './search/trial.ts';
+export { shortName } from './short-name.ts';
 export type * from './target.ts';
 export {
   actionNames,

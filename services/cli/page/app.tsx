@@ -1,6 +1,7 @@
 import { figuresOf, headline } from '@interlock/lab/report/activity/activity-page';
+import { shortName } from '@interlock/lab/short-name';
 import { useEffect, useState } from 'preact/hooks';
-import { type Cloud, cloudOf, lastPart } from './cloud.ts';
+import { type Cloud, cloudOf } from './cloud.ts';
 import { type Feed, openFeed } from './feed.ts';
 import { Audit, Timeline } from './happened.tsx';
 import { Now } from './now.tsx';
@@ -94,7 +95,7 @@ function Header({ cloud }: { readonly cloud: Cloud }) {
 
 /** `Resource group g`, `Subscription local` */
 const titleOf = (title: string): string =>
-  title.startsWith('subscriptions/') ? `Subscription ${lastPart(title)}` : `Resource group ${title}`;
+  title.startsWith('subscriptions/') ? `Subscription ${shortName(title)}` : `Resource group ${title}`;
 
 /** Whether the page is up to date, and since when it is not. */
 function Status({ cloud: { row, connection, nowMs } }: { readonly cloud: Cloud }) {

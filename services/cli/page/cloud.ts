@@ -1,5 +1,6 @@
 import type { IoRecord } from '@interlock/lab';
 import { type Activity, type LossSummary, lossSummariesOf } from '@interlock/lab/report/activity/activity';
+import { shortName } from '@interlock/lab/short-name';
 import type { AuditRow, CloudRow, HostRow, PageLease, PageMachine } from '../src/page/rows.ts';
 import type { SetRow } from '../src/watch/reading.ts';
 import { type Connection, type Feed, rowOf, rowsOf } from './feed.ts';
@@ -58,7 +59,7 @@ function activityOf(feed: Feed, machines: readonly PageMachine[]): Activity {
   const row = rowOf(feed, 'cloud');
   const power = rowsOf(feed, 'power');
   return {
-    group: lastPart(row?.title ?? ''),
+    group: shortName(row?.title ?? ''),
     fromMs: row?.fromMs ?? feed.newestMs,
     toMs: feed.newestMs,
     machines: machines.map(({ name, group, disks, power: powerState, mismatches }) => ({
@@ -77,9 +78,6 @@ const lastGoodIo = (machine: string, completedMs: number): IoRecord => ({
   ...{ machine, disk: '', op: 'write', seq: 0, ok: true, reason: '' },
   ...{ invokedMs: completedMs, completedMs, invokedMonotonicMs: 0, completedMonotonicMs: 0 },
 });
-
-/** `vm1` of `subscriptions/…/vm1`. */
-export const lastPart = (name: string): string => name.slice(name.lastIndexOf('/') + 1);
 
 /** `kv1/k1` of `vaults/kv1/keys/k1/versions/…`. */
 export const shortKey = (key: string): string => {

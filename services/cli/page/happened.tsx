@@ -2,10 +2,11 @@ import type { LossSummary } from '@interlock/lab/report/activity/activity';
 import { timeline } from '@interlock/lab/report/activity/activity-page';
 import { effectOf } from '@interlock/lab/report/experiment/losses';
 import { duration } from '@interlock/lab/report/html';
+import { shortName } from '@interlock/lab/short-name';
 import { takesAccess } from '@interlock/lab/timeline/actions';
 import { useState } from 'preact/hooks';
 import type { AuditRow } from '../src/page/rows.ts';
-import { type Cloud, lastPart } from './cloud.ts';
+import type { Cloud } from './cloud.ts';
 import type { OpenWhy } from './now.tsx';
 import { Chip, Drawn, Some, When } from './parts.tsx';
 
@@ -80,7 +81,7 @@ function Stopped({ summaries, openWhy }: { readonly summaries: readonly LossSumm
           <tr key={machine.name}>
             <td>
               <button type="button" class="name" onClick={() => openWhy(machine.name)}>
-                {lastPart(machine.name)}
+                {shortName(machine.name)}
               </button>
             </td>
             <td data-label="now">{machine.powerState}</td>

@@ -1,8 +1,9 @@
+import { shortName } from '@interlock/lab/short-name';
 import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
 import type { HostRow, PageMachine } from '../src/page/rows.ts';
 import type { SetRow } from '../src/watch/reading.ts';
-import { type Cloud, countText, isHit, lastPart, shortKey } from './cloud.ts';
+import { type Cloud, countText, isHit, shortKey } from './cloud.ts';
 import { Chip, type Kind, Some, When } from './parts.tsx';
 
 /** Opens the reason of a machine. @param name full name */
@@ -111,7 +112,7 @@ function DiskSet({ set, bySet, cloud, openWhy }: Parts & { readonly set: SetRow 
     <Opens
       summary={
         <>
-          <b>{lastPart(set.name)}</b> <Access set={set} nowMs={cloud.nowMs} />{' '}
+          <b>{shortName(set.name)}</b> <Access set={set} nowMs={cloud.nowMs} />{' '}
           <span class="counts-text">
             {count(diskCount(machines, set.name), 'disk')}, {countText(machines)}
           </span>
@@ -168,7 +169,7 @@ export function Machines({
           {shown.map((machine) => (
             <li key={machine.name}>
               <button type="button" class="name" onClick={() => openWhy(machine.name)}>
-                {lastPart(machine.name)}
+                {shortName(machine.name)}
               </button>{' '}
               <Power machine={machine} /> <When iso={machine.since} nowMs={nowMs} />{' '}
               <span class="counts-text">{count(machine.disks.length, 'disk')}</span>
@@ -202,7 +203,7 @@ function Hosts({ hosts }: { readonly hosts: readonly HostRow[] }) {
           <ul class="machines">
             {shown.map(({ name, state, diskCount: disks }) => (
               <li key={name}>
-                <b>{lastPart(name)}</b>{' '}
+                <b>{shortName(name)}</b>{' '}
                 <Chip kind={state === 'HOST_SERVING' ? 'pass' : 'fail'}>
                   {state.replace('HOST_', '') || 'NOT KNOWN'}
                 </Chip>{' '}

@@ -1,9 +1,10 @@
 import { duration } from '@interlock/lab/report/html';
 import { waterfall } from '@interlock/lab/report/waterfall';
+import { shortName } from '@interlock/lab/short-name';
 import type { Span } from '@interlock/lab/spans/span-store';
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { type Cloud, lastPart, shortKey } from './cloud.ts';
+import { type Cloud, shortKey } from './cloud.ts';
 import { Power } from './now.tsx';
 import { Drawn, When } from './parts.tsx';
 
@@ -23,7 +24,7 @@ export function Why({
   return (
     <dialog ref={dialog} onClose={close} aria-labelledby="why-title">
       <header class="bar">
-        <h2 id="why-title">{lastPart(name)}</h2>
+        <h2 id="why-title">{shortName(name)}</h2>
         <button type="button" onClick={() => dialog.current?.close()}>
           Close
         </button>
@@ -62,8 +63,8 @@ function Reason({ cloud, name }: { readonly cloud: Cloud; readonly name: string 
           <>
             <Fact name="Reason">{loss.reason}</Fact>
             <Fact name="Key">{keyName}</Fact>
-            <Fact name="Set">{lastPart(loss.set)}</Fact>
-            <Fact name="Disk">{lastPart(loss.disk)}</Fact>
+            <Fact name="Set">{shortName(loss.set)}</Fact>
+            <Fact name="Disk">{shortName(loss.disk)}</Fact>
             <Fact name="Lost since">
               <When iso={loss.since} nowMs={cloud.nowMs} />
             </Fact>

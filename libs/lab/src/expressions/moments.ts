@@ -1,14 +1,8 @@
 import type { Step } from '../experiment.ts';
 import type { Term } from '../expression.ts';
 import type { Episode, Evidence } from '../measures/evidence.ts';
-import {
-  idleText,
-  type MachineLoss,
-  type Moment,
-  machineLossOf,
-  operationText,
-  shortName,
-} from '../measures/machine-loss.ts';
+import { idleText, type MachineLoss, type Moment, machineLossOf, operationText } from '../measures/machine-loss.ts';
+import { shortName } from '../short-name.ts';
 import { takesAccess } from '../timeline/actions.ts';
 import { boundsAbove, type Evaluation, holds, type Operator, relativeText, vacuous } from './operators.ts';
 import { printQuantity } from './print.ts';

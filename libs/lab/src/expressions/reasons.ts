@@ -1,5 +1,6 @@
 import type { Evidence } from '../measures/evidence.ts';
-import { machineLossesOf, shortName } from '../measures/machine-loss.ts';
+import { machineLossesOf } from '../measures/machine-loss.ts';
+import { shortName } from '../short-name.ts';
 import { type Evaluation, relativeText, vacuous } from './operators.ts';
 
 /**

@@ -1,7 +1,8 @@
 import type { Quantity } from '../expression.ts';
 import type { Episode, Evidence } from '../measures/evidence.ts';
 import { longestGaps } from '../measures/gaps.ts';
-import { busyMs, idleText, machineLossesOf, operationText, shortName, stateAt } from '../measures/machine-loss.ts';
+import { busyMs, idleText, machineLossesOf, operationText, stateAt } from '../measures/machine-loss.ts';
+import { shortName } from '../short-name.ts';
 import { isUndoable } from '../timeline/actions.ts';
 import { faultsWith } from '../timeline/faults.ts';
 import { type Evaluation, relativeText, spanText, vacuous } from './operators.ts';

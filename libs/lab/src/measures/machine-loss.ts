@@ -1,5 +1,6 @@
 import { accessReasonOf } from '@interlock/access';
 import type { IoRecord, MachineRecord, PowerRecord } from '../record.ts';
+import { shortName } from '../short-name.ts';
 import type { Episode, Evidence } from './evidence.ts';
 
 /** A moment of a machine: its time, and the operation or change that gives it. Infinity: it never occurred. */
@@ -39,9 +40,6 @@ export const isKeyStop = ({ reason }: PowerRecord): boolean => reason !== '';
 /** Text of an operation. */
 export const operationText = ({ machine, disk, op, seq, reason }: IoRecord): string =>
   `${op} ${seq} of ${shortName(machine)} on ${shortName(disk)}${reason === '' ? '' : ` (${reason})`}`;
-
-/** The last part of a full name. */
-export const shortName = (name: string): string => name.slice(name.lastIndexOf('/') + 1);
 
 /** Why a machine proves nothing about a loss. */
 export const idleText = ({ machine }: MachineLoss): string =>

@@ -1,3 +1,4 @@
+import { shortName } from '../short-name.ts';
 import type { Span } from '../spans/span-store.ts';
 import { spanStore } from '../spans/span-store.ts';
 import { type TraceNode, traceTree } from '../spans/trace-tree.ts';
@@ -31,6 +32,3 @@ export function waterfall({ traceId, spans }: { readonly traceId: string; readon
 function rowsOf({ span, children }: TraceNode, depth: number): { readonly span: Span; readonly depth: number }[] {
   return [{ span, depth }, ...children.flatMap((child) => rowsOf(child, depth + 1))];
 }
-
-/** `DisableKeyVersion` of `interlock.key_vault.v1.KeyVaultService/DisableKeyVersion`. */
-const shortName = (name: string): string => name.slice(name.lastIndexOf('/') + 1);

@@ -3,7 +3,8 @@ import { findCause } from '../causes/causes.ts';
 import type { Step } from '../experiment.ts';
 import { relativeText, spanText } from '../expressions/operators.ts';
 import type { Episode, Evidence } from '../measures/evidence.ts';
-import { type Moment, operationText, shortName } from '../measures/machine-loss.ts';
+import { type Moment, operationText } from '../measures/machine-loss.ts';
+import { shortName } from '../short-name.ts';
 import { takesAccess } from '../timeline/actions.ts';
 import { endMsOf, groupsOf, isUndone, keyOfTarget } from '../timeline/concerns.ts';
 

@@ -18,9 +18,6 @@ export interface Io {
   readonly reason: string;
 }
 
-/** `vm-hdd` of `subscriptions/…/virtualMachines/vm-hdd`. */
-export const lastSegment = (name: string): string => name.slice(name.lastIndexOf('/') + 1);
-
 /** A line of the journal; nothing for one that is not I/O, or that the end of a guest cut off. */
 export function ioOf(line: string): Io[] {
   if (!line.endsWith('}')) return [];

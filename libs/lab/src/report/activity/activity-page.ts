@@ -1,7 +1,8 @@
 import type { StepRecord } from '../../record.ts';
+import { shortName } from '../../short-name.ts';
 import { actionInWords, isKeyAction, takesAccess } from '../../timeline/actions.ts';
 import { effectOf } from '../experiment/losses.ts';
-import { lastSegment, recordPicture } from '../experiment/record-picture.ts';
+import { recordPicture } from '../experiment/record-picture.ts';
 import { duration, type Html, html } from '../html.ts';
 import { document } from '../page.ts';
 import { laneLegend } from '../picture/legend.ts';
@@ -169,7 +170,7 @@ function machinesTable(summaries: readonly LossSummary[]): Html {
   <th class="num">Off</th><th class="num">Back</th><th class="num">Reads</th><th class="num">Writes</th><th class="num">Failed</th><th class="num">Mismatches</th></tr></thead><tbody>
   ${summaries.map(({ machine, reasons, stopCount, lastGoodAfterMs, offAfterMs, decidedAfterMs, backAfterMs }) => {
     const { name, group, powerState, counted } = machine;
-    return html`<tr><td><b>${lastSegment(name)}</b><div class="tag">${group}</div></td><td data-label="now">${powerState}</td><td data-label="because of">${reasons.join(', ') || '–'}${stopCount > 1 ? html`<div class="tag">${stopCount} stops</div>` : ''}</td>
+    return html`<tr><td><b>${shortName(name)}</b><div class="tag">${group}</div></td><td data-label="now">${powerState}</td><td data-label="because of">${reasons.join(', ') || '–'}${stopCount > 1 ? html`<div class="tag">${stopCount} stops</div>` : ''}</td>
     ${time(lastGoodAfterMs, 'last good I/O')}${off(offAfterMs, decidedAfterMs)}${time(backAfterMs, 'back')}
     ${count(counted?.reads, 'reads')}${count(counted?.writes, 'writes')}${count(counted?.failures, 'failed')}${count(counted?.mismatches, 'mismatches')}</tr>`;
   })}</tbody></table></div>

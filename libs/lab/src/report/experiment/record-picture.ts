@@ -1,4 +1,5 @@
 import type { IoRecord, MachineRecord, RunRecord, StepRecord } from '../../record.ts';
+import { shortName } from '../../short-name.ts';
 import { actionInWords, isFaultAction, isUndoable, takesAccess } from '../../timeline/actions.ts';
 import type { GroupFigures } from '../../verdict.ts';
 import { className } from '../class-names.ts';
@@ -91,7 +92,7 @@ function laneOf(
     ]),
   );
   return {
-    name: bundle.length === 1 ? lastSegment(first?.name ?? '') : `${first?.group}: ${bundle.length} machines`,
+    name: bundle.length === 1 ? shortName(first?.name ?? '') : `${first?.group}: ${bundle.length} machines`,
     about: bundle.length === 1 ? aboutMachine(first) : aboutBundle(bundle, record),
     operations: bundle.flatMap(({ name }) =>
       (ioOf.get(name) ?? []).map(({ completedMs, ok }) => ({ atMs: completedMs, ok })),
@@ -102,15 +103,12 @@ function laneOf(
   };
 }
 
-/** `vm-1` of `subscriptions/…/virtualMachines/vm-1`. */
-export const lastSegment = (name: string): string => name.slice(name.lastIndexOf('/') + 1);
-
 function aboutMachine(machine: MachineRecord | undefined): string {
   const { name = '', group = '', disks = [] } = machine ?? {};
   const classes = [...new Set(disks.map((disk) => className(disk.class)))].join(' + ');
   const keys = [...new Set(disks.map(({ key }) => key))].filter((key) => key !== 'platform').join(', ');
   // Machines are usually named for their group.
-  const prefix = lastSegment(name).startsWith(group) ? '' : `${group} · `;
+  const prefix = shortName(name).startsWith(group) ? '' : `${group} · `;
   return `${prefix}${classes}${keys === '' ? '' : `, ${keys}`}`;
 }
 

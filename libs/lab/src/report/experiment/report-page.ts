@@ -1,6 +1,6 @@
 import type { Experiment } from '../../experiment.ts';
-import { shortName } from '../../measures/machine-loss.ts';
 import type { RunRecord } from '../../record.ts';
+import { shortName } from '../../short-name.ts';
 import type { Span } from '../../spans/span-store.ts';
 import { actionInWords } from '../../timeline/actions.ts';
 import type { Verdict } from '../../verdict.ts';

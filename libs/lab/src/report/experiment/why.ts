@@ -1,7 +1,8 @@
 import type { Experiment, Step } from '../../experiment.ts';
 import { Evidence } from '../../measures/evidence.ts';
-import { type MachineLoss, machineLossesOf, operationText, shortName } from '../../measures/machine-loss.ts';
+import { type MachineLoss, machineLossesOf, operationText } from '../../measures/machine-loss.ts';
 import type { IoRecord, RunRecord } from '../../record.ts';
+import { shortName } from '../../short-name.ts';
 import { isFaultAction } from '../../timeline/actions.ts';
 import { duration, type Html, html } from '../html.ts';
 
