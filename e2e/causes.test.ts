@@ -4,7 +4,7 @@ import { choiceOf } from '@interlock/lab';
 import { causes, unreachableVault, variantsOf } from '@interlock/lab/causes';
 import { ways } from './azure/key-losses.ts';
 import { filesLike, textOf } from './docs/sources.ts';
-import { experimentNamed } from './rehearsal/lab.ts';
+import { experimentNamed } from './rehearsal/experiments.ts';
 import { causeWeights } from './simulation/actions/causes.ts';
 import { faults } from './simulation/actions/faults.ts';
 import { purgeActions } from './simulation/actions/purges.ts';

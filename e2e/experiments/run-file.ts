@@ -85,6 +85,25 @@ export const runFile = async (run: FileRun): Promise<FileRunResult> => {
   return { record: judged, verdict };
 };
 
+const attemptsMax = 3;
+
+/**
+ * Runs until a run proves something, at most 3 times: on a busy machine, steps and restarts can come too late for what is tested. A run
+ * that violates a rule is never repeated.
+ * @param runOnce carries out the run of that number, from 1
+ */
+export const runUntilProof = async (
+  { say, signal }: Pick<FileRun, 'say' | 'signal'>,
+  runOnce: (attempt: number) => Promise<FileRunResult>,
+): Promise<FileRunResult> => {
+  for (let attempt = 1; ; attempt += 1) {
+    const result = await runOnce(attempt);
+    const { outcome, because } = result.verdict;
+    if (outcome === 'held' || outcome === 'violated' || attempt === attemptsMax || signal.aborted) return result;
+    say(`attempt ${attempt} of ${attemptsMax} proves nothing: ${because}`);
+  }
+};
+
 /** Most spans kept of one trace: a loss of many machines makes thousands, and the first ones show how it spread. */
 const spansOfTraceMax = 500;
 

@@ -11,7 +11,7 @@ import { type OwnCloud, ownCloud } from '../cloud/test-cloud.ts';
 import { existingCloudTarget } from './local/existing-cloud.ts';
 import { ownCloudTarget } from './local/own-cloud.ts';
 import { refusedFaults } from './local/part-faults.ts';
-import { type FileRunResult, runFile, thisRunner } from './run-file.ts';
+import { type FileRunResult, runFile, runUntilProof, thisRunner } from './run-file.ts';
 
 const folder = new URL('files/', import.meta.url);
 const ending = '.experiment.yaml';
@@ -46,9 +46,6 @@ export const isInEveryRun = (name: string): boolean => name === inEveryRun;
 export const isOnlyInLongRuns = (name: string): boolean =>
   inLongRuns.has(name) || (process.env.CHAOS_SEED !== undefined && !isInEveryRun(name) && !isWithOwnSettings(name));
 
-/** How often to run a file until a run proves something: on a busy machine, steps and restarts can come too late for what it tests. */
-const attempts = 3;
-
 interface ExperimentFile {
   readonly name: string;
   readonly text: string;
@@ -77,31 +74,22 @@ const stoppedTwice = (machines: readonly MachineRecord[]): readonly string[] =>
     .filter(({ power }) => power.filter(({ state, reason }) => state === 'stopping' && reason !== '').length > 1)
     .map(({ name }) => shortName(name));
 
-/** Runs a file, and repeats a run that proves nothing. One that violates a rule is never repeated. */
-const outcomeOf = async (
+const outcomeOf = (
   { name, text, experiment, needsOwnCloud }: ExperimentFile,
   own: OwnCloud,
   t: TestContext,
 ): Promise<FileRunResult> => {
   const say = (line: string): void => t.diagnostic(line);
-  for (let attempt = 1; ; attempt += 1) {
+  return runUntilProof({ say, signal: t.signal }, (attempt) => {
     const id = `${name.split('.')[0]}-${attempt}`;
-    const result = await runFile({
-      experiment,
-      text,
-      id,
-      folder: own.data.path('experiments', id),
+    return runFile({
+      ...{ experiment, text, id, folder: own.data.path('experiments', id), signal: t.signal, say },
       place: { target: needsOwnCloud ? 'local' : 'existing', data: own.folder, runner: thisRunner() },
       target: needsOwnCloud
         ? ownCloudTarget(mkdtempSync(join(tmpdir(), 'interlock-x-')), { id, say })
         : existingCloudTarget(own.folder, { id, say }),
-      signal: t.signal,
-      say,
     });
-    const { outcome } = result.verdict;
-    if (outcome === 'held' || outcome === 'violated' || attempt === attempts) return result;
-    say(`attempt ${attempt} proves nothing: ${verdictLines(result.verdict).slice(0, 3).join(' ')}`);
-  }
+  });
 };
 
 /** An experiment file, and the test that it holds on a cloud of real processes: no machine stops twice, no fact is parked. */

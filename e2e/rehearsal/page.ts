@@ -2,11 +2,11 @@ import { reportBody } from '@interlock/lab/report/experiment/report-page';
 import { duration, type Html, html } from '@interlock/lab/report/html';
 import { document } from '@interlock/lab/report/page';
 import { shortName } from '@interlock/lab/short-name';
-import type { LabRun } from './lab.ts';
+import type { ExperimentRun } from './experiments.ts';
 import type { Report } from './report.ts';
 
 /** `report.html`: the rules, then the report of each experiment. One file without external resources. */
-export const renderPage = (report: Report, runs: readonly LabRun[]): string =>
+export const renderPage = (report: Report, runs: readonly ExperimentRun[]): string =>
   document(
     `Interlock rehearsal: ${report.verdict}`,
     html`${header(report)}

@@ -1,4 +1,5 @@
 import type { SpanStore } from '@interlock/lab/spans/span-store';
+import type { DataFolder } from '@interlock/local/data-folder.ts';
 import type { OutsideOf } from '../cloud/clients.ts';
 import type { FilesTls } from './evidence/file-server.ts';
 import type { FilesAddresses } from './evidence/remote-files.ts';
@@ -14,4 +15,16 @@ export interface RehearsedCloud extends OutsideOf {
   readonly nats: { readonly description: string };
   /** How to read the files of its hosts, if they are on other computers. Without it they are in the folder of the cloud. */
   readonly hosts?: { readonly addresses: FilesAddresses; readonly tls: FilesTls };
+}
+
+/** Inputs and outputs of the rehearsal. */
+export interface RehearsalOptions {
+  /** The folder of the cloud, if it is on this machine; else that of the rehearsal. */
+  readonly data: DataFolder;
+  /** Folder for `report.json` and `report.html`. */
+  readonly out: string;
+  /** Receives lines for users while it runs. */
+  readonly say: (line: string) => void;
+  /** Ends the rehearsal early: no further part is played and no report is written. */
+  readonly signal: AbortSignal;
 }

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Verdict } from '@interlock/lab';
-import { type ExperimentName, experimentNamed, experimentNames, type LabRun } from './lab.ts';
+import { type ExperimentName, type ExperimentRun, experimentNamed, experimentNames } from './experiments.ts';
 import { renderPage } from './page.ts';
 import { buildReport } from './report.ts';
 import { goodEvidence } from './rules/test-evidence.ts';
 import { judge } from './rules/verdicts.ts';
 
 /** A run with a verdict, and without any record. */
-const runOf = (name: ExperimentName, verdict: Verdict): LabRun => {
+const runOf = (name: ExperimentName, verdict: Verdict): ExperimentRun => {
   const run = { id: name, target: 'existing', seed: 0, problems: [], versions: {} } as const;
   const content = { disksCompared: 0, bytesCompared: 0, bytesLost: 0 };
   const record = { run, steps: [], machines: [], io: [], sightings: [], guarantees: [], content };
@@ -20,7 +20,7 @@ const goodRuns = [runOf('the-key-is-lost', keyLost), runOf('every-way', everyWay
 
 const reportOf = (
   evidence: Parameters<typeof judge>[0],
-  runs: readonly LabRun[] = goodRuns,
+  runs: readonly ExperimentRun[] = goodRuns,
   problems: readonly string[] = [],
 ) =>
   buildReport({

@@ -1,6 +1,6 @@
 import { type ExperimentReport, reportOf } from '@interlock/lab';
 import type { DiskProof, Gathered } from './evidence/evidence.ts';
-import type { LabRun } from './lab.ts';
+import type { ExperimentRun } from './experiments.ts';
 import type { Verdict } from './rules/rule.ts';
 
 /** `report.json`, described in docs/report.md. Grows by addition; `schema` changes when a field changes its meaning. */
@@ -38,7 +38,7 @@ export const buildReport = (parts: {
   readonly durationMs: number;
   readonly verdicts: readonly Verdict[];
   readonly evidence: Gathered;
-  readonly runs: readonly LabRun[];
+  readonly runs: readonly ExperimentRun[];
   readonly versions: Readonly<Record<string, string>>;
   readonly problems: readonly string[];
 }): Report => {

@@ -1,16 +1,15 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { traceTree } from '@interlock/lab/spans/trace-tree';
-import type { DataFolder } from '@interlock/local/data-folder.ts';
 import { createScope, systemClock, systemRandom } from '@interlock/runtime';
 import { openOutside, tlsInto } from '../cloud/clients.ts';
 import { openDataPath } from '../cloud/data-path.ts';
 import type { Gathered } from './evidence/evidence.ts';
 import { localFiles } from './evidence/host-files.ts';
 import { remoteFiles } from './evidence/remote-files.ts';
-import { journalsIn, openLab } from './lab.ts';
+import { journalsIn, openExperiments } from './experiments.ts';
 import { renderPage } from './page.ts';
-import type { RehearsedCloud } from './rehearsed-cloud.ts';
+import type { RehearsalOptions, RehearsedCloud } from './rehearsed-cloud.ts';
 import { buildReport, type Report } from './report.ts';
 import { judge } from './rules/verdicts.ts';
 import { playScenario, scenarioName } from './scenario.ts';
@@ -18,18 +17,6 @@ import { secondsBetween, stepLines, summaryLines, traceLines, verdictLines } fro
 import { createTimeline } from './timeline.ts';
 import { traceRehearsal } from './tracing.ts';
 import { machines, namesIn } from './world.ts';
-
-/** Inputs and outputs of the rehearsal. */
-export interface RehearsalOptions {
-  /** The folder of the cloud, if it is on this machine; else that of the rehearsal. */
-  readonly data: DataFolder;
-  /** Folder for `report.json` and `report.html`. */
-  readonly out: string;
-  /** Receives lines for users while it runs. */
-  readonly say: (line: string) => void;
-  /** Ends the rehearsal early: no further part is played and no report is written. */
-  readonly signal: AbortSignal;
-}
 
 /** Its result: the last line of `npm start`. */
 export interface RehearsalOutcome {
@@ -76,13 +63,13 @@ export const rehearse = async (cloud: RehearsedCloud, options: RehearsalOptions)
     const files = hosts === undefined ? localFiles(data) : remoteFiles(hosts.addresses, hosts.tls, localFiles(data));
     const names = machines.map(({ id }) => namesIn({ cloud }).machine(id));
     const history = journalsIn(cloud, data, outside.administrator)(names).read;
-    const lab = openLab(cloud, {
+    const experiments = openExperiments(cloud, {
       data,
       out,
       signal,
       say: (line) => say(`${secondsBetween(startedAtMs, clock.now())}           · ${line}`),
     });
-    const world = { cloud, outside, dataPath, timeline, lab, clock, random, evidence, signal, history, files };
+    const world = { cloud, outside, dataPath, timeline, experiments, clock, random, evidence, signal, history, files };
     say(`\nRehearsal: ${scenarioName}`);
     const { problems, runs } = await playScenario(world);
     signal.throwIfAborted();

@@ -1,4 +1,4 @@
-import type { LabRun } from './lab.ts';
+import type { ExperimentRun } from './experiments.ts';
 import { deleteAndAssign } from './steps/deletion.ts';
 import { createDisks, createPlatformDisks } from './steps/disks.ts';
 import { grantAccess } from './steps/grants.ts';
@@ -18,7 +18,7 @@ export const scenarioName = 'customer-managed keys: set up, rotate, lose and reg
 export interface Played {
   /** As texts; empty if there were none. */
   readonly problems: readonly string[];
-  readonly runs: readonly LabRun[];
+  readonly runs: readonly ExperimentRun[];
 }
 
 /**
@@ -30,7 +30,7 @@ export interface Played {
  */
 export const playScenario = async (world: World): Promise<Played> => {
   const problems: string[] = [];
-  const runs: LabRun[] = [];
+  const runs: ExperimentRun[] = [];
   const part = async <Result>(name: string, play: () => Promise<Result>): Promise<Result | undefined> => {
     if (world.signal.aborted) return undefined;
     try {

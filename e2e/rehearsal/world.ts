@@ -1,12 +1,13 @@
 import type { KeyObject } from 'node:crypto';
 import type { DiskSku } from '@interlock/contracts/interlock/access/v1/access.ts';
+import type { KeyVersion } from '@interlock/contracts/interlock/key_vault/v1/key_version.ts';
 import type { History } from '@interlock/lab/judge/journal/history';
 import type { Clock, Random } from '@interlock/runtime';
 import type { Clients, Outside } from '../cloud/clients.ts';
 import type { DataPath } from '../cloud/data-path.ts';
 import type { Gathered } from './evidence/evidence.ts';
 import type { HostFiles } from './evidence/host-files.ts';
-import type { RehearsalLab } from './lab.ts';
+import type { ExperimentRunner } from './experiments.ts';
 import type { RehearsedCloud } from './rehearsed-cloud.ts';
 import { tag } from './settings.ts';
 import type { Timeline } from './timeline.ts';
@@ -17,7 +18,7 @@ export interface World {
   readonly outside: Outside;
   readonly dataPath: DataPath;
   readonly timeline: Timeline;
-  readonly lab: RehearsalLab;
+  readonly experiments: ExperimentRunner;
   /** What the guests recorded up to now. */
   readonly history: () => Promise<History>;
   /** The files of the hosts of disks and of guests. */
@@ -49,12 +50,8 @@ export interface Keys {
   readonly imported: KeyInVault & { readonly privateKey: KeyObject };
 }
 
-/** A key version, as other services name it. */
-export interface KeyInVault {
-  /** `vaults/<v>/keys/<k>/versions/<version>` */
-  readonly version: string;
-  readonly url: string;
-}
+/** A key version by its full name, and as other services name it. */
+export type KeyInVault = Pick<KeyVersion, 'name' | 'keyUrl'>;
 
 /** A disk encryption set that exists. */
 export interface KeySet {

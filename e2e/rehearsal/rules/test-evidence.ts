@@ -2,7 +2,7 @@ import type { RuleVerdict, Verdict } from '@interlock/lab';
 import type { IoSummary } from '@interlock/lab/judge/journal/journal';
 import type { Attempt } from '../attempt.ts';
 import type { AuditSeen, Evidence, QuietSeen } from '../evidence/evidence.ts';
-import { type ExperimentName, experimentNamed } from '../lab.ts';
+import { type ExperimentName, experimentNamed } from '../experiments.ts';
 import { disksOf, machines, movedDisk, type PlannedDisk, type PlannedMachine, spareDisk } from '../world.ts';
 
 /** The same with everything writable, so that a test can break it. */

@@ -28,7 +28,7 @@ const ultra = 'vm-ultra';
 export const deleteAndAssign = async (world: World, people: People, set: KeySet, keys: Keys): Promise<void> => {
   const { timeline, evidence } = world;
   const { vaultAdministrator, vmUser } = people;
-  const [key = ''] = keys.generated.version.split('/versions/');
+  const [key = ''] = keys.generated.name.split('/versions/');
   evidence.impact = await timeline.step(
     { who: 'Vault administrator', title: 'Asks what deleting the key would do', rules: ['CMK-100', 'CMK-102'] },
     () => predictedBy(vaultAdministrator, key),

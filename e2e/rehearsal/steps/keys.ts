@@ -48,10 +48,7 @@ export const fillVault = async (world: World, people: People, ownKeys: Promise<H
     isOwnMaterial: brought.isOwnMaterial,
     refused,
   };
-  return {
-    generated: { version: made.name, url: made.keyUrl },
-    imported: { version: brought.version.name, url: brought.version.keyUrl, privateKey: brought.privateKey },
-  };
+  return { generated: made, imported: { ...brought.version, privateKey: brought.privateKey } };
 };
 
 const createVault = (world: World, { vaultAdministrator: { keyVault, principal } }: People): Promise<void> =>

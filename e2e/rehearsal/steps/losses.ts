@@ -1,9 +1,12 @@
 import { quietly } from '../evidence/observe.ts';
-import type { ExperimentName, LabRun } from '../lab.ts';
+import type { ExperimentName, ExperimentRun } from '../experiments.ts';
 import type { People, World } from '../world.ts';
 
 /** The key of the machines, under the eyes of the lab: disabled and enabled, its grant removed and given again. */
-export const loseTheKey = async (world: World, { administrator, vaultAdministrator }: People): Promise<LabRun> => {
+export const loseTheKey = async (
+  world: World,
+  { administrator, vaultAdministrator }: People,
+): Promise<ExperimentRun> => {
   // The owner of the key; only the administrator sees sets, roles and events.
   const { keyVault, tokens } = vaultAdministrator;
   const run = await inLab(world, 'the-key-is-lost', { ...administrator, keyVault, tokens }, [
@@ -14,7 +17,7 @@ export const loseTheKey = async (world: World, { administrator, vaultAdministrat
 };
 
 /** Every way to lose a key that its owner can undo, each on a machine of its own. */
-export const loseInEveryWay = async (world: World, { administrator }: People): Promise<LabRun> => {
+export const loseInEveryWay = async (world: World, { administrator }: People): Promise<ExperimentRun> => {
   const run = await inLab(world, 'every-way', administrator, [
     ...['CMK-10', 'CMK-27', 'CMK-38', 'CMK-100', 'CMK-104', 'CMK-105', 'CMK-120', 'CMK-122', 'CMK-123', 'CMK-126'],
     ...['CMK-127', 'CMK-133'],
@@ -25,12 +28,12 @@ export const loseInEveryWay = async (world: World, { administrator }: People): P
 };
 
 const inLab = (
-  { timeline, lab }: World,
+  { timeline, experiments }: World,
   name: ExperimentName,
-  clients: Parameters<World['lab']['run']>[1],
+  clients: Parameters<World['experiments']['run']>[1],
   rules: readonly string[],
-): Promise<LabRun> =>
+): Promise<ExperimentRun> =>
   timeline.step({ who: 'Lab', title: `Runs ${name}.experiment.yaml`, rules }, () =>
     // The trace of a step has the calls of users; the lab reads hundreds of times what happens.
-    quietly(() => lab.run(name, clients)),
+    quietly(() => experiments.run(name, clients)),
   );

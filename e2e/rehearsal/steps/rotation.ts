@@ -37,12 +37,12 @@ export const assignKey = async (
   keyOwnerToken: string,
 ): Promise<readonly string[]> => {
   const meanwhile = new Set<string>();
-  const { previousKeys } = await administrator.sets.assignKey({ name, keyUrl: key.url, keyOwnerToken });
+  const { previousKeys } = await administrator.sets.assignKey({ name, keyUrl: key.keyUrl, keyOwnerToken });
   for (const { keyVersion } of previousKeys) meanwhile.add(keyVersion);
-  await untilSeen(`everything of ${name} is under ${key.version}`, async () => {
+  await untilSeen(`everything of ${name} is under ${key.name}`, async () => {
     const set = await administrator.sets.getDiskEncryptionSet({ name });
     for (const { keyVersion } of set.previousKeys) meanwhile.add(keyVersion);
-    return set.activeKey?.keyVersion === key.version && set.rotation?.state === 'SUCCEEDED';
+    return set.activeKey?.keyVersion === key.name && set.rotation?.state === 'SUCCEEDED';
   });
   return [...meanwhile];
 };
@@ -63,17 +63,14 @@ export const rotate = async (
 ): Promise<ReadonlyMap<string, Before>> => {
   const { timeline, evidence, random, clock } = world;
   const { keyVault } = people.vaultAdministrator;
-  const from = keys.generated.version;
+  const from = keys.generated.name;
   const next = await timeline.step(
     { who: 'Vault administrator', title: 'Makes a new version of the key', rules: ['CMK-80', 'CMK-83'] },
-    async () => {
-      const { name, keyUrl } = await keyVault.rotateKey({ name: generatedKey, requestId: random.uuid() });
-      return { version: name, url: keyUrl };
-    },
+    () => keyVault.rotateKey({ name: generatedKey, requestId: random.uuid() }),
   );
   const before = await readBefore(world, set, marks);
   const areBothEnabled = async () => {
-    const versions = await Promise.all([from, next.version].map((name) => keyVault.getKeyVersion({ name })));
+    const versions = await Promise.all([from, next.name].map((name) => keyVault.getKeyVersion({ name })));
     return versions.every(({ enabled }) => enabled);
   };
   const enabledAtStart = await quietly(areBothEnabled);
@@ -100,7 +97,7 @@ export const rotate = async (
   const after = await readBefore(world, set, marks);
   evidence.rotation = {
     from,
-    to: next.version,
+    to: next.name,
     startedAt,
     endedAt,
     previousKeysMeanwhile,
@@ -153,7 +150,7 @@ export const disableOldVersion = async (world: World, people: People, keys: Keys
     },
     () =>
       watchQuiet(world, people.vmUser, machines, () =>
-        people.vaultAdministrator.keyVault.disableKeyVersion({ name: keys.generated.version }),
+        people.vaultAdministrator.keyVault.disableKeyVersion({ name: keys.generated.name }),
       ),
   );
 };

@@ -27,7 +27,7 @@ export const createSets = async (world: World, people: People, keys: Keys): Prom
       parent: groupsOf(world).machines,
       diskEncryptionSetId: id,
       location,
-      keyUrl: key.url,
+      keyUrl: key.keyUrl,
       sourceVault: vaultName,
     });
     const set = await untilSeen(`${id} is made`, async () => {
@@ -42,7 +42,7 @@ export const createSets = async (world: World, people: People, keys: Keys): Prom
     return {
       name,
       provisioningState: set.provisioningState,
-      wantedKeyUrl: key.url,
+      wantedKeyUrl: key.keyUrl,
       keyUrl: set.activeKey?.keyUrl ?? '',
       sourceVault: set.activeKey?.sourceVault ?? '',
       principal,

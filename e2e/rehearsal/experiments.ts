@@ -1,14 +1,7 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import {
-  type Experiment,
-  problemLines,
-  type RunRecord,
-  readExperiment,
-  type Target,
-  type Verdict,
-} from '@interlock/lab';
+import { type Experiment, problemLines, readExperiment, type Target } from '@interlock/lab';
 import { keptSpans } from '@interlock/lab/report/experiment/kept-spans';
 import type { Span } from '@interlock/lab/spans/span-store';
 import { type DataFolder, removeWhole } from '@interlock/local/data-folder.ts';
@@ -19,8 +12,8 @@ import { eventFeeds } from '../experiments/cloud/event-feed.ts';
 import { localJournals, remoteJournals } from '../experiments/cloud/guest-journals.ts';
 import { openRunningLab } from '../experiments/cloud/running-cloud.ts';
 import { termsOf } from '../experiments/local/terms.ts';
-import { runFile, thisRunner } from '../experiments/run-file.ts';
-import type { RehearsedCloud } from './rehearsed-cloud.ts';
+import { type FileRunResult, runFile, runUntilProof, thisRunner } from '../experiments/run-file.ts';
+import type { RehearsalOptions, RehearsedCloud } from './rehearsed-cloud.ts';
 import { tag } from './settings.ts';
 
 /** The experiment files of the rehearsal, in the order in which they run. */
@@ -28,24 +21,20 @@ export const experimentNames = ['the-key-is-lost', 'every-way'] as const;
 export type ExperimentName = (typeof experimentNames)[number];
 
 /** A run of one of them, with all that its report needs. */
-export interface LabRun {
+export interface ExperimentRun extends FileRunResult {
   readonly experiment: Experiment;
-  readonly record: RunRecord;
-  readonly verdict: Verdict;
   readonly spans: readonly Span[];
 }
 
 /** Runs experiments on the cloud of a rehearsal. */
-export interface RehearsalLab {
+export interface ExperimentRunner {
   /**
-   * Runs a file. A run that proves nothing is repeated, at most twice: on a busy machine a step may come too late.
+   * Runs a file until a run proves something.
    * @param clients of an owner of the keys, who may also see the machines
    * @throws Error for a file with problems
    */
-  run(name: ExperimentName, clients: Clients): Promise<LabRun>;
+  run(name: ExperimentName, clients: Clients): Promise<ExperimentRun>;
 }
-
-const attempts = 3;
 
 /** An experiment file of the rehearsal. @throws Error that names its problems */
 export const experimentNamed = (name: ExperimentName): { readonly text: string; readonly experiment: Experiment } => {
@@ -57,39 +46,23 @@ export const experimentNamed = (name: ExperimentName): { readonly text: string; 
   return { text, experiment: read.experiment };
 };
 
-/** @param out folder of the reports: evidence goes to `experiments` in it, and replaces that of an earlier rehearsal */
-export const openLab = (
+/** Evidence goes to `experiments` in `out`, and replaces that of an earlier rehearsal. */
+export const openExperiments = (
   cloud: RehearsedCloud,
-  {
-    data,
-    out,
-    signal,
-    say,
-  }: {
-    readonly data: DataFolder;
-    readonly out: string;
-    readonly signal: AbortSignal;
-    readonly say: (line: string) => void;
-  },
-): RehearsalLab => ({
+  { data, out, signal, say }: RehearsalOptions,
+): ExperimentRunner => ({
   async run(name, clients) {
     const { text, experiment } = experimentNamed(name);
-    for (let attempt = 1; ; attempt += 1) {
-      const folder = join(out, 'experiments', name);
+    const folder = join(out, 'experiments', name);
+    const result = await runUntilProof({ say, signal }, (attempt) => {
       removeWhole(folder);
       mkdirSync(folder, { recursive: true, mode: 0o700 });
       const id = `${name}${tag}-${attempt}`;
       const target = targetOn(cloud, { data, clients, id });
       const place = { target: target.name, data: data.root, runner: thisRunner() };
-      const run = { experiment, text, id, folder, place, target, spans: () => cloud.spans, signal, say };
-      const { record, verdict } = await runFile(run);
-      const { outcome } = verdict;
-      const isProof = outcome === 'held' || outcome === 'violated';
-      if (isProof || attempt === attempts || signal.aborted) {
-        return { experiment, record, verdict, spans: keptSpans(folder) };
-      }
-      say(`attempt ${attempt} of ${attempts} proves nothing: ${verdict.because}`);
-    }
+      return runFile({ experiment, text, id, folder, place, target, spans: () => cloud.spans, signal, say });
+    });
+    return { experiment, ...result, spans: keptSpans(folder) };
   },
 });
 

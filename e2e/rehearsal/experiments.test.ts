@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { choiceOf, takesAccess, verdictOfRun } from '@interlock/lab';
 import { causes, variantsOf } from '@interlock/lab/causes';
 import { recordOf } from '../experiments/simulated/play-experiment.ts';
-import { experimentNamed } from './lab.ts';
+import { experimentNamed } from './experiments.ts';
 import { causeRules } from './rules/lab.ts';
 
 const { experiment } = experimentNamed('every-way');
