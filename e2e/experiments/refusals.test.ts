@@ -3,10 +3,12 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { problemLines, readExperiment } from '@interlock/lab';
+import { createScope } from '@interlock/runtime';
 import { testKubectl } from '../../deploy/kubernetes/test-kubectl.ts';
+import { experimentCommand } from './command.ts';
 import { ownCloudTarget, settingsFor } from './local/own-cloud.ts';
 import { simulatedTarget } from './simulated/target.ts';
 
@@ -16,6 +18,28 @@ estate:
   many: {machines: ${machines}, disks: [premium-ssd], key: k2}
 timeline: [{at: 1s, disable-key: few, for: 5s}]
 `;
+
+/** Runs commands in this process, which a process of each would load again. @param env variables for the time of the test */
+const commandIn = (t: TestContext, env: Readonly<Record<string, string>>) => {
+  for (const [name, value] of Object.entries(env)) {
+    const former = process.env[name];
+    process.env[name] = value;
+    t.after(() => {
+      if (former === undefined) delete process.env[name];
+      else process.env[name] = former;
+    });
+  }
+  const lines = { log: [] as string[], error: [] as string[] };
+  for (const stream of ['log', 'error'] as const)
+    t.mock.method(console, stream, (line: string) => void lines[stream].push(line));
+  return async (...args: readonly string[]) => {
+    for (const stream of Object.values(lines)) stream.length = 0;
+    const scope = createScope();
+    const { exitCode: status } = await experimentCommand(args, scope);
+    await scope.close();
+    return { status, stdout: lines.log.join('\n'), stderr: lines.error.join('\n') };
+  };
+};
 
 test('a local target refuses an estate whose guests need more memory than the computer has', () => {
   const refuse = (machines: number) => {
@@ -33,19 +57,19 @@ test('a local target refuses an estate whose guests need more memory than the co
   assert.match(problem.cure, /^Plan at most \d+ machines, or use --target simulated\.$/);
 });
 
-test('a wrong option or file exits with 2, names the problem and starts nothing', (t) => {
+test('a wrong option or file exits with 2, names the problem and starts nothing', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'interlock-refusals-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const file = join(folder, 'a.experiment.yaml');
   writeFileSync(file, text(1));
-  const run = (...args: readonly string[]) => {
-    const script = fileURLToPath(new URL('./main.ts', import.meta.url));
-    const env = { ...process.env, INTERLOCK_DATA: join(folder, 'data'), KUBECONFIG: join(folder, 'no-kubeconfig') };
-    const { status, stderr } = spawnSync(process.execPath, [script, 'run', ...args], { encoding: 'utf8', env });
-    return [status, stderr.trim()] as const;
-  };
+  const env = { INTERLOCK_DATA: join(folder, 'data'), KUBECONFIG: join(folder, 'no-kubeconfig') };
+  const script = fileURLToPath(new URL('./main.ts', import.meta.url));
+  const own = { encoding: 'utf8', env: { ...process.env, ...env } } as const;
+  const ended = spawnSync(process.execPath, [script, 'run', file, '--target=moon'], own);
+  assert.match(ended.stderr, /^--target must be local, existing, kubernetes or simulated, not "moon"\.$/m);
+  assert.equal(ended.status, 2);
+  const run = commandIn(t, env);
   for (const [words, ...args] of [
-    [/^--target must be local, existing, kubernetes or simulated, not "moon"\.$/, file, '--target=moon'],
     [/^--set must be a setting and its value, for example leaseTtl=30s, not "leaseTtl"$/, file, '--set=leaseTtl'],
     [/a\.experiment\.yaml:6: seed must be a whole number/, file, '--seed=abc'],
     [/a\.experiment\.yaml:1: no cloud runs on .*\. Start one with npm run up/, file, '--target=existing'],
@@ -60,7 +84,7 @@ test('a wrong option or file exits with 2, names the problem and starts nothing'
     [/^--keep: EEXIST/, file, `--keep=${file}`],
     [/none\.yaml does not exist\.$/, join(folder, 'none.yaml')],
   ] as const) {
-    const [status, said] = run(...args);
+    const { status, stderr: said } = await run('run', ...args);
     assert.match(said, words);
     assert.equal(status, 2, said);
   }
@@ -109,20 +133,16 @@ test("only the run's own cloud can shift the clock since boot", () => {
   assert.deepEqual([problem?.line, problem?.message], [5, 'no machine of the simulation is suspended']);
 });
 
-test('validate with a target names what that target cannot do, and starts nothing', (t) => {
+test('validate with a target names what that target cannot do, and starts nothing', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'interlock-validate-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const file = join(folder, 'a.experiment.yaml');
   writeFileSync(file, text(1).replace('[{at', '[{at: 0s, slow: nats, by: 100ms, for: 5s}, {at'));
-  const validate = (target: string) => {
-    const script = fileURLToPath(new URL('./main.ts', import.meta.url));
-    const env = { ...process.env, INTERLOCK_DATA: join(folder, 'data') };
-    return spawnSync(process.execPath, [script, 'validate', file, `--target=${target}`], { encoding: 'utf8', env });
-  };
-  const simulated = validate('simulated');
+  const run = commandIn(t, { INTERLOCK_DATA: join(folder, 'data') });
+  const simulated = await run('validate', file, '--target=simulated');
   assert.equal(simulated.status, 2);
   assert.match(simulated.stderr, /a\.experiment\.yaml:5: the simulation cannot do slow to nats/);
-  const local = validate('local');
+  const local = await run('validate', file, '--target=local');
   assert.equal(local.status, 0, local.stderr);
   assert.match(local.stdout, /valid on the target local/);
 });
