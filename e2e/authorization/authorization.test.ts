@@ -5,7 +5,7 @@ import { openIdentities } from '@interlock/local/bootstrap-identities.ts';
 import { openDataFolder } from '@interlock/local/data-folder.ts';
 import type { Workload } from '@interlock/rpc';
 import { systemRandom } from '@interlock/runtime';
-import { type TestCloud, testCloud, withoutTelemetry } from '../cloud/test-cloud.ts';
+import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 import { type Callers, makeCallers } from './callers.ts';
 import { type Calls, openCalls, type Shown } from './calls.ts';
 import { type Cell, cellsOf } from './cells.ts';
@@ -30,7 +30,7 @@ let expire: Expire;
 
 before(async () => {
   // No guest processes: this test needs only the names of machines.
-  cloud = await testCloud({ ...withoutTelemetry, GUEST_DRIVER: 'idle' });
+  cloud = await testCloud({ GUEST_DRIVER: 'idle' });
   const { administrator } = cloud.cloud;
   names = namesFor(randomUUID().slice(0, 8), administrator);
   const identities = openIdentities(openDataFolder(cloud.folder), systemRandom);

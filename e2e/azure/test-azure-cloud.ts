@@ -7,7 +7,7 @@ import { freePort } from '@interlock/local/free-port.ts';
 import { type GatewayAccess, startGateway } from '@interlock/local/gateway.ts';
 import type { ServiceProcess } from '@interlock/local/processes.ts';
 import { createScope } from '@interlock/runtime';
-import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
+import { type TestCloud, testCloud, withoutTelemetry } from '../cloud/test-cloud.ts';
 
 /** A local cloud with its gateway, and what an unmodified client of Azure needs to use it. */
 export interface AzureCloud {
@@ -22,7 +22,7 @@ export interface AzureCloud {
   stop(): Promise<void>;
 }
 
-/** Starts both. @param settings of the gateway @param services settings of the services */
+/** Starts both, by default `withoutTelemetry`. @param settings of the gateway @param services settings of the services */
 export const azureCloud = async (
   settings: Readonly<Record<string, string>> = {},
   services: Readonly<Record<string, string>> = {},
@@ -47,7 +47,7 @@ export const azureCloud = async (
       onStart: (process) => gateways.push(process),
       name: `g${process.pid}`,
       temporary: true,
-      settings,
+      settings: { ...withoutTelemetry, ...settings },
       within: scope,
     });
     trust(readFileSync(access.authorityFile, 'utf8'));

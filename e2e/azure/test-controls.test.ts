@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
+import { withTelemetry } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
 import { type AzureCloud, azureCloud, credentialOf } from './test-azure-cloud.ts';
 import { type ComputeWorld, computeWorld, type VaultWithKey } from './test-compute.ts';
@@ -11,7 +12,7 @@ let cloud: AzureCloud;
 let world: ComputeWorld;
 let key: VaultWithKey;
 before(async () => {
-  cloud = await azureCloud({}, {}, { hasTestControls: true });
+  cloud = await azureCloud(withTelemetry, withTelemetry, { hasTestControls: true });
   world = computeWorld({ ...cloud, ...cloud.access });
   key = await world.vaultWithKey('kv-controls');
 });

@@ -7,7 +7,7 @@ import { serviceNames } from '@interlock/local/services.ts';
 import postgres from 'postgres';
 import { tlsInto } from '../cloud/clients.ts';
 import { openDataPath } from '../cloud/data-path.ts';
-import { type OwnCloud, ownCloud } from '../cloud/test-cloud.ts';
+import { type OwnCloud, ownCloud, withTelemetry } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
 import { allowSet, location, makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';
 import { filesBelow, messages, type Part, type Search, searchPlaces, tableRows } from './places.ts';
@@ -31,7 +31,7 @@ const answers: Part[] = [];
 
 before(async () => {
   // A short export delay, so that all spans have arrived when the workload ends.
-  home = await ownCloud({ OTEL_BSP_SCHEDULE_DELAY: '200' });
+  home = await ownCloud({ ...withTelemetry, OTEL_BSP_SCHEDULE_DELAY: '200' });
   world = await makeWorld(home.clients, [['PREMIUM_SSD'], ['platform', 'STANDARD_SSD']], { keyPem: first.pem });
   await workload();
   diskSecrets = secretsOfDisks(home.data.path('services', 'disk'), [first, second]);

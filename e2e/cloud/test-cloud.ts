@@ -13,10 +13,13 @@ import { type Clients, type Outside, openOutside } from './clients.ts';
 const STREAM_BYTES_MAX = 16 * 1024 ** 2;
 
 /**
- * Settings of a cloud whose test reads no spans: its services do not load the SDK of OpenTelemetry, a fifth of the processor time of
- * their start.
+ * Settings of a cloud whose test reads no spans, the default here: its services do not load the SDK of OpenTelemetry, a fifth of the
+ * processor time of their start.
  */
 export const withoutTelemetry = { OTEL_SDK_DISABLED: 'true' } as const;
+
+/** Settings of a cloud whose test reads spans, or measures what production has. */
+export const withTelemetry = { OTEL_SDK_DISABLED: 'false' } as const;
 
 /** A cloud of separate processes for one test file. */
 export interface TestCloud {
@@ -32,7 +35,7 @@ export interface TestCloud {
 
 /**
  * Starts a cloud on the servers of `DATABASE_URL` and `NATS_URL`, under its own name. Its databases and streams are removed with it.
- * @param settings for the services, in addition to their defaults
+ * @param settings for the services, in addition to their defaults and `withoutTelemetry`
  * @param replicas processes of each service
  * @param hasTestControls whether clocks may be moved, and estates exported and imported
  */
@@ -51,7 +54,7 @@ export const testCloud = async (
     name: `t${randomBytes(4).toString('hex')}`,
     temporary: true,
     replicas,
-    settings: { NATS_STREAM_BYTES_MAX: String(STREAM_BYTES_MAX), ...settings },
+    settings: { NATS_STREAM_BYTES_MAX: String(STREAM_BYTES_MAX), ...withoutTelemetry, ...settings },
   });
   const outside = openOutside(cloud);
   return {
@@ -73,7 +76,7 @@ export interface OwnCloud extends Omit<TestCloud, 'testControls'> {
   readonly data: DataFolder;
 }
 
-/** Starts it. @param settings for the services, in addition to their defaults */
+/** Starts it. @param settings for the services, in addition to their defaults and `withoutTelemetry` */
 export const ownCloud = async (settings: Readonly<Record<string, string>> = {}): Promise<OwnCloud> => {
   const folder = mkdtempSync(join(tmpdir(), 'interlock-'));
   const data = openDataFolder(folder);
@@ -84,7 +87,7 @@ export const ownCloud = async (settings: Readonly<Record<string, string>> = {}):
   try {
     // Only servers that this cloud started may be killed, so none are taken from the environment.
     const { DATABASE_URL: _, NATS_URL: __, ...env } = process.env;
-    const cloud = await startLocalCloud({ data, env, settings });
+    const cloud = await startLocalCloud({ data, env, settings: { ...withoutTelemetry, ...settings } });
     const outside = openOutside(cloud);
     const stop = async (): Promise<void> => {
       outside.close();

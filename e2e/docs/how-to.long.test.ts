@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { run } from '../../services/cli/src/commands/run.ts';
 import { openTerminal } from '../../services/cli/src/output/terminal.ts';
-import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
+import { type TestCloud, testCloud, withTelemetry } from '../cloud/test-cloud.ts';
 import { commandsOf, type PageCommand } from './how-to.ts';
 
 // Every command of five pages on a cloud of its own. In `npm test`, commands.test.ts checks each command and option of all pages.
@@ -26,7 +26,7 @@ const running: PageCommand = { page: '', args: ['vm', 'start', 'vm1', '--wait'],
 
 let world: TestCloud;
 before(async () => {
-  world = await testCloud();
+  world = await testCloud(withTelemetry);
 });
 after(() => world?.stop());
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
+import { type TestCloud, testCloud, withTelemetry } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
 import { makeMachine, makeWorld, untilPower, type World } from '../cloud/world.ts';
 import { type QemuTraces, tracesOf, whyNoQemu } from './qemu-machines.ts';
@@ -23,6 +23,7 @@ const guests = (): string => join(place.folder, 'services/compute/guests');
 before(async () => {
   if (skip !== false) return;
   place = await testCloud({
+    ...withTelemetry,
     LEASE_TTL_MS: '4000',
     AUTHZ_TTL_MS: '1000',
     IO_PAUSE_TIMEOUT_MS: '2000',

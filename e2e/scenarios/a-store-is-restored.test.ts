@@ -10,6 +10,7 @@ import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.t
 import { outsideHome, removeServer } from '@interlock/local/unprivileged.ts';
 import { type Clients, type Outside, openOutside } from '../cloud/clients.ts';
 import { archiving, baseBackup, clockOf, putBack, recoveringTo } from '../cloud/database-archive.ts';
+import { withoutTelemetry } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
 import { makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';
 
@@ -33,7 +34,12 @@ const start = async (
 ): Promise<void> => {
   // Given servers belong to others too, so their data must not be restored.
   const { DATABASE_URL: _, NATS_URL: __, ...env } = process.env;
-  cloud = await startLocalCloud({ data, env, postgresSettings, settings: { ...settings, ...further } });
+  cloud = await startLocalCloud({
+    data,
+    env,
+    postgresSettings,
+    settings: { ...withoutTelemetry, ...settings, ...further },
+  });
   outside = openOutside(cloud);
   clients = outside.administrator;
 };

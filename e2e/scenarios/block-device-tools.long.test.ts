@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { exportNameOf } from '../../services/disk/src/host/nbd/negotiation.ts';
-import { type TestCloud, testCloud, withoutTelemetry } from '../cloud/test-cloud.ts';
+import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
 import { location, makeWorld, type World } from '../cloud/world.ts';
 
@@ -42,7 +42,7 @@ before(async () => {
   mkdirSync(join(folder, 'tree'));
   for (let n = 0; n < 64; n += 1) writeFileSync(fileOf(n), Buffer.alloc(256 * 1_024, `${n} of an image `));
   const socket = join(folder, 'disk.sock');
-  cloud = await testCloud({ ...withoutTelemetry, NBD_LISTEN: `unix:${socket}` });
+  cloud = await testCloud({ NBD_LISTEN: `unix:${socket}` });
   const { clients } = cloud;
   world = await makeWorld(clients, []);
   const { name } = await clients.disks.createDisk({

@@ -10,6 +10,7 @@ import { openDataFolder } from '@interlock/local/data-folder.ts';
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
 import { serviceNames } from '@interlock/local/services.ts';
 import { openOutside } from '../cloud/clients.ts';
+import { withoutTelemetry } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
 import { makeWorld, untilPower } from '../cloud/world.ts';
 
@@ -51,6 +52,7 @@ before(async () => {
     name: `t${randomBytes(4).toString('hex')}`,
     temporary: true,
     settings: {
+      ...withoutTelemetry,
       NATS_STREAM_BYTES_MAX: String(16 * 1024 ** 2),
       TLS_CERTIFICATE_FILE: files.certificate,
       TLS_KEY_FILE: files.key,

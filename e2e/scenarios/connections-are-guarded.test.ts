@@ -14,6 +14,7 @@ import { ensureStreams } from '@interlock/messaging';
 import { systemClock as clock, renewable } from '@interlock/runtime';
 import { openOutside } from '../cloud/clients.ts';
 import { type GuardedPostgres, startGuardedPostgres } from '../cloud/guarded-postgres.ts';
+import { withoutTelemetry } from '../cloud/test-cloud.ts';
 import { makeWorld, startAgain, untilPower } from '../cloud/world.ts';
 import { textOf } from '../docs/sources.ts';
 import { type OverlayNats, startOverlayNats } from '../kubernetes/nats-servers.ts';
@@ -63,6 +64,7 @@ const guardedCloud = (name: string, changes: Readonly<Record<string, string>>, s
     temporary: true,
     ...(services === undefined ? {} : { services }),
     settings: {
+      ...withoutTelemetry,
       NATS_URL: nats.urls.join(','),
       NATS_CA_FILE: nats.caFile,
       NATS_NAMESPACE: '',

@@ -4,7 +4,7 @@ import { judgeCauses } from '@interlock/lab/judge/causes/judge-causes';
 import { deviationsIn } from '@interlock/lab/judge/conventions/span-conventions';
 import { renderTrace, type TraceNode, traceTree } from '@interlock/lab/spans/trace-tree';
 import { serviceNames } from '@interlock/local/services.ts';
-import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
+import { type TestCloud, testCloud, withTelemetry } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
 import { allowSet, makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';
 import { eventFeeds } from '../experiments/cloud/event-feed.ts';
@@ -12,7 +12,7 @@ import { eventFeeds } from '../experiments/cloud/event-feed.ts';
 let cloud: TestCloud;
 let world: World;
 before(async () => {
-  cloud = await testCloud();
+  cloud = await testCloud(withTelemetry);
   world = await makeWorld(cloud.clients, [
     ['PREMIUM_SSD'],
     ['platform', 'STANDARD_HDD'],

@@ -12,7 +12,7 @@ import { trace } from '@opentelemetry/api';
 import { Metadata } from 'nice-grpc-common';
 import { tlsInto } from '../cloud/clients.ts';
 import { residentMib } from '../cloud/resident.ts';
-import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
+import { type TestCloud, testCloud, withTelemetry } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
 import { location } from '../cloud/world.ts';
 
@@ -22,7 +22,7 @@ const RESIDENT_MAX_MIB = 350;
 let t: TestCloud;
 let group: string;
 before(async () => {
-  t = await testCloud();
+  t = await testCloud(withTelemetry);
   const [{ name } = { name: '' }] = (await t.clients.identity.listSubscriptions({})).subscriptions;
   group = `${name}/resourceGroups/memory`;
 });

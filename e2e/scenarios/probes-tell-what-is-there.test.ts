@@ -9,6 +9,7 @@ import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.t
 import { createStreams } from '@interlock/local/nats-streams.ts';
 import { removeServer } from '@interlock/local/unprivileged.ts';
 import { openOutside } from '../cloud/clients.ts';
+import { withoutTelemetry } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
 
 /** One service on its own Postgres and NATS, which the test kills. */
@@ -22,7 +23,7 @@ before(async () => {
     data: openDataFolder(folder),
     env,
     services: ['identity'],
-    settings: { PROBE_ADDRESS: probes },
+    settings: { ...withoutTelemetry, PROBE_ADDRESS: probes },
   });
 });
 after(async () => {

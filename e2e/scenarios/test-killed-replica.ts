@@ -5,7 +5,7 @@ import type { ActivityLogEntry } from '@interlock/contracts/interlock/compute/v1
 import { readHistory } from '@interlock/lab/judge/journal/history';
 import type { ServiceName } from '@interlock/local/services.ts';
 import { livelyOn, notFound } from '../cloud/returned.ts';
-import { type TestCloud, testCloud, withoutTelemetry } from '../cloud/test-cloud.ts';
+import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
 import { makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';
 
@@ -19,7 +19,7 @@ interface ReplicatedWorld {
 export const replicatedWorld = (): (() => ReplicatedWorld) => {
   let opened: ReplicatedWorld;
   before(async () => {
-    const cloud = await testCloud(withoutTelemetry, 2);
+    const cloud = await testCloud({}, 2);
     const kinds = ['PREMIUM_SSD', 'STANDARD_SSD', 'PREMIUM_SSD', 'STANDARD_SSD'] as const;
     opened = { cloud, world: await makeWorld(cloud.clients, [...kinds.map((kind) => [kind]), ['platform']]) };
   });

@@ -4,7 +4,7 @@ import { after, before } from 'node:test';
 import { readHistory } from '@interlock/lab/judge/journal/history';
 import type { ServiceName } from '@interlock/local/services.ts';
 import { livelyOn, notFound } from '../cloud/returned.ts';
-import { type TestCloud, testCloud, withoutTelemetry } from '../cloud/test-cloud.ts';
+import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
 import { makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';
 
@@ -13,7 +13,7 @@ export const killedServices = (): ((service: ServiceName) => Promise<void>) => {
   let cloud: TestCloud;
   let world: World;
   before(async () => {
-    cloud = await testCloud(withoutTelemetry);
+    cloud = await testCloud();
     world = await makeWorld(cloud.clients, [['PREMIUM_SSD'], ['platform', 'STANDARD_SSD'], ['platform']]);
   });
   after(() => cloud?.stop());

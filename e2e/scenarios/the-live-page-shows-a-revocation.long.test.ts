@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
 import { repository } from '@interlock/local/data-folder.ts';
 import { type Browser, chromium } from 'playwright-core';
-import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
+import { type TestCloud, testCloud, withTelemetry } from '../cloud/test-cloud.ts';
 import { makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';
 
 const names = ['chromium', 'chromium-browser', 'google-chrome'];
@@ -22,7 +22,7 @@ describe('the live page of a cloud of processes', { skip: browserPath === undefi
   let browser: Browser;
   let address: string;
   before(async () => {
-    cloud = await testCloud();
+    cloud = await testCloud(withTelemetry);
     world = await makeWorld(cloud.clients, [['PREMIUM_SSD'], ['STANDARD_SSD'], ['platform']]);
     const main = join(repository, 'services/cli/src/main.ts');
     page = spawn(process.execPath, [main, 'page', '--data', cloud.folder], { stdio: ['ignore', 'pipe', 'inherit'] });

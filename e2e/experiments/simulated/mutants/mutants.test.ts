@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { readExperiment } from '@interlock/lab';
 import type { Hunt } from '../../../simulation/mutants/hunting.ts';
 import { mutants } from '../../../simulation/mutants/mutants.ts';
+import { engineFlags } from '../../../simulation/runs/play-pool.ts';
 import { playExperiment } from '../play-experiment.ts';
 import { visibility } from './visible.ts';
 
@@ -29,7 +30,7 @@ for (const file of files) {
 
 test('G1: an experiment finds the planted bug that skips the check of the lease', () => {
   const script = fileURLToPath(new URL('./play-mutant.ts', import.meta.url));
-  const output = execFileSync(process.execPath, [script, '0', '1', '60'], { encoding: 'utf8' });
+  const output = execFileSync(process.execPath, [...engineFlags, script, '0', '1', '60'], { encoding: 'utf8' });
   const hunt: Hunt = JSON.parse(output.trim().split('\n').at(-1) ?? '');
   assert.ok(hunt.isFound, `not found in ${hunt.histories} histories`);
   assert.match(hunt.actual, /^violated: /);
