@@ -65,8 +65,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const healthService = health(options.isReady ?? (() => true), stopping.signal);
   healthService.mount(server);
   if (options.reflectionDescriptors !== undefined) {
-    const names = services.map(({ name }) => name);
-    server.add(ServerReflectionService, ServerReflection(options.reflectionDescriptors, names));
+    server.add(ServerReflectionService, reflection(options.reflectionDescriptors, services));
   }
 
   const port = await server.listen(options.address, serverCredentials(tls));
@@ -92,3 +91,18 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     },
   };
 }
+
+/** Reads the descriptors at the first call: it takes some 30 ms of a processor, which every start would pay for the few callers of reflection. */
+const reflection = (
+  descriptors: Uint8Array,
+  services: readonly BoundService[],
+): ReturnType<typeof ServerReflection> => {
+  const names = services.map(({ name }) => name);
+  let opened: ReturnType<typeof ServerReflection> | undefined;
+  return {
+    serverReflectionInfo(requests, context) {
+      opened ??= ServerReflection(descriptors, names);
+      return opened.serverReflectionInfo(requests, context);
+    },
+  };
+};
