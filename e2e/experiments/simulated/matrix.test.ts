@@ -51,7 +51,7 @@ test('each repeat of a case has the next seed', async () => {
   const matrix = readMatrix(file);
   assert.ok(matrix !== undefined && 'cases' in matrix);
   const runs = await playMatrix({
-    ...{ cases: matrix.cases.slice(0, 1), repeat: 2, folder: undefined, workers: 2 },
+    ...{ cases: matrix.cases.slice(0, 1), repeat: 2, folder: undefined, workers: 1 },
     signal: new AbortController().signal,
     say: () => undefined,
     elapsedMs: () => 0,
