@@ -94,8 +94,11 @@ const readTimes = (file: string): readonly FileTime[] => {
     .map(({ file: path, ms }) => ({ file: relative(repository, path), ms }));
 };
 
-/** Files that start services wait a third of their time: with one file for each core, a quarter of two cores was idle. */
-const filesAtOnce = availableParallelism() + 1;
+/**
+ * Files that start services wait a third of their time: with one file for each core, a quarter of two cores was idle, and with one more
+ * an eighth.
+ */
+const filesAtOnce = availableParallelism() + 2;
 
 /** The result where no test file was selected: nothing changed that a test loads. */
 const noTests: Summary = { passed: 0, failed: 0, failures: [], files: [] };
