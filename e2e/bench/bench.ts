@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { type DataFolder, LauncherError, openDataFolder } from '@interlock/local/data-folder.ts';
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
 import { type Postgres, startPostgres } from '@interlock/local/postgres.ts';
+import type { ServiceName } from '@interlock/local/services.ts';
 import { createScope, type Scope } from '@interlock/runtime';
 import { type Clients, openOutside } from '../cloud/clients.ts';
 import { until } from '../cloud/until.ts';
@@ -120,9 +121,18 @@ export interface BenchCloud {
 /**
  * Starts a cloud of separate processes whose machines have no guests. Each has its own databases, so each has its own folder: a
  * key-vault that finds the mark of other databases in its folder takes its store for restored and is on hold.
+ * @param options.services those that a bench measures; by default all
  */
 export const openCloud = async (
-  { data, settings, replicas = 1, diskHosts = 0 }: Pick<BenchOptions, 'data' | 'settings' | 'replicas' | 'diskHosts'>,
+  {
+    data,
+    settings,
+    replicas = 1,
+    diskHosts = 0,
+    services,
+  }: Pick<BenchOptions, 'data' | 'settings' | 'replicas' | 'diskHosts'> & {
+    readonly services?: readonly ServiceName[];
+  },
   scope: Scope,
 ): Promise<BenchCloud> => {
   const id = randomBytes(4).toString('hex');
@@ -135,6 +145,7 @@ export const openCloud = async (
     temporary: true,
     replicas,
     diskHosts,
+    ...(services === undefined ? {} : { services }),
     postgresSettings,
     // The sweep checks every disk, but only to find access losses that no service published. No bench measures those.
     settings: {
