@@ -1,5 +1,5 @@
 import type { SpanStore } from '@interlock/lab/spans/span-store';
-import { spansOf } from './otlp.ts';
+import { readSpans } from './read-spans.ts';
 
 /** Received exports, and the store that parses them at the first query. */
 export interface ReceivedSpans {
@@ -12,7 +12,7 @@ export interface ReceivedSpans {
 /** A text that each span of a request contains once. In the text of an attribute its quotes would be escaped. */
 const mark = '"endTimeUnixNano":';
 
-const spansIn = (request: string): number => {
+const countSpans = (request: string): number => {
   let count = 0;
   for (let at = request.indexOf(mark); at >= 0; at = request.indexOf(mark, at + mark.length)) count += 1;
   return count;
@@ -37,13 +37,13 @@ export const receivedSpans = (store: SpanStore, capacity = 100_000): ReceivedSpa
   /** Moves waiting exports into the store. An export that cannot be read is removed before its error is thrown. */
   const complete = (): SpanStore => {
     for (let oldest = takeOldest(); oldest !== undefined; oldest = takeOldest()) {
-      store.add(spansOf(JSON.parse(oldest.request)));
+      store.add(readSpans(JSON.parse(oldest.request)));
     }
     return store;
   };
   return {
     take(request) {
-      const count = spansIn(request);
+      const count = countSpans(request);
       waiting.push({ request, count });
       waitingCount += count;
       while (waitingCount > capacity && waiting.length > 1) dropped += takeOldest()?.count ?? 0;

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { createGunzip } from 'node:zlib';
 import type { Span, SpanStore } from '@interlock/lab/spans/span-store';
 import { isSpaceError, type Random } from '@interlock/runtime';
-import { OtlpError, spansOf } from './otlp.ts';
+import { OtlpError, readSpans } from './read-spans.ts';
 import { receivedSpans } from './received-spans.ts';
 
 /** Receives spans over OTLP/HTTP, so that a trace can be shown without a collector. */
@@ -56,7 +56,7 @@ export async function startSpanReceiver(options: {
   };
   const receive = (request: IncomingMessage, body: string): object => {
     if (request.headers['user-agent']?.startsWith(ownExporter)) received.take(body);
-    else store.add(spansOf(JSON.parse(body)));
+    else store.add(readSpans(JSON.parse(body)));
     append(file, fileBytesMax, `${body.includes('\n') ? JSON.stringify(JSON.parse(body)) : body}\n`);
     return {};
   };
@@ -103,7 +103,7 @@ async function serve(answer: (request: IncomingMessage) => Promise<object>, host
 /** The spans in a line of the file: an export as it was sent, or a span of the process that wrote it. @throws OtlpError, SyntaxError */
 export const spansInLine = (line: string): readonly Span[] => {
   const written: Span | { readonly resourceSpans: unknown } = JSON.parse(line);
-  return 'resourceSpans' in written ? spansOf(written) : [written];
+  return 'resourceSpans' in written ? readSpans(written) : [written];
 };
 
 class HttpError extends Error {

@@ -3,7 +3,7 @@ import { readExperiment } from '@interlock/lab';
 import { type RunData, type TraceMeasures, traceMeasures } from '@interlock/lab/dataset';
 import { judgeCauses } from '@interlock/lab/judge/causes/judge-causes';
 import { deviationsIn } from '@interlock/lab/judge/conventions/span-conventions';
-import { spansOf } from '@interlock/local/otlp.ts';
+import { readSpans } from '@interlock/local/read-spans.ts';
 import { serviceNames } from '@interlock/local/services.ts';
 import type { Workload } from '@interlock/rpc';
 import { IncompleteRun, recordRun } from '../../record-run.ts';
@@ -49,7 +49,7 @@ export const measureSeed = async (
   const { recall, precision, faults } = judgeCauses(histories);
   const kills = data.faults.filter(({ action, effectUnixNano }) => action === 'kill' && effectUnixNano).length;
   const causes = { causeRecall: recall, causePrecision: precision, causeFaults: faults };
-  const deviations = deviationsIn(data.traces.flatMap(spansOf));
+  const deviations = deviationsIn(data.traces.flatMap(readSpans));
   const { outcome } = data.facts;
   return { row: { seed, kills, ...causes, ...traceMeasures(data), deviations, outcome }, data };
 };

@@ -12,7 +12,7 @@ const statuses = ['unset', 'ok', 'error'] as const;
  * Reads an ExportTraceServiceRequest in OTLP's JSON form: ids in hex, 64-bit numbers as text or number, enums as numbers.
  * @throws OtlpError
  */
-export function spansOf(request: unknown): Span[] {
+export function readSpans(request: unknown): Span[] {
   return list(request, 'resourceSpans').flatMap((resourceSpans) => {
     const resource = attributes(object(resourceSpans.resource ?? {}, 'resource'));
     const service = String(resource['service.name'] ?? 'unknown');
