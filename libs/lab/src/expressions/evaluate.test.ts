@@ -59,6 +59,20 @@ describe('expectations', () => {
     );
   });
 
+  test('a start that ends after the key was given back shows nothing about the loss', () => {
+    const late = { requestedMs: backMs - 60, outcome: 'running', endedMs: backMs + 900, reason: '' } as const;
+    const refused = {
+      requestedMs: lossMs + 100,
+      outcome: 'failed',
+      endedMs: lossMs + 900,
+      reason: 'ACCESS_DENIED',
+    } as const;
+    const starts = (...of: readonly (typeof late | typeof refused)[]): Change =>
+      changeMachine('ultra-1', () => ({ starts: of }));
+    assert.match(resultOf('ultra.startRefused <= 1s', starts(refused, late)), /^held: 900 ms after the loss/);
+    assert.match(resultOf('ultra.startRefused <= 1s', starts(late)), /^vacuous/);
+  });
+
   test('only a stop by the platform counts: one by the user leaves it untested', () => {
     const byUser = changeMachine('premium-2', ({ power }) => ({
       power: power.map((one) => ({ ...one, reason: one.state.startsWith('stop') ? '' : one.reason })),

@@ -111,7 +111,10 @@ const otherwiseText = ({ name }: MachineRecord, { state }: PowerRecord): string 
   `${shortName(name)} was ${state} by its user before the platform stopped it`;
 
 function refusalOf(machine: MachineRecord, startMs: number, endMs: number): Moment | undefined {
-  const starts = machine.starts.filter(({ requestedMs }) => requestedMs >= startMs && requestedMs < endMs);
+  // A start that was requested before the key was given back may rightly succeed after it.
+  const isOfLoss = ({ requestedMs, outcome, endedMs = endMs - 1 }: MachineRecord['starts'][number]): boolean =>
+    requestedMs >= startMs && requestedMs < endMs && (outcome === 'failed' || endedMs < endMs);
+  const starts = machine.starts.filter(isOfLoss);
   if (starts.length === 0) return undefined;
   // A start that fails for another cause shows nothing about the key.
   if (starts.some(({ outcome, reason }) => outcome === 'failed' && accessReasonOf(reason) === undefined))
