@@ -7,7 +7,7 @@ import { type Experiment, type MachineRecord, readExperiment, verdictLines } fro
 import { shortName } from '@interlock/lab/short-name';
 import { momentMs } from '../chaos/chance.ts';
 import { settled } from '../cloud/settled.ts';
-import { type OwnCloud, ownCloud } from '../cloud/test-cloud.ts';
+import { type OwnCloud, ownCloud, withTelemetry } from '../cloud/test-cloud.ts';
 import { existingCloudTarget } from './local/existing-cloud.ts';
 import { ownCloudTarget } from './local/own-cloud.ts';
 import { refusedFaults } from './local/part-faults.ts';
@@ -108,7 +108,7 @@ export const filesOnACloud = (isWanted: (name: string) => boolean): readonly Fil
   let own: OwnCloud;
   before(async () => {
     // One cloud for all files that do not need their own. They must agree on its settings, which the target checks.
-    own = await ownCloud(Object.assign({}, ...files.map(({ experiment }) => experiment.settings)));
+    own = await ownCloud(Object.assign({}, withTelemetry, ...files.map(({ experiment }) => experiment.settings)));
   });
   after(() => own?.stop());
   const holds = async (file: ExperimentFile, t: TestContext): Promise<void> => {
