@@ -18,6 +18,12 @@ export function checkDiskHosts({ action, targets, path, name }: PlacedStep, esta
     const found = problemOf(target, estate);
     if (found !== undefined) problems.add([...path, action], `"${name}" names ${target}, ${found.message}`, found.cure);
   }
+  if (action === 'cut' && targets.every(isDiskHostTarget))
+    problems.add(
+      [...path, action],
+      `"${name}" cuts ${targets.join(' from ')}, and disk hosts do not call each other`,
+      'Cut each of them from disk, or from what else it calls.',
+    );
   // The process of disk has no volumes then.
   if (estate.diskHosts !== undefined && isOfStorage(action) && targets.includes('disk'))
     problems.add(
