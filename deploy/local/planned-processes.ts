@@ -1,5 +1,5 @@
 import type { BlockDevices } from './block-devices.ts';
-import type { DataFolder } from './data-folder.ts';
+import { type DataFolder, LauncherError } from './data-folder.ts';
 import {
   diskHostName,
   eachService,
@@ -39,7 +39,10 @@ interface PlanParts extends CloudSize {
 /** Number of ports of a cloud: one for each process, also of services that it leaves out. */
 export const portsOf = ({ replicas, diskHosts }: CloudSize): number => serviceNames.length * replicas + diskHosts;
 
-/** Names, ports and settings of the processes of a cloud. Makes their folders. */
+/**
+ * Names, ports and settings of the processes of a cloud. Makes their folders.
+ * @throws LauncherError if several disk hosts would have one address for block devices
+ */
 export function planProcesses(parts: PlanParts): {
   /** Of each service, `localhost:<port>` of its processes, separated by commas. */
   readonly addresses: Readonly<Record<ServiceName, string>>;
@@ -80,6 +83,10 @@ function plannedServices(
 function plannedHosts(parts: PlanParts): readonly Planned[] {
   const { services, replicas, diskHosts, data, env, ports, blockDevices } = parts;
   if (!services.includes('disk')) return [];
+  if (diskHosts > 1 && env.NBD_LISTEN !== undefined)
+    throw new LauncherError(
+      `NBD_LISTEN is one address (${env.NBD_LISTEN}), and ${diskHosts} disk hosts cannot share it. Unset it: each disk host then has a socket of its own.`,
+    );
   return upTo(diskHosts).map((host) => {
     const [name, port] = [diskHostName(host), ports[serviceNames.length * replicas + host]];
     const own = {

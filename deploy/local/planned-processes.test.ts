@@ -1,0 +1,26 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { openDataFolder } from './data-folder.ts';
+import { planProcesses } from './planned-processes.ts';
+
+test('several disk hosts have a socket for block devices each, and cannot share a given address', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'interlock-planned-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const plan = (diskHosts: number, env: Readonly<Record<string, string>>) =>
+    planProcesses({
+      ...{ services: ['disk'], replicas: 1, diskHosts, env, data: openDataFolder(folder) },
+      ports: [1, 2, 3, 4, 5, 6, 7],
+      blockDevices: { settingsOf: (name: string) => ({ NBD_LISTEN: `unix:${name}` }) } as unknown as Parameters<
+        typeof planProcesses
+      >[0]['blockDevices'],
+    }).planned.flatMap(({ own }) => own.NBD_LISTEN ?? []);
+  assert.deepEqual(plan(2, {}), ['unix:disk-host-0', 'unix:disk-host-1']);
+  assert.throws(
+    () => plan(2, { NBD_LISTEN: '127.0.0.1:10809' }),
+    /NBD_LISTEN is one address \(127.0.0.1:10809\), and 2 disk hosts/,
+  );
+  assert.deepEqual(plan(1, { NBD_LISTEN: '127.0.0.1:10809' }), [], 'one host has the given address');
+});
