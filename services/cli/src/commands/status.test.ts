@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { JsonObject } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
+import type { PartProcess } from '@interlock/local/control/cloud-control.ts';
 import { RpcFailure, type Workload } from '@interlock/rpc';
 import { outputOf } from '../output/output.ts';
 import { services } from '../session/environment.ts';
@@ -29,6 +30,7 @@ const ask = async (
   replicas: Partial<Record<Workload, JsonObject[]>> = {},
   gateway?: GatewayStatus,
   diskHosts: JsonObject[] | Rejection = [],
+  processes: readonly PartProcess[] = [],
 ) => {
   const lines: string[] = [];
   const say = (line: string): void => void lines.push(line);
@@ -62,7 +64,7 @@ const ask = async (
       },
       output: await outputOf({ json: isJson }, { out: say }),
     },
-    { gateway },
+    { gateway, processes },
   );
   return { isWell, text: lines.join('\n') };
 };
@@ -99,6 +101,17 @@ test('several disk hosts are shown below disk; one that does not respond is a pr
   const lost = await withHosts(host('disk-0', 'SERVING'), host('disk-1', 'UNREACHABLE', 'LOST'));
   assert.equal(lost.isWell, true);
   assert.doesNotMatch((await withHosts(host('disk-0', 'SERVING'))).text, /disk-0/);
+  const process = { part: 'disk-host-0', name: 'disk-host-0', pid: 4711, state: 'running' } as const;
+  const local = await ask(
+    {},
+    false,
+    {},
+    {},
+    undefined,
+    [host('disk-0', 'SERVING'), host('disk-1', 'SERVING')],
+    [process],
+  );
+  assert.match(local.text, /^ {2}disk-0 +serving, 3 disks, process 4711\n {2}disk-1 +serving, 3 disks$/m);
   const refused = new Rejection('PERMISSION_DENIED', 'PERMISSION_DENIED', 'no');
   assert.equal((await ask({}, false, {}, {}, undefined, refused)).isWell, true);
 });

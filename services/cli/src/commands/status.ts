@@ -106,19 +106,29 @@ export async function showStatus(
     const serverRows = servers.map((status) => [status.server, status.state, serverText(status)]);
     const gatewayRows =
       gateway === undefined ? [] : [['gateway', gateway.state, gateway.problem || `${gateway.answerMs} ms`]];
-    terminal.out(aligned([titles, ...found.flatMap(serviceRows), ...gatewayRows, ...serverRows]));
+    terminal.out(
+      aligned([titles, ...found.flatMap((status) => serviceRows(status, processes)), ...gatewayRows, ...serverRows]),
+    );
   }
   return [...found, ...servers, ...(gateway === undefined ? [] : [gateway])].every(({ state }) => state === 'serving');
 }
 
-function serviceRows(status: ServiceStatus): readonly (readonly string[])[] {
+/** @param known the processes of a local cloud */
+function serviceRows(status: ServiceStatus, known: readonly PartProcess[]): readonly (readonly string[])[] {
   const { service, state, answerMs, gap, lagMs, parked, replicas, hosts = [], problem } = status;
   const row =
     state === 'serving' || state === 'degraded'
       ? [service, state, `${answerMs} ms`, String(gap), `${lagMs} ms`, String(parked), processes(replicas)]
       : [service, state, problem];
   const shown = replicas.length < 2 ? [] : replicas.map((one) => [`  ${one.name}`, replicaText(one)]);
-  return [row, ...shown, ...hosts.map((host) => [`  ${host.name}`, `${host.state}, ${host.disks} disks`])];
+  return [row, ...shown, ...hosts.map((host) => [`  ${host.name}`, hostText(host, known)])];
+}
+
+/** `serving, 2 disks, process 4711` */
+function hostText({ name, state, disks }: DiskHostStatus, known: readonly PartProcess[]): string {
+  const process = known.find(({ part }) => part === name.replace(/^disk-/, 'disk-host-'));
+  const where = process === undefined || process.state === 'down' ? [] : [`process ${process.pid}`];
+  return [state, `${disks} disks`, ...where].join(', ');
 }
 
 async function statusOf(

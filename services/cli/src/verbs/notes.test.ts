@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { JsonObject } from '@bufbuild/protobuf';
-import { holdNote, impactNote, machineNote, setNote } from './notes.ts';
+import { diskNote, holdNote, impactNote, machineNote, setNote } from './notes.ts';
 
 const short = (name: string) => name.replace('vaults/', '').replace('/keys', '');
 const key = 'vaults/kv1/keys/k1';
@@ -17,6 +17,30 @@ test('a machine that read other bytes than were written shows the mismatches', (
   assert.match(note('2') ?? '', /^CONTENT_MISMATCH: 2 reads returned other bytes than were written/);
   assert.equal(note('0'), undefined);
   assert.equal(machineNote(vm, {}, short), undefined);
+});
+
+test('G10: a machine that is off, and a disk that is unavailable, name the disk host', () => {
+  const loss = { reason: 'KEY_DISABLED', disk: 'd1', keyVersion: key, diskHost: 'disk-2' };
+  const noteOf = (machine: JsonObject) =>
+    machineNote({ name: 'vm1', powerState: 'STOPPED', ...machine }, {}, short) ?? '';
+  assert.match(noteOf({ stopReason: loss }), /^stopped: KEY_DISABLED, of the disk d1 at the disk host disk-2\nhelp: /);
+  assert.match(
+    noteOf({ nextStartLosses: [loss] }),
+    /will fail: KEY_DISABLED of kv1\/k1, of the disk d1 at the disk host disk-2/,
+  );
+  assert.match(
+    noteOf({ stopReason: { ...loss, diskHost: '' } }),
+    /^stopped: KEY_DISABLED\n/,
+    'as of an earlier release',
+  );
+  const disk = { availability: 'UNAVAILABLE', unavailableReason: 'KEY_DISABLED', diskHost: 'disk-2' };
+  assert.equal(diskNote(disk, {}, short), 'unavailable: KEY_DISABLED, at the disk host disk-2');
+  const away = { availability: 'AVAILABLE', diskHost: 'disk-2', diskHostState: 'HOST_UNREACHABLE' };
+  assert.match(
+    diskNote(away, {}, short) ?? '',
+    /^its disk host disk-2 does not respond\nhelp: .*interlock disk-host list/,
+  );
+  assert.equal(diskNote({ ...away, diskHostState: 'HOST_SERVING' }, {}, short), undefined);
 });
 
 test('CMK-108: a preview of a purge counts disks and snapshots that become unreadable for good', () => {

@@ -50,7 +50,10 @@ const keyAtHost = ({ state }: Loaded<Disk>): KeyAtHost => {
 };
 
 /** What showing disks needs. */
-type ShownBy = Pick<Control, 'availability' | 'fleet' | 'clock'> & { readonly host: HostView };
+type ShownBy = Pick<Control, 'availability' | 'clock'> & {
+  readonly fleet: Pick<Control['fleet'], 'conditionOf'>;
+  readonly host: HostView;
+};
 
 /** @param loss why its data is out of reach */
 const shown = async (

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Loaded } from '@interlock/event-store';
+import { type Loaded, Rejection } from '@interlock/event-store';
 import { systemClock } from '@interlock/runtime';
 import type { ActiveDisk, Disk } from '../disk/state.ts';
 import { showAsHosts } from './described.ts';
@@ -45,3 +45,19 @@ test('CMK-102, G3: an ultra disk that a machine has open is not shown as unavail
     'opened by a user',
   );
 });
+
+test('a disk names its host as unreachable as soon as the host gives no answer, although its lease is not over', async () => {
+  const show = showAsHosts({
+    links: {
+      hosts: () => [{ name: 'disk-1', isServing: true }] as unknown as ReturnType<ShowLinks['hosts']>,
+      to: () => Promise.reject(new Rejection('UNAVAILABLE', 'DISK_HOST_UNREACHABLE', 'disk-1 does not respond')),
+    },
+    availability: { lossesOf: async (keys) => keys.map(() => undefined), isAnyLost: async () => false },
+    fleet: { conditionOf: () => 'serving' } as unknown as Parameters<typeof showAsHosts>[0]['fleet'],
+    clock: systemClock,
+  });
+  const [shown] = await show.disks([{ id: 'd', state: disk, version: 1 }]);
+  assert.deepEqual([shown?.diskHost, shown?.diskHostState], ['diskHosts/disk-1', 'HOST_UNREACHABLE']);
+});
+
+type ShowLinks = Parameters<typeof showAsHosts>[0]['links'];

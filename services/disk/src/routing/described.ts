@@ -39,12 +39,16 @@ interface ShowParts extends Pick<Control, 'availability' | 'fleet' | 'clock'> {
  */
 export const showAsHosts = (parts: ShowParts) => ({
   async disks(page: readonly Loaded<Disk>[]): Promise<WireDisk[]> {
-    const described = (await describe(parts, page)).flatMap(({ disks }) => disks);
-    return inOrder(page, described, (rest) => showDisks({ ...parts, host: withoutAnswer }, rest));
+    const { answers, silent } = await describe(parts, page);
+    const fleet = withSilent(parts.fleet, silent);
+    const described = answers.flatMap(({ disks }) => disks);
+    return inOrder(page, described, (rest) => showDisks({ ...parts, fleet, host: withoutAnswer }, rest));
   },
   async snapshots(page: readonly Loaded<Snapshot>[]): Promise<WireSnapshot[]> {
-    const described = (await describe(parts, page)).flatMap(({ snapshots }) => snapshots);
-    return inOrder(page, described, (rest) => showSnapshots({ ...parts, host: withoutDisks }, rest));
+    const { answers, silent } = await describe(parts, page);
+    const fleet = withSilent(parts.fleet, silent);
+    const described = answers.flatMap(({ snapshots }) => snapshots);
+    return inOrder(page, described, (rest) => showSnapshots({ ...parts, fleet, host: withoutDisks }, rest));
   },
 });
 
@@ -63,7 +67,8 @@ const inOrder = async <State, Wire extends { readonly name: string }>(
 const describe = async (
   { links }: ShowParts,
   page: readonly Loaded<Disk | Snapshot>[],
-): Promise<readonly DescribeVolumesResponse[]> => {
+): Promise<{ readonly answers: readonly DescribeVolumesResponse[]; readonly silent: ReadonlySet<string> }> => {
+  const silent = new Set<string>();
   const serving = new Set(links.hosts().flatMap(({ name, isServing }) => (isServing ? [name] : [])));
   const byHost = Map.groupBy(page, ({ state }) => ('host' in state ? state.host : ''));
   const all = [...byHost].filter(([host]) => serving.has(host));
@@ -77,13 +82,25 @@ const describe = async (
           link.volumes.describeVolumes(request, { deadlineMs: describeMs, signal: ending }),
         );
       } catch (error) {
-        if (isWithoutAnswer(error)) return undefined;
-        throw error;
+        if (!isWithoutAnswer(error)) throw error;
+        silent.add(host);
+        return undefined;
       }
     }),
   );
-  return found.flatMap((answer) => answer ?? []);
+  return { answers: found.flatMap((answer) => answer ?? []), silent };
 };
+
+/** The fleet, in which a host that gave no answer just now is unreachable: an ended host keeps its lease for a while. */
+const withSilent = (
+  fleet: Pick<Control['fleet'], 'conditionOf'>,
+  silent: ReadonlySet<string>,
+): Pick<Control['fleet'], 'conditionOf'> => ({
+  conditionOf: (host) => {
+    const condition = fleet.conditionOf(host);
+    return condition === 'serving' && silent.has(host) ? 'unreachable' : condition;
+  },
+});
 
 /** Whether the host did not respond in time, which its disks show by themselves. The end of the own call is an error. */
 const isWithoutAnswer = (error: unknown): boolean => {

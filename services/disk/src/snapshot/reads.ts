@@ -53,7 +53,10 @@ const keyAtHost = ({ state }: Loaded<Snapshot>): KeyAtHost => ({
 });
 
 /** What showing snapshots needs. */
-type ShownBy = Pick<Control, 'availability' | 'fleet'> & { readonly host: Pick<HostView, 'allocatedBytes'> };
+type ShownBy = Pick<Control, 'availability'> & {
+  readonly fleet: Pick<Control['fleet'], 'conditionOf'>;
+  readonly host: Pick<HostView, 'allocatedBytes'>;
+};
 
 /** @param loss why its data is out of reach */
 const shown = async (
