@@ -229,6 +229,61 @@ test('a snapshot, a stop and a detach by users are undone', async () => {
   );
 });
 
+const withHosts = (timeline: readonly string[]): Experiment =>
+  experimentOf(timeline, '', '{ leaseTtl: 4s, authzTtl: 1s, hostLeaseTtl: 5s }', 3);
+
+/** A fault of each kind on one of three disk hosts. */
+const ofHosts = [
+  'kill: { disk-host-of: premium }',
+  'pause: { disk-host-of: premium }',
+  'slow: { disk-host-of: premium }, by: 500ms',
+  'cut: [{ disk-host-of: premium }, disk]',
+  'cut: [{ disk-host-of: premium }, postgres]',
+  'cut: [nats, { disk-host-of: premium }]',
+  'shift-clock: { disk-host-of: premium }, by: 3s',
+  'fill-storage: { disk-host-of: premium }',
+  'kill: postgres',
+];
+
+for (const fault of ofHosts)
+  test(`G1 to G10: no rule is broken when a key is disabled during "${fault}"`, async () => {
+    const record = await runSimulated(
+      withHosts([
+        `at: 0s, ${fault}, for: 12s`,
+        'at: 1s, disable-key: premium, as: loss',
+        'at: 30s, give-back: loss, start: true',
+      ]),
+    );
+    assert.deepEqual(record.run.problems, []);
+    assert.deepEqual(brokenIn(record), []);
+    assert.equal(record.content.bytesLost, 0);
+    assert.ok(machineOf(record, 'premium').power.some(({ state }) => state === 'stopped'));
+    const [step] = record.steps;
+    if (fault !== 'kill: postgres')
+      assert.match(step?.hosts?.join() ?? '', /^disk-host-[012]$/, 'the record names the host');
+  });
+
+test('G3: the death of one disk host interrupts the I/O of its own disks only', async () => {
+  const record = await runSimulated(withHosts(['at: 1s, kill: { disk-host-of: premium }, for: 10s']));
+  const [killed, restarted] = record.steps.map(({ effectMs = 0 }) => effectMs);
+  const goodMeanwhile = (group: string, key: string): number => {
+    const { name, disks } = machineOf(record, group);
+    const own = new Set(disks.filter((disk) => disk.key === key).map((disk) => disk.name));
+    return record.io.filter(
+      ({ machine, disk, ok, invokedMs, completedMs }) =>
+        ok && machine === name && own.has(disk) && invokedMs > (killed ?? 0) && completedMs < (restarted ?? 0),
+    ).length;
+  };
+  assert.equal(goodMeanwhile('premium', 'k1'), 0);
+  assert.ok(goodMeanwhile('second', 'k2') > 10, 'k2 is on another host');
+  for (const { power } of record.machines) assert.equal(power.at(-1)?.state, 'running');
+});
+
+test('a simulated cloud has at most four disk hosts', () => {
+  const [problem] = simulatedTarget(1).refuse(experimentOf(['at: 1s, kill: nats, for: 1s'], '', undefined, 5));
+  assert.match(problem?.message ?? '', /^the estate has 5 disk hosts, and a simulated cloud has at most 4$/);
+});
+
 /** The digest of every file of a run's evidence, by name. */
 const evidenceOf = async (experiment: Experiment, seed: number): Promise<Readonly<Record<string, string>>> => {
   const parent = mkdtempSync(join(tmpdir(), 'interlock-simulated-'));

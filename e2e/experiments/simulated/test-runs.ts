@@ -9,15 +9,16 @@ import {
 } from '@interlock/lab';
 import { simulatedTarget } from './target.ts';
 
-/** An experiment on three machines: under k1, with an ultra disk under k1, and under another key. @param timeline YAML, one step each */
+/** An experiment on three machines: under k1, with an ultra disk under k1, and under another key. @param timeline YAML, one step each @param diskHosts of the estate; absent: none of their own */
 export const experimentOf = (
   timeline: readonly string[],
   more = '',
   settings = '{ leaseTtl: 4s, authzTtl: 1s }',
+  diskHosts?: number,
 ): Experiment => {
   const text = `title: a test
 settings: ${settings}
-estate:
+estate:${diskHosts === undefined ? '' : `\n  diskHosts: ${diskHosts}`}
   premium: { machines: 1, disks: [premium-ssd], key: k1 }
   ultra: { machines: 1, disks: [standard-ssd: platform, ultra], key: k1 }
   second: { machines: 1, disks: [premium-ssd, standard-ssd], key: k2 }
