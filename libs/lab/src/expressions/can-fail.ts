@@ -7,7 +7,7 @@ import { durationText } from './duration.ts';
 import { groupMoments } from './moments.ts';
 import { boundsAbove, holds, mirrored, type Operator } from './operators.ts';
 import { printQuantity } from './print.ts';
-import { promisedMs } from './promises.ts';
+import { lateMs, promisedMs } from './promises.ts';
 import { isPartQuantity, runQuantities } from './vocabulary.ts';
 
 /** The parts of an experiment that decide what can happen in it. */
@@ -19,12 +19,10 @@ export interface Unfit {
   readonly cure: string;
 }
 
-/** How exact planned times are, in milliseconds: a step may be this late. */
-const lateMs = 1_000;
 /** A machine counts in a loss only if it did good I/O this long before it, in milliseconds (`busyMs`). */
 const busyBeforeMs = 2_000;
-/** Most operations of a guest on a disk in a millisecond. */
-const operationsMax = 1;
+/** How often a guest of an experiment works on a disk, in milliseconds: 40 operations a second. */
+const paceMs = 25;
 
 type Comparison = Extract<Expression, { kind: 'compare' }>;
 
@@ -60,6 +58,12 @@ function ofTwoMoments({ left, operator, right }: Comparison, plan: Planned): Unf
     [right, mirrored[operator], left],
   ];
   for (const [own, towards, other] of sides) {
+    if (isInOrder(own, towards, other))
+      return always(
+        `${printQuantity(own.quantity as Quantity)}`,
+        `never comes after ${printQuantity(other.quantity as Quantity)}, whatever the platform does`,
+        'Compare it with a moment of a step, or with a duration.',
+      );
     if (own.quantity === undefined || other.quantity === undefined || !isGroupMoment(own.quantity, plan)) continue;
     const atMs = plannedMs(other.quantity, plan);
     if (towards === '!=') return notEqual(own.quantity);
@@ -68,6 +72,21 @@ function ofTwoMoments({ left, operator, right }: Comparison, plan: Planned): Unf
   }
   return undefined;
 }
+
+/** Moments of a group that come later than others by what they are: the last good operation is before the give-back, `back` after it. */
+const laterThan: Readonly<Record<string, readonly string[]>> = {
+  back: ['lastGoodRead', 'lastGoodWrite', 'lastGoodIo', 'stopped', 'startRefused'],
+  lastGoodIo: ['lastGoodRead', 'lastGoodWrite'],
+};
+
+/** Whether a comparison only states that order. */
+const isInOrder = (own: Term, towards: Operator, other: Term): boolean =>
+  own.quantity !== undefined &&
+  other.quantity !== undefined &&
+  own.quantity.of === other.quantity.of &&
+  (laterThan[other.quantity.name] ?? []).includes(own.quantity.name) &&
+  (towards === '<' || towards === '<=') &&
+  other.offset >= own.offset;
 
 const isGroupMoment = ({ of, name }: Quantity, { timeline }: Planned): boolean =>
   Object.hasOwn(groupMoments, name) && !timeline.some((step) => step.name === of);
@@ -112,11 +131,11 @@ function ofCount(quantity: Quantity, operator: Operator, limit: number, plan: Pl
     : never(text, `is never ${operator} ${limit}: it ${range}`, cure);
 }
 
-/** More operations than the guests of a group can do in the timeline. */
+/** Most operations that the guests of a group do in the timeline. */
 function operationsOf(group: string, plan: Planned): number {
   const planned = groupsOf(plan.estate).find(({ name }) => name === group);
   if (planned === undefined) return Number.POSITIVE_INFINITY;
-  return planned.machines * planned.disks.length * (lengthMs(plan) + lateMs) * operationsMax;
+  return planned.machines * planned.disks.length * Math.ceil((lengthMs(plan) + lateMs) / paceMs);
 }
 
 /** A gap is at most as long as the timeline. */
@@ -125,8 +144,12 @@ function ofGap(quantity: Quantity, operator: Operator, limit: number, plan: Plan
   const length = lengthMs(plan);
   const cure = `Write ${text} <= with a time shorter than the timeline, which lasts ${durationText(length)}.`;
   if (operator === '!=') return notEqual(quantity);
-  if (boundsAbove(operator) ? limit >= length && operator !== '==' : limit <= 0)
-    return always(text, `is at most as long as the timeline, and never negative`, cure);
+  // Guests of existing machines may work faster.
+  const shortest = plan.estate.kind === 'planned' ? paceMs : 0;
+  if (!boundsAbove(operator) && limit <= shortest)
+    return always(text, `is never below ${shortest} ms, the time between two operations of a guest`, cure);
+  if (boundsAbove(operator) && limit >= length && operator !== '==')
+    return always(text, 'is at most as long as the timeline', cure);
   if (boundsAbove(operator) ? limit < 0 : limit > length + lateMs)
     return never(text, 'is at most as long as the timeline, and never negative', cure);
   return undefined;
@@ -170,6 +193,15 @@ function ofMoment({ quantity, operator, offset, atMs }: Compared, plan: Planned)
             `Write a limit of at most ${durationText(latest - fromMs)} after ${what}.`,
           ),
         ];
+      const endMs = episodeEndMs(loss, losses, plan);
+      if (quantity.name.startsWith('last') && limit >= endMs)
+        return [
+          always(
+            text,
+            `is measured until access is given back, ${durationText(endMs - fromMs)} after ${loss.name}`,
+            `Write a limit before that, or give access back later.`,
+          ),
+        ];
       return ['fits'];
     }
     if (limit > earliest) return ['fits'];
@@ -178,6 +210,16 @@ function ofMoment({ quantity, operator, offset, atMs }: Compared, plan: Planned)
   const unfit = found.filter((one) => one !== 'fits');
   return unfit.length < found.length ? undefined : unfit[0];
 }
+
+/** When access is given back by the plan: overlapping losses are one. */
+const episodeEndMs = (loss: Step, losses: readonly Step[], plan: Planned): number =>
+  losses
+    .toSorted((a, b) => a.atMs - b.atMs)
+    .reduce(
+      (endMs, other) =>
+        other.atMs >= loss.atMs && other.atMs <= endMs ? Math.max(endMs, endMsOf(plan, other)) : endMs,
+      endMsOf(plan, loss),
+    );
 
 /** When a moment can come at the earliest: the loss, or its give-back. */
 const startOf = (name: string, loss: Step, plan: Planned): number =>

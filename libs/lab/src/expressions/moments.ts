@@ -1,11 +1,12 @@
 import type { Step } from '../experiment.ts';
 import type { Term } from '../expression.ts';
 import type { Episode, Evidence } from '../measures/evidence.ts';
-import { idleText, type MachineLoss, type Moment, machineLossOf, operationText } from '../measures/machine-loss.ts';
+import { busyMs, idleText, type MachineLoss, type Moment, machineLossOf, operationText } from '../measures/machine-loss.ts';
 import { shortName } from '../short-name.ts';
 import { takesAccess } from '../timeline/actions.ts';
-import { boundsAbove, type Evaluation, holds, type Operator, relativeText, vacuous } from './operators.ts';
+import { boundsAbove, type Evaluation, holds, type Operator, relativeText, spanText, vacuous } from './operators.ts';
 import { printQuantity } from './print.ts';
+import { lateMs } from './promises.ts';
 import { measure } from './values.ts';
 
 /** Moments of groups, and the operations that they come from. */
@@ -134,10 +135,15 @@ function compareIn(bound: Bound, side: MomentSide, operator: Operator, evidence:
   if ('vacuous' in latest) return vacuous(latest.vacuous);
   const never = latest.atMs === Number.POSITIVE_INFINITY;
   if (never && !boundsAbove(operator)) return vacuous(latest.seen);
-  if (bound.isLoss === true && !side.name.startsWith('last') && latest.atMs < bound.baseMs)
+  const isLast = side.name.startsWith('last');
+  // A machine that was busy until its key was lost did its last good I/O just before or after that.
+  if (bound.isLoss === true && latest.atMs < bound.baseMs - (isLast ? busyMs : 0))
     return vacuous(
       `${latest.seen}, ${relativeText(latest.atMs - bound.baseMs, bound.base)}: it shows nothing about it`,
     );
+  const beyondMs = bound.boundMs - side.offset - bound.episode.endMs;
+  if (isLast && boundsAbove(operator) && beyondMs >= lateMs)
+    return vacuous(`${latest.seen}, and access was given back ${spanText(beyondMs)} before the limit`);
   const seen = never ? latest.seen : `${relativeText(latest.atMs - bound.baseMs, bound.base)}: ${latest.seen}`;
   if (holds(latest.atMs + side.offset, operator, bound.boundMs)) return { result: 'held', seen };
   return { result: 'violated', seen, firstBreak: firstBreakOf(bound, side, operator, latest, evidence) };

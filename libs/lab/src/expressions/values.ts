@@ -65,7 +65,8 @@ function partMoment(part: string, name: PartQuantity, evidence: Evidence): Measu
 }
 
 function groupValue(group: string, name: string, evidence: Evidence): Measured {
-  const silent = silentMachine(group, evidence);
+  // A disk without I/O in the timeline has a gap; nothing is known of what it would have done otherwise.
+  const silent = silentMachine(group, evidence, name === 'gap' ? undefined : evidence.startMs);
   if (silent !== undefined) return { vacuous: silent };
   if (name === 'gap') {
     const longest = longestGaps(evidence, group).reduce((one, other) => (other.ms > one.ms ? other : one));
@@ -90,13 +91,13 @@ function groupValue(group: string, name: string, evidence: Evidence): Measured {
   };
 }
 
-/** Why the I/O of a group proves nothing: a machine that recorded none during the timeline. */
-function silentMachine(group: string, evidence: Evidence): string | undefined {
+/** Why the I/O of a group proves nothing: a machine that recorded none from a moment to the end of the timeline. */
+function silentMachine(group: string, evidence: Evidence, fromMs = evidence.startMs - busyMs): string | undefined {
   const machines = evidence.machinesOf(group);
   if (machines.length === 0) return `${group} has no machines`;
   const silent = machines.find((machine) => {
     const last = evidence.ioOf(machine).findLast(({ completedMs }) => completedMs <= evidence.endMs);
-    return last === undefined || last.completedMs < evidence.startMs - busyMs;
+    return last === undefined || last.completedMs < fromMs;
   });
   return silent && `${shortName(silent.name)} recorded no I/O`;
 }

@@ -21,3 +21,7 @@ export const defaultMs = {
   guestStopTimeout: 10_000,
   startTimeout: 60_000,
 } as const;
+
+/** A duration of an experiment, in milliseconds: its own setting, or the default. @param settings values by variable */
+export const settingMs = (name: keyof typeof defaultMs, settings: Readonly<Record<string, string>>): number =>
+  Number(settings[variableOfSetting(name)] ?? defaultMs[name]);

@@ -90,12 +90,32 @@ function proofRule(proof: Proof, evidence: Evidence): RuleVerdict {
   const fromMs = step && evidence.effectMs(step);
   if (step === undefined || fromMs === undefined)
     return { kind: 'proof', text, result: 'vacuous', seen: `${of} did not take effect` };
+  const untilMs = endOfSigns(step, evidence);
   const first = seenOf(proof, step, evidence)
-    .filter(({ atMs }) => atMs >= fromMs)
+    .filter(({ atMs }) => atMs >= fromMs && atMs < untilMs)
     .toSorted((a, b) => a.atMs - b.atMs)[0];
   if (first === undefined) return { kind: 'proof', text, result: 'vacuous', seen: `${see} was never seen` };
   const seen = `${first.seen}, ${relativeText(first.atMs - fromMs, of)}`;
   return { kind: 'proof', text, result: first.atMs <= fromMs + withinMs ? 'held' : 'vacuous', seen };
+}
+
+/**
+ * Until when signs can be those of a step: until it is over and another step is in effect that shows the same signs, a loss of the same
+ * machines or a fault of the same part. Infinity: none is.
+ */
+function endOfSigns(step: Step, evidence: Evidence): number {
+  const overMs = (one: Step): number =>
+    (one.action === 'restart' ? evidence.stepRecord(one)?.doneMs : evidence.undoneMs(one)) ?? Number.POSITIVE_INFINITY;
+  const isLike = (other: Step): boolean =>
+    takesAccess(step.action)
+      ? takesAccess(other.action) &&
+        evidence.groups.some((group) => evidence.concerns(step, group) && evidence.concerns(other, group))
+      : other.action !== 'give-back' && other.targets.some((target) => step.targets.includes(target));
+  const ends = evidence.experiment.timeline
+    .filter((other) => other !== step && isLike(other) && overMs(other) > overMs(step))
+    .flatMap((other) => evidence.effectMs(other) ?? [])
+    .map((fromMs) => Math.max(fromMs, overMs(step)));
+  return Math.min(...ends, Number.POSITIVE_INFINITY);
 }
 
 /** Whether a refusal for this reason can come from the step: a lost key has reasons of its own, and an outage is not one. */

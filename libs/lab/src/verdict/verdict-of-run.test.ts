@@ -454,5 +454,12 @@ test('a fault that is over before everything that it could disturb is a rule wit
   const covered = experimentOf(
     testFile.replace('ultra.running', 'premium.failed >= 1').replace('  - control.gap <= 1s\n', ''),
   );
-  assert.equal(ruleIn(moved(early), covered)?.result, undefined, 'premium.failed covers the time before its loss');
+  assert.match(ruleIn(moved(early), covered)?.seen ?? '', /ended before anything/, 'no lease was renewed in 0 ms');
+  const lasting: Change = ({ steps }) => ({
+    steps: steps.map((step) => {
+      if (!step.name.endsWith('pause-key-vault')) return step;
+      return { ...step, ...early, ...(step.undoes && { doneMs: startedMs + 20_000, effectMs: startedMs + 20_000 }) };
+    }),
+  });
+  assert.equal(ruleIn(lasting, covered)?.result, undefined, 'premium.failed covers the time before its loss');
 });
