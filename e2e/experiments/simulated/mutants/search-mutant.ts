@@ -19,9 +19,9 @@ export interface SearchedMutant {
 
 /**
  * Searches one file until a planted bug violates a rule: no experiment that knows the bug. Arguments: the number of the mutant, the seed
- * of the search, `guided` or `random`, the most histories, and the most histories that make the violation smaller.
+ * of the search, the most histories, and the most histories that make the violation smaller.
  */
-const [number = '', seed = '', mode = '', histories = '', shrinking = '0'] = process.argv.slice(2);
+const [number = '', seed = '', histories = '', shrinking = '0'] = process.argv.slice(2);
 const mutant = mutants[Number(number)];
 if (mutant === undefined) throw new Error(`there is no mutant number ${number}`);
 const planted = plant(mutant);
@@ -48,7 +48,7 @@ const play = async (trials: readonly Parameters<typeof playTrial>[0][]) => {
 const bounds = { isOver: () => false, play, trials: searchable.trials };
 const searched = await search({
   ...{ ...searchable, ...bounds },
-  ...{ seed: Number(seed), histories: Number(histories), isGuided: mode === 'guided' },
+  ...{ seed: Number(seed), histories: Number(histories) },
 });
 const { user, system } = process.cpuUsage();
 const { found } = searched;

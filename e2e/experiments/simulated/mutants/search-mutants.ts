@@ -5,8 +5,6 @@ import { mutants } from '../../../simulation/mutants/mutants.ts';
 import { engineFlags } from '../../../simulation/runs/play-pool.ts';
 import type { SearchedMutant } from './search-mutant.ts';
 
-const modes = ['guided', 'random'] as const;
-type Mode = (typeof modes)[number];
 /** Most histories that make a violation smaller. */
 const shrinking = 150;
 /** Searches at the same time. */
@@ -14,18 +12,15 @@ const workers = 2;
 
 interface Wanted {
   readonly number: number;
-  readonly mode: Mode;
   readonly seed: number;
 }
 
 const run = promisify(execFile);
 
 /** Each search in a process of its own, because loaded code stays loaded. A crash is no finding. */
-const searchIn = async ({ number, mode, seed }: Wanted, histories: number): Promise<SearchedMutant | Error> => {
+const searchIn = async ({ number, seed }: Wanted, histories: number): Promise<SearchedMutant | Error> => {
   const script = fileURLToPath(new URL('./search-mutant.ts', import.meta.url));
-  // Only one of the searches of a bug makes its violation smaller: that is not compared.
-  const shrinks = mode === 'guided' && seed === 1 ? shrinking : 0;
-  const args = [number, seed, mode, histories, shrinks].map(String);
+  const args = [number, seed, histories, seed === 1 ? shrinking : 0].map(String);
   try {
     const { stdout } = await run(process.execPath, [...engineFlags, script, ...args]);
     return JSON.parse(stdout.trim().split('\n').at(-1) ?? '');
@@ -40,8 +35,8 @@ const medianOf = (values: readonly number[]): number => {
 };
 
 /**
- * Searches the same file for each planted bug, guided and random, and prints a row of a table for each: the histories up to the first
- * violation, one figure for each seed. `–`: none within the histories. Exits with 0 if it ran.
+ * Searches the same file for each planted bug, and prints a row of a table for each: the histories up to the first violation, one
+ * figure for each seed. `–`: none within the histories. The violation of seed 1 is made smaller. Exits with 0 if it ran.
  * @param args `--seeds N`, `--histories N`, and the numbers of bugs; without any: all
  */
 export const searchMutants = async (args: readonly string[]): Promise<never> => {
@@ -60,36 +55,32 @@ export const searchMutants = async (args: readonly string[]): Promise<never> => 
     process.exit(2);
   }
   const left = [...chosen];
-  const all = new Map<Mode, number[]>(modes.map((mode) => [mode, []]));
+  const all: number[] = [];
   let found = 0;
   let small = 0;
-  process.stdout.write('| Planted bug | Guided | Random | Rule | Steps |\n| --- | --- | --- | --- | --- |\n');
+  process.stdout.write('| Planted bug | Histories | Seconds | Rule | Steps |\n| --- | --- | --- | --- | --- |\n');
   const work = async (): Promise<void> => {
     for (let number = left.shift(); number !== undefined; number = left.shift()) {
-      const cells: string[] = [];
-      let smallest: SearchedMutant | undefined;
-      for (const mode of modes) {
-        const results: string[] = [];
-        for (const seed of seeds) {
-          const result = await searchIn({ number, mode, seed }, histories);
-          if (result instanceof Error)
-            process.stderr.write(`${number} ${mode} ${seed}: ${result.message.slice(0, 2_000)}\n`);
-          const isFound = !(result instanceof Error) && result.isFound;
-          results.push(isFound ? String(result.histories) : '–');
-          all.get(mode)?.push(isFound ? result.histories : Number.POSITIVE_INFINITY);
-          if (isFound && result.steps > 0) smallest = result;
-        }
-        cells.push(results.join(', '));
+      const results = [];
+      for (const seed of seeds) {
+        const result = await searchIn({ number, seed }, histories);
+        if (result instanceof Error) process.stderr.write(`${number} ${seed}: ${result.message.slice(0, 2_000)}\n`);
+        results.push(result instanceof Error || !result.isFound ? undefined : result);
       }
-      if (cells[0] !== undefined && /\d/.test(cells[0])) found += 1;
+      all.push(...results.map((result) => result?.histories ?? Number.POSITIVE_INFINITY));
+      const cells = [
+        results.map((result) => result?.histories ?? '–').join(', '),
+        results.map((result) => (result === undefined ? '–' : Math.ceil(result.seconds))).join(', '),
+      ];
+      const smallest = results.find((result) => result !== undefined && result.steps > 0);
+      if (results.some((result) => result !== undefined)) found += 1;
       if (smallest !== undefined && smallest.steps <= 6) small += 1;
       const { rule = '', steps = '' } = smallest ?? {};
       process.stdout.write(`| ${mutants[number]?.name} | ${cells.join(' | ')} | ${rule} | ${steps} |\n`);
     }
   };
   await Promise.all(Array.from({ length: workers }, work));
-  const [guided, random] = modes.map((mode) => medianOf(all.get(mode) ?? []));
-  const summary = { mutants: chosen.length, found, small, median: { guided, random } };
+  const summary = { mutants: chosen.length, found, small, median: medianOf(all) };
   process.stdout.write(`${JSON.stringify(summary)}\n`);
   process.exit(0);
 };

@@ -4,7 +4,7 @@ import type { Candidate, Move } from './candidate.ts';
 import type { SearchChoice } from './choices.ts';
 
 /** What candidates are made of. */
-export interface Material {
+interface Material {
   /** At least one. */
   readonly choices: readonly SearchChoice[];
   /** Most moves of a candidate. */
@@ -18,7 +18,7 @@ const nearMs = 500;
 /** Seeds of histories: short, because they are written into files. */
 const seeds = 1_000_000;
 
-export const drawSeed = (random: SeededRandom): number => random.int(seeds);
+const drawSeed = (random: SeededRandom): number => random.int(seeds);
 
 /** A candidate that depends on no other. */
 export const drawCandidate = (material: Material, random: SeededRandom): Candidate => {
@@ -31,7 +31,7 @@ export const drawCandidate = (material: Material, random: SeededRandom): Candida
  * A move beside others. Kinds of actions are equally likely, whatever their number, but faults twice as likely: they break most of what a
  * limit needs. Parts are equally likely too, although some have more faults.
  */
-export const drawMove = ({ choices }: Material, others: readonly Move[], random: SeededRandom): Move => {
+const drawMove = ({ choices }: Material, others: readonly Move[], random: SeededRandom): Move => {
   const kinds = [...new Set(choices.map((one) => one.kind))];
   const kind = random.pick(kinds.includes('fault') ? [...kinds, 'fault' as const] : kinds);
   const ofKind = choices.filter((one) => one.kind === kind);
@@ -71,13 +71,13 @@ const drawTimes = (
 };
 
 /** A moment for a move of this choice: every second one lies beside the begin or the end of another move. */
-export const drawMoment = (range: SearchRange, others: readonly Move[], random: SeededRandom): number => {
+const drawMoment = (range: SearchRange, others: readonly Move[], random: SeededRandom): number => {
   if (others.length === 0 || random.chance(0.5)) return evenly(range, random);
   return within(range, beside(random.pick(momentsOf(others)), random));
 };
 
 /** How long a move lasts: short times are as likely as long ones; every fourth ends beside a moment of another. */
-export const drawEnd = (range: SearchRange, atMs: number, others: readonly Move[], random: SeededRandom): number => {
+const drawEnd = (range: SearchRange, atMs: number, others: readonly Move[], random: SeededRandom): number => {
   const later = momentsOf(others).filter((moment) => moment > atMs);
   if (later.length > 0 && random.chance(0.25)) return within(range, beside(random.pick(later), random) - atMs);
   return within(range, anyLength(range, random));
@@ -90,7 +90,7 @@ const anyLength = (range: SearchRange, random: SeededRandom): number => {
 };
 
 /** When moves begin and end. */
-export const momentsOf = (moves: readonly Move[]): readonly number[] =>
+const momentsOf = (moves: readonly Move[]): readonly number[] =>
   moves.flatMap(({ atMs, forMs }) => (forMs === undefined ? [atMs] : [atMs, atMs + forMs]));
 
 const beside = (moment: number, random: SeededRandom): number =>
@@ -100,7 +100,7 @@ const evenly = (range: SearchRange, random: SeededRandom): number =>
   within(range, range.fromMs + random.fraction() * (range.toMs - range.fromMs));
 
 /** The nearest time on the grid in a range. */
-export const within = ({ fromMs, toMs }: SearchRange, ms: number): number => {
+const within = ({ fromMs, toMs }: SearchRange, ms: number): number => {
   const rounded = Math.round(ms / gridMs) * gridMs;
   return Math.min(toMs, Math.max(fromMs, rounded));
 };

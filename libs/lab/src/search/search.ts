@@ -3,7 +3,6 @@ import type { Experiment } from '../experiment.ts';
 import { defaultSearch } from '../file/search.ts';
 import type { Candidate, Play, Played } from './candidate.ts';
 import type { SearchChoice } from './choices.ts';
-import { Closest } from './closest.ts';
 import { drawCandidate } from './draw.ts';
 import { movesOf, type Trials } from './trial.ts';
 
@@ -22,14 +21,12 @@ export interface SearchParts {
   readonly isOver: () => boolean;
   /** Called after each batch. */
   readonly onProgress?: (progress: Progress) => void;
-  /** False: candidates depend on no other. For comparison. Default true. */
-  readonly isGuided?: boolean;
 }
 
 /** How far a search is. */
 export interface Progress {
   readonly histories: number;
-  /** The limit of which the largest share was used, and that share. */
+  /** The limit of which the largest share was used, and that share: how much the search tests. Absent: no limit was tested. */
   readonly closest?: { readonly limit: string; readonly used: number };
 }
 
@@ -42,18 +39,18 @@ export interface Searched extends Progress {
 /** Candidates that are drawn together. It does not depend on the number of processes, so that these do not change the search. */
 export const batchSize = 4;
 
-/** Looks for a timeline whose run violates a rule, until it finds one or its budget is used. The file's own timeline is the first. */
+/**
+ * Looks for a timeline whose run violates a rule, until it finds one or its budget is used. The file's own timeline is the first; all
+ * others are drawn, and depend on no result.
+ */
 export const search = async (parts: SearchParts): Promise<Searched> => {
-  const { experiment, trials, choices, play, seed, isOver, onProgress, isGuided = true } = parts;
+  const { experiment, trials, choices, play, seed, isOver, onProgress } = parts;
   const random = seededRandom(seed).fork('search');
   const material = { choices, steps: (experiment.search ?? defaultSearch).steps };
-  const closest = new Closest(material, random);
+  let closest: Progress['closest'];
   let histories = 0;
-  const progress = (): Progress => ({
-    histories,
-    ...(closest.closest && { closest: closest.closest }),
-  });
-  const next = (): Candidate => (isGuided ? closest.next() : drawCandidate(material, random));
+  const progress = (): Progress => ({ histories, ...(closest && { closest }) });
+  const next = (): Candidate => drawCandidate(material, random);
   for (let first: Candidate[] = [{ moves: movesOf(experiment), seed: experiment.seed }]; ; first = []) {
     const size = Math.min(batchSize, parts.histories - histories);
     if (size <= 0 || isOver()) return progress();
@@ -65,9 +62,18 @@ export const search = async (parts: SearchParts): Promise<Searched> => {
       // An interrupted batch has fewer results.
       if (played === undefined) return progress();
       histories += 1;
-      closest.add(candidate, played);
+      closest = closerOf(closest, played);
       if (played.outcome === 'violated') return { ...progress(), found: { candidate, played } };
     }
     onProgress?.(progress());
   }
+};
+
+/** The limit that came closest, after another history. One that proves nothing does not count. */
+const closerOf = (closest: Progress['closest'], { outcome, closeness }: Played): Progress['closest'] => {
+  if (outcome === 'inconclusive') return closest;
+  return Object.entries(closeness).reduce(
+    (best, [limit, used]) => (best === undefined || used > best.used ? { limit, used } : best),
+    closest,
+  );
 };

@@ -137,7 +137,7 @@ function addSearch(experiment: Command, runner: Pick<Runner, 'inClone'>): void {
   const command = experiment
     .command('search')
     .description(
-      'plays other timelines of an experiment file until one breaks a rule, and writes the smallest that does',
+      'plays drawn timelines with the estate and expectations of an experiment file until one breaks a rule, and writes the smallest that does',
     )
     .argument('<file>', 'the experiment file; its section search says what may vary')
     .addOption(filled('--target <simulated>', 'virtual time (default): the only target that is fast enough'))
