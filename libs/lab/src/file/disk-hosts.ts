@@ -1,9 +1,9 @@
 import { diskHostNamed, diskHostOf, type Estate, isDiskHostTarget, type Step } from '../experiment.ts';
 import { actions } from '../timeline/actions.ts';
 import { groupsOf } from '../timeline/concerns.ts';
+import type { Path } from './document.ts';
 import { cureOfName, type Problems } from './problems.ts';
 import type { RawDiskHost } from './shape.ts';
-import type { PlacedStep } from './steps.ts';
 
 /** The target of a step as one word: `{disk-host-of: premium}` is `disk-host-of-premium`. */
 export const targetOf = (written: unknown): string =>
@@ -12,7 +12,11 @@ export const targetOf = (written: unknown): string =>
     : String(written);
 
 /** Checks that the estate has the disk hosts that a step names. Those of existing machines are known only to their cloud. */
-export function checkDiskHosts({ action, targets, path, name }: PlacedStep, estate: Estate, problems: Problems): void {
+export function checkDiskHosts(
+  { action, targets, path, name }: Step & { readonly path: Path },
+  estate: Estate,
+  problems: Problems,
+): void {
   if (estate.kind === 'existing') return;
   for (const target of targets.filter(isDiskHostTarget)) {
     const found = problemOf(target, estate);
