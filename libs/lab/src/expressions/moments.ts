@@ -1,7 +1,14 @@
 import type { Step } from '../experiment.ts';
 import type { Term } from '../expression.ts';
 import type { Episode, Evidence } from '../measures/evidence.ts';
-import { busyMs, idleText, type MachineLoss, type Moment, machineLossOf, operationText } from '../measures/machine-loss.ts';
+import {
+  busyMs,
+  idleText,
+  type MachineLoss,
+  type Moment,
+  machineLossOf,
+  operationText,
+} from '../measures/machine-loss.ts';
 import { shortName } from '../short-name.ts';
 import { takesAccess } from '../timeline/actions.ts';
 import { boundsAbove, type Evaluation, holds, type Operator, relativeText, spanText, vacuous } from './operators.ts';

@@ -7,7 +7,7 @@ import type { Evidence } from '../measures/evidence.ts';
 import { busyMs, isKeyStop, isOff, operationText } from '../measures/machine-loss.ts';
 import type { SightingRecord } from '../record.ts';
 import { shortName } from '../short-name.ts';
-import { takesAccess } from '../timeline/actions.ts';
+import { isUndoable, takesAccess } from '../timeline/actions.ts';
 import { lossesOf } from '../timeline/concerns.ts';
 import type { RuleVerdict } from '../verdict.ts';
 
@@ -105,7 +105,7 @@ function proofRule(proof: Proof, evidence: Evidence): RuleVerdict {
  */
 function endOfSigns(step: Step, evidence: Evidence): number {
   const overMs = (one: Step): number =>
-    (one.action === 'restart' ? evidence.stepRecord(one)?.doneMs : evidence.undoneMs(one)) ?? Number.POSITIVE_INFINITY;
+    (isUndoable(one.action) ? evidence.undoneMs(one) : evidence.stepRecord(one)?.doneMs) ?? Number.POSITIVE_INFINITY;
   const isLike = (other: Step): boolean =>
     takesAccess(step.action)
       ? takesAccess(other.action) &&
