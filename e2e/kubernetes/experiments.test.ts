@@ -39,7 +39,10 @@ const understands = async (args: readonly string[]): Promise<void> => {
   await run(...args);
 };
 
-const shipped = filesLike(/^e2e\/experiments\/files\/.*\.experiment\.yaml$/);
+const files = filesLike(/^e2e\/experiments\/files\/.*\.experiment\.yaml$/);
+/** Manifests have one process of disk, so no tool can name a disk host. */
+const withDiskHosts = files.filter((file) => /^ {2}diskHosts:/m.test(textOf(file)));
+const shipped = files.filter((file) => !withDiskHosts.includes(file));
 
 const experimentIn = (file: string): Experiment => {
   const read = readExperiment(textOf(file));
@@ -50,14 +53,27 @@ const experimentIn = (file: string): Experiment => {
 /** Whether a step takes a key away. The other steps are faults only. */
 const takesKeys = (file: string): boolean => experimentIn(file).timeline.some(({ action }) => takesAccess(action));
 
+const exportOf = (file: string, tool: ExportTool) =>
+  exportExperiment(experimentIn(file), { tool, name: 'pack', image: 'tools:1', group: 'demo' });
+
 /** The files of an experiment in the format of a tool. */
 const exported = (file: string, tool: ExportTool): ReadonlyMap<string, string> => {
-  const made = exportExperiment(experimentIn(file), { tool, name: 'pack', image: 'tools:1', group: 'demo' });
+  const made = exportOf(file, tool);
   return 'files' in made ? made.files : assert.fail(JSON.stringify(made.problems));
 };
 
 const packOf = (file: string, tool: ExportTool): string =>
   exported(file, tool).get(`pack.${tool}.yaml`) ?? assert.fail(`no pack of ${file}`);
+
+test('an experiment with disk hosts of its own cannot be exported, and the error says why', () => {
+  assert.ok(withDiskHosts.length >= 2);
+  for (const file of withDiskHosts)
+    for (const tool of exportTools) {
+      const made = exportOf(file, tool);
+      assert.ok('problems' in made);
+      assert.match(made.problems.map(({ message }) => message).join(), /disk-host/);
+    }
+});
 
 test('every experiment of the repository can be exported to every tool, with a valid estate', () => {
   assert.ok(shipped.length >= 9);
