@@ -78,6 +78,12 @@ const watchedKeeper = (
       reached = Math.max(reached, found.reached);
       return found;
     },
+    async cursor(name) {
+      const at = await store.cursor(name);
+      // Another keeper of the table may have come this far before: then this one has nothing to examine.
+      reached = Math.max(reached, at);
+      return at;
+    },
     async commit(commit, cause) {
       const committed = await store.commit(commit, cause);
       // A pass over the streams shows only in the cursor.
