@@ -133,7 +133,12 @@ test('the image of the tools has every file that they import', () => {
   const found = new Set([main]);
   for (const file of found) for (const { to } of next.get(file) ?? []) if (files.includes(to)) found.add(to);
   assert.ok(found.has('e2e/rehearsal/experiments.ts'));
-  const isIn = (file: string): boolean => ['libs', ...folders].some((folder) => file.startsWith(`${folder}/`));
+  const ignored = readFileSync(join(root, '.containerignore'), 'utf8')
+    .split('\n')
+    .filter((line) => /^\w/.test(line));
+  const isBelow = (file: string, some: readonly string[]): boolean =>
+    some.some((folder) => file.startsWith(`${folder}/`));
+  const isIn = (file: string): boolean => isBelow(file, ['libs', ...folders]) && !isBelow(file, ignored);
   assert.deepEqual(
     [...found].filter((file) => !isIn(file)),
     [],
