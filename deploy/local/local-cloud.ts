@@ -1,10 +1,11 @@
-import { existsSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { spanStore } from '@interlock/lab/spans/span-store';
 import { createScope, type Scope, systemClock, systemRandom } from '@interlock/runtime';
 import { guestImageFolder } from '../guest-image/folder.ts';
 import { type BlockDevices, openBlockDevices } from './block-devices.ts';
 import { type Identities, openIdentities } from './bootstrap-identities.ts';
 import { type Certificates, openCertificates } from './certificates.ts';
+import { writeDescription } from './cloud-description.ts';
 import { provideSpace } from './cloud-space.ts';
 import type { LocalCloud, LocalCloudOptions } from './cloud-types.ts';
 import { controlOf } from './control/cloud-control.ts';
@@ -133,7 +134,12 @@ class CloudLaunch {
     await this.#startServices(ground, endOfGuests);
     const cloud = this.#cloud(ground, receiver);
     const { path: control } = await this.#serveControl(cloud);
-    this.#writeDescription(ground, { spans: receiver.endpoint, control });
+    const description = {
+      addresses: ground.addresses,
+      authorityFile: certificates.authorityFile,
+      administratorFile: identities.administratorFile,
+    };
+    writeDescription(data, { ...description, spans: receiver.endpoint, control }, this.#scope);
     return cloud;
   }
 
@@ -316,25 +322,6 @@ class CloudLaunch {
     });
     this.#scope.defer('control', server.close);
     return server;
-  }
-
-  /** Writes `cloud.json`, which exists while the cloud runs. */
-  #writeDescription(
-    { addresses, certificates, identities }: Ground,
-    own: { readonly spans: string; readonly control: string },
-  ): void {
-    const file = this.#options.data.path('cloud.json');
-    const description = {
-      pid: process.pid,
-      // In a copy of the folder, readers notice that this is not their cloud.
-      folder: realpathSync(this.#options.data.root),
-      addresses,
-      authorityFile: certificates.authorityFile,
-      administratorFile: identities.administratorFile,
-      ...own,
-    };
-    writeFileSync(file, `${JSON.stringify(description, undefined, 2)}\n`, { mode: 0o600 });
-    this.#scope.defer('cloud.json', () => rmSync(file, { force: true }));
   }
 
   #cloud(ground: Ground, { spans, endpoint }: SpanReceiver): LocalCloud {

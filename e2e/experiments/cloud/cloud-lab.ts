@@ -47,6 +47,7 @@ import {
   undoMachineAction,
 } from './machine-actions.ts';
 import type { MadeEstate } from './planned-estate.ts';
+import { untilPowerOfEach, untilSettled } from './settled-machines.ts';
 import { atMachineTimes, type ClockShift } from './shifted-times.ts';
 import { refusedIdentities, refusedUses } from './sightings.ts';
 import { brokenCheck } from './steady-checks.ts';
@@ -86,12 +87,10 @@ interface KeyData extends KeyUndo {
   readonly machines: readonly string[];
 }
 
-/** How long to wait for the commit of an action, the pause between two checks, and how long machines may take to start. In milliseconds. */
+/** How long to wait for the commit of an action, while its service is disturbed, and the pause between two checks. In milliseconds. */
 const effectWithinMs = 2_000;
 const lookEveryMs = 50;
 const backWithinMs = 60_000;
-/** How long a running machine may take to do good I/O, in milliseconds. */
-const busyWithinMs = 20_000;
 /** Longest call of a service while a fault is on it, in milliseconds. */
 const disturbedDeadlineMs = 500;
 
@@ -340,11 +339,11 @@ export class CloudLab implements Lab {
 
   async compareContent(): Promise<ContentRecord> {
     this.#isCompared = true;
+    const { machines } = this.#estate;
     // The record judges a machine that does not start again.
     await Promise.allSettled(this.#starting);
-    await this.#untilStarted();
+    await untilSettled({ compute: this.#access.clients.compute, clock: this.clock }, machines, () => this.#history());
     const { clients, tls } = this.#access;
-    const { machines } = this.#estate;
     const isRead = (machine: (typeof machines)[number]): boolean =>
       this.#experiment.estate.kind === 'planned' && !machine.isQemu;
     const disksOf = (some: typeof machines) => some.flatMap(({ disks }) => disks.map(({ name }) => name));
@@ -356,53 +355,14 @@ export class CloudLab implements Lab {
     const names = read.map(({ name }) => name);
     this.#comparedMs = this.clock.now();
     await Promise.all(names.map((name) => clients.compute.deallocateVirtualMachine({ name })));
-    await this.#untilEach(names, 'is deallocated', (power) => power === 'DEALLOCATED');
+    const settling = { compute: clients.compute, clock: this.clock };
+    await untilPowerOfEach(settling, names, 'is deallocated', (power) => power === 'DEALLOCATED');
     const direct = await compareDisks(clients, tls, await this.#history(), disksOf(read));
     return {
       disksCompared: direct.disksCompared + byGuests.disksCompared,
       bytesCompared: direct.bytesCompared + byGuests.bytesCompared,
       bytesLost: direct.bytesLost + byGuests.bytesLost,
     };
-  }
-
-  /** Waits until no machine is starting, and running machines have done good I/O. */
-  async #untilStarted(): Promise<void> {
-    const { machines } = this.#estate;
-    const names = machines.map(({ name }) => name);
-    const power = await this.#untilEach(names, 'is up or off', (state) => state !== 'STARTING' && state !== 'STOPPING');
-    const fromMs = this.clock.now();
-    const disks = machines.flatMap((machine) =>
-      power.get(machine.name) === 'RUNNING' ? machine.disks.map(({ name }) => name) : [],
-    );
-    for (const endMs = this.clock.monotonicMs() + busyWithinMs; ; await this.clock.sleep(lookEveryMs)) {
-      const busy = new Set(
-        (await this.#history()).flatMap(({ disk, ok, completedAt }) => (ok && completedAt > fromMs ? [disk] : [])),
-      );
-      // The record judges a machine that does no I/O.
-      if (disks.every((disk) => busy.has(disk)) || this.clock.monotonicMs() > endMs) return;
-    }
-  }
-
-  /** @returns the power state of each */
-  async #untilEach(
-    names: readonly string[],
-    what: string,
-    isThere: (power: string) => boolean,
-  ): Promise<ReadonlyMap<string, string>> {
-    const endMs = this.clock.monotonicMs() + backWithinMs;
-    const states = new Map<string, string>();
-    const { compute } = this.#access.clients;
-    for (const name of names) {
-      for (;;) {
-        const { powerState } = await compute.getVirtualMachine({ name });
-        states.set(name, powerState);
-        if (isThere(powerState)) break;
-        if (this.clock.monotonicMs() > endMs)
-          throw new Error(`after ${backWithinMs / 1_000} s still not: ${name} ${what} (it is ${powerState})`);
-        await this.clock.sleep(lookEveryMs);
-      }
-    }
-    return states;
   }
 
   async close(): Promise<void> {

@@ -1,4 +1,4 @@
-import { type Replica, workloads } from '@interlock/host';
+import { workloads } from '@interlock/host';
 import {
   type CloudPart,
   type Experiment,
@@ -10,12 +10,11 @@ import {
 } from '@interlock/lab';
 import type { Disturbed } from '@interlock/lab/judge/model/disturbances';
 import type { Disturbance } from '@interlock/lab/judge/recording/replay';
-import type { Workload } from '@interlock/rpc';
 import type { SimulatedHost } from '../../simulation/cloud/disk-hosts.ts';
-import { type Part, partOf as partOfReplica } from '../../simulation/cloud/parts.ts';
+import type { Part } from '../../simulation/cloud/parts.ts';
 import type { SimulatedCloud } from '../../simulation/index.ts';
 import type { Stage } from '../../simulation/workload/stage.ts';
-import { numberOfHost } from '../cloud/disk-hosts.ts';
+import { type FaultedProcess, placeOf, processOf } from './fault-places.ts';
 
 /** What faults need. */
 export interface FaultParts {
@@ -81,15 +80,6 @@ const tooManyHosts = (estate: Experiment['estate']): readonly Problem[] =>
           cure: `Write diskHosts: ${diskHostsMax}, or use --target local.`,
         },
       ];
-
-/** A process that a fault affects. */
-interface Process extends Replica {
-  readonly part: Exclude<Part, 'bus' | 'store' | 'outside'>;
-  /** What is disturbed when it is. */
-  readonly disturbed: readonly Disturbed[];
-  /** Its volumes; undefined for a process without. */
-  readonly host: SimulatedHost | undefined;
-}
 
 /** A fault that lasts. */
 interface Lasting {
@@ -166,9 +156,9 @@ export class Faults {
       case 'pause':
         return this.#pause(target);
       case 'slow':
-        return this.#slow(this.#processOf(target), byMs);
+        return this.#slow(processOf(this.#parts.world, target), byMs);
       case 'shift-clock':
-        return this.#shiftClock(this.#processOf(target), byMs);
+        return this.#shiftClock(processOf(this.#parts.world, target), byMs);
       case 'slow-storage':
         return this.#slowStorage(target, byMs);
       case 'fill-storage':
@@ -176,28 +166,6 @@ export class Faults {
       case 'fail-storage':
         return this.#storage(target, 'fail');
     }
-  }
-
-  /** The process of a service or a disk host. With disk hosts, the process of disk is the control process. */
-  #processOf(target: FaultTarget): Process {
-    const { world } = this.#parts;
-    if (target === 'nats' || target === 'postgres') throw new Error(`${target} is no process of the simulation`);
-    const host = isDiskHostTarget(target)
-      ? world.diskHosts[numberOfHost(target)]
-      : target === 'disk' && !world.hasControl
-        ? world.diskHosts[0]
-        : undefined;
-    if (isDiskHostTarget(target) && host === undefined) throw new Error(`the simulated cloud has no ${target}`);
-    const replica = host?.replica ?? { service: target as Workload, replica: 0 };
-    const disturbed: readonly Disturbed[] =
-      host?.disturbed ?? (target === 'disk' ? ['disk-control'] : [target as Workload]);
-    return { ...replica, part: partOfReplica(replica), disturbed, host };
-  }
-
-  /** The part of the simulation, with what is disturbed when it is. */
-  #partOf(target: FaultTarget): { readonly part: Part; readonly disturbed: readonly Disturbed[] } {
-    if (target === 'nats') return { part: 'bus', disturbed: ['bus'] };
-    return target === 'postgres' ? { part: 'store', disturbed: ['store'] } : this.#processOf(target);
   }
 
   /** Notes a disturbance. @returns a function that ends it; its argument is what was replaced with its memory */
@@ -229,7 +197,7 @@ export class Faults {
         },
       };
     }
-    const { service, replica, disturbed, host } = this.#processOf(target);
+    const { service, replica, disturbed, host } = processOf(this.#parts.world, target);
     world.faults.crash(service, replica);
     if (host !== undefined)
       for (const [disk, content] of truth.contents) if (truth.disks.hostOf(disk) === host.name) content.crash();
@@ -252,7 +220,7 @@ export class Faults {
   #pause(target: FaultTarget): Lasting {
     if (target === 'nats' || target === 'postgres') return this.#isolate(target);
     const { world } = this.#parts;
-    const { service, replica, disturbed } = this.#processOf(target);
+    const { service, replica, disturbed } = processOf(this.#parts.world, target);
     world.faults.pause(service, Number.POSITIVE_INFINITY, replica);
     const end = this.#disturb(...disturbed);
     return {
@@ -266,7 +234,7 @@ export class Faults {
   /** No process reaches the server. Its clients connect again afterwards. */
   #isolate(target: 'nats' | 'postgres'): Lasting {
     const { world } = this.#parts;
-    const { part: server, disturbed } = this.#partOf(target);
+    const { part: server, disturbed } = placeOf(this.#parts.world, target);
     const clients = [...workloads, ...(world.hasControl ? world.diskHosts.map(({ part }) => part) : [])];
     const heals = clients.map((client) => this.#part(client, server));
     const end = this.#disturb(...disturbed);
@@ -280,9 +248,11 @@ export class Faults {
 
   /** What is disturbed if only one disk host does not reach something is that host. */
   #cut(one: FaultTarget, other: FaultTarget): Lasting {
-    const [a, b] = [this.#partOf(one), this.#partOf(other)];
+    const [a, b] = [placeOf(this.#parts.world, one), placeOf(this.#parts.world, other)];
     const heal = this.#part(a.part, b.part);
-    const hosts = [one, other].filter(isDiskHostTarget).flatMap((target) => this.#processOf(target).disturbed);
+    const hosts = [one, other]
+      .filter(isDiskHostTarget)
+      .flatMap((target) => processOf(this.#parts.world, target).disturbed);
     const end = this.#disturb(...(hosts.length > 0 ? hosts : [...a.disturbed, ...b.disturbed]));
     return {
       heal: () => {
@@ -308,7 +278,7 @@ export class Faults {
     };
   }
 
-  #slow({ part, disturbed }: Process, byMs: number): Lasting {
+  #slow({ part, disturbed }: FaultedProcess, byMs: number): Lasting {
     const { world } = this.#parts;
     world.faults.slow(part, byMs);
     const end = this.#disturb(...disturbed, 'calls');
@@ -321,7 +291,7 @@ export class Faults {
   }
 
   /** Dates of keys refer to the clock of key-vault, so its shift changes what is true. */
-  #shiftClock({ service, replica, disturbed }: Process, byMs: number): Lasting {
+  #shiftClock({ service, replica, disturbed }: FaultedProcess, byMs: number): Lasting {
     const { world, truth } = this.#parts;
     const only = service === 'disk' && world.hasControl ? replica : undefined;
     const set = (ms: number): void =>
@@ -359,7 +329,7 @@ export class Faults {
   }
 
   #volumesOf(target: FaultTarget): SimulatedHost {
-    const { host } = this.#processOf(target);
+    const { host } = processOf(this.#parts.world, target);
     if (host === undefined) throw new Error(`${target} has no volumes: name a disk host`);
     return host;
   }
