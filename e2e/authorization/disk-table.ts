@@ -208,6 +208,11 @@ const hosts = {
     rule: role(need('compute/diskHosts/declareLost', on.platform, operator)),
     request: () => ({ ...missingHost(), folderId: 'missing' }),
   },
+  moveDisk: { rule: changesHosts, request: ({ disk }) => ({ name: disk, diskHost: 'diskHosts/missing' }) },
+  moveSnapshot: {
+    rule: changesHosts,
+    request: ({ usedSnapshot }) => ({ name: usedSnapshot, diskHost: 'diskHosts/missing' }),
+  },
   deleteDiskHost: { rule: role(need('compute/diskHosts/delete', on.platform, operator)), request: missingHost },
 } satisfies Cases;
 
@@ -279,4 +284,7 @@ export const diskHostTable = rowsOf(
   DiskHostServiceDefinition,
 )({
   describeVolumes: { rule: workload('disk'), request: ({ disk }) => ({ names: [disk] }) },
+  receiveVolume: { rule: workload('disk'), request: ({ disk }) => [{ name: disk, volumeId: 'missing' }] },
+  sealVolume: { rule: workload('disk'), request: ({ disk }) => ({ name: disk, volumeId: 'missing' }) },
+  discardFormerVolume: { rule: workload('disk'), request: ({ disk }) => ({ name: disk }) },
 });

@@ -4,7 +4,7 @@ import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identi
 import { type Assemble, openSubscriptions, type Seams } from '@interlock/host';
 import { service } from '@interlock/rpc';
 import { keyedMutex } from '@interlock/runtime';
-import { authorization } from './authorization.ts';
+import { authorization, hostAuthorization } from './authorization.ts';
 import { diskApi } from './disk/api.ts';
 import { attachmentApi } from './disk/attachment-api.ts';
 import type { Control } from './disk/control.ts';
@@ -22,13 +22,18 @@ import { openSetKeys } from './host/keys/set-keys.ts';
 import { openLossTable } from './host/keys/set-losses.ts';
 import { openOptionTable, SetOptions } from './host/keys/set-options.ts';
 import type { NbdServerParts } from './host/nbd/door.ts';
+import { arrivalsApi } from './moves/arrivals-api.ts';
+import { Drain } from './moves/drain.ts';
 import { EncryptionChange } from './moves/encryption-change.ts';
 import { keyChangeApi } from './moves/key-change-api.ts';
+import { moveApi } from './moves/move-api.ts';
+import { VolumeMoves } from './moves/volume-moves.ts';
 import { toFact } from './published.ts';
 import { reactions } from './reactor.ts';
 import { sweepHeaders } from './reconcile/header-sweep.ts';
 import { startWatchdog } from './reconcile/watchdog.ts';
 import { RetryQueue } from './retry-queue.ts';
+import { HostLinks } from './routing/host-links.ts';
 import { callMaxMsOf, type DiskSettings } from './settings.ts';
 import { snapshotApi } from './snapshot/api.ts';
 import { SnapshotCreation } from './snapshot/creation.ts';
@@ -46,7 +51,7 @@ const serveNbd = async ({ settings, scope }: Seams<DiskSettings>, parts: NbdServ
 export const assemble: Assemble<DiskSettings> = async (seams) => {
   const { store, clock, random, log, settings, authorize, client, scope } = seams;
   const { leases: terms, snapshotLimits: limits, dataAddress } = settings;
-  const { ofHosts, leases: hostLeases, enter } = await openFleet(seams);
+  const { ofHosts, leases: hostLeases, enter, onFleetRead } = await openFleet(seams);
   const stored = openStoredHeaders(store);
   const turns = keyedMutex();
   const retries = new RetryQueue({ turns, clock, random, log, signal: scope.signal });
@@ -72,9 +77,14 @@ export const assemble: Assemble<DiskSettings> = async (seams) => {
   const diskCreation = new DiskCreation(control);
   const snapshotCreation = new SnapshotCreation(control);
   const encryptionChange = new EncryptionChange(control);
+  const links = new HostLinks({ fleet: control.fleet, connectTo: seams.connectTo, clock });
+  scope.defer('connections to other disk hosts', async () => links.close());
+  const moves = new VolumeMoves(control, links);
   const facts = new SetFacts({ keyAccess, leases, options, tables, clock });
   await seams.follow({ source: 'disk-encryption-set', apply: facts.apply, recall: facts.recall });
-  await startWatchdog(control, { diskCreation, snapshotCreation, encryptionChange }, cause);
+  await startWatchdog(control, { diskCreation, snapshotCreation, encryptionChange, moves }, cause);
+  const drain = new Drain(control, moves);
+  onFleetRead(() => drain.advance(cause));
   await sessions.resume(cause);
   void sweepHeaders(control, cause);
   await serveNbd(seams, nbd);
@@ -83,10 +93,11 @@ export const assemble: Assemble<DiskSettings> = async (seams) => {
   const api = service({
     definition: DiskServiceDefinition,
     implementation: {
-      ...diskApi(control, { creation: diskCreation, encryptionChange, authorize, subscriptions }),
+      ...diskApi(control, { creation: diskCreation, encryptionChange, moves, authorize, subscriptions }),
       ...attachmentApi({ ...control, random, dataAddress, nbdAddress: settings.nbd?.address ?? '' }),
-      ...snapshotApi(control, { creation: snapshotCreation, authorize, limits }),
+      ...snapshotApi(control, { creation: snapshotCreation, moves, authorize, limits }),
       ...keyChangeApi(control),
+      ...moveApi(control, moves),
       ...leaseApi,
       ...fleetApi({ ...control, leases: hostLeases }),
     },
@@ -94,8 +105,8 @@ export const assemble: Assemble<DiskSettings> = async (seams) => {
   });
   const volumes = service({
     definition: DiskHostServiceDefinition,
-    implementation: volumesApi(control),
-    authorization: { describeVolumes: { workload: ['disk'] } },
+    implementation: { ...volumesApi(control), ...arrivalsApi(control) },
+    authorization: hostAuthorization,
   });
   const handlers = reactions({ ...tables, apply: facts.apply, clock });
   const messaging = { toFact, reactions: [{ source: 'disk-encryption-set', handlers } as const] };

@@ -1,4 +1,4 @@
-import type { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import type { DiskHostServiceDefinition, DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import type { Authorization } from '@interlock/rpc';
 import { scopeOfList } from './snapshot/reads.ts';
 
@@ -32,6 +32,8 @@ export const authorization = {
     action: 'compute/diskEncryptionSets/read',
     scope: ({ diskEncryptionSet }) => diskEncryptionSet || '/',
   },
+  moveDisk: { action: 'compute/diskHosts/write', scope: () => '/' },
+  moveSnapshot: { action: 'compute/diskHosts/write', scope: () => '/' },
   getDiskHost: { action: 'compute/diskHosts/read', scope: () => '/' },
   listDiskHosts: { action: 'compute/diskHosts/read', scope: () => '/' },
   drainDiskHost: { action: 'compute/diskHosts/write', scope: () => '/' },
@@ -39,3 +41,11 @@ export const authorization = {
   declareDiskHostLost: { action: 'compute/diskHosts/declareLost', scope: () => '/' },
   deleteDiskHost: { action: 'compute/diskHosts/delete', scope: () => '/' },
 } satisfies Authorization<typeof DiskServiceDefinition>;
+
+/** Who may call each method of DiskHostService: control processes, and the host that a volume comes from. */
+export const hostAuthorization = {
+  describeVolumes: { workload: ['disk'] },
+  receiveVolume: { workload: ['disk'] },
+  sealVolume: { workload: ['disk'] },
+  discardFormerVolume: { workload: ['disk'] },
+} satisfies Authorization<typeof DiskHostServiceDefinition>;

@@ -66,6 +66,9 @@ const diskFact = (disk: string, event: DiskEvent): PublishedFact | null => {
     case 'AccessEnded':
     case 'EncryptionChanging':
     case 'EncryptionChangeFailed':
+    case 'VolumeMoving':
+    case 'VolumeMoved':
+    case 'VolumeMoveFailed':
     case 'FormerVolumeRemoved':
     case 'DiskGrown':
     case 'DiskSkuChanged':
@@ -89,6 +92,10 @@ const snapshotFact = (snapshot: string, event: SnapshotEvent): PublishedFact | n
       return fact(event.type, { $case: 'snapshotDeleted', value: { snapshot, diskEncryptionSet: event.set } });
     case 'SnapshotCreating':
     case 'SnapshotCreateFailed':
+    case 'VolumeMoving':
+    case 'VolumeMoved':
+    case 'VolumeMoveFailed':
+    case 'FormerVolumeRemoved':
     case 'SnapshotDeleting':
       return null;
     default:

@@ -77,7 +77,19 @@ export async function settle(first: JsonObject, options: SettleOptions): Promise
 
 /** `SUCCEEDED RUNNING`: the states of a resource. */
 export function stateOf(resource: JsonObject): string {
-  return [resource.provisioningState, resource.powerState].filter((state) => typeof state === 'string').join(' ');
+  const states = [resource.provisioningState, resource.powerState].filter((state) => typeof state === 'string');
+  return [...states, ...leftOf(resource)].join(' ');
+}
+
+/** What a draining disk host still has, and which disks stay there until they are closed. */
+function leftOf({ state, diskCount, snapshotCount, openDiskCount, openDisks }: JsonObject): readonly string[] {
+  if (state !== 'DRAINING') return [];
+  const left = `DRAINING: ${Number(diskCount ?? 0)} disks and ${Number(snapshotCount ?? 0)} snapshots are left`;
+  const open = Number(openDiskCount ?? 0);
+  if (open === 0 || !Array.isArray(openDisks)) return [left];
+  const shown = openDisks.map((name) => text(name).split('/').at(-1)).join(', ');
+  const more = open > openDisks.length ? ` and ${open - openDisks.length} more` : '';
+  return [`${left}, of which ${open} stay until they are closed: ${shown}${more}`];
 }
 
 function timedOut(resource: JsonObject, state: string, timeoutMs: number): NotSettled {
@@ -131,9 +143,9 @@ function blockerOf(resource: JsonObject): string | undefined {
 }
 
 function isTransient(resource: JsonObject): boolean {
-  return [resource.provisioningState, resource.powerState].some(
-    (state) => typeof state === 'string' && state.endsWith('ING') && state !== 'RUNNING',
-  );
+  const states = [resource.provisioningState, resource.powerState];
+  if (states.some((state) => typeof state === 'string' && state.endsWith('ING') && state !== 'RUNNING')) return true;
+  return resource.state === 'DRAINING' || text(resource.movingTo) !== '';
 }
 
 /** Whether a set has not checked its key access yet. */
@@ -147,7 +159,9 @@ function judged(
   first: JsonObject,
   { mustRun, isDeletion }: Pick<SettleOptions, 'mustRun' | 'isDeletion'>,
 ): JsonObject {
-  const { failure, stopReason, powerState } = resource;
+  const { failure, stopReason, powerState, moveFailure } = resource;
+  if (text(first.movingTo) !== '' && text(moveFailure) !== '')
+    throw new NotSettled(text(moveFailure), `the move failed, and the data stays on ${text(resource.diskHost)}`);
   // A machine keeps the failure of an earlier operation until another one succeeds.
   const isDone = !isDeletion && (!mustRun || powerState === 'RUNNING');
   if (resource.provisioningState === 'FAILED' && !(isDone && isSameFailure(failure, first.failure))) {

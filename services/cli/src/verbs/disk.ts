@@ -14,6 +14,7 @@ const oneDisk = named('disk', 'disk');
 const oneSnapshot = named('snapshot', 'snapshot');
 const oneDiskHost = named('disk-host', 'diskHost');
 const ofSet = named('set', 'diskEncryptionSet', 'disk_encryption_set');
+const toHost = { to: 'disk_host' };
 const encryption = { set: 'encryption.disk_encryption_set' };
 const settles = { get: 'GetDisk' } as const;
 const newDisk = ({ parent, diskId }: JsonObject): string => `${parent}/disks/${diskId}`;
@@ -60,6 +61,7 @@ export const diskVerbs: readonly Verb[] = [
     required: ['access-level', 'duration-seconds'],
     output: 'accessToken',
   }),
+  disk('move', 'MoveDisk', { targets: oneDisk, aliases: toHost, required: ['to'], settles }),
   disk('end-access', 'EndAccess', { targets: oneDisk }),
 
   snapshot('create', 'CreateSnapshot', {
@@ -75,6 +77,12 @@ export const diskVerbs: readonly Verb[] = [
     kinds: { parent: 'container' },
     defaults: { parent: 'group-or-subscription' },
   }),
+  snapshot('move', 'MoveSnapshot', {
+    targets: oneSnapshot,
+    aliases: toHost,
+    required: ['to'],
+    settles: { get: 'GetSnapshot' },
+  }),
   snapshot('delete', 'DeleteSnapshot', { targets: oneSnapshot }),
 
   lease('list', 'ListLeases', { aliases: { set: 'disk_encryption_set' } }),
@@ -86,7 +94,7 @@ export const diskVerbs: readonly Verb[] = [
     before: cordonOnly,
     help: 'Closes a disk host for new disks and snapshots. What is there stays, and its machines run on.',
   }),
-  diskHost('drain', 'DrainDiskHost', { targets: oneDiskHost }),
+  diskHost('drain', 'DrainDiskHost', { targets: oneDiskHost, settles: { get: 'GetDiskHost' } }),
   diskHost('resume', 'ResumeDiskHost', { targets: oneDiskHost }),
   diskHost('declare-lost', 'DeclareDiskHostLost', { targets: oneDiskHost, required: ['folder-id'] }),
   diskHost('delete', 'DeleteDiskHost', { targets: oneDiskHost }),

@@ -18,8 +18,10 @@ import {
   principalOf,
   subscriptionOf,
 } from '@interlock/rpc';
+import { refuseMoving } from '../fleet/moving.ts';
 import type { DekHolder } from '../host/disk-host.ts';
 import { type EncryptionChange, refuseWhileChanging } from '../moves/encryption-change.ts';
+import type { VolumeMoves } from '../moves/volume-moves.ts';
 import { deleteDisk } from '../reconcile/deletion.ts';
 import { existing as existingSnapshot } from '../snapshot/decider.ts';
 import { checkLayers, checkSize } from './classes.ts';
@@ -35,6 +37,7 @@ import type { Disk } from './state.ts';
 interface DiskApiParts {
   readonly creation: DiskCreation;
   readonly encryptionChange: EncryptionChange;
+  readonly moves: Pick<VolumeMoves, 'reconcile'>;
   readonly authorize: Authorizer;
   readonly subscriptions: Pick<Subscriptions, 'requireOwn'>;
 }
@@ -55,7 +58,7 @@ export const diskApi = (control: Control, parts: DiskApiParts) => {
     },
     async deleteDisk(request: DeleteDiskRequest, call: Call) {
       await permit(parts, call, 'compute/disks/delete', named(request.name));
-      await deleteDisk(control, parts.creation, request, call.cause);
+      await deleteDisk(control, parts, request, call.cause);
       return {};
     },
     async changeDiskEncryption(request: ChangeDiskEncryptionRequest, call: Call): Promise<WireDisk> {
@@ -120,6 +123,7 @@ const sourceOf = async (
     source.$case === 'sourceDisk'
       ? existing((await disks.load(name)).state)
       : existingSnapshot((await snapshots.load(name)).state);
+  refuseMoving(found);
   const { encryption, volume, sizeGib, location } = found;
   return { holder: { name, encryption, volume }, sizeGib, location };
 };

@@ -1,6 +1,7 @@
 import { Rejection } from '@interlock/event-store';
 import type { Principal } from '@interlock/rpc';
 import type { Instant } from '@interlock/runtime';
+import { endMove } from '../fleet/moving.ts';
 import { diskClasses } from './classes.ts';
 import { attached, changed, type Decision, existing, refuseChanging, refuseUserAccess } from './decider.ts';
 import type { AccessLevel, DiskEvent } from './events.ts';
@@ -57,7 +58,8 @@ export const open =
     if (isOpenedBy(active, request)) return [];
     if (opened.attachEpoch !== active.attachEpoch + 1) throw changed();
     const { virtualMachine, tokenHashOf } = request;
-    return [{ type: 'DiskOpened', virtualMachine, ...opened, tokenHash: tokenHashOf(opened.attachEpoch), at }];
+    const tokenHash = tokenHashOf(opened.attachEpoch);
+    return [...endMove(active, at), { type: 'DiskOpened', virtualMachine, ...opened, tokenHash, at }];
   };
 
 const isOpenedBy = ({ access }: ActiveDisk, { tokenHashOf }: OpenRequest): boolean =>
@@ -150,10 +152,11 @@ export const beginAccess =
     },
   ): Decision =>
   (disk) => {
-    const { access, attachEpoch } = accessible(disk);
+    const active = accessible(disk);
+    const { access, attachEpoch } = active;
     if (access?.attachEpoch === begun.attachEpoch && access.tokenHash === begun.tokenHash) return [];
     if (begun.attachEpoch !== attachEpoch + 1) throw changed();
-    return [{ type: 'AccessBegun', ...begun, at }];
+    return [...endMove(active, at), { type: 'AccessBegun', ...begun, at }];
   };
 
 /**

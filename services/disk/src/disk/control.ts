@@ -19,10 +19,10 @@ export interface Control {
   readonly store: EventStore;
   readonly disks: Category<Disk, DiskEvent>;
   readonly snapshots: Category<Snapshot, SnapshotEvent>;
-  /** Those of every host, to read. `disks` and `snapshots` refuse work on what another host has (`ownStreams`). */
+  /** Those of every host, to read, and to record that a volume which a move left here is removed. `disks` and `snapshots` refuse work on what another host has (`ownStreams`). */
   readonly all: {
-    readonly disks: Pick<Category<Disk, DiskEvent>, 'load' | 'loadMany'>;
-    readonly snapshots: Pick<Category<Snapshot, SnapshotEvent>, 'load' | 'loadMany'>;
+    readonly disks: Pick<Category<Disk, DiskEvent>, 'load' | 'loadMany' | 'transact'>;
+    readonly snapshots: Pick<Category<Snapshot, SnapshotEvent>, 'load' | 'loadMany' | 'transact'>;
   };
   /** The same, but work that ends something is allowed on what a lost host has (`refusalToEnd`). */
   readonly ending: Pick<Control, 'disks' | 'snapshots'>;

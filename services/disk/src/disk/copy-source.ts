@@ -15,16 +15,16 @@ const removed: ReadonlySet<string> = new Set(['VOLUME_MISSING', 'STORE_CLOSED'])
  * source has left, whose loss it would not notice (G1).
  * @param copy makes it; `refuseChanged` has to be called before it is recorded
  * @throws Rejection NOT_FOUND DISK_NOT_FOUND, SNAPSHOT_NOT_FOUND; ABORTED DISK_CHANGED if the disk has another volume or encryption
- *   now, or is larger; whatever `copy` throws
+ *   now, or is larger, or a snapshot has moved; whatever `copy` throws
  */
 export const copyingFrom = async <Result>(
-  { disks, snapshots }: Pick<Control, 'disks' | 'snapshots'>,
+  { all }: Pick<Control, 'all'>,
   { name, encryption, volume: { volumeId } }: DekHolder,
   copy: (refuseChanged: () => Promise<void>) => Promise<Result>,
 ): Promise<Result> => {
   const isSnapshot = isSnapshotName(name);
   const sourceNow = async (): Promise<'gone' | 'same' | 'another'> => {
-    const { state } = await (isSnapshot ? snapshots : disks).load(name);
+    const { state } = await (isSnapshot ? all.snapshots : all.disks).load(name);
     // A deletion is recorded before its volume is removed.
     if (state.status !== 'active') return 'gone';
     return state.volume.volumeId === volumeId && sameEncryption(state.encryption, encryption) ? 'same' : 'another';
@@ -41,7 +41,7 @@ export const copyingFrom = async <Result>(
     // The source grew, and was written to beyond the end of its copy.
     const isGrown = error.reason === 'OUT_OF_RANGE' && !isSnapshot;
     if ((now === 'same' && !isGrown) || (now === 'gone' && !removed.has(error.reason))) throw error;
-    if (isSnapshot) throw snapshotNotFound(name);
-    throw now === 'gone' ? diskNotFound(name) : changed();
+    if (now !== 'gone') throw changed();
+    throw isSnapshot ? snapshotNotFound(name) : diskNotFound(name);
   }
 };

@@ -2,11 +2,12 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import fc from 'fast-check';
+import { failMove, finishMove, noteRemoved } from '../fleet/moving.ts';
 import * as attachment from './attachment-decider.ts';
 import * as lifeCycle from './decider.ts';
 import type { Encryption } from './encryption.ts';
 import type { DiskEvent, DiskSpec } from './events.ts';
-import { type Disk, disks, evolve, initial, volumesOf } from './state.ts';
+import { type ActiveDisk, type Disk, disks, evolve, initial, volumesOf } from './state.ts';
 
 const decider = { ...lifeCycle, ...attachment };
 const at = 1_000;
@@ -35,6 +36,11 @@ const spec: DiskSpec = {
 };
 
 type Command = (disk: Disk) => readonly DiskEvent[];
+/** A command of an active disk; another is unchanged. */
+const onActive =
+  (decide: (disk: ActiveDisk) => readonly DiskEvent[]): Command =>
+  (disk) =>
+    disk.status === 'active' ? decide(disk) : [];
 const fold = (events: readonly DiskEvent[]): Disk => events.reduce(evolve, initial);
 /** The state after these commands. */
 const after = (...commands: readonly Command[]): Disk =>
@@ -263,13 +269,14 @@ describe('changing the encryption (CMK-53, CMK-54, VM-25, VM-32)', () => {
     const [event] = decider.finishChange(at, 'v2', changed)(after(begun, made, changing));
     assert.ok(event?.type === 'DiskEncryptionChanged' && event.previousSet === set);
     const failed = after(begun, made, changing, decider.failChange(at, 'v2', 'KEY_DISABLED'));
-    assert.deepEqual(failed, { ...after(begun, made), formerVolumeId: 'v2' });
+    const former = { host: 'disk-0', volumeId: 'v2' };
+    assert.deepEqual(failed, { ...after(begun, made), former });
     const removed = after(
       begun,
       made,
       changing,
       decider.failChange(at, 'v2', 'KEY_DISABLED'),
-      decider.noteFormerRemoved(at, 'v2'),
+      onActive((disk) => noteRemoved(disk, at, 'v2')),
     );
     assert.deepEqual(removed, after(begun, made));
   });
@@ -289,6 +296,25 @@ describe('changing the encryption (CMK-53, CMK-54, VM-25, VM-32)', () => {
     assert.throws(() => decider.finishChange(at, 'v2', ofEarlier)(later), { code: 'ABORTED', reason: 'DISK_CHANGED' });
     assert.deepEqual(decider.failChange(at, 'v2', 'KEY_DISABLED')(later), []);
   });
+});
+
+test('a disk that moves is not grown, re-encrypted or deleted meanwhile; an open or a direct access ends the move', () => {
+  const moving = decider.move(at, 'disk-1', 'moved');
+  const closed = after(begun, made, moving);
+  for (const refused of [decider.growable(5), decider.beginChange(at, { type: 'platform' }, 'v2'), decider.remove(at)])
+    assert.throws(() => refused(closed), { code: 'ABORTED', reason: 'DISK_MOVING' });
+  assert.deepEqual(types(access(closed)), ['VolumeMoveFailed', 'AccessBegun']);
+  const ofMachine = after(begun, made, attached, moving);
+  assert.deepEqual(types(opened(ofMachine)), ['VolumeMoveFailed', 'DiskOpened']);
+  assert.throws(() => moving(after(begun, made, attached, opened)), { reason: 'DISK_OPEN' });
+  assert.throws(() => moving(after(begun, made, access)), { reason: 'DISK_OPEN' });
+  const left = after(
+    begun,
+    made,
+    moving,
+    onActive((disk) => failMove(disk, at, 'moved', 'STORAGE_FULL')),
+  );
+  assert.throws(() => decider.remove(at)(left), { code: 'ABORTED', reason: 'DISK_MOVING' });
 });
 
 describe('growing (VM-27, VM-28)', () => {
@@ -367,7 +393,10 @@ const commands: fc.Arbitrary<Command> = fc
       decider.beginChange(time, encryption, text),
       decider.finishChange(time, text, { volume: next, wrap: ref, accessEpoch: 1 }),
       decider.failChange(time, text, 'KEY_DISABLED'),
-      decider.noteFormerRemoved(time, flag ? volume.volumeId : text),
+      decider.move(time, text, `${text} moved`),
+      onActive((disk) => finishMove(disk, time, `${text} moved`)),
+      onActive((disk) => failMove(disk, time, `${text} moved`, 'INTERRUPTED')),
+      onActive((disk) => noteRemoved(disk, time, flag ? volume.volumeId : text)),
       decider.rewrap(time, ref, next, 1),
       decider.grow(time, number, next),
       decider.remove(time),

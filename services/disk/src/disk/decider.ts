@@ -1,5 +1,6 @@
 import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
+import { beginMove, refuseLeftElsewhere, refuseMoving } from '../fleet/moving.ts';
 import { checkSize } from './classes.ts';
 import {
   type Encryption,
@@ -66,7 +67,8 @@ export const fail =
 
 /**
  * Announces another encryption. The one that it has already has no effect.
- * @throws Rejection FAILED_PRECONDITION DISK_ATTACHED (VM-25, VM-32, CMK-53, CMK-54), DISK_IN_ACTIVE_ACCESS, DISK_CHANGING
+ * @throws Rejection FAILED_PRECONDITION DISK_ATTACHED (VM-25, VM-32, CMK-53, CMK-54), DISK_IN_ACTIVE_ACCESS; ABORTED DISK_CHANGING,
+ *   DISK_MOVING
  */
 export const beginChange =
   (at: Instant, encryption: Encryption, volumeId: string): Decision =>
@@ -83,7 +85,28 @@ export const beginChange =
       );
     }
     refuseUserAccess(active, at);
+    refuseMoving(active);
+    refuseLeftElsewhere(active);
     return [{ type: 'EncryptionChanging', encryption, volumeId, at }];
+  };
+
+/**
+ * Announces a move to another host. Only a closed disk moves: nothing writes to it meanwhile.
+ * @throws Rejection FAILED_PRECONDITION DISK_OPEN; ABORTED DISK_CHANGING, DISK_MOVING
+ */
+export const move =
+  (at: Instant, host: string, volumeId: string): Decision =>
+  (disk) => {
+    const active = existing(disk);
+    const events = beginMove(active, at, host, volumeId);
+    if (events.length === 0) return [];
+    refuseChanging(active);
+    const access = accessAt(active, at);
+    if (access === null) return events;
+    const by = access.by === 'user' ? 'a user has direct access to it' : `${active.holder?.virtualMachine} has it open`;
+    throw new Rejection('FAILED_PRECONDITION', 'DISK_OPEN', `an open disk stays at its host: ${by}`, {
+      virtual_machine: active.holder?.virtualMachine ?? '',
+    });
   };
 
 /** The result of a change of encryption. */
@@ -118,12 +141,6 @@ export const failChange =
     disk.status === 'active' && disk.changing?.volumeId === announced
       ? [{ type: 'EncryptionChangeFailed', reason, at }]
       : [];
-
-/** The volume that a change of encryption left is removed. */
-export const noteFormerRemoved =
-  (at: Instant, volumeId: string): Decision =>
-  (disk) =>
-    disk.status === 'active' && disk.formerVolumeId === volumeId ? [{ type: 'FormerVolumeRemoved', volumeId, at }] : [];
 
 /**
  * The header holds a wrap under another key version or generation; the DEK is the same. Rules CMK-14, CMK-15, CMK-80.
@@ -173,6 +190,7 @@ export const growable =
       );
     }
     refuseChanging(active);
+    refuseMoving(active);
     return active;
   };
 
@@ -235,7 +253,7 @@ export const changeSku =
 /**
  * Announces the deletion of a disk. Needs no key (CMK-132). A change of encryption has the disk's turn while it runs, so only an
  * interrupted one is found here. It is deleted with the disk, because a damaged volume cannot be reconciled.
- * @throws Rejection FAILED_PRECONDITION DISK_ATTACHED, DISK_IN_ACTIVE_ACCESS; ABORTED DISK_CREATING
+ * @throws Rejection FAILED_PRECONDITION DISK_ATTACHED, DISK_IN_ACTIVE_ACCESS; ABORTED DISK_CREATING, DISK_MOVING
  */
 export const remove =
   (at: Instant): Decision =>
@@ -245,6 +263,8 @@ export const remove =
       throw new Rejection('ABORTED', 'DISK_CREATING', 'the disk is being made: try again');
     if (disk.holder) throw attached(disk, `the disk is attached to ${disk.holder.virtualMachine}: detach it first`);
     refuseUserAccess(disk, at);
+    refuseMoving(disk);
+    refuseLeftElsewhere(disk);
     return [{ type: 'DiskDeleting', at }];
   };
 

@@ -1,5 +1,6 @@
 import type { Principal } from '@interlock/rpc';
 import type { Instant } from '@interlock/runtime';
+import type { MoveEvent } from '../fleet/moving.ts';
 import type { Encryption, Sku, VolumeRef, WrapRef } from './encryption.ts';
 
 /** The requested properties of a disk. */
@@ -104,8 +105,7 @@ export type DiskEvent =
       readonly accessEpoch: number;
       readonly at: Instant;
     } & WrapRef)
-  /** The volume that a change of encryption left is removed: the former one, or the copy of a change that failed. */
-  | { readonly type: 'FormerVolumeRemoved'; readonly volumeId: string; readonly at: Instant }
+  | MoveEvent
   | ({
       readonly type: 'DekRewrapped';
       readonly set: string;

@@ -2,6 +2,7 @@ import type { Grant } from '@interlock/access';
 import { type CategoryDefinition, type Stepping, stepIds, withSteps } from '@interlock/event-store';
 import type { Principal } from '@interlock/rpc';
 import type { Instant } from '@interlock/runtime';
+import { evolveMove, type Moves, movesOn, unmoved } from '../fleet/moving.ts';
 import { firstHost, ofHost, unfinishedOn } from '../fleet/own.ts';
 import { type Encryption, setOf, type VolumeRef, type WrapRef } from './encryption.ts';
 import type { AccessLevel, DiskEvent, DiskSpec } from './events.ts';
@@ -31,7 +32,7 @@ export type DiskAccess = {
 );
 
 /** A disk that exists. */
-export interface ActiveDisk extends DiskSpec, WrapRef, Stepping {
+export interface ActiveDisk extends DiskSpec, WrapRef, Stepping, Moves {
   readonly status: 'active';
   readonly request: string;
   /** Name of the disk host that has its volumes. */
@@ -52,8 +53,6 @@ export interface ActiveDisk extends DiskSpec, WrapRef, Stepping {
   readonly skuChangedAt?: readonly Instant[];
   /** A change of encryption in progress; `null` for none. */
   readonly changing: { readonly encryption: Encryption; readonly volumeId: string } | null;
-  /** The volume from before its encryption was changed by a copy, or the copy of a change that failed, until it is removed. */
-  readonly formerVolumeId?: string;
   /** The newest attach requests, oldest first. A repeat has no effect, also after a detach. */
   readonly attachRequests: readonly string[];
   /** The newest attach requests that were given up, oldest first. If they arrive later, they have no effect. */
@@ -112,6 +111,7 @@ export const evolve = (disk: Disk, event: DiskEvent): Disk => {
       attachEpoch: 0,
       changing: null,
       attachRequests: [],
+      ...unmoved,
     };
   }
   if (event.type === 'DiskCreateFailed' || event.type === 'DiskDeleted') return initial;
@@ -155,7 +155,7 @@ const evolveActive = (
     case 'EncryptionChanging':
       return { ...disk, changing: { encryption: event.encryption, volumeId: event.volumeId } };
     case 'EncryptionChangeFailed':
-      return { ...disk, changing: null, ...(disk.changing && { formerVolumeId: disk.changing.volumeId }) };
+      return { ...disk, changing: null, former: leftHere(disk, disk.changing?.volumeId) };
     case 'DiskEncryptionChanged': {
       const { encryption, volume, keyVersion, generation, accessEpoch } = event;
       return {
@@ -166,13 +166,14 @@ const evolveActive = (
         generation,
         accessEpoch,
         changing: null,
-        ...(disk.volume.volumeId === volume.volumeId ? {} : { formerVolumeId: disk.volume.volumeId }),
+        former: leftHere(disk, disk.volume.volumeId === volume.volumeId ? undefined : disk.volume.volumeId),
       };
     }
-    case 'FormerVolumeRemoved': {
-      const { formerVolumeId, ...rest } = disk;
-      return formerVolumeId === event.volumeId ? rest : disk;
-    }
+    case 'VolumeMoving':
+    case 'VolumeMoved':
+    case 'VolumeMoveFailed':
+    case 'FormerVolumeRemoved':
+      return evolveMove(disk, event);
     case 'DekRewrapped': {
       const { keyVersion, generation, accessEpoch } = event;
       return { ...disk, keyVersion, generation, accessEpoch, volume: withHeader(disk, event) };
@@ -187,24 +188,29 @@ const evolveActive = (
   }
 };
 
+/** A volume that a change of encryption left is at the host of the disk. */
+const leftHere = ({ host, former }: ActiveDisk, volumeId: string | undefined): Moves['former'] =>
+  volumeId === undefined ? former : { host, volumeId };
+
 const withHeader = (
   { volume }: ActiveDisk,
   { headerSequence, headerDigest }: Pick<VolumeRef, 'headerSequence' | 'headerDigest'>,
 ): VolumeRef => ({ ...volume, headerSequence, headerDigest });
 
-/** Every volume that a disk may have. */
+/** Every volume that a disk may have at its host. */
 export const volumesOf = ({
   volume,
   changing,
-  formerVolumeId,
-}: Pick<ActiveDisk, 'volume' | 'changing' | 'formerVolumeId'>): readonly string[] => [
+  host,
+  former,
+}: Pick<ActiveDisk, 'volume' | 'changing' | 'host' | 'former'>): readonly string[] => [
   volume.volumeId,
   ...(changing === null ? [] : [changing.volumeId]),
-  ...(formerVolumeId === undefined ? [] : [formerVolumeId]),
+  ...(former?.host === host ? [former.volumeId] : []),
 ];
 
 /** The process of a disk that an event starts or advances. */
-export type DiskProcess = 'life' | 'attach' | 'detach' | 'open' | 'close' | 'access' | 'encryption' | 'key';
+export type DiskProcess = 'life' | 'attach' | 'detach' | 'open' | 'close' | 'access' | 'encryption' | 'key' | 'move';
 
 /** The events of the current step of a process of a disk. */
 export const diskSteps = (name: string, disk: Stepping, process: DiskProcess): readonly string[] =>
@@ -223,6 +229,9 @@ const processesOf: Partial<Record<DiskEvent['type'], readonly DiskProcess[]>> = 
   DekRewrapped: ['key'],
   EncryptionChanging: ['encryption'],
   EncryptionChangeFailed: ['encryption'],
+  VolumeMoving: ['move'],
+  VolumeMoved: ['move'],
+  VolumeMoveFailed: ['move'],
   // It also puts the disk under the key in force: a rotation that finds it there names this event.
   DiskEncryptionChanged: ['encryption', 'key'],
 };
@@ -240,7 +249,7 @@ export const disks: CategoryDefinition<Disk, DiskEvent> = {
     ...(['virtualMachine', 'isOsDisk', 'isDeallocated', 'principal', 'level', 'expiresAt', 'attachEpoch'] as const),
     ...(['set', 'previousSet', 'previousKeyVersion', 'keyVersion', 'generation', 'accessEpoch', 'hostEpoch'] as const),
   ],
-  stateVersion: 7,
+  stateVersion: 8,
   initial,
   evolve: withSteps(evolve, ({ type }) => processesOf[type] ?? []),
   isGone: (disk) => disk.status === 'absent',
@@ -248,12 +257,15 @@ export const disks: CategoryDefinition<Disk, DiskEvent> = {
     if (disk.status === 'absent') return [];
     const changing = disk.status === 'active' ? disk.changing : null;
     const sets = new Set([setOf(disk.encryption), changing === null ? '' : setOf(changing.encryption)]);
-    const isUnfinished = disk.status !== 'active' || changing !== null || disk.formerVolumeId !== undefined;
+    const isUnfinished = disk.status !== 'active' || changing !== null;
+    const moves = 'volume' in disk ? movesOn(disk) : [];
+    const isListed = moves.some(({ value }) => value === disk.host);
     return [
       ...[...sets].filter((set) => set !== '').map((value) => ({ index: 'set', value })),
       ...('keyVersion' in disk && disk.keyVersion !== '' ? [{ index: 'key_version', value: disk.keyVersion }] : []),
       ofHost(disk.host),
-      ...(isUnfinished ? [unfinishedOn(disk.host)] : []),
+      ...(isUnfinished && !isListed ? [unfinishedOn(disk.host)] : []),
+      ...moves,
     ];
   },
 };

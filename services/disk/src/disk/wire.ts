@@ -7,7 +7,7 @@ import {
 import { type Loaded, Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import type { Fleet } from '../fleet/fleet.ts';
-import { hostOnWire } from '../fleet/wire.ts';
+import { hostOnWire, movesOnWire } from '../fleet/wire.ts';
 import type { KeyUnavailable } from '../host/keys/key-reasons.ts';
 import { accessAt } from './decider.ts';
 import { encryptionOnWire, setOf, skuOnWire } from './encryption.ts';
@@ -45,6 +45,7 @@ export const diskOnWire = ({ id: name, state, version }: Loaded<Disk>, around: D
     provisioningState: provisioningStateOf(state),
     allocatedBytes: around.allocatedBytes,
     ...hostOnWire(state.host, around.fleet),
+    ...movesOnWire(state),
   };
   if (state.status === 'creating')
     return WireDisk.fromPartial({ ...spec, state: 'UNATTACHED', availability: 'AVAILABLE' });
@@ -89,5 +90,5 @@ const availabilityOf = ({ loss, isPinned }: DiskSurroundings): Disk_Availability
 const provisioningStateOf = (disk: Exclude<Disk, { status: 'absent' }>): Disk_ProvisioningState => {
   if (disk.status === 'creating') return 'CREATING';
   if (disk.status === 'deleting') return 'DELETING';
-  return disk.changing === null ? 'SUCCEEDED' : 'UPDATING';
+  return disk.changing === null && disk.moving === null ? 'SUCCEEDED' : 'UPDATING';
 };

@@ -49,7 +49,7 @@ test('a disk host registers at its start, and shows its folder, its addresses an
   assert.deepEqual(shown, {
     ...{ name, state: 'OPEN', liveness: 'SERVING', folderId, zone: '', etag: '1' },
     ...{ dataAddress: 'here:1', grpcAddress: 'here:1', nbdAddress: 'unix:/nbd' },
-    ...{ capacityBytes: 0, freeBytes: 0, diskCount: 1, snapshotCount: 1 },
+    ...{ capacityBytes: 0, freeBytes: 0, diskCount: 1, snapshotCount: 1, openDiskCount: 0, openDisks: [] },
   });
   const [shownDisk, shownSnapshot] = [
     await host.disks.getDisk({ name: diskName }),

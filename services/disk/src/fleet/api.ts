@@ -20,7 +20,7 @@ import type { Control } from '../disk/control.ts';
 import type { HostLeases } from '../host/owner/lease-row.ts';
 import { pageOfRequest } from '../listing.ts';
 import { cordon, declareLost, drain, existingHost, type FleetHost, remove, resume } from './decider.ts';
-import { contentOf, finishDrain } from './draining.ts';
+import { contentOf, finishDrain, isEmpty, openDisksOf } from './draining.ts';
 import type { DiskHostEvent } from './events.ts';
 import { placementCursor } from './placement.ts';
 import { diskHostOnWire } from './wire.ts';
@@ -36,8 +36,12 @@ interface FleetParts extends Pick<Control, 'store' | 'hosts' | 'fleet' | 'disks'
 export const fleetApi = (parts: FleetParts) => {
   const { hosts, fleet, clock } = parts;
   const show = async (loaded: Loaded<FleetHost>): Promise<WireDiskHost> => {
-    const [content, responds = true] = await Promise.all([contentOf(parts, loaded.id), parts.responds?.(loaded.id)]);
-    return diskHostOnWire(loaded, fleet, { ...content, responds });
+    const [content, open, responds = true] = await Promise.all([
+      contentOf(parts, loaded.id),
+      openDisksOf(parts, loaded),
+      parts.responds?.(loaded.id),
+    ]);
+    return diskHostOnWire(loaded, fleet, { ...content, open, responds });
   };
   /** Shows a host after a command; this process knows its new state at once. */
   const showNow = async (host: string): Promise<WireDiskHost> => {
@@ -139,11 +143,11 @@ const deleteHost = async (
   const decide = remove(clock.now(), name);
   if (decide(state).length === 0) return;
   const { disks, snapshots } = await contentOf(parts, host);
-  if (disks + snapshots > 0) {
+  if (!(await isEmpty(parts, host))) {
     throw new Rejection(
       'FAILED_PRECONDITION',
       'DISK_HOST_IN_USE',
-      `${name} still has ${disks} disks and ${snapshots} snapshots: delete them first`,
+      `${name} still has ${disks} disks and ${snapshots} snapshots, or moves are not finished there: drain it, or delete them first`,
       { disk_host: name, disks: String(disks), snapshots: String(snapshots) },
     );
   }

@@ -24,14 +24,20 @@ export const openFleet = async ({ store, openCategory, clock, log, settings, sco
     disks: ownStreams(all.disks, refusal(hostName, fleet)),
     snapshots: ownStreams(all.snapshots, refusal(hostName, fleet)),
   });
+  let advance = (): void => undefined;
   return {
     ofHosts: { ...own(refusalOn), all, ending: own(refusalToEnd), hosts, fleet, placement, hostName },
     leases,
+    /** Sets what is done whenever the hosts were read. */
+    onFleetRead: (work: () => void): void => {
+      advance = work;
+    },
     /** Registers this host. Call it when the lease of its folder is held. @throws Rejection as `registerHost` */
     async enter(cause: Cause): Promise<void> {
       await registerHost({ ...all, hosts, host, clock, isOneOfMany, signal: scope.signal }, cause);
       let isReplaced = false;
       await fleet.watch(host.ttlMs / 3, scope.signal, () => {
+        advance();
         if (isReplaced || [undefined, host.folder].includes(fleet.folderOf(hostName))) return;
         isReplaced = true;
         log.error('another folder was registered for this disk host in place of its own: this process ends', {

@@ -34,7 +34,7 @@ export class Placement {
   }
 
   /**
-   * Commits what begins something new on this host. A repeat that decides nothing succeeds in every state of the host.
+   * Commits what begins something new on this host: also that a volume moves there. A repeat that decides nothing succeeds in every state of the host.
    * @throws Rejection of `decide`; FAILED_PRECONDITION NO_DISK_HOST_OPEN
    */
   async begin<State, Event extends EventOf>(
@@ -42,6 +42,7 @@ export class Placement {
     name: string,
     decide: (state: State) => readonly Event[],
     cause: Cause,
+    options: { readonly expected?: number | undefined } = {},
   ): Promise<Transacted<State, Event>> {
     for (;;) {
       const { guard, status } = this.#open ? { guard: this.#open, status: 'open' as const } : await this.#read();
@@ -51,7 +52,8 @@ export class Placement {
         return events;
       };
       try {
-        return await kind.transact(name, decideHere, cause, { guard });
+        const { expected } = options;
+        return await kind.transact(name, decideHere, cause, { guard, ...(expected === undefined ? {} : { expected }) });
       } catch (error) {
         if (!(error instanceof CursorConflict)) throw error;
         this.#open = undefined;

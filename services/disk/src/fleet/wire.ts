@@ -7,6 +7,7 @@ import type { Loaded } from '@interlock/event-store';
 import { names } from '@interlock/rpc';
 import { existingHost, type FleetHost, type RegisteredHost } from './decider.ts';
 import type { Fleet, HostCondition } from './fleet.ts';
+import { type Moves, unmoved } from './moving.ts';
 
 /** The full name of a host. */
 export const hostNameOnWire = (host: string): string => names.diskHost.format({ diskHost: host });
@@ -17,11 +18,17 @@ export interface HostContent {
   readonly snapshots: number;
 }
 
+/** Disks that stay on a draining host because they are open: how many, and the first names. */
+export interface OpenDisks {
+  readonly count: number;
+  readonly names: readonly string[];
+}
+
 /** A disk host as the API shows it. @throws Rejection NOT_FOUND DISK_HOST_NOT_FOUND */
 export const diskHostOnWire = (
   { id, state, version }: Loaded<FleetHost>,
   fleet: Pick<Fleet, 'leaseOf' | 'isServing'>,
-  content: HostContent & { readonly responds: boolean },
+  content: HostContent & { readonly responds: boolean; readonly open: OpenDisks },
 ): WireDiskHost => {
   const name = hostNameOnWire(id);
   const { status, folderId, registeredAt } = existingHost(name, state);
@@ -41,6 +48,8 @@ export const diskHostOnWire = (
     snapshotCount: content.snapshots,
     createTime: new Date(registeredAt),
     etag: String(version),
+    openDiskCount: content.open.count,
+    openDisks: [...content.open.names],
   });
 };
 
@@ -52,6 +61,14 @@ export const hostOnWire = (
   diskHost: hostNameOnWire(host),
   diskHostState: conditions[fleet.conditionOf(host)],
 });
+
+/** What is known of moves of a disk or snapshot, for the API. */
+export const movesOnWire = (
+  state: object | (Moves & { readonly status: 'active' }),
+): { readonly movingTo: string; readonly moveFailure: string } => {
+  const { moving, moveFailure } = 'moving' in state ? state : unmoved;
+  return { movingTo: moving === null ? '' : hostNameOnWire(moving.host), moveFailure: moveFailure ?? '' };
+};
 
 const conditions = {
   serving: 'HOST_SERVING',

@@ -16,10 +16,22 @@ import type { CheckTerms, Vault, VaultQuestion } from './keys/vault.ts';
 import type { DiskRecord } from './records.ts';
 import type { Headers, HeaderUse } from './volume/authentic-headers.ts';
 import { type HeaderChange, replaceHeader } from './volume/replace-header.ts';
+import type { StoredPiece, StoredRange } from './volume/stored-volume.ts';
 import { type CommitMade, outlastingItsCall, type VolumeMaking, type VolumeSpec } from './volume/volume-making.ts';
 import type { Volumes } from './volume/volumes.ts';
 
-export type { DekHolder, DiskHeader, DiskRecord, KeyGrant, KeyUnavailable, SetKey, SetKeyVersion, VolumeSpec };
+export type {
+  DekHolder,
+  DiskHeader,
+  DiskRecord,
+  KeyGrant,
+  KeyUnavailable,
+  SetKey,
+  SetKeyVersion,
+  StoredPiece,
+  StoredRange,
+  VolumeSpec,
+};
 export { outlastingItsCall };
 
 /** A disk whose DEK was unwrapped for a new access. */
@@ -70,6 +82,13 @@ export interface DiskHost {
   allocatedBytes(volumeId: string): Promise<number>;
   /** Makes a volume larger: first its data, then its header, then `commit`. Needs no key. */
   grow(holder: DekHolder, sizeBytes: number, commit: (header: DiskHeader) => Promise<unknown>): Promise<void>;
+
+  /** As the methods of `Volumes`: a volume as it is stored, for a move to another host. */
+  storedBytes(volumeId: string, isLayered: boolean): Promise<number>;
+  readStored(volumeId: string, isLayered: boolean, range: StoredRange): AsyncIterable<StoredPiece>;
+  expect(volumeId: string, shape: { readonly sizeBytes: number; readonly isLayered: boolean }): Promise<void>;
+  receive(volumeId: string, pieces: AsyncIterable<StoredPiece>): Promise<Buffer>;
+  seal(volumeId: string, header: DiskHeader): Promise<void>;
 
   /** The header of a disk or snapshot (`Headers.inspect`). */
   inspect(holder: DekHolder, use?: HeaderUse): Promise<DiskHeader>;
@@ -173,6 +192,22 @@ export class LocalDiskHost implements DiskHost {
     }
     const header = await headers.inspect(holder);
     if (header.size < sizeBytes) await replaceHeader(volumes, volumeId, header, { size: sizeBytes }, commit);
+  }
+
+  storedBytes(volumeId: string, isLayered: boolean): Promise<number> {
+    return this.#parts.volumes.storedBytes(volumeId, isLayered);
+  }
+  readStored(volumeId: string, isLayered: boolean, range: StoredRange): AsyncIterable<StoredPiece> {
+    return this.#parts.volumes.readStored(volumeId, isLayered, range);
+  }
+  expect(volumeId: string, shape: { readonly sizeBytes: number; readonly isLayered: boolean }): Promise<void> {
+    return this.#parts.volumes.expect(volumeId, shape);
+  }
+  receive(volumeId: string, pieces: AsyncIterable<StoredPiece>): Promise<Buffer> {
+    return this.#parts.volumes.receive(volumeId, pieces);
+  }
+  seal(volumeId: string, header: DiskHeader): Promise<void> {
+    return this.#parts.volumes.seal(volumeId, header);
   }
 
   inspect(holder: DekHolder, use?: HeaderUse): Promise<DiskHeader> {

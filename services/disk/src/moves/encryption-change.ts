@@ -1,12 +1,13 @@
 import { type Cause, type Loaded, Rejection, StoreUnavailable } from '@interlock/event-store';
 import { checkLayers } from '../disk/classes.ts';
 import { type Control, commitDisk } from '../disk/control.ts';
-import { beginChange, existing, failChange, finishChange, noteFormerRemoved, refuseChanging } from '../disk/decider.ts';
+import { beginChange, existing, failChange, finishChange, refuseChanging } from '../disk/decider.ts';
 import { type Encryption, isLayered, setOf, type VolumeRef } from '../disk/encryption.ts';
 import type { ActiveDisk, Disk } from '../disk/state.ts';
 import type { DiskHeader, SetKey } from '../host/disk-host.ts';
 import { volumeRefOf, wrapRefOf } from '../host/header/header-refs.ts';
 import { bytesPerGib } from '../host/storage/sector.ts';
+import { removeFormer } from './former-volume.ts';
 import { followDiskHeader } from './header-following.ts';
 
 /** A change as it is announced. */
@@ -60,7 +61,7 @@ export class EncryptionChange {
     const { disks, host, clock } = this.#control;
     const { state } = await disks.load(name);
     if (state.status !== 'active') return;
-    if (state.formerVolumeId !== undefined) await this.#removeFormer(name, state.formerVolumeId, cause);
+    await removeFormer(this.#control, name, cause);
     if (state.changing === null) return;
     const { volumeId, dekAuthenticator, headerSequence } = state.volume;
     const header = await host.inspect({ ...state, name }, 'make durable');
@@ -72,10 +73,9 @@ export class EncryptionChange {
       return;
     }
     const failed = failChange(clock.now(), state.changing.volumeId, 'INTERRUPTED');
-    const { state: after } = await disks.transact(name, failed, cause, { step: 'encryption' });
-    // The record names another volume: our commit was stored although no response came.
-    if (after.status === 'active' && after.formerVolumeId !== undefined)
-      await this.#removeFormer(name, after.formerVolumeId, cause);
+    await disks.transact(name, failed, cause, { step: 'encryption' });
+    // Also if the record names another volume: then our commit was stored although no response came.
+    await removeFormer(this.#control, name, cause);
   }
 
   /** @returns undefined if the disk has that encryption, or a repeat is in progress */
@@ -135,18 +135,7 @@ export class EncryptionChange {
     const source = { ...disk, name };
     const spec = { name, location, uniqueId, volumeId, encryption, sizeBytes: sizeGib * bytesPerGib, source };
     await this.#control.host.make(spec, cause, (made) => this.#finish(name, changing, made, cause));
-    await this.#removeFormer(name, disk.volume.volumeId, cause);
-  }
-
-  /** Removes what a change left: the volume under the earlier key, or a copy. The record names it until it is removed. */
-  async #removeFormer(name: string, volumeId: string, cause: Cause): Promise<void> {
-    const { host, stored, clock } = this.#control;
-    await host.delete(volumeId);
-    const rows = [stored.remove(volumeId)];
-    await commitDisk(this.#control, name, noteFormerRemoved(clock.now(), volumeId), cause, {
-      rows,
-      step: 'encryption',
-    });
+    await removeFormer(this.#control, name, cause);
   }
 
   #finish(name: string, { encryption, volumeId: announced }: Announced, made: Made, cause: Cause) {

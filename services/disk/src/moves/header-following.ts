@@ -47,7 +47,7 @@ export const followDiskHeader = async (
 };
 
 /** The same for a snapshot. */
-const followSnapshotHeader = async (control: Control, name: string, cause: Cause): Promise<void> => {
+export const followSnapshotHeader = async (control: Control, name: string, cause: Cause): Promise<void> => {
   const { snapshots, host, stored, clock } = control;
   const { state } = await snapshots.load(name);
   if (state.status !== 'active') return;

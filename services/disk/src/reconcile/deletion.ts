@@ -5,6 +5,7 @@ import type { DiskCreation } from '../disk/creation.ts';
 import { gone as diskGone, remove as removeDisk } from '../disk/decider.ts';
 import { volumesOf } from '../disk/state.ts';
 import { diskNotFound } from '../disk/wire.ts';
+import type { VolumeMoves } from '../moves/volume-moves.ts';
 import type { SnapshotCreation } from '../snapshot/creation.ts';
 import { remove as removeSnapshot, gone as snapshotGone } from '../snapshot/decider.ts';
 import { snapshotNotFound } from '../snapshot/wire.ts';
@@ -30,16 +31,23 @@ export const finishSnapshotDeletion = async (control: Control, name: string, cau
   await commitSnapshot(ending, name, snapshotGone(clock.now()), cause, { rows, step: 'life' });
 };
 
+/** The processes that may have left something which is deleted too: here, or at the other host of a move. */
+interface Deleting<Creation> {
+  readonly creation: Creation;
+  readonly moves: Pick<VolumeMoves, 'reconcile'>;
+}
+
 /** Deletes a disk in its turn. Needs no key, and of a lost host no volume. @throws Rejection as DeleteDisk lists them */
 export const deleteDisk = (
   control: Control,
-  creation: DiskCreation,
+  { creation, moves }: Deleting<DiskCreation>,
   { name, etag }: { readonly name: string; readonly etag: string },
   cause: Cause,
 ): Promise<void> =>
   control.turns(name, async () => {
     const { clock } = control;
     const { disks } = control.ending;
+    await moves.reconcile(name, cause);
     const { state, version } = await disks.load(name);
     if (version === 0) throw diskNotFound(name);
     if (state.status === 'absent') return;
@@ -55,13 +63,14 @@ export const deleteDisk = (
 /** Deletes a snapshot in its turn. Needs no key. @throws Rejection as DeleteSnapshot lists them */
 export const deleteSnapshot = (
   control: Control,
-  creation: SnapshotCreation,
+  { creation, moves }: Deleting<SnapshotCreation>,
   { name, etag }: { readonly name: string; readonly etag: string },
   cause: Cause,
 ): Promise<void> =>
   control.turns(name, async () => {
     const { clock } = control;
     const { snapshots } = control.ending;
+    await moves.reconcile(name, cause);
     const { state, version } = await snapshots.load(name);
     if (version === 0) throw snapshotNotFound(name);
     if (state.status === 'absent') return;

@@ -3,8 +3,9 @@ import { outsideOfCalls } from '@interlock/rpc';
 import type { Control } from '../disk/control.ts';
 import type { DiskCreation } from '../disk/creation.ts';
 import { finishDrain } from '../fleet/draining.ts';
-import { unfinishedOn } from '../fleet/own.ts';
+import { ofHostIn, unfinishedOn } from '../fleet/own.ts';
 import type { EncryptionChange } from '../moves/encryption-change.ts';
+import type { VolumeMoves } from '../moves/volume-moves.ts';
 import type { SnapshotCreation } from '../snapshot/creation.ts';
 import { finishDiskDeletion, finishSnapshotDeletion } from './deletion.ts';
 
@@ -25,12 +26,14 @@ export const startWatchdog = async (
     readonly diskCreation: DiskCreation;
     readonly snapshotCreation: SnapshotCreation;
     readonly encryptionChange: EncryptionChange;
+    readonly moves: Pick<VolumeMoves, 'reconcile'>;
   },
   cause: Cause,
 ): Promise<void> => {
   const { disks, snapshots, turns, retries, clock, log, signal } = control;
   const unfinished = { index: unfinishedOn(control.hostName) };
-  const { diskCreation, snapshotCreation, encryptionChange } = processes;
+  const { diskCreation, snapshotCreation, encryptionChange, moves } = processes;
+  const isHere = ofHostIn(control.hostName);
 
   const reconcileDisk = async (name: string): Promise<void> => {
     await diskCreation.undo(name, 'INTERRUPTED', cause);
@@ -50,8 +53,14 @@ export const startWatchdog = async (
     });
   };
   const search = async (): Promise<void> => {
-    for (const { id } of await disks.listAll(unfinished)) await reconcile(id, () => reconcileDisk(id));
-    for (const { id } of await snapshots.listAll(unfinished)) await reconcile(id, () => reconcileSnapshot(id));
+    for (const found of await disks.listAll(unfinished)) {
+      if (isHere(found)) await reconcile(found.id, () => reconcileDisk(found.id));
+      await reconcile(found.id, () => moves.reconcile(found.id, cause));
+    }
+    for (const found of await snapshots.listAll(unfinished)) {
+      if (isHere(found)) await reconcile(found.id, () => reconcileSnapshot(found.id));
+      await reconcile(found.id, () => moves.reconcile(found.id, cause));
+    }
     await finishDrain(control, control.hostName, cause);
   };
   const watch = async (): Promise<void> => {

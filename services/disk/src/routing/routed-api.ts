@@ -33,6 +33,8 @@ const byName = [
   'attachDisk',
   'beginAccess',
   'endAccess',
+  'moveDisk',
+  'moveSnapshot',
 ] as const;
 type ByName = (typeof byName)[number];
 type Requests = { readonly [M in ByName]: Parameters<Disks[M]>[0] & { readonly name: string } };
@@ -71,6 +73,8 @@ export const routedApi = (parts: RoutedParts) => {
       ),
     beginAccess: atHostOf('beginAccess'),
     endAccess: atHostOf('endAccess'),
+    moveDisk: atHostOf('moveDisk'),
+    moveSnapshot: atHostOf('moveSnapshot'),
     createDisk: (request: CreateDiskRequest, call: Call) => createDisk(router, request, call),
     createSnapshot: ({ ...request }: CreateSnapshotRequest, call: Call) =>
       router.atNewHost(

@@ -19,6 +19,7 @@ import { existing as existingDisk } from '../disk/decider.ts';
 import { type Encryption, encryptionFromWire, sameEncryption, setOf, skuOnWire } from '../disk/encryption.ts';
 import type { ActiveDisk } from '../disk/state.ts';
 import { diskNotFound } from '../disk/wire.ts';
+import type { VolumeMoves } from '../moves/volume-moves.ts';
 import { deleteSnapshot } from '../reconcile/deletion.ts';
 import type { SnapshotCreation } from './creation.ts';
 import type { Snapshot } from './decider.ts';
@@ -36,9 +37,13 @@ export interface SnapshotLimits {
 /** Snapshots: request in, resource out. */
 export const snapshotApi = (
   control: Control,
-  parts: { readonly creation: SnapshotCreation; readonly authorize: Authorizer; readonly limits: SnapshotLimits },
+  parts: {
+    readonly creation: SnapshotCreation;
+    readonly moves: Pick<VolumeMoves, 'reconcile'>;
+    readonly authorize: Authorizer;
+    readonly limits: SnapshotLimits;
+  },
 ) => {
-  const { creation } = parts;
   const admission = new IncrementalAdmission(control, parts.limits);
   const show = (loaded: Loaded<Snapshot>) => showSnapshot(control, loaded);
   return {
@@ -51,7 +56,7 @@ export const snapshotApi = (
     },
     async deleteSnapshot(request: DeleteSnapshotRequest, { cause }: Call) {
       named(request.name);
-      await deleteSnapshot(control, creation, request, cause);
+      await deleteSnapshot(control, parts, request, cause);
       return {};
     },
   };

@@ -5,6 +5,7 @@ import { copyingFrom } from '../disk/copy-source.ts';
 import { existing as existingDisk } from '../disk/decider.ts';
 import { sameEncryption, setOf, type VolumeRef } from '../disk/encryption.ts';
 import type { ActiveDisk } from '../disk/state.ts';
+import { refuseMoving } from '../fleet/moving.ts';
 import { type DekHolder, type DiskHeader, outlastingItsCall } from '../host/disk-host.ts';
 import { volumeRefOf, wrapRefOf } from '../host/header/header-refs.ts';
 import { bytesPerGib } from '../host/storage/sector.ts';
@@ -57,6 +58,7 @@ export class SnapshotCreation {
         disk: sourceDisk,
       });
     }
+    refuseMoving(disk);
     const source = { ...disk, name: sourceDisk };
     const spec = { name, location, uniqueId, volumeId, encryption, sizeBytes: disk.sizeGib * bytesPerGib, source };
     return copyingFrom(this.#control, source, () =>

@@ -2,11 +2,20 @@ import { type CategoryDefinition, Rejection, type Stepping, stepIds, withSteps }
 import type { Instant } from '@interlock/runtime';
 import { type HeaderRef, type NewVolume, setOf, type VolumeRef, type WrapRef } from '../disk/encryption.ts';
 import { differingFields } from '../disk/request-difference.ts';
+import {
+  beginMove,
+  evolveMove,
+  type Moves,
+  movesOn,
+  refuseLeftElsewhere,
+  refuseMoving,
+  unmoved,
+} from '../fleet/moving.ts';
 import { firstHost, ofHost, unfinishedOn } from '../fleet/own.ts';
 import type { SnapshotEvent, SnapshotSpec } from './events.ts';
 
 /** A snapshot that exists. */
-export interface ActiveSnapshot extends SnapshotSpec, WrapRef, Stepping {
+export interface ActiveSnapshot extends SnapshotSpec, WrapRef, Stepping, Moves {
   readonly status: 'active';
   readonly request: string;
   /** Name of the disk host that has its volume. */
@@ -46,13 +55,18 @@ export const evolve = (snapshot: Snapshot, event: SnapshotEvent): Snapshot => {
       if (snapshot.status !== 'creating') return snapshot;
       const { type: _type, at, ...created } = event;
       const { request, host } = snapshot;
-      return { status: 'active', request, host, ...created, createdAt: at };
+      return { status: 'active', request, host, ...created, createdAt: at, ...unmoved };
     }
     case 'SnapshotDekRewrapped': {
       if (snapshot.status !== 'active') return snapshot;
       const { keyVersion, generation, headerSequence, headerDigest } = event;
       return { ...snapshot, keyVersion, generation, volume: { ...snapshot.volume, headerSequence, headerDigest } };
     }
+    case 'VolumeMoving':
+    case 'VolumeMoved':
+    case 'VolumeMoveFailed':
+    case 'FormerVolumeRemoved':
+      return snapshot.status === 'active' ? evolveMove(snapshot, event) : snapshot;
     case 'SnapshotDeleting':
       return snapshot.status === 'active' ? { ...snapshot, status: 'deleting' } : snapshot;
     case 'SnapshotCreateFailed':
@@ -62,8 +76,14 @@ export const evolve = (snapshot: Snapshot, event: SnapshotEvent): Snapshot => {
 };
 
 /** The events of the current step of a process of a snapshot. */
-export const snapshotSteps = (name: string, snapshot: Stepping, process: 'life' | 'key'): readonly string[] =>
+export const snapshotSteps = (name: string, snapshot: Stepping, process: 'life' | 'key' | 'move'): readonly string[] =>
   stepIds(`snapshot-${name}`, snapshot, process);
+
+/** By event: what later events of the same process continue. */
+const processOf = (type: SnapshotEvent['type']): 'life' | 'key' | 'move' => {
+  if (type === 'SnapshotDekRewrapped') return 'key';
+  return type.startsWith('Snapshot') ? 'life' : 'move';
+};
 
 /** How snapshots are stored and listed: by disk, by set, by the DEK they share, by host, and by the host of unfinished work. */
 export const snapshots: CategoryDefinition<Snapshot, SnapshotEvent> = {
@@ -73,9 +93,9 @@ export const snapshots: CategoryDefinition<Snapshot, SnapshotEvent> = {
     ...(['volumeId', 'volume.volumeId', 'volume.headerSequence', 'headerSequence', 'host', 'reason'] as const),
     ...(['set', 'previousKeyVersion', 'keyVersion', 'generation', 'accessEpoch', 'at'] as const),
   ],
-  stateVersion: 5,
+  stateVersion: 6,
   initial,
-  evolve: withSteps(evolve, ({ type }) => [type === 'SnapshotDekRewrapped' ? 'key' : 'life']),
+  evolve: withSteps(evolve, ({ type }) => [processOf(type)]),
   isGone: (snapshot) => snapshot.status === 'absent',
   indexes: (snapshot) => {
     if (snapshot.status === 'absent') return [];
@@ -86,7 +106,7 @@ export const snapshots: CategoryDefinition<Snapshot, SnapshotEvent> = {
       ...(set === '' ? [] : [{ index: 'set', value: set }]),
       ...('volume' in snapshot ? [{ index: 'dek', value: snapshot.volume.dekId }] : []),
       ofHost(snapshot.host),
-      ...(snapshot.status === 'active' ? [] : [unfinishedOn(snapshot.host)]),
+      ...(snapshot.status === 'active' ? movesOn(snapshot) : [unfinishedOn(snapshot.host)]),
     ];
   },
 };
@@ -164,12 +184,24 @@ export const rewrap =
     ];
   };
 
-/** Announces the deletion of a snapshot. Needs no key (CMK-132). @throws Rejection ABORTED SNAPSHOT_CREATING */
+/**
+ * Announces a move to another host.
+ * @throws Rejection ABORTED DISK_MOVING; as `existing`
+ */
+export const move =
+  (at: Instant, host: string, volumeId: string): Decision =>
+  (snapshot) =>
+    beginMove(existing(snapshot), at, host, volumeId);
+
+/** Announces the deletion of a snapshot. Needs no key (CMK-132). @throws Rejection ABORTED SNAPSHOT_CREATING, DISK_MOVING */
 export const remove =
   (at: Instant): Decision =>
   (snapshot) => {
     if (snapshot.status === 'creating') throw creating();
-    return snapshot.status === 'active' ? [{ type: 'SnapshotDeleting', at }] : [];
+    if (snapshot.status !== 'active') return [];
+    refuseMoving(snapshot);
+    refuseLeftElsewhere(snapshot);
+    return [{ type: 'SnapshotDeleting', at }];
   };
 
 /** The volume of a snapshot that is being deleted was removed. */

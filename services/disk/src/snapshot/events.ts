@@ -1,5 +1,6 @@
 import type { Instant } from '@interlock/runtime';
 import type { Encryption, VolumeRef, WrapRef } from '../disk/encryption.ts';
+import type { MoveEvent } from '../fleet/moving.ts';
 
 /** The requested properties of a snapshot. */
 export interface SnapshotSpec {
@@ -35,6 +36,7 @@ export type SnapshotEvent =
       readonly accessEpoch: number;
       readonly at: Instant;
     } & WrapRef)
+  | MoveEvent
   | { readonly type: 'SnapshotDeleting'; readonly at: Instant }
   | {
       readonly type: 'SnapshotDeleted';

@@ -5,7 +5,7 @@ import {
 import { type Loaded, Rejection } from '@interlock/event-store';
 import { encryptionOnWire, setOf } from '../disk/encryption.ts';
 import type { Fleet } from '../fleet/fleet.ts';
-import { hostOnWire } from '../fleet/wire.ts';
+import { hostOnWire, movesOnWire } from '../fleet/wire.ts';
 import type { SetKeyVersion } from '../host/keys/key-access.ts';
 import type { KeyUnavailable } from '../host/keys/key-reasons.ts';
 import type { Snapshot } from './decider.ts';
@@ -38,6 +38,7 @@ export const snapshotOnWire = (
     etag: String(version),
     allocatedBytes,
     ...hostOnWire(state.host, fleet),
+    ...movesOnWire(state),
     availability: loss === undefined ? 'AVAILABLE' : 'UNAVAILABLE',
     ...(loss === undefined ? {} : { unavailableReason: loss.reason, unavailableSince: new Date(loss.since) }),
     ...(state.status === 'creating'

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { DiskDataServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { DiskDataServiceDefinition, DiskHostServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { type EventStore, memoryStore, StoreUnavailable, type StreamName } from '@interlock/event-store';
 import { openTestStore } from '@interlock/event-store/test-database';
 import {
@@ -13,7 +13,7 @@ import {
   inProcessCloud,
 } from '@interlock/host';
 import { openTestBus } from '@interlock/messaging/test-bus';
-import type { Link, Workload } from '@interlock/rpc';
+import type { Link, RpcClient, Workload } from '@interlock/rpc';
 import { createScope, logger, type Scope, systemClock, systemRandom } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
 import { trace } from '@opentelemetry/api';
@@ -37,6 +37,12 @@ export interface DiskFleet extends CloudClients, CloudDisks, Pick<InProcessCloud
   readonly names: { readonly compute: string; readonly administrator: string };
   /** The caller of each event of a stream. */
   callersOf(stream: StreamName): Promise<readonly string[]>;
+  /** The volume id of the last move of a disk. */
+  volumeOfMove(name: string): Promise<string>;
+  /** The type of each event of a stream. */
+  typesOf(stream: StreamName): Promise<readonly string[]>;
+  /** The volumes of a host, as another process of disk calls it. */
+  volumesAt(host: number): RpcClient<typeof DiskHostServiceDefinition>;
   /** Names of the volume files of a host, without locks. */
   volumeFiles(host: number): Promise<readonly string[]>;
   stopHost(host: number): Promise<void>;
@@ -146,7 +152,17 @@ export const startDiskFleet = async (
   return {
     ...{ log, ...clients, ...cloudDisks(clients, identity.administrator.name) },
     at: (address) => diskContent(outside.connectTo('disk', address).client(DiskDataServiceDefinition)),
+    volumesAt: (host) =>
+      cloud
+        .as(identity.workloads.disk)
+        .connectTo('disk', addressOfReplica(replicaOf(host)))
+        .client(DiskHostServiceDefinition),
     names: { compute: `principals/${identity.workloads.compute.id}`, administrator: identity.administrator.name },
+    volumeOfMove: async (name) => {
+      const moves = (await store.read(`disk-${name}`)).filter(({ type }) => type === 'VolumeMoving');
+      return String(Object(moves.at(-1)?.data).volumeId);
+    },
+    typesOf: async (stream) => (await store.read(stream)).map(({ type }) => type),
     callersOf: async (stream) => (await store.read(stream)).map(({ cause }) => cause.caller),
     volumeFiles: async (host) => (await readdir(hosts[host]?.folder ?? '')).toSorted(),
     stopHost: (host) => cloud.stop('disk', replicaOf(host).replica),

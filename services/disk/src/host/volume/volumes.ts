@@ -1,6 +1,14 @@
 import { Rejection } from '@interlock/event-store';
 import { keyedMutex, type Random } from '@interlock/runtime';
-import { headerOver, headerSize, mayHavePrevious, type OpenHeader, stampHostEpoch } from '../header/disk-header.ts';
+import {
+  headerOver,
+  headerSize,
+  mayHavePrevious,
+  type OpenHeader,
+  restoreHeader,
+  stampHostEpoch,
+} from '../header/disk-header.ts';
+import type { DiskHeader } from '../header/disk-header-format.ts';
 import type { PlatformKey } from '../keys/platform-key.ts';
 import { hostReplaced } from '../owner/ownership.ts';
 import type { OpenVolume } from '../pieces/open-volume.ts';
@@ -9,6 +17,7 @@ import type { BlockStore } from '../storage/block-store.ts';
 import { sectorSize } from '../storage/sector.ts';
 import type { VolumeFiles } from '../storage/volume-files.ts';
 import { layerKeyLength, withInfrastructureLayer } from './infrastructure-layer.ts';
+import { expectStored, readStored, receiveStored, type StoredPiece, type StoredRange } from './stored-volume.ts';
 
 /** The purpose that the key of a lower layer is sealed for. Part of the format of volumes. */
 const layerPurpose = 'interlock infrastructure layer in units of 512 bytes';
@@ -121,6 +130,46 @@ export class Volumes {
     if (isLayered) await this.#copyLayer(from, to, check);
   }
 
+  /** Size of the data of a volume in bytes. @throws Rejection DATA_LOSS VOLUME_MISSING, LAYER_CORRUPT */
+  async storedBytes(volumeId: string, isLayered: boolean): Promise<number> {
+    const shared = await this.#use(volumeId, isLayered);
+    const sizeBytes = shared.raw.size();
+    await this.#release(volumeId, shared);
+    return sizeBytes;
+  }
+
+  /**
+   * As the function `readStored`, also while the volume is open; the sealed key of its lower layer comes with its first sectors.
+   * @throws Rejection DATA_LOSS VOLUME_MISSING, LAYER_CORRUPT
+   */
+  async *readStored(volumeId: string, isLayered: boolean, range: StoredRange): AsyncGenerator<StoredPiece> {
+    if (isLayered && range.from === 0) yield { part: 'layer', offset: 0, data: await this.#storedLayer(volumeId) };
+    const shared = await this.#use(volumeId, isLayered);
+    try {
+      yield* readStored(shared.raw, range);
+    } finally {
+      await this.#release(volumeId, shared);
+    }
+  }
+
+  /** As `expectStored`. */
+  expect(volumeId: string, shape: Parameters<typeof expectStored>[2]): Promise<void> {
+    return expectStored(this.#parts.files, volumeId, shape);
+  }
+
+  /** As `receiveStored`. @throws Rejection DATA_LOSS VOLUME_MISSING if it was removed meanwhile */
+  async receive(volumeId: string, pieces: AsyncIterable<StoredPiece>): Promise<Buffer> {
+    const digest = await receiveStored(this.#parts.files, volumeId, pieces);
+    if (digest === undefined) throw missing(volumeId);
+    return digest;
+  }
+
+  /** Writes the header of a volume that has arrived, with the epoch of this host. A repeat replaces it. */
+  seal(volumeId: string, header: DiskHeader): Promise<void> {
+    const { hostEpoch } = this;
+    return this.withHeader(volumeId, (open) => restoreHeader(open, { ...header, hostEpoch }));
+  }
+
   /** Ends every use of a volume and removes it. A repeat does nothing. */
   remove(volumeId: string): Promise<void> {
     return this.#turns(volumeId, async () => {
@@ -216,6 +265,17 @@ export class Volumes {
       key.fill(0);
       await store.close();
     }
+  }
+
+  /** In the turn of the volume, as `#copyLayer`. */
+  #storedLayer(volumeId: string): Promise<Buffer> {
+    return this.#turns(volumeId, async () => {
+      const layer = await this.#parts.files.open(volumeId, 'layer');
+      if (!layer) throw layerCorrupt(volumeId, 'its key is missing');
+      const sector = Buffer.alloc(layerSize);
+      await layer.read(0, sector).finally(() => layer.close());
+      return sector;
+    });
   }
 
   /** In the turn of `from`: an open of that volume reads its layer there, and a part is open once. */
