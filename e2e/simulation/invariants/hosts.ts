@@ -1,5 +1,8 @@
+import type { RecordedEvent } from '@interlock/event-store';
+import type { ReadDiskEvent, ReadSnapshotEvent } from '@interlock/lab/judge/events/disk';
+import { readEvent } from '@interlock/lab/judge/events/recorded';
 import type { Findings } from '@interlock/lab/judge/findings';
-import type { DiskTruth } from '@interlock/lab/judge/model/disks';
+import { type DiskTruth, nameIn } from '@interlock/lab/judge/model/disks';
 import { nameOf } from '../cloud/parts.ts';
 import type { Committed, SimulatedCloud } from '../cloud/simulated-cloud.ts';
 
@@ -21,7 +24,7 @@ const statusAfter: Readonly<Record<string, string>> = {
 
 /**
  * G5: a disk has one host, which does all work on it. Only that host commits to the stream of a disk or snapshot, besides
- * closes and detaches while it does not respond; nothing begins on
+ * closes and detaches while it does not respond, and the removal of what a move left at another host; nothing begins on or moves to
  * a host that an operator closed; and no disk or snapshot names a deleted one.
  */
 export class HostJudge {
@@ -30,6 +33,11 @@ export class HostJudge {
     readonly truth: { readonly disks: Pick<DiskTruth, 'disks' | 'hostOf'> };
     readonly log: Findings;
   };
+  /** By disk or snapshot that moved, or left something behind in a move that failed. */
+  readonly #moves = new Map<
+    string,
+    { readonly host: string; readonly receiver: string; readonly former: string | undefined }
+  >();
   /** States of hosts; in the estate, with which a history starts, each is open. */
   readonly #status = new Map<string, string>();
 
@@ -43,9 +51,10 @@ export class HostJudge {
 
   /** Judges a commit of disk, after the truth has applied it. */
   onCommit({ by, events }: Pick<Committed, 'by' | 'events'>): void {
-    for (const { stream, type } of events) {
+    for (const event of events) {
+      const { stream, type } = event;
       if (stream.startsWith(hostStream)) this.#onHost(stream.slice(hostStream.length), type);
-      else if (stream.startsWith('disk-') || stream.startsWith('snapshot-')) this.#onVolume(stream, type, by);
+      else if (stream.startsWith('disk-') || stream.startsWith('snapshot-')) this.#onVolume(event, by);
     }
   }
 
@@ -58,16 +67,50 @@ export class HostJudge {
     if (left) log.violate('G5', `no disk names ${host}, which is deleted`, `${left.name} does`);
   }
 
-  #onVolume(stream: string, type: string, by: Committed['by']): void {
-    const { truth, world, log } = this.#parts;
-    const name = stream.slice(stream.indexOf('-') + 1);
-    const host = truth.disks.hostOf(name);
+  #onVolume(event: RecordedEvent, by: Committed['by']): void {
+    const { world, log } = this.#parts;
+    const { stream, type } = event;
+    const name = nameIn(stream);
+    const host = this.#workerOf(event);
     const process = world.diskHosts.find((one) => one.name === host);
     const isControl = by !== undefined && nameOf(by) === 'disk' && committedByControl.has(type);
     if (by !== undefined && !isControl && (process === undefined || nameOf(by) !== nameOf(process.replica)))
       log.violate('G5', `only ${host}, the host of ${name}, works on it`, `${nameOf(by)} committed ${type}`);
-    if (type !== 'DiskCreating' && type !== 'SnapshotCreating') return;
-    const status = this.#status.get(host) ?? 'open';
-    if (status !== 'open') log.violate('G5', `nothing begins on ${host}, which is ${status}`, `${type} of ${name}`);
+    const begins = beginsOn(event, host);
+    const status = this.#status.get(begins ?? '') ?? 'open';
+    if (status !== 'open') log.violate('G5', `nothing begins on ${begins}, which is ${status}`, `${type} of ${name}`);
+  }
+
+  /** The host that may commit an event: that of the disk before it, or the one that has the volume which is removed. */
+  #workerOf(recorded: RecordedEvent): string {
+    const { truth } = this.#parts;
+    const name = nameIn(recorded.stream);
+    const event = readEvent<ReadDiskEvent | ReadSnapshotEvent>(recorded);
+    const before = this.#moves.get(name) ?? { host: truth.disks.hostOf(name), receiver: '', former: undefined };
+    switch (event.type) {
+      case 'VolumeMoving':
+        this.#moves.set(name, { ...before, host: truth.disks.hostOf(name), receiver: event.host });
+        return truth.disks.hostOf(name);
+      case 'VolumeMoved':
+        this.#moves.set(name, { host: event.host, receiver: '', former: before.host });
+        return before.host;
+      case 'VolumeMoveFailed':
+        this.#moves.set(name, { ...before, receiver: '', former: before.receiver });
+        return before.host;
+      case 'FormerVolumeRemoved':
+        this.#moves.set(name, { ...before, former: undefined });
+        return before.former ?? truth.disks.hostOf(name);
+      case 'DiskDeleted':
+      case 'SnapshotDeleted':
+        this.#moves.delete(name);
+    }
+    return truth.disks.hostOf(name);
   }
 }
+
+/** The host that gets something new by an event: where it is made, or the receiver of a move. */
+const beginsOn = (recorded: RecordedEvent, host: string): string | undefined => {
+  const event = readEvent<ReadDiskEvent | ReadSnapshotEvent>(recorded);
+  if (event.type === 'VolumeMoving') return event.host;
+  return event.type === 'DiskCreating' || event.type === 'SnapshotCreating' ? host : undefined;
+};

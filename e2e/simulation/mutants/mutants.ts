@@ -249,8 +249,8 @@ export const mutants: readonly Mutant[] = [
     name: 'a disk is placed on a host that an operator closed',
     guarantee: 'G5',
     file: 'services/disk/src/fleet/placement.ts',
-    find: 'return await kind.transact(name, decideHere, cause, { guard });',
-    replace: 'return await kind.transact(name, decideHere, cause);',
+    find: 'return await kind.transact(name, decideHere, cause, { guard, ',
+    replace: 'return await kind.transact(name, decideHere, cause, { ',
   },
   {
     name: 'a rotation lists what is on reachable hosts only',

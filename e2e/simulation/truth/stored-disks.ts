@@ -32,7 +32,8 @@ export class StoredDisks extends DiskTruth {
     const disk = this.disks.get(nameIn(event.stream));
     if (!disk) return;
     if (!this.#atHost.has(disk.volumeId)) this.#atHost.set(disk.volumeId, this.#volumesOf(disk.host));
-    this.#headers.note(disk.volumeId, sequenceIn(event.data));
+    const atReceiver = event.type === 'VolumeMoved' ? this.headerOf(disk)?.sequence : undefined;
+    this.#headers.note(disk.volumeId, sequenceIn(event.data) ?? atReceiver);
   }
 
   /** The version in the header; empty under a platform key, or if no slot is good. */

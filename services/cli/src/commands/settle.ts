@@ -84,13 +84,16 @@ export function stateOf(resource: JsonObject): string {
 /** What a draining disk host still has, and which disks stay there until they are closed. */
 function leftOf({ state, diskCount, snapshotCount, openDiskCount, openDisks }: JsonObject): readonly string[] {
   if (state !== 'DRAINING') return [];
-  const left = `DRAINING: ${Number(diskCount ?? 0)} disks and ${Number(snapshotCount ?? 0)} snapshots are left`;
+  const left = `DRAINING, left: ${counted(diskCount, 'disk')}, ${counted(snapshotCount, 'snapshot')}`;
   const open = Number(openDiskCount ?? 0);
   if (open === 0 || !Array.isArray(openDisks)) return [left];
   const shown = openDisks.map((name) => text(name).split('/').at(-1)).join(', ');
   const more = open > openDisks.length ? ` and ${open - openDisks.length} more` : '';
-  return [`${left}, of which ${open} stay until they are closed: ${shown}${more}`];
+  return [`${left}; until they are closed, these stay: ${shown}${more}`];
 }
+
+const counted = (count: JsonValue | undefined, noun: string): string =>
+  `${Number(count ?? 0)} ${noun}${Number(count ?? 0) === 1 ? '' : 's'}`;
 
 function timedOut(resource: JsonObject, state: string, timeoutMs: number): NotSettled {
   const still = `still ${state} after ${timeoutMs} ms`;

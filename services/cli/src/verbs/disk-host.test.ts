@@ -33,3 +33,12 @@ test('disk-host declare-lost needs the id of the folder', async () => {
   const { call } = await ran('declare-lost', 'disk-0', '--folder-id', 'f');
   assert.deepEqual(call, ['DeclareDiskHostLost', { name, folderId: 'f' }]);
 });
+
+test('disk move and snapshot move take the short name of a host', async () => {
+  const moved = { name: 'subscriptions/s/resourceGroups/g/disks/d', diskHost: 'diskHosts/disk-1' };
+  const { run, sent } = testProgram({ MoveDisk: moved, MoveSnapshot: moved });
+  await run('disk', 'move', 'g/d', '--to', 'disk-1', '--subscription', 's');
+  assert.deepEqual([sent.at(-1)?.method, sent.at(-1)?.request.diskHost], ['MoveDisk', 'diskHosts/disk-1']);
+  await run('snapshot', 'move', 'g/s', '--to', 'diskHosts/disk-1', '--subscription', 's');
+  assert.deepEqual([sent.at(-1)?.method, sent.at(-1)?.request.diskHost], ['MoveSnapshot', 'diskHosts/disk-1']);
+});

@@ -15,6 +15,7 @@ const oneSnapshot = named('snapshot', 'snapshot');
 const oneDiskHost = named('disk-host', 'diskHost');
 const ofSet = named('set', 'diskEncryptionSet', 'disk_encryption_set');
 const toHost = { to: 'disk_host' };
+const host = { disk_host: 'diskHost' } as const;
 const encryption = { set: 'encryption.disk_encryption_set' };
 const settles = { get: 'GetDisk' } as const;
 const newDisk = ({ parent, diskId }: JsonObject): string => `${parent}/disks/${diskId}`;
@@ -61,7 +62,7 @@ export const diskVerbs: readonly Verb[] = [
     required: ['access-level', 'duration-seconds'],
     output: 'accessToken',
   }),
-  disk('move', 'MoveDisk', { targets: oneDisk, aliases: toHost, required: ['to'], settles }),
+  disk('move', 'MoveDisk', { targets: oneDisk, aliases: toHost, kinds: host, required: ['to'], settles }),
   disk('end-access', 'EndAccess', { targets: oneDisk }),
 
   snapshot('create', 'CreateSnapshot', {
@@ -80,6 +81,7 @@ export const diskVerbs: readonly Verb[] = [
   snapshot('move', 'MoveSnapshot', {
     targets: oneSnapshot,
     aliases: toHost,
+    kinds: host,
     required: ['to'],
     settles: { get: 'GetSnapshot' },
   }),

@@ -27,7 +27,7 @@ const other = { ...active, volume: { ...volume, volumeId: 'w' } };
 /** The error that a failed copy reports. @param states of the disks and snapshots at that time, by name */
 const messageFor = async (error: Error, name: string, states: Readonly<Record<string, unknown>>): Promise<unknown> => {
   const load = async (id: string) => ({ id, version: 1, state: states[id] ?? { status: 'absent' } });
-  const kinds = { disks: { load }, snapshots: { load } } as unknown as Parameters<typeof copyingFrom>[0];
+  const kinds = { all: { disks: { load }, snapshots: { load } } } as unknown as Parameters<typeof copyingFrom>[0];
   return copyingFrom(kinds, { name, encryption, volume }, () => Promise.reject(error)).catch((told: unknown) => told);
 };
 const reasonOf = (error: unknown): string => (error instanceof Rejection ? error.reason : String(error));

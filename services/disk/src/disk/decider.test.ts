@@ -269,7 +269,7 @@ describe('changing the encryption (CMK-53, CMK-54, VM-25, VM-32)', () => {
     const [event] = decider.finishChange(at, 'v2', changed)(after(begun, made, changing));
     assert.ok(event?.type === 'DiskEncryptionChanged' && event.previousSet === set);
     const failed = after(begun, made, changing, decider.failChange(at, 'v2', 'KEY_DISABLED'));
-    const former = { host: 'disk-0', volumeId: 'v2' };
+    const former = { host: 'disk-0', volumeId: 'v2', leftBy: 'encryption' };
     assert.deepEqual(failed, { ...after(begun, made), former });
     const removed = after(
       begun,

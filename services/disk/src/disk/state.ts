@@ -190,7 +190,7 @@ const evolveActive = (
 
 /** A volume that a change of encryption left is at the host of the disk. */
 const leftHere = ({ host, former }: ActiveDisk, volumeId: string | undefined): Moves['former'] =>
-  volumeId === undefined ? former : { host, volumeId };
+  volumeId === undefined ? former : { host, volumeId, leftBy: 'encryption' };
 
 const withHeader = (
   { volume }: ActiveDisk,

@@ -41,7 +41,7 @@ test('a move gives the volume to the receiver, and names what is left at the sen
     ...unmoved,
     host: 'disk-1',
     volume: { ...volume, volumeId: 'v2' },
-    former: { host: 'disk-0', volumeId: 'v1' },
+    former: { host: 'disk-0', volumeId: 'v1', leftBy: 'move' },
   });
   assert.deepEqual(after(begun, finished, removed('v1')).former, null);
   assert.deepEqual(removed('v2')(moved), [], 'another volume was removed');
@@ -51,7 +51,7 @@ test('a move that fails leaves everything as it was, says why, and names what is
   const { former, moveFailure, ...rest } = after(begun, failed);
   assert.deepEqual(
     { former, moveFailure },
-    { former: { host: 'disk-1', volumeId: 'v2' }, moveFailure: 'STORAGE_FULL' },
+    { former: { host: 'disk-1', volumeId: 'v2', leftBy: 'move' }, moveFailure: 'STORAGE_FULL' },
   );
   assert.deepEqual(rest, { host: here.host, volume, moving: null });
   const again = after(begun, failed, removed('v2'), (state) => beginMove(state, at, 'disk-1', 'v3'));

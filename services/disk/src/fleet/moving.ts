@@ -25,8 +25,8 @@ export interface VolumeAt {
 export interface Moves {
   /** The volume that a move in progress makes; `null` for none. */
   readonly moving: VolumeAt | null;
-  /** What a move or a change of encryption left: a volume that is to be removed; `null` for none. */
-  readonly former: VolumeAt | null;
+  /** What a move or a change of encryption left: a volume that is to be removed, and which of both did; `null` for none. */
+  readonly former: (VolumeAt & { readonly leftBy: 'move' | 'encryption' }) | null;
   /** Why the last move failed; `null` if none did. */
   readonly moveFailure: string | null;
 }
@@ -48,10 +48,15 @@ export const evolveMove = <State extends Movable>(state: State, event: MoveEvent
       return { ...state, moving: { host: event.host, volumeId: event.volumeId }, moveFailure: null };
     case 'VolumeMoved': {
       const moved = { host: event.host, volume: { ...volume, volumeId: event.volumeId } };
-      return { ...state, ...moved, moving: null, former: { host, volumeId: volume.volumeId } };
+      return { ...state, ...moved, moving: null, former: { host, volumeId: volume.volumeId, leftBy: 'move' } };
     }
     case 'VolumeMoveFailed':
-      return { ...state, moving: null, former: moving ?? former, moveFailure: event.reason };
+      return {
+        ...state,
+        moving: null,
+        former: moving ? { ...moving, leftBy: 'move' } : former,
+        moveFailure: event.reason,
+      };
     case 'FormerVolumeRemoved':
       return former?.volumeId === event.volumeId ? { ...state, former: null } : state;
   }

@@ -1,6 +1,6 @@
 import type {
-  ReceiveVolumeRequest,
   DiscardFormerVolumeRequest,
+  ReceiveVolumeRequest,
   SealVolumeRequest,
 } from '@interlock/contracts/interlock/disk/v1/volumes.ts';
 import { Rejection } from '@interlock/event-store';

@@ -1,4 +1,4 @@
-import { type Category, type Cause, type EventOf, Rejection } from '@interlock/event-store';
+import { type Category, type Cause, type EventOf, Rejection, stepCauses } from '@interlock/event-store';
 import { outsideOfCalls } from '@interlock/rpc';
 import type { Control } from '../disk/control.ts';
 import { accessAt } from '../disk/decider.ts';
@@ -33,13 +33,14 @@ export class Drain {
   }
 
   /** Starts a round, unless one is running or the host is not draining. */
-  advance(cause: Cause): void {
+  advance(system: Cause): void {
     const { fleet, hostName, log } = this.#control;
     const isDraining = fleet.list().some(({ name, status }) => name === hostName && status === 'draining');
     if (this.#isRunning || !isDraining) return;
     this.#isRunning = true;
     outsideOfCalls(async () => {
       try {
+        const cause = await this.#causeOf(system);
         await this.#round(this.#control.disks, cause);
         await this.#round(this.#control.snapshots, cause);
         await finishDrain(this.#control, hostName, cause);
@@ -78,6 +79,13 @@ export class Drain {
     if (state.status !== 'active') return false;
     if (!('access' in state)) return true;
     return state.changing === null && accessAt(state, this.#control.clock.now()) === null;
+  }
+
+  /** Its moves are steps of the drain that an operator requested. */
+  async #causeOf(system: Cause): Promise<Cause> {
+    const { hosts, hostName } = this.#control;
+    const { state } = await hosts.load(hostName);
+    return { ...system, causes: stepCauses(`${hosts.definition.name}-${hostName}`, state, 'drain') };
   }
 
   /** @returns whether it had somewhere to go */

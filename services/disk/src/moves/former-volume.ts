@@ -19,19 +19,19 @@ export const removeFormer = async (control: Removing, name: string, cause: Cause
   const former = formerOf(state);
   if (former?.host !== hostName) return;
   await host.delete(former.volumeId);
-  await recordRemoved(control, name, former.volumeId, cause);
+  await recordRemoved(control, name, former, cause);
 };
 
 /** Records that the volume which was left is no more: it was removed, or its host is lost. */
 export const recordRemoved = async (
   { all, stored, clock }: Pick<Control, 'all' | 'stored' | 'clock'>,
   name: string,
-  volumeId: string,
+  { volumeId, leftBy: step }: NonNullable<Moves['former']>,
   cause: Cause,
 ): Promise<void> => {
   const at = clock.now();
   const decide = (state: Disk | Snapshot) => (state.status === 'active' ? noteRemoved(state, at, volumeId) : []);
-  const options = { rows: [stored.remove(volumeId)] };
+  const options = { rows: [stored.remove(volumeId)], step };
   if (isSnapshotName(name)) await all.snapshots.transact(name, decide, cause, options);
   else await all.disks.transact(name, decide, cause, options);
 };

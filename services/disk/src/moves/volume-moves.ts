@@ -101,7 +101,7 @@ export class VolumeMoves {
     const former = now?.former ?? null;
     if (now === undefined || former === null) return;
     if (former.host === hostName) return removeFormer(this.#control, name, cause);
-    if (fleet.isLost(former.host)) return recordRemoved(this.#control, name, former.volumeId, cause);
+    if (fleet.isLost(former.host)) return recordRemoved(this.#control, name, former, cause);
     if (now.host !== hostName) return;
     await this.#at(former.host, async (link, signal) => {
       await link.volumes.discardFormerVolume({ name }, { cause, signal });

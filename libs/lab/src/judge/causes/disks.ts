@@ -46,7 +46,16 @@ const causesByType = (line: Timeline, event: Seen): readonly Implied[] => {
     case 'EncryptionChangeFailed':
       return step('EncryptionChanging');
     case 'FormerVolumeRemoved':
-      return step('DiskEncryptionChanged', 'EncryptionChangeFailed');
+      return step('DiskEncryptionChanged', 'EncryptionChangeFailed', 'VolumeMoved', 'VolumeMoveFailed');
+    case 'VolumeMoving':
+      return line.isRequested(event) ? [] : [{ kinds: ['step'], anyOf: isOf('DiskHostDraining') }];
+    case 'VolumeMoved':
+      return step('VolumeMoving');
+    case 'VolumeMoveFailed':
+      // An access ended the move: its event is of the same commit and has the same causes.
+      return data.reason === 'DISK_OPEN'
+        ? [{ kinds: ['call', 'step'], anyOf: () => true, isOptional: true }]
+        : step('VolumeMoving');
     case 'DekRewrapped':
     case 'SnapshotDekRewrapped':
       return [

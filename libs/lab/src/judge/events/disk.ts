@@ -15,6 +15,11 @@ interface Stored {
   readonly volume: { readonly volumeId: string };
 }
 
+/** What the judge reads of moves of a disk or snapshot to another disk host. */
+export type ReadMoveEvent =
+  | { readonly type: 'VolumeMoving' | 'VolumeMoved'; readonly host: string; readonly volumeId: string }
+  | { readonly type: 'VolumeMoveFailed' | 'FormerVolumeRemoved'; readonly volumeId: string };
+
 /** What the judge reads of the events of a disk. The stream names it: `disk-<name>`. */
 export type ReadDiskEvent =
   | {
@@ -32,6 +37,7 @@ export type ReadDiskEvent =
   | ({ readonly type: 'DiskEncryptionChanged' } & Stored)
   | { readonly type: 'DekRewrapped'; readonly keyVersion: string }
   | { readonly type: 'DiskClosed' | 'AccessEnded' | 'DiskDetached' }
+  | ReadMoveEvent
   | { readonly type: 'DiskCreateFailed' | 'EncryptionChangeFailed' | 'DiskDeleting' | 'DiskDeleted' };
 
 /** What the judge reads of the events of a snapshot. The stream names it: `snapshot-<name>`. */
@@ -44,4 +50,5 @@ export type ReadSnapshotEvent =
     }
   | ({ readonly type: 'SnapshotCreated' } & Stored)
   | { readonly type: 'SnapshotDekRewrapped'; readonly keyVersion: string }
+  | ReadMoveEvent
   | { readonly type: 'SnapshotCreateFailed' | 'SnapshotDeleting' | 'SnapshotDeleted' };

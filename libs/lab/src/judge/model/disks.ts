@@ -18,7 +18,7 @@ export interface KnownDisk {
   readonly isSnapshot: boolean;
   readonly sku: DiskSku | undefined;
   /** Unique name of the disk host that has it. */
-  readonly host: string;
+  host: string;
   /** Empty under a platform key. */
   set: string;
   /** The key version of its data key, as events record it; empty under a platform key. */
@@ -105,6 +105,11 @@ export class DiskTruth {
     if (!disk) return;
     this.#applyAccess(disk, event);
     this.#applyKey(disk, event);
+    if (event.type === 'VolumeMoved') {
+      disk.host = event.host;
+      disk.volumeId = event.volumeId;
+      this.#hosts.set(name, event.host);
+    }
     if (event.type === 'DiskDeleting' || event.type === 'SnapshotDeleting') disk.isDeleting = true;
     else if (event.type === 'DiskDeleted' || event.type === 'SnapshotDeleted') this.#disks.delete(name);
   }
