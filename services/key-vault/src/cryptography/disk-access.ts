@@ -61,10 +61,10 @@ const checkAccess = async (
   entry.forResource(request.resource);
   trace.getActiveSpan()?.setAttribute(DomainAttribute.keyVersion, keyVersion);
   return deciding(async function decide(): Promise<KeyAccess> {
-    const sight = await lookAt(parts, id, call, entry, 'FAILED_PRECONDITION');
-    const { epoch, vault, key } = sight;
+    const observed = await lookAt(parts, id, call, entry, 'FAILED_PRECONDITION');
+    const { epoch, vault, key } = observed;
     entry.about(id.key, id.version);
-    const { turned, version } = await explained(parts, id, call, sight, async () => {
+    const { turned, version } = await explained(parts, id, call, observed, async () => {
       const obstacle = obstacleOf(vault, key, id.version, clock.now(), request.allowExpired);
       const refused = obstacle && refusal(keyVersion, obstacle, 'checkAccess');
       const turned = await guard.permit(id.vault, vault, id.key, diskPermissions, call, refused);
@@ -95,15 +95,15 @@ const checkAccess = async (
 
 /** A set of another tenant learns nothing of the vault, not even whether it exists (CMK-24, KV-82). */
 const lookForSet = async (parts: Parts, id: VersionId, set: string, call: Call, entry: AuditDraft) => {
-  const sight = await lookAt(parts, id, call, entry, 'FAILED_PRECONDITION').catch((error: unknown) => {
+  const observed = await lookAt(parts, id, call, entry, 'FAILED_PRECONDITION').catch((error: unknown) => {
     const isMissing = error instanceof Rejection && error.reason === 'VAULT_NOT_FOUND';
     throw isMissing ? deniedToOtherTenant(set, id.vault) : error;
   });
-  const { tenant, resourceGroup } = sight.vault;
+  const { tenant, resourceGroup } = observed.vault;
   const subscription = subscriptionOf(set);
   const isOwn = subscriptionOf(resourceGroup) === subscription || (await parts.subscriptions.has(tenant, subscription));
   if (!isOwn) throw deniedToOtherTenant(set, id.vault);
-  return sight;
+  return observed;
 };
 
 const resolveKey = async (
@@ -117,10 +117,10 @@ const resolveKey = async (
   const keyVersion = versionName(id.key, id.version);
   names.diskEncryptionSet.parse(request.resource, 'resource');
   entry.forResource(request.resource);
-  const sight = await lookForSet(parts, id, request.resource, call, entry);
-  const { vault, key } = sight;
+  const observed = await lookForSet(parts, id, request.resource, call, entry);
+  const { vault, key } = observed;
   entry.about(id.key, id.version);
-  const version = await explained(parts, id, call, sight, async () => {
+  const version = await explained(parts, id, call, observed, async () => {
     if (vault.status !== 'active') throw vaultDeleted(id.vault);
     const found = versionOf(key, id.version);
     // A disabled or expired version is described, not refused: the caller reports what is wrong with it.
@@ -147,8 +147,8 @@ const authorizeMove = async (
   const { caller, cause } = call;
   entry.forResource(request.diskEncryptionSet);
   return deciding(async () => {
-    const sight = await lookAt(parts, source, call, entry, 'FAILED_PRECONDITION');
-    const { epoch, seen, vault, key } = sight;
+    const observed = await lookAt(parts, source, call, entry, 'FAILED_PRECONDITION');
+    const { epoch, seen, vault, key } = observed;
     entry.about(source.key, source.version);
     await guard.permit(source.vault, vault, source.key, ownerPermissions(key, source.version), { caller, cause });
     if (vault.status !== 'active') throw vaultDeleted(source.vault);

@@ -21,13 +21,13 @@ const explainable: ReadonlySet<string> = new Set([...lossReasons, 'KEY_OPERATION
  * The epoch of a refusal is not below the number of the loss, also if the loss was committed while the state was read. It is
  * below the number of everything that the judgement did not see: else access restored in between would go unnoticed.
  *
- * @param sight the state that is judged: the head of the event feed before it was read, and the key and versions that were read
+ * @param observed the state that is judged: the head of the event feed before it was read, and the key and versions that were read
  */
 export const explained = async <Value>(
   parts: { readonly store: EventStore; readonly keys: Category<Key, KeyEvent>; readonly clock: Clock },
   id: VersionId,
   call: AuditedCall,
-  sight: { readonly epoch: number; readonly seen: Seen; readonly key: Key },
+  observed: { readonly epoch: number; readonly seen: Seen; readonly key: Key },
   judge: () => Promise<Value>,
 ): Promise<Value> => {
   try {
@@ -38,8 +38,8 @@ export const explained = async <Value>(
     const { code, reason, message, metadata } = error;
     const version = id.version ?? metadata.key_version?.split('/versions/')[1];
     const { state, seen } = await (reason === 'KEY_EXPIRED' && version !== undefined
-      ? publishExpiry(parts, id.key, version, call, sight)
-      : { state: sight.key, seen: sight.seen });
+      ? publishExpiry(parts, id.key, version, call, observed)
+      : { state: observed.key, seen: observed.seen });
     const isOfNetwork = metadata.network !== undefined;
     const isWithheld =
       reason === 'KEY_OPERATION_NOT_ALLOWED' || (reason === 'ACCESS_DENIED' && !metadata.permission && !isOfNetwork);
@@ -62,7 +62,7 @@ export const explained = async <Value>(
         ...metadata,
         ...(version === undefined ? { key: id.key } : { key_version: versionName(id.key, version) }),
         ...refusalMetadata({
-          accessEpoch: Math.max(sight.epoch, origin?.position ?? 0),
+          accessEpoch: Math.max(observed.epoch, origin?.position ?? 0),
           since: origin?.since,
           ...traceOf(origin?.traceparent),
           event: origin?.event,
@@ -89,13 +89,13 @@ const publishExpiry = async (
   key: string,
   version: string,
   call: AuditedCall,
-  sight: { readonly seen: Seen; readonly key: Key },
+  observed: { readonly seen: Seen; readonly key: Key },
 ): Promise<{ readonly state: Key; readonly seen: Seen }> => {
   let { state } = await keys.load(key);
   if (versionOf(state, version)?.isExpiryPublished === false) {
     ({ state } = await keys.transact(key, publishDates(clock.now()), call.cause, { timer: expiredTimers }));
   }
   const expired = versionOf(state, version)?.ends.expired;
-  if (expired === undefined) return { state: sight.key, seen: sight.seen };
-  return { state, seen: { ...sight.seen, keyVersion: Math.max(sight.seen.keyVersion, expired.by) } };
+  if (expired === undefined) return { state: observed.key, seen: observed.seen };
+  return { state, seen: { ...observed.seen, keyVersion: Math.max(observed.seen.keyVersion, expired.by) } };
 };

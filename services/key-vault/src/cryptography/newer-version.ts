@@ -20,10 +20,10 @@ export const newerVersionApi = (parts: CryptographyParts & { readonly log: Audit
       async (request: FindNewerKeyVersionRequest, call: Call, entry): Promise<FindNewerKeyVersionResponse> => {
         const id = parseVersion(request.keyVersion, 'key_version');
         entry.forResource(request.resource);
-        const sight = await lookAt(parts, id, call, entry, 'FAILED_PRECONDITION');
-        const { vault, key } = sight;
+        const observed = await lookAt(parts, id, call, entry, 'FAILED_PRECONDITION');
+        const { vault, key } = observed;
         entry.about(id.key, id.version);
-        const named = await explained(parts, id, call, sight, async () => {
+        const named = await explained(parts, id, call, observed, async () => {
           const found = versionOf(key, id.version);
           if (vault.status === 'active' && key.status === 'active' && found) return { key, version: found };
           const obstacle = obstacleOf(vault, key, id.version, clock.now());

@@ -222,10 +222,10 @@ const judgeUse = async (
   subjects: AuditSubjects,
 ): Promise<Usable> => {
   const id = parseKeyOrVersion(name, 'name');
-  const sight = await lookAt(parts, id, call, subjects, 'NOT_FOUND');
-  const { epoch, vault, key } = sight;
+  const observed = await lookAt(parts, id, call, subjects, 'NOT_FOUND');
+  const { epoch, vault, key } = observed;
   if (id.version !== undefined) subjects.about(id.key, id.version);
-  const version = await explained(parts, id, call, sight, async () => {
+  const version = await explained(parts, id, call, observed, async () => {
     await parts.guard.permit(id.vault, vault, id.key, [operation], call);
     if (vault.status !== 'active') throw vaultDeleted(id.vault);
     const present = presentVersion(id, key);
