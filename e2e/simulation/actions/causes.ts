@@ -1,4 +1,4 @@
-import { setPermissionsOnWire } from '@interlock/access/permissions';
+import { setOperationsOnWire, setPermissionsOnWire } from '@interlock/access/permissions';
 import {
   type AccessOwner,
   type CallableCause,
@@ -12,15 +12,7 @@ import {
 } from '@interlock/lab/causes';
 import { closedToAll, encryptionRole, type KeyState, openToAll } from '../../cloud/key-state.ts';
 import { type CallEffect, serviceOwner } from '../../cloud/service-owner.ts';
-import {
-  encryptionOperations,
-  group,
-  keyOf,
-  ownerToken,
-  type PlannedSet,
-  setName,
-  vaultOf,
-} from '../workload/estate.ts';
+import { group, keyOf, ownerToken, type PlannedSet, setName, vaultOf } from '../workload/estate.ts';
 import { grant, isByRole, renewIdentity } from '../workload/grants.ts';
 import { type Attempted, attempt, type Stage } from '../workload/stage.ts';
 import { pickByWeight } from './action.ts';
@@ -89,7 +81,7 @@ const stateOf = ({ truth: { losses } }: Stage, set: PlannedSet, keyVersion: stri
     keyVersion,
     keyUrl: '',
     keyVersions: [keyVersion],
-    operations: encryptionOperations,
+    operations: setOperationsOnWire,
     networkRules: openToAll,
     vaultEtag: '',
     permissionModel: byRole ? 'ROLE_ASSIGNMENT' : 'ACCESS_POLICY',

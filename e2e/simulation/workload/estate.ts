@@ -58,9 +58,6 @@ export const setName = (id: string): string => `${group}/diskEncryptionSets/${id
 export const vaultOf = (keyVersion: string): string => keyVersion.split('/').slice(0, 2).join('/');
 export const keyOf = (keyVersion: string): string => keyVersion.split('/versions/')[0] ?? '';
 
-/** Operations of a key version without which it is of no use to a set (KV-88). */
-export const encryptionOperations = ['WRAP_KEY', 'UNWRAP_KEY'] as const;
-
 /** A vault of the plan. One of them uses role assignments. */
 export interface PlannedVault {
   readonly id: string;

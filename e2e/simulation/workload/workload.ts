@@ -1,19 +1,11 @@
+import { setOperationsOnWire } from '@interlock/access/permissions';
 import { sectorCells } from '@interlock/lab/judge/model/content';
 import { pickByWeight } from '../actions/action.ts';
 import { actions } from '../actions/actions.ts';
 import { faults } from '../actions/faults.ts';
 import { revokeForAWhile } from '../actions/keys.ts';
 import { startTogether } from '../actions/machines.ts';
-import {
-  encryptionOperations,
-  keyOf,
-  plannedSets,
-  plannedVaults,
-  reached,
-  setName,
-  vaultOf,
-  waitUntil,
-} from './estate.ts';
+import { keyOf, plannedSets, plannedVaults, reached, setName, vaultOf, waitUntil } from './estate.ts';
 import { grant, openNetwork, renewIdentity, restoreModel, setOperations } from './grants.ts';
 import { type DataAccess, readRange } from './io.ts';
 import { sectorsInUse } from './sectors.ts';
@@ -138,7 +130,7 @@ export const restoreEverything = async (stage: Stage): Promise<void> => {
   for (const name of versions) {
     await attempt(stage, 'key.enable', name, () => keyVault.enableKeyVersion({ name }));
     await attempt(stage, 'key.setDates', name, () => keyVault.setKeyVersionDates({ name }));
-    await setOperations(stage, name, encryptionOperations);
+    await setOperations(stage, name, setOperationsOnWire);
   }
   for (const planned of plannedSets) {
     const set = truth.losses.sets.get(setName(planned.id));

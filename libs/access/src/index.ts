@@ -1,6 +1,12 @@
 export { messageOf, type UnusableKey } from './messages.ts';
 export { concerns, FINAL_EPOCH, type Grant, isSameIdentity, type Loss } from './order.ts';
-export { setPermissionFlags, setPermissions, setPermissionsOnWire } from './permissions.ts';
+export {
+  setOperations,
+  setOperationsOnWire,
+  setPermissionFlags,
+  setPermissions,
+  setPermissionsOnWire,
+} from './permissions.ts';
 export { publicCodes } from './public-codes.ts';
 export {
   type AccessReason,

@@ -1,10 +1,11 @@
+import { setOperations } from '@interlock/access';
 import { KeyVaultEvent } from '@interlock/contracts/interlock/key_vault/v1/key_vault_events.ts';
 import { eventReader } from '@interlock/event-store';
 import { type PublishedFact, type ToFact, unknownEvent } from '@interlock/messaging';
 import type { Instant } from '@interlock/runtime';
 import type { KeyEvent } from './key/events.ts';
 import { keys, publishedWith } from './key/key.ts';
-import { dateObstacle, diskOperations, withheldOf } from './key/usability.ts';
+import { dateObstacle, withheldOf } from './key/usability.ts';
 import { operationOnWire } from './key/wire.ts';
 import { type KeyUrls, versionName } from './names.ts';
 import type { VaultEvent } from './vault/events.ts';
@@ -103,7 +104,7 @@ const keyFact = (key: string, event: KeyEvent, accessEpoch: number, urls: KeyUrl
     }
     case 'KeyOperationsSet': {
       const { version, operations } = event;
-      const isTaken = withheldOf(event, diskOperations).length > 0;
+      const isTaken = withheldOf(event, setOperations).length > 0;
       const reason = isTaken ? 'ACCESS_DENIED' : 'KEY_ACCESS_REASON_UNSPECIFIED';
       const keyOperations = operations.map((operation) => operationOnWire[operation]);
       return { $case: 'keyOperationsSet', value: { ...ofVersion(version), keyOperations, reason } };

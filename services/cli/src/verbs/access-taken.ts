@@ -1,5 +1,5 @@
 import type { JsonObject } from '@bufbuild/protobuf';
-import { setPermissionsOnWire } from '@interlock/access/permissions';
+import { setOperationsOnWire, setPermissionsOnWire } from '@interlock/access/permissions';
 import type { Caller } from '../request/calls.ts';
 import { isObject, methodOf, Service } from '../request/schema.ts';
 import { policyOf, textsIn } from './before.ts';
@@ -36,8 +36,6 @@ type KeyAction = 'DISABLE' | 'DELETE' | 'PURGE' | 'EXPIRE';
 /** An expiry that is nearer than this needs a confirmation, in milliseconds: a day. */
 const NEAR_MS = 86_400_000;
 
-const needed: readonly string[] = setPermissionsOnWire;
-
 /** The key, version or vault in `name` is taken away. */
 export const takesNamed =
   (action: KeyAction): TakesAccess =>
@@ -53,7 +51,7 @@ export const takesByDates: TakesAccess = async ({ name, notBefore, expireTime },
 /** Operations without wrap or unwrap. */
 export const takesOperations: TakesAccess = async ({ name, keyOperations }) => {
   const left = textsIn(keyOperations);
-  return left.includes('WRAP_KEY') && left.includes('UNWRAP_KEY') ? [] : [ofName(String(name), 'DISABLE')];
+  return setOperationsOnWire.every((one) => left.includes(one)) ? [] : [ofName(String(name), 'DISABLE')];
 };
 
 /** A policy that replaces one with more permissions. Roles decide in a vault with role assignments. */
@@ -151,7 +149,9 @@ async function identityOf(set: string, caller: TakingContext['caller']): Promise
 
 const neededIn = (policy: JsonObject | undefined): readonly string[] => {
   const permissions = textsIn(policy?.keyPermissions);
-  return permissions.includes('ALL') ? needed : needed.filter((one) => permissions.includes(one));
+  return permissions.includes('ALL')
+    ? setPermissionsOnWire
+    : setPermissionsOnWire.filter((one) => permissions.includes(one));
 };
 
 /** The sets of a preview with the versions that they lose. */

@@ -1,17 +1,17 @@
 import type { JsonObject } from '@bufbuild/protobuf';
+import { setPermissions, setPermissionsOnWire } from '@interlock/access/permissions';
 import type { Caller } from '../request/calls.ts';
 import { readList } from '../request/pages.ts';
 import { methodOf, Service } from '../request/schema.ts';
 import { policyOf, textsIn } from './before.ts';
 
-/** Permissions on a key that a set's identity needs, as policies and as roles write them. */
-const inPolicies = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'];
-const inRoles = ['keyVault/keys/get', 'keyVault/keys/wrapKey', 'keyVault/keys/unwrapKey'];
+/** Permissions on a key that a set's identity needs, as roles write them. */
+const actions = setPermissions.map((permission) => `keyVault/keys/${permission}`);
 
 /** Whether the access policies of a vault let a principal use its keys for disks. */
 export function hasPolicy(vault: JsonObject, principal: string): boolean {
   const permissions = textsIn(policyOf(vault, principal)?.keyPermissions);
-  return permissions.includes('ALL') || inPolicies.every((one) => permissions.includes(one));
+  return permissions.includes('ALL') || setPermissionsOnWire.every((one) => permissions.includes(one));
 }
 
 /** Whose roles on which keys. */
@@ -43,7 +43,7 @@ export async function hasRoles(
     const allowed = counted
       .filter(({ scope }) => covers(String(scope), path))
       .flatMap(({ role }) => actionsOf.get(role) ?? []);
-    return inRoles.every((action) => allowed.some((pattern) => pattern === action || pattern === 'keyVault/keys/*'));
+    return actions.every((action) => allowed.some((pattern) => pattern === action || pattern === 'keyVault/keys/*'));
   });
 }
 

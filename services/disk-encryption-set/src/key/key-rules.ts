@@ -1,3 +1,4 @@
+import { setOperationsOnWire } from '@interlock/access';
 import type { KeyForEncryption } from '@interlock/contracts/interlock/key_vault/v1/disk_access.ts';
 import { Rejection } from '@interlock/event-store';
 import { isSameRegion } from '@interlock/rpc';
@@ -129,7 +130,7 @@ const checkState = (now: Instant, key: KeyForEncryption): void => {
   if (key.expireTime !== undefined && key.expireTime.getTime() <= now) {
     throw refusal('KEY_EXPIRED', `has expired at ${key.expireTime.toISOString()}`);
   }
-  if (!key.keyOperations.includes('WRAP_KEY') || !key.keyOperations.includes('UNWRAP_KEY')) {
+  if (!setOperationsOnWire.every((operation) => key.keyOperations.includes(operation))) {
     throw refusal('KEY_OPERATION_NOT_ALLOWED', 'must be allowed for wrapKey and unwrapKey');
   }
 };

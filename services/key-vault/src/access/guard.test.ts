@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setPermissions } from '@interlock/access';
 import { type Cause, category, memoryStore, Rejection } from '@interlock/event-store';
 import type { Call, Decision, Principal } from '@interlock/rpc';
 import { virtualClock } from '@interlock/runtime';
 import type { KeyPermission, NewVault, VaultEvent } from '../vault/events.ts';
 import { vaults as definition, type ExistingVault } from '../vault/vault.ts';
-import { createGuard, diskPermissions, type Guard, isOfEarlierLook, type VaultAction } from './guard.ts';
+import { createGuard, type Guard, isOfEarlierLook, type VaultAction } from './guard.ts';
 
 const cause: Cause = { correlationId: 'c', causes: [], caller: 'principals/p' };
 const key = 'vaults/kv1/keys/k1';
@@ -68,7 +69,7 @@ test('KV-73, CMK-25: each permission is authorized on its own, and the refusal n
   ] as const) {
     const isAllowed = (action: string) => allowed.some((one) => action === `keyVault/keys/${one}`);
     const { permit } = await guarding({}, (action) => ({ allowed: isAllowed(action) }));
-    const error = await permit(diskPermissions);
+    const error = await permit(setPermissions);
     assert.equal(Object(error).reason, 'ACCESS_DENIED');
     assert.equal(Object(error).metadata.permission, lacking);
   }
@@ -90,8 +91,8 @@ test('G1: a refusal by identity is recorded once, at its oldest position, and on
   });
   await permit(['list']);
   assert.deepEqual(await noted(), []);
-  await permit(diskPermissions);
-  await permit(diskPermissions);
+  await permit(setPermissions);
+  await permit(setPermissions);
   assert.deepEqual(await noted(), [[true, 5]]);
 });
 
@@ -104,14 +105,14 @@ test('G1: a deleted identity is recorded, whichever permission it requested', as
 test('G5: only a grant of all disk permissions cancels a recorded refusal; only managed identities are recorded', async () => {
   let allowed = false;
   const { permit, noted } = await guarding({}, () => ({ allowed }));
-  await permit(diskPermissions, { ...identity, kind: 'user' });
+  await permit(setPermissions, { ...identity, kind: 'user' });
   assert.deepEqual(await noted(), []);
-  await permit(diskPermissions);
+  await permit(setPermissions);
   allowed = true;
   assert.equal(await permit(['get']), 'permitted');
   assert.deepEqual(await noted(), [[true, 7]]);
-  assert.equal(await permit(diskPermissions), 'returned');
-  assert.equal(await permit(diskPermissions), 'permitted');
+  assert.equal(await permit(setPermissions), 'returned');
+  assert.equal(await permit(setPermissions), 'permitted');
   assert.deepEqual(await noted(), [
     [true, 7],
     [false, 7],
@@ -125,11 +126,11 @@ test('KV-82: a caller with some of the permissions learns what blocks a key; a c
     [['get'], 'KEY_DISABLED'],
   ] as const) {
     const { permit } = await guarding({}, (action) => ({ allowed: allowed.some((one) => action.endsWith(`/${one}`)) }));
-    assert.equal(Object(await permit(diskPermissions, identity, obstacle)).reason, outcome);
+    assert.equal(Object(await permit(setPermissions, identity, obstacle)).reason, outcome);
   }
   const { permit } = await guarding({}, () => ({}));
   assert.equal(
-    await permit(diskPermissions, identity, obstacle),
+    await permit(setPermissions, identity, obstacle),
     'permitted',
     'the caller of the guard handles the obstacle',
   );
@@ -182,8 +183,8 @@ test('G10: a refusal is decided again if the vault received the change behind it
     isReceived = true;
     return { allowed: false, position: 7 };
   });
-  assert.ok(isOfEarlierLook(await place.permit(diskPermissions)));
-  const refused = await place.permit(diskPermissions);
+  assert.ok(isOfEarlierLook(await place.permit(setPermissions)));
+  const refused = await place.permit(setPermissions);
   assert.ok(refused instanceof Rejection && refused.reason === 'ACCESS_DENIED');
   assert.deepEqual(await place.noted(), [], 'the removal is the loss, and no second one is recorded');
 });

@@ -27,9 +27,6 @@ export type VaultAction =
 export const scopeOf = (vault: Pick<ExistingVault, 'resourceGroup'>, vaultId: string, key?: string): string =>
   `${vault.resourceGroup}/${key ?? `vaults/${vaultId}`}`;
 
-/** What a set's identity needs on a key, all three. Rule CMK-25. */
-export const diskPermissions: readonly KeyPermission[] = setPermissions;
-
 interface Judgement {
   /** Whether the principal was deleted. */
   readonly isGone: boolean;
@@ -104,7 +101,7 @@ export class Guard {
       checkNetwork(vaultId, vault, principal, call.peer);
     const judgement = await this.#judge(vaultId, vault, key, permissions, principal);
     const { isGone, lacking, identityAsOf } = judgement;
-    const isWhole = permissions.length === diskPermissions.length;
+    const isWhole = permissions.length === setPermissions.length;
     const isTurned =
       key !== undefined &&
       identityAsOf !== undefined &&
@@ -192,7 +189,7 @@ export class Guard {
   ): Promise<boolean> {
     const { clock, vaults } = this.#parts;
     const { name: principal, kind } = principalOf(call);
-    const removed = judgement.isGone || judgement.lacking.some((permission) => diskPermissions.includes(permission));
+    const removed = judgement.isGone || setPermissions.some((permission) => judgement.lacking.includes(permission));
     const wasRefused = (vault.refusedAnswers ?? []).includes(answerOf(principal, key));
     if (kind !== 'managed_identity' || removed === wasRefused || (!removed && !isWhole)) return false;
     const answer = { principal, key, removed, position: judgement.identityAsOf };

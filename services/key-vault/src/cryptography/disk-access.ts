@@ -1,3 +1,4 @@
+import { setOperations, setPermissions } from '@interlock/access';
 import type { KeyAccess } from '@interlock/contracts/interlock/access/v1/access.ts';
 import type {
   AuthorizeRewrapRequest,
@@ -11,13 +12,12 @@ import type { Subscriptions } from '@interlock/host';
 import { type Call, names, principalOf, subscriptionOf } from '@interlock/rpc';
 import { DomainAttribute } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
-import { diskPermissions } from '../access/guard.ts';
 import { deniedToOtherTenant } from '../access/other-tenant.ts';
 import type { AuditDraft } from '../audit/draft.ts';
 import type { AuditLog } from '../audit/log.ts';
 import { authorizeRewrap } from '../key/decider.ts';
 import { isSameAuthorization, type KeyVersion, versionOf } from '../key/key.ts';
-import { diskOperations, obstacleOf } from '../key/usability.ts';
+import { obstacleOf } from '../key/usability.ts';
 import { operationOnWire } from '../key/wire.ts';
 import { type KeyId, type KeyUrls, parseVersion, type VersionId, versionName } from '../names.ts';
 import { vaultDeleted } from '../vault/decider.ts';
@@ -67,11 +67,11 @@ const checkAccess = async (
     const { turned, version } = await explained(parts, id, call, observed, async () => {
       const obstacle = obstacleOf(vault, key, id.version, clock.now(), request.allowExpired);
       const refused = obstacle && refusal(keyVersion, obstacle, 'checkAccess');
-      const turned = await guard.permit(id.vault, vault, id.key, diskPermissions, call, refused);
+      const turned = await guard.permit(id.vault, vault, id.key, setPermissions, call, refused);
       if (refused) throw refused;
       const present = versionOf(key, id.version);
       if (!present) throw new Error('a version without an obstacle exists');
-      checkGranted(keyVersion, present, diskOperations);
+      checkGranted(keyVersion, present, setOperations);
       return { turned, version: present };
     });
     // Access is restored after a recorded refusal: the grant needs a number above that record.

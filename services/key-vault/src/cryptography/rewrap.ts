@@ -1,3 +1,4 @@
+import { setOperations, setPermissions } from '@interlock/access';
 import {
   type RewrapKeysRequest,
   type RewrapKeysResponse,
@@ -7,12 +8,11 @@ import {
 import { Rejection } from '@interlock/event-store';
 import { type Call, names, principalOf } from '@interlock/rpc';
 import { DomainAttribute } from '@interlock/runtime';
-import { diskPermissions } from '../access/guard.ts';
 import type { AuditSubjects } from '../audit/draft.ts';
 import type { AuditedCall, AuditedItem, AuditLog } from '../audit/log.ts';
 import type { RewrapAuthorization } from '../key/events.ts';
 import { exists, isAuthorizationValid, isSameAuthorization, type KeyVersion, versionOf } from '../key/key.ts';
-import { diskOperations, obstacleOf } from '../key/usability.ts';
+import { obstacleOf } from '../key/usability.ts';
 import { parseVersion, versionName } from '../names.ts';
 import type { ExistingVault } from '../vault/vault.ts';
 import { encryptionAlgorithm } from './api.ts';
@@ -132,11 +132,11 @@ const judge = async (
   subjects.about(target.key, target.version);
   const [from, into] = await Promise.all(looks);
   const ofSource = await explained(parts, source, call, from, () =>
-    guard.permit(source.vault, from.vault, source.key, diskPermissions, call),
+    guard.permit(source.vault, from.vault, source.key, setPermissions, call),
   );
   const now = clock.now();
   const ofTarget = await explained(parts, target, call, into, async () => {
-    const turned = await guard.permit(target.vault, into.vault, target.key, diskPermissions, call);
+    const turned = await guard.permit(target.vault, into.vault, target.key, setPermissions, call);
     const obstacle = obstacleOf(into.vault, into.key, target.version, now);
     if (obstacle) throw refusal(targetName, obstacle, 'wrapKey');
     return turned;
@@ -155,8 +155,8 @@ const judge = async (
   const sourceVersion = versionOf(from.key, source.version);
   const targetVersion = versionOf(into.key, target.version);
   if (!sourceVersion || !targetVersion) throw new Error('versions without an obstacle exist');
-  await explained(parts, source, call, from, async () => checkGranted(sourceName, sourceVersion, diskOperations));
-  await explained(parts, target, call, into, async () => checkGranted(targetName, targetVersion, diskOperations));
+  await explained(parts, source, call, from, async () => checkGranted(sourceName, sourceVersion, setOperations));
+  await explained(parts, target, call, into, async () => checkGranted(targetName, targetVersion, setOperations));
   const { diskEncryptionSet } = request;
   const { epoch } = into;
   return {

@@ -58,9 +58,6 @@ const deletionObstacle = (vault: ExistingVault, key: Key): Obstacle | undefined 
   return vault.status === 'active' ? undefined : { reason: 'VAULT_DELETED', since: vault.deletedAt };
 };
 
-/** Operations of a version that a set needs, in addition to the permissions of its identity. */
-export const diskOperations: readonly KeyOperation[] = ['wrapKey', 'unwrapKey'];
-
 /** The operations that a version does not allow (KV-88). */
 export const withheldOf = (
   { operations }: Pick<KeyVersion, 'operations'>,
