@@ -22,14 +22,14 @@ export const rerunFailed = async (first: Results, runAlone: (file: string) => Pr
     const again = await runAlone(file);
     if (again.failed === 0 && again.failures.length === 0 && again.passed > 0) flaky.set(file, failures);
   }
-  const standing = first.failures.filter(({ file }) => file === undefined || !flaky.has(file));
+  const failedAgain = first.failures.filter(({ file }) => file === undefined || !flaky.has(file));
   // The runner lists a failed hook but does not count it: each failure that stays counts at least once.
-  const left = Math.max(0, first.failed - (first.failures.length - standing.length));
-  const failed = standing.length > 0 ? Math.max(1, left) : left;
+  const left = Math.max(0, first.failed - (first.failures.length - failedAgain.length));
+  const failed = failedAgain.length > 0 ? Math.max(1, left) : left;
   return {
     passed: first.passed + Math.max(0, first.failed - failed),
     failed,
     flaky: [...flaky].map(([file, [failure]]) => `${file} (${failure?.name}: ${failure?.reason})`),
-    failures: standing.map(({ name, file, reason }) => `${name} (${file ?? 'no file'}): ${reason}`),
+    failures: failedAgain.map(({ name, file, reason }) => `${name} (${file ?? 'no file'}): ${reason}`),
   };
 };

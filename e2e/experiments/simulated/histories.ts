@@ -56,16 +56,16 @@ const seeds = 2 ** 32;
 export const playHistories = async (options: HistoriesOptions): Promise<Histories> => {
   const { experiment, seed, histories, workers, signal, say, elapsedMs } = options;
   const results: PlayedExperiment[] = [];
-  let begun = 0;
+  let started = 0;
   let nextMs = progressMs;
   await playInProcesses<Experiment, PlayedExperiment>({
     script: new URL('./history-process.ts', import.meta.url),
     workers: Math.min(workers, histories),
     task: experiment,
     nextSeed: () => {
-      if (begun >= histories || signal.aborted) return undefined;
-      begun += 1;
-      return (seed + begun - 1) % seeds;
+      if (started >= histories || signal.aborted) return undefined;
+      started += 1;
+      return (seed + started - 1) % seeds;
     },
     played: (result) => {
       results.push(result);

@@ -39,13 +39,13 @@ export const playMatrix = async (options: MatrixOptions): Promise<readonly Matri
   const { cases, repeat, folder, workers, signal, say, elapsedMs } = options;
   const count = cases.length * repeat;
   const played: PlayedRun[] = [];
-  let begun = 0;
+  let started = 0;
   let nextMs = progressMs;
   await playInProcesses<MatrixTask, PlayedRun>({
     script: new URL('./matrix-process.ts', import.meta.url),
     workers: Math.min(workers, count),
     task: { cases, folder },
-    nextSeed: () => (begun >= count || signal.aborted ? undefined : begun++),
+    nextSeed: () => (started >= count || signal.aborted ? undefined : started++),
     played: (run) => {
       played.push(run);
       if (elapsedMs() < nextMs && played.length < count) return;

@@ -6,7 +6,7 @@ import type { SeededRandom } from '@interlock/runtime';
 import { command, option } from '../../../services/disk/src/host/nbd/wire.ts';
 import { until } from '../../cloud/until.ts';
 import { below, clientFlags, counted, damaged, oddOption, oddRequest, optionFrame, requestFrame } from './frames.ts';
-import { begun, exportOf, type NbdTarget, opened, secured } from './target.ts';
+import { exportOf, type NbdTarget, negotiated, opened, secured } from './target.ts';
 
 /** A client that does the server harm if it can. Leaves no connection open. @returns messages that it sent */
 export type Attack = (target: NbdTarget, random: SeededRandom) => Promise<number>;
@@ -116,7 +116,7 @@ const startTls: Attack = async (target, random) => {
 
 const requests: Attack = async (target, random) => {
   const socket = await secured(target);
-  if (!(await begun(socket, target, random.chance(0.5)))) {
+  if (!(await negotiated(socket, target, random.chance(0.5)))) {
     socket.destroy();
     return 0;
   }
@@ -128,7 +128,7 @@ const requests: Attack = async (target, random) => {
 /** Writes of 32 MiB of which little or nothing arrives. */
 const announced: Attack = async (target, random) => {
   const socket = await secured(target);
-  if (!(await begun(socket, target, random.chance(0.5)))) {
+  if (!(await negotiated(socket, target, random.chance(0.5)))) {
     socket.destroy();
     return 0;
   }
@@ -145,7 +145,7 @@ const announced: Attack = async (target, random) => {
 /** Long reads, and replies that are not read. */
 const untaken: Attack = async (target, random) => {
   const socket = await secured(target);
-  if (!(await begun(socket, target, random.chance(0.5)))) {
+  if (!(await negotiated(socket, target, random.chance(0.5)))) {
     socket.destroy();
     return 0;
   }
@@ -163,7 +163,7 @@ const untaken: Attack = async (target, random) => {
 /** Requests that receive short replies, thousands of them, and none is read. */
 const unread: Attack = async (target, random) => {
   const socket = await secured(target);
-  if (!(await begun(socket, target, random.chance(0.5)))) {
+  if (!(await negotiated(socket, target, random.chance(0.5)))) {
     socket.destroy();
     return 0;
   }
@@ -188,7 +188,7 @@ const crowd: Attack = async (target, random) => {
         return socket;
       }
       const socket = await secured(target);
-      if (random.chance(0.5)) await begun(socket, target, true);
+      if (random.chance(0.5)) await negotiated(socket, target, true);
       else socket.write(optionFrame(option.info, Buffer.concat([counted(exportOf(target)), Buffer.alloc(2)])));
       return socket;
     }),

@@ -56,7 +56,7 @@ export const secured = async (
 };
 
 /** Sends GO for the disk, and reads the replies. @returns false if the server refused it, or ended the connection */
-export const begun = async (socket: Socket, target: NbdTarget, isStructured: boolean): Promise<boolean> => {
+export const negotiated = async (socket: Socket, target: NbdTarget, isStructured: boolean): Promise<boolean> => {
   const reader = new Reader(socket);
   try {
     if (isStructured) {

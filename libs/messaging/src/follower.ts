@@ -166,9 +166,9 @@ class Follower {
   #waitMs(): number {
     const isMissing = this.#places.some(({ missing, stored }) => missing > stored);
     if (this.#isRecalling || isMissing) return this.#silenceMs;
-    const heardAtMs = Math.min(...this.#places.map(({ receivedAtMs }) => receivedAtMs));
-    const heardForMs = Math.max(0, heardAtMs - this.#recalledAtMs);
-    return Math.min(heardForMs + this.#silenceMs, this.#silenceMs * SILENCES_MAX);
+    const receivedAtMs = Math.min(...this.#places.map(({ receivedAtMs }) => receivedAtMs));
+    const receivedForMs = Math.max(0, receivedAtMs - this.#recalledAtMs);
+    return Math.min(receivedForMs + this.#silenceMs, this.#silenceMs * SILENCES_MAX);
   }
 
   async #recall(): Promise<void> {

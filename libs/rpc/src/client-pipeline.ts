@@ -135,18 +135,18 @@ async function* streamed<Request, Response>(
   callOptions: NiceCallOptions & CallOptions,
 ): AsyncGenerator<Awaited<Response>, void, undefined> {
   const tries = new Tries(options, call.method, callOptions);
-  let begun = false;
+  let hasReceived = false;
   try {
     for (;;) {
       try {
         for await (const message of call.next(call.request, tries.begin(await tries.token()))) {
-          begun = true;
+          hasReceived = true;
           yield message;
         }
         tries.succeeded();
         return;
       } catch (error) {
-        await tries.failed(error, begun);
+        await tries.failed(error, hasReceived);
       }
     }
   } catch (error) {
@@ -228,13 +228,13 @@ class Tries {
     this.#status = 'OK';
   }
 
-  /** Waits until the next try. @param begun whether messages were already received @throws the error for the caller if there is no next try */
-  async failed(thrown: unknown, begun: boolean): Promise<void> {
+  /** Waits until the next try. @param hasReceived whether messages were already received @throws the error for the caller if there is no next try */
+  async failed(thrown: unknown, hasReceived: boolean): Promise<void> {
     const { peer, clock, random, retry = RETRY_DEFAULT } = this.#options;
     const call = { method: this.#method, peer, before: this.#before };
     const error = received(thrown, this.#details, this.#timer, call);
     const attempt = this.#attempt;
-    const waitMs = begun ? undefined : waitBeforeRetry(error, this.#descriptor, attempt, retry, random);
+    const waitMs = hasReceived ? undefined : waitBeforeRetry(error, this.#descriptor, attempt, retry, random);
     if (waitMs === undefined || waitMs >= this.#timer.remainingMs()) throw error;
     const code = error instanceof Rejection ? error.code : 'UNAVAILABLE';
     this.#span.addEvent('retry', { attempt, waitMs, code });

@@ -46,10 +46,10 @@ export function tokenVerifier(options: TokenVerifierOptions): Authenticate {
   return (token) => {
     const now = clock.now();
     const known = verified.get(token);
-    return known !== undefined && now < known.until ? known.principal : verifyAnew(token, now);
+    return known !== undefined && now < known.until ? known.principal : verifyUnknown(token, now);
   };
 
-  async function verifyAnew(token: string, now: Instant): Promise<Principal> {
+  async function verifyUnknown(token: string, now: Instant): Promise<Principal> {
     verified.delete(token);
     const claims = await verify(token, now);
     const principal = principalFrom(claims);

@@ -30,25 +30,26 @@ export const failureLog = (parts: {
   readonly back: string;
 }): FailureLog => {
   const { log, clock, failing, back } = parts;
-  let current: (Outage & { readonly begunAt: number; readonly loggedAt: number }) | undefined;
+  let current: (Outage & { readonly startedAt: number; readonly loggedAt: number }) | undefined;
   return {
     failed(error, fields = {}) {
       const now = clock.monotonicMs();
-      const { since, begunAt, loggedAt, failures } = current ?? {
+      const { since, startedAt, loggedAt, failures } = current ?? {
         since: clock.now(),
-        begunAt: now,
+        startedAt: now,
         loggedAt: Number.NEGATIVE_INFINITY,
         failures: 0,
       };
       const isDue = now - loggedAt >= REPEAT_MS;
-      current = { since, begunAt, failures: failures + 1, error, loggedAt: isDue ? now : loggedAt };
-      if (isDue) log.warn(failing, { ...fields, error, failures: failures + 1, failingMs: Math.round(now - begunAt) });
+      current = { since, startedAt, failures: failures + 1, error, loggedAt: isDue ? now : loggedAt };
+      if (isDue)
+        log.warn(failing, { ...fields, error, failures: failures + 1, failingMs: Math.round(now - startedAt) });
     },
     succeeded() {
       if (!current) return;
-      const { failures, begunAt } = current;
+      const { failures, startedAt } = current;
       current = undefined;
-      log.info(back, { failures, failedMs: Math.round(clock.monotonicMs() - begunAt) });
+      log.info(back, { failures, failedMs: Math.round(clock.monotonicMs() - startedAt) });
     },
     outage: () => current,
   };

@@ -80,7 +80,7 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
     options,
     clock,
     random,
-    begun: (machines) => engine.resume(machines),
+    resume: (machines) => engine.resume(machines),
     closing,
   });
   const intervalMs = settings.sweepIntervalMs;

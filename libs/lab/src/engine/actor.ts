@@ -18,7 +18,7 @@ export interface ActorParts {
 }
 
 /** A started step. `settled` resolves when it was carried out, or failed. */
-interface Begun {
+interface Started {
   readonly step: Step;
   readonly undo: Undo;
   readonly settled: Promise<void>;
@@ -45,7 +45,7 @@ type Planned = Pick<StepRecord, 'name' | 'action' | 'targets' | 'plannedMs' | 'u
 export class Actor {
   readonly #parts: ActorParts;
   readonly #plans = new Map<string, Undo>();
-  readonly #begun = new Map<string, Begun>();
+  readonly #started = new Map<string, Started>();
   readonly #records: OpenRecord[] = [];
 
   constructor(parts: ActorParts) {
@@ -86,37 +86,37 @@ export class Actor {
       this.#store({ kind: 'done', step: name, atMs: lab.clock.now(), ...(error === undefined ? {} : { error }) });
     };
     const settled = work();
-    this.#begun.set(name, { step, undo, settled });
+    this.#started.set(name, { step, undo, settled });
     return settled;
   }
 
   /** Undos that began, of steps with the same action and a target in common. */
   #undosOfSame({ action, targets }: Step): readonly Promise<void>[] {
-    return [...this.#begun.values()]
+    return [...this.#started.values()]
       .filter(({ step }) => step.action === action && step.targets.some((target) => targets.includes(target)))
       .flatMap(({ undone }) => undone ?? []);
   }
 
   /** Undoes a step once it is settled. Does nothing if it was never started; a second call waits for the first. */
   undo(of: string, how: UndoPlan): Promise<void> {
-    const begun = this.#begun.get(of);
-    if (begun === undefined) return Promise.resolve();
-    begun.undone ??= this.#undo(begun, how);
-    return begun.undone;
+    const started = this.#started.get(of);
+    if (started === undefined) return Promise.resolve();
+    started.undone ??= this.#undo(started, how);
+    return started.undone;
   }
 
   /** Undoes all outstanding steps, parts of the cloud first, then the last step first. @param start also starts machines that a step stopped */
   async undoAll(start: boolean): Promise<void> {
-    const left = [...this.#begun.values()].flatMap(({ step, undone }) =>
+    const left = [...this.#started.values()].flatMap(({ step, undone }) =>
       undone === undefined && isUndoable(step.action) ? [step] : [],
     );
     for (const step of undoOrder(left)) {
       await this.undo(step.name, { plannedMs: this.#parts.lab.clock.now(), start });
     }
-    await Promise.all([...this.#begun.values()].map(({ undone }) => undone));
+    await Promise.all([...this.#started.values()].map(({ undone }) => undone));
   }
 
-  async #undo({ step, undo, settled }: Begun, { plannedMs, giveBack, start }: UndoPlan): Promise<void> {
+  async #undo({ step, undo, settled }: Started, { plannedMs, giveBack, start }: UndoPlan): Promise<void> {
     const { lab } = this.#parts;
     const isSlow = this.#records.some(({ name, doneMs }) => name === step.name && doneMs === undefined);
     await settled;

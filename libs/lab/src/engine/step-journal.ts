@@ -16,9 +16,11 @@ export interface StepJournal {
 }
 
 /** The order in which steps are undone: parts of the cloud first, because keys are given back through them, and the last step first. */
-export const undoOrder = <Begun extends { readonly action: string }>(begun: readonly Begun[]): readonly Begun[] => {
-  const lastFirst = begun.toReversed();
-  const isFault = ({ action }: Begun): boolean => isFaultAction(action);
+export const undoOrder = <Started extends { readonly action: string }>(
+  started: readonly Started[],
+): readonly Started[] => {
+  const lastFirst = started.toReversed();
+  const isFault = ({ action }: Started): boolean => isFaultAction(action);
   return [...lastFirst.filter(isFault), ...lastFirst.filter((one) => !isFault(one))];
 };
 

@@ -40,14 +40,14 @@ export const runTimeline = async (
   { clock, startedMs, signal }: { readonly clock: Clock; readonly startedMs: number; readonly signal: AbortSignal },
 ): Promise<void> => {
   const fromMs = clock.monotonicMs();
-  const begun: Promise<void>[] = [];
+  const started: Promise<void>[] = [];
   for (const { atMs, begin } of dueOf(timeline, actor)) {
     const leftMs = fromMs + atMs - clock.monotonicMs();
     if (leftMs > 0) await clock.sleep(leftMs, signal);
     if (signal.aborted) break;
-    begun.push(begin(startedMs + atMs));
+    started.push(begin(startedMs + atMs));
   }
-  await Promise.all(begun);
+  await Promise.all(started);
 };
 
 /**

@@ -65,7 +65,7 @@ const openReturns = async (size: number, autoRestart: boolean, beaten: ReadonlyS
         });
       },
     },
-    begun: (machines) => void kicked.push(...machines.map(({ id }) => id)),
+    resume: (machines) => void kicked.push(...machines.map(({ id }) => id)),
   });
   return {
     vms,

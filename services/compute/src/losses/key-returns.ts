@@ -26,8 +26,8 @@ export interface ReturnParts {
   readonly options: Pick<SetOptions, 'of'>;
   readonly clock: Clock;
   readonly random: Random;
-  /** Called with the machines that have work to do. */
-  readonly begun: (machines: readonly Loaded<Vm>[]) => void;
+  /** Continues the work of these machines. */
+  readonly resume: (machines: readonly Loaded<Vm>[]) => void;
   /** Closing the disks of a stopped fleet waits for this. */
   readonly closing: Pick<DiskClosing, 'after'>;
 }
@@ -91,7 +91,7 @@ export class KeyReturns {
 
   /** @returns the refusals of machines that others kept changing: decide them again */
   async #decideAll(machines: readonly Loaded<Vm>[], way: Return, cause: Cause): Promise<readonly Rejection[]> {
-    const { vms, clock, begun } = this.#parts;
+    const { vms, clock, resume } = this.#parts;
     const at = clock.now();
     const store = async (streams: Parameters<typeof vms.transactMany>[0], restarts: ReadonlyMap<string, Restart>) => {
       const decide = (state: Vm, id: string) => way.decide(at, restarts.get(id))(state);
@@ -99,7 +99,7 @@ export class KeyReturns {
         onContention: 'reject',
         ...unlessCaused(cause, 'blocked'),
       });
-      begun(changed.filter(hasWork));
+      resume(changed.filter(hasWork));
       return { changed, contended: contendedOf(rejected) };
     };
     const first = await store(machines, await this.#restartsOf(machines, way, cause));

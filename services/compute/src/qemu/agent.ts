@@ -24,7 +24,7 @@ interface AgentParts {
   readonly onUp: () => void;
 }
 
-interface Begun {
+interface Started {
   readonly seq: number;
   readonly invoked: Pick<JournalEntry, 'invokedAt' | 'invokedMonotonicMs'>;
 }
@@ -46,7 +46,7 @@ export class GuestAgent {
   readonly #parts: AgentParts;
   readonly #text = new StringDecoder('utf8');
   readonly #found = new Map<string, FoundFile[]>();
-  readonly #begun = new Map<string, Begun>();
+  readonly #started = new Map<string, Started>();
   #rest = '';
 
   constructor(parts: AgentParts) {
@@ -81,7 +81,7 @@ export class GuestAgent {
         this.#verified(disk, serial);
         return;
       case 'begin':
-        this.#begun.set(serial, { seq: Number(first), invoked: this.#now() });
+        this.#started.set(serial, { seq: Number(first), invoked: this.#now() });
         return;
       case 'done':
       case 'failed':
@@ -120,13 +120,13 @@ export class GuestAgent {
   }
 
   #appended(disk: GuestDisk, serial: string, seq: number, ok: boolean): void {
-    const begun = this.#begun.get(serial);
-    if (begun?.seq !== seq || !Number.isSafeInteger(seq)) return;
+    const started = this.#started.get(serial);
+    if (started?.seq !== seq || !Number.isSafeInteger(seq)) return;
     const about = { op: 'write', offset: (seq - 1) * recordBytes, length: recordBytes, seq } as const;
-    this.#append(disk, about, begun.invoked, ok ? { ok } : { ok, reason: 'GUEST_IO_ERROR' });
+    this.#append(disk, about, started.invoked, ok ? { ok } : { ok, reason: 'GUEST_IO_ERROR' });
   }
 
-  #now(): Begun['invoked'] {
+  #now(): Started['invoked'] {
     const { clock } = this.#parts;
     return { invokedAt: clock.now(), invokedMonotonicMs: clock.monotonicMs() };
   }
@@ -134,7 +134,7 @@ export class GuestAgent {
   #append(
     { disk }: GuestDisk,
     about: Pick<JournalEntry, 'op' | 'offset' | 'length' | 'seq'>,
-    invoked: Begun['invoked'],
+    invoked: Started['invoked'],
     outcome: Pick<JournalEntry, 'ok' | 'reason'>,
   ): void {
     const { journal, clock } = this.#parts;

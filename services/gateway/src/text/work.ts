@@ -158,14 +158,14 @@ export const openComputing = (clock: Pick<Clock, 'sleep'>): Computing => {
       if ((counts.get(caller) ?? 0) >= longOnesMax) throw tooMany();
       isLong = true;
       count(caller, 1);
-      const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
+      const { promise: counted, resolve: begin } = Promise.withResolvers<void>();
       void ofCaller(caller, () =>
         longOnes(() => {
           begin();
           return ended;
         }),
       );
-      await begun;
+      await counted;
     };
     const rest = async (): Promise<void> => {
       if (!isLong) await becomeLong();

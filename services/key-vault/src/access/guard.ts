@@ -72,7 +72,7 @@ export class Guard {
     call: Call,
     entry: AuditDraft,
   ): Promise<ActiveVault> {
-    const vault = await this.#standing(vaultId, call, entry);
+    const vault = await this.#existingVault(vaultId, call, entry);
     if (key !== undefined) entry.about(key);
     await this.permit(vaultId, vault, key, [permission], call);
     if (vault.status !== 'active') throw vaultDeleted(vaultId);
@@ -123,7 +123,7 @@ export class Guard {
     entry: AuditDraft,
   ): Promise<ExistingVault> {
     const { authorize } = this.#parts;
-    const vault = await this.#standing(vaultId, call, entry);
+    const vault = await this.#existingVault(vaultId, call, entry);
     const principal = principalOf(call);
     const scope = scopeOf(vault, vaultId);
     if (isOfAnotherTenant(principal, vault)) {
@@ -134,7 +134,7 @@ export class Guard {
     return vault;
   }
 
-  async #standing(vaultId: string, call: Pick<Call, 'caller'>, entry: AuditDraft): Promise<ExistingVault> {
+  async #existingVault(vaultId: string, call: Pick<Call, 'caller'>, entry: AuditDraft): Promise<ExistingVault> {
     const { state } = await this.#parts.vaults.load(vaultId);
     if (!exists(state)) throw await this.missing(vaultId, call);
     entry.inVault(vaultId, state.createdAt);

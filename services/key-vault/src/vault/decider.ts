@@ -267,9 +267,9 @@ const existing = (vault: Vault): Exclude<Vault, { status: 'absent' | 'purged' }>
 };
 
 const active = (vault: Vault): ActiveVault => {
-  const standing = existing(vault);
-  if (standing.status !== 'active') throw vaultDeleted();
-  return standing;
+  const found = existing(vault);
+  if (found.status !== 'active') throw vaultDeleted();
+  return found;
 };
 
 const checkPolicyCount = (count: number): void => {
