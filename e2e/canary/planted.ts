@@ -1,6 +1,6 @@
 import { createPrivateKey, generateKeyPairSync, hkdfSync, type KeyObject, randomBytes } from 'node:crypto';
-import { unwrapDek } from '../rehearsal/evidence/owner-key.ts';
-import { findVolumes } from '../rehearsal/evidence/volume.ts';
+import { unwrapDek } from '../rehearsal/files/owner-key.ts';
+import { findVolumes } from '../rehearsal/files/volume.ts';
 import type { Secret } from './scanner.ts';
 
 /** A private key that its owner kept, so that a test can recognise it anywhere. */

@@ -6,11 +6,11 @@ import { firstTextsOf, testTitles } from './test-titles.ts';
 export type RuleProofs = ReadonlyMap<string, readonly string[]>;
 
 const testFile = /\.test\.ts$/;
-/** Rules that the rehearsal checks, each in a call of `rule`. */
-const rehearsalRules = /^e2e\/rehearsal\/rules\/[^/]+\.ts$/;
+/** Rules that the rehearsal checks, each in calls of `see`. */
+const rehearsalSteps = /^e2e\/rehearsal\/(?:steps\/[^/]+|judged)\.ts$/;
 const ruleId = /\b(?:CMK|KV|VM|REST)-\d{2,3}\b/g;
 
-/** The tests of each rule: tests name it in their titles ("CMK-100: …", "… (KV-11, KV-12)"), the rehearsal in `rule('CMK-100', …)`. */
+/** The tests of each rule: tests name it in their titles ("CMK-100: …", "… (KV-11, KV-12)"), the rehearsal in `see('CMK-100', …)`. */
 export const ruleProofs = (): RuleProofs => {
   const proofs = new Map<string, string[]>();
   for (const file of filesLike(/\.ts$/)) {
@@ -22,7 +22,7 @@ export const ruleProofs = (): RuleProofs => {
 
 const rulesNamedIn = (file: string): ReadonlySet<string> => {
   if (testFile.test(file)) return new Set(testTitles(file, textOf(file)).flatMap(ruleIdsIn));
-  return new Set(rehearsalRules.test(file) ? firstTextsOf('rule', file, textOf(file)).flatMap(ruleIdsIn) : []);
+  return new Set(rehearsalSteps.test(file) ? firstTextsOf('see', file, textOf(file)).flatMap(ruleIdsIn) : []);
 };
 
 /** Ids in a text, in its order. */

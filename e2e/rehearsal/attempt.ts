@@ -1,5 +1,6 @@
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
+import { each, type Finding } from './findings.ts';
 
 /** The outcome of an action that is expected to be refused, or not. */
 export interface Attempt {
@@ -34,3 +35,14 @@ export const attempt = async (what: string, act: () => Promise<unknown>): Promis
     throw error;
   }
 };
+
+/** `creating a disk: refused ACCESS_DENIED` */
+export const inWords = ({ what, outcome, code, reason }: Attempt): string =>
+  `${what}: ${outcome === 'done' ? outcome : `${outcome} ${reason || code}`}`;
+
+/** Each of these was refused for the reason. */
+export const refused = (attempts: readonly Attempt[], reason: string, prefix = ''): Finding =>
+  each(attempts, (one) => one.outcome === 'refused' && one.reason === reason, inWords, prefix);
+
+/** It was done. */
+export const done = (one: Attempt): Finding => each([one], ({ outcome }) => outcome === 'done', inWords);

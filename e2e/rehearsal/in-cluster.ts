@@ -4,7 +4,7 @@ import { foldersAt } from '@interlock/local/data-folder.ts';
 import { addressVariableOf, type ServiceName } from '@interlock/local/services.ts';
 import { startSpanReceiver } from '@interlock/local/span-receiver.ts';
 import { ConfigError, type createScope, readConfig, systemRandom, text } from '@interlock/runtime';
-import { startFileServer } from './evidence/file-server.ts';
+import { startFileServer } from './files/file-server.ts';
 import type { RehearsedCloud } from './rehearsed-cloud.ts';
 import { type RehearsalOutcome, rehearse } from './run.ts';
 

@@ -1,8 +1,8 @@
 import type { SpanStore } from '@interlock/lab/spans/span-store';
 import type { DataFolder } from '@interlock/local/data-folder.ts';
 import type { OutsideOf } from '../cloud/clients.ts';
-import type { FilesTls } from './evidence/file-server.ts';
-import type { FilesAddresses } from './evidence/remote-files.ts';
+import type { FilesTls } from './files/file-server.ts';
+import type { FilesAddresses } from './files/remote-files.ts';
 
 /** What a rehearsal needs from its cloud. */
 export interface RehearsedCloud extends OutsideOf {

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Verdict } from '@interlock/lab';
 import { type ExperimentName, type ExperimentRun, experimentNamed, experimentNames } from './experiments.ts';
+import { type Finding, finding, openFindings, type See } from './findings.ts';
 import { renderPage } from './page.ts';
-import { buildReport } from './report.ts';
-import { goodEvidence } from './rules/test-evidence.ts';
-import { judge } from './rules/verdicts.ts';
+import { buildReport, type Played } from './report.ts';
+import { type RuleId, rules } from './rules.ts';
 
 /** A run with a verdict, and without any record. */
 const runOf = (name: ExperimentName, verdict: Verdict): ExperimentRun => {
@@ -15,51 +15,60 @@ const runOf = (name: ExperimentName, verdict: Verdict): ExperimentRun => {
   return { experiment: experimentNamed(name).experiment, record, verdict, spans: [] };
 };
 
-const { keyLost, everyWay } = goodEvidence();
-const goodRuns = [runOf('the-key-is-lost', keyLost), runOf('every-way', everyWay)];
+const held: Verdict = {
+  ...{ outcome: 'held', because: '', problems: [], rules: [], groups: [] },
+  ...{ bytesCompared: 1, bytesLost: 0 },
+};
+const goodRuns = experimentNames.map((name) => runOf(name, held));
+const proof = [{ disk: 'disks/one', bytes: 4_096, acknowledged: 'a'.repeat(64), found: 'a'.repeat(64) }];
+const dataReturned = { disks: 2, bytesCompared: 1_000_000, mismatches: 0, proof, throughApi: ['disks/two'] };
+const good: Played = { problems: [], runs: goodRuns, firstMachineRanAtMs: 2_000, dataReturned };
 
-const reportOf = (
-  evidence: Parameters<typeof judge>[0],
-  runs: readonly ExperimentRun[] = goodRuns,
-  problems: readonly string[] = [],
-) =>
+const nothing: Played = { problems: [], runs: [], firstMachineRanAtMs: undefined, dataReturned: undefined };
+
+/** The verdicts of a rehearsal in which every part showed the same. */
+const verdictsOf = (shown: Finding) => {
+  const findings = openFindings();
+  for (const id of Object.keys(rules) as readonly RuleId[])
+    for (const part of rules[id].parts) findings.see(id, part as Parameters<See>[1], shown);
+  return findings.verdicts([]);
+};
+const goodVerdicts = verdictsOf(finding(true, 'as it should be'));
+
+const reportOf = (played = good, verdicts = goodVerdicts) =>
   buildReport({
     ...{ scenario: 'test', startedAtMs: 1_000, durationMs: 1_234.5, versions: { node: 'v24' } },
-    ...{ verdicts: judge(evidence, problems), evidence, runs, problems },
+    ...{ verdicts, played },
   });
 
 test('the report has the documented shape', () => {
-  const report = reportOf(goodEvidence());
+  const report = reportOf();
   assert.equal(report.schema, 2);
   assert.equal(report.verdict, 'pass');
   assert.equal(report.startedAt, '1970-01-01T00:00:01.000Z');
   assert.equal(report.durationMs, 1_235);
-  assert.equal(report.firstMachineRanAt, report.startedAt, 'the good evidence has machines from that moment');
+  assert.equal(report.firstMachineRanAt, '1970-01-01T00:00:02.000Z');
   assert.deepEqual(
     report.experiments.map(({ title, outcome }) => [title, outcome]),
     experimentNames.map((name) => [experimentNamed(name).experiment.title, 'held']),
   );
-  const { proof, throughApi, ...compared } = report.dataReturned;
-  assert.deepEqual(compared, { disks: 13, bytesCompared: 1_000_000, mismatches: 0 });
-  assert.equal(proof.length + throughApi.length, 13, 'the count and the lists are of the same disks');
+  assert.deepEqual(report.dataReturned, dataReturned);
 });
 
 test('one broken rule, one experiment that did not hold, or one problem makes the verdict fail', () => {
-  const evidence = goodEvidence();
-  evidence.content.mismatches = 1;
-  assert.equal(reportOf(evidence).verdict, 'fail');
+  const [first, ...others] = goodVerdicts;
+  assert.ok(first);
+  assert.equal(reportOf(good, [{ ...first, verdict: 'fail' }, ...others]).verdict, 'fail');
   for (const outcome of ['violated', 'inconclusive', 'vacuous', 'aborted'] as const) {
-    const runs = [runOf('the-key-is-lost', keyLost), runOf('every-way', { ...everyWay, outcome })];
-    assert.equal(reportOf(goodEvidence(), runs).verdict, 'fail', outcome);
+    const runs = [runOf('the-key-is-lost', held), runOf('every-way', { ...held, outcome })];
+    assert.equal(reportOf({ ...good, runs }).verdict, 'fail', outcome);
   }
-  assert.equal(reportOf(goodEvidence(), goodRuns, ['the machines did not start']).verdict, 'fail');
-  assert.equal(reportOf({}, []).verdict, 'fail');
+  assert.equal(reportOf({ ...good, problems: ['the machines did not start'] }).verdict, 'fail');
+  assert.equal(reportOf(nothing, openFindings().verdicts([])).verdict, 'fail');
 });
 
 test('the page has the rules first, then each experiment; it loads nothing from outside and escapes texts', () => {
-  const evidence = goodEvidence();
-  evidence.vault.name = '<script>alert(1)</script>';
-  const report = reportOf(evidence);
+  const report = reportOf(good, verdictsOf(finding(true, '<script>alert(1)</script>')));
   const page = renderPage(report, goodRuns);
   assert.doesNotMatch(page, /<script|<link|\bsrc=|\bhref=|@import|url\((?!#)/);
   assert.match(page, /&lt;script&gt;alert/);
@@ -74,6 +83,6 @@ test('the page has the rules first, then each experiment; it loads nothing from 
 });
 
 test('renders a page without any evidence', () => {
-  const report = reportOf({}, [], ['it did not even begin']);
+  const report = reportOf({ ...nothing, problems: ['it did not even begin'] }, openFindings().verdicts([]));
   assert.match(renderPage(report, []), /it did not even begin/);
 });

@@ -4,14 +4,13 @@ import { traceTree } from '@interlock/lab/spans/trace-tree';
 import { createScope, systemClock, systemRandom } from '@interlock/runtime';
 import { openOutside, tlsInto } from '../cloud/clients.ts';
 import { openDataPath } from '../cloud/data-path.ts';
-import type { Gathered } from './evidence/evidence.ts';
-import { localFiles } from './evidence/host-files.ts';
-import { remoteFiles } from './evidence/remote-files.ts';
 import { journalsIn, openExperiments } from './experiments.ts';
+import { localFiles } from './files/host-files.ts';
+import { remoteFiles } from './files/remote-files.ts';
+import { openFindings } from './findings.ts';
 import { renderPage } from './page.ts';
 import type { RehearsalOptions, RehearsedCloud } from './rehearsed-cloud.ts';
 import { buildReport, type Report } from './report.ts';
-import { judge } from './rules/verdicts.ts';
 import { playScenario, scenarioName } from './scenario.ts';
 import { secondsBetween, stepLines, summaryLines, traceLines, verdictLines } from './terminal.ts';
 import { createTimeline } from './timeline.ts';
@@ -29,7 +28,7 @@ export interface RehearsalOutcome {
 }
 
 /**
- * Plays the documented workflow on a new cloud, judges every rule by the evidence, and writes the report. A step that
+ * Plays the documented workflow on a new cloud, judges every rule by what the steps saw, and writes the report. A step that
  * fails is reported and fails the rules that need it; the report is still written.
  */
 export const rehearse = async (cloud: RehearsedCloud, options: RehearsalOptions): Promise<RehearsalOutcome> => {
@@ -59,7 +58,7 @@ export const rehearse = async (cloud: RehearsedCloud, options: RehearsalOptions)
       clock,
       tell: (step) => sayAll(stepLines(step, startedAtMs)),
     });
-    const evidence: Gathered = {};
+    const findings = openFindings();
     const files = hosts === undefined ? localFiles(data) : remoteFiles(hosts.addresses, hosts.tls, localFiles(data));
     const names = machines.map(({ id }) => namesIn({ cloud }).machine(id));
     const history = journalsIn(cloud, data, outside.administrator)(names).read;
@@ -69,21 +68,21 @@ export const rehearse = async (cloud: RehearsedCloud, options: RehearsalOptions)
       signal,
       say: (line) => say(`${secondsBetween(startedAtMs, clock.now())}           · ${line}`),
     });
-    const world = { cloud, outside, dataPath, timeline, experiments, clock, random, evidence, signal, history, files };
+    const { see } = findings;
+    const world = { cloud, outside, dataPath, timeline, experiments, clock, random, see, signal, history, files };
     say(`\nRehearsal: ${scenarioName}`);
-    const { problems, runs } = await playScenario(world);
+    const played = await playScenario(world);
     signal.throwIfAborted();
     const durationMs = clock.monotonicMs() - since;
     const report = buildReport({
       scenario: scenarioName,
       startedAtMs,
       durationMs,
-      verdicts: judge(evidence, problems),
-      evidence,
-      runs,
+      verdicts: findings.verdicts(played.problems),
+      played,
       versions: versionsOf(cloud),
-      problems,
     });
+    const { runs } = played;
     const [loss] = runs.flatMap(({ record }) => record.steps);
     if (loss?.traceId !== undefined)
       sayAll(traceLines(`How the loss “${loss.name}” travelled`, traceTree(cloud.spans, loss.traceId)));

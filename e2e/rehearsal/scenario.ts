@@ -1,25 +1,20 @@
 import type { ExperimentRun } from './experiments.ts';
+import type { Played } from './report.ts';
 import { deleteAndAssign } from './steps/deletion.ts';
 import { createDisks, createPlatformDisks } from './steps/disks.ts';
 import { grantAccess } from './steps/grants.ts';
-import { openFiles, readAudit, readMarks } from './steps/inspection.ts';
+import { openFiles, readMarks } from './steps/inspection.ts';
 import { fillVault, makeKeysAtHome } from './steps/keys.ts';
 import { loseInEveryWay, loseTheKey } from './steps/losses.ts';
 import { createMachines } from './steps/machines.ts';
 import { admitPeople } from './steps/people.ts';
+import { readRecord } from './steps/record.ts';
 import { disableOldVersion, refuseDeletion, rotate } from './steps/rotation.ts';
 import { createSets } from './steps/sets.ts';
 import type { World } from './world.ts';
 
 /** Name of the rehearsal in the report. */
 export const scenarioName = 'customer-managed keys: set up, rotate, lose and regain';
-
-/** What became of it. */
-export interface Played {
-  /** As texts; empty if there were none. */
-  readonly problems: readonly string[];
-  readonly runs: readonly ExperimentRun[];
-}
 
 /**
  * The documented workflow from the empty cloud to the last byte: set up with eight machines, rotate, lose the key and
@@ -41,22 +36,23 @@ export const playScenario = async (world: World): Promise<Played> => {
     }
   };
   const stage = await part('setting up', () => setUp(world));
-  if (stage === undefined) return { problems, runs };
-  const { people, keys, sets, marks } = stage;
-  const { house } = sets;
-  await part('machines', () => createMachines(world, people));
-  await part('deleting a set in use', () => refuseDeletion(world, people, house));
-  const rotated = await part('rotation', () => rotate(world, people, house, keys, marks));
+  if (stage === undefined) return { problems, runs, firstMachineRanAtMs: undefined, dataReturned: undefined };
+  const { people, keys, sets, disks, marks } = stage;
+  const { house, lodge } = sets;
+  const firstMachineRanAtMs = await part('machines', () => createMachines(world, people));
+  await part('deleting a set in use', () => refuseDeletion(world, people, house, disks));
+  const rotated = await part('rotation', () => rotate(world, people, { set: house, keys, disks, marks }));
   if (rotated !== undefined) await part('old version', () => disableOldVersion(world, people, keys));
   await part('losing the key', async () => runs.push(await loseTheKey(world, people)));
   await part('deleting', () => deleteAndAssign(world, people, house, keys));
   await part('every way', async () => runs.push(await loseInEveryWay(world, people)));
-  const [marksThere] = await Promise.all([
+  const before = rotated ?? new Map();
+  const [marksRead = 0] = await Promise.all([
     part('giving back', () => readMarks(world, people, marks)),
-    part('record', () => readAudit(world, people)),
+    part('record', () => readRecord(world, people, { sets: [house, lodge], disks, rewrapped: [...before.keys()] })),
   ]);
-  await part('files', () => openFiles(world, { keys, marks, before: rotated ?? new Map() }, marksThere ?? 0));
-  return { problems, runs };
+  const dataReturned = await part('files', () => openFiles(world, { keys, disks, marks, before, marksRead }));
+  return { problems, runs, firstMachineRanAtMs, dataReturned };
 };
 
 const setUp = async (world: World) => {
@@ -67,8 +63,7 @@ const setUp = async (world: World) => {
   const [keys, olderMarks] = await Promise.all([fillVault(world, people, atHome), createPlatformDisks(world, people)]);
   const sets = await createSets(world, people, keys);
   await grantAccess(world, people, sets);
-  const marks = await createDisks(world, people, olderMarks);
-  return { people, keys, sets, marks };
+  return { people, keys, sets, ...(await createDisks(world, people, olderMarks)) };
 };
 
 /** An error with its causes, each text once. */

@@ -5,9 +5,9 @@ import type { History } from '@interlock/lab/judge/journal/history';
 import type { Clock, Random } from '@interlock/runtime';
 import type { Clients, Outside } from '../cloud/clients.ts';
 import type { DataPath } from '../cloud/data-path.ts';
-import type { Gathered } from './evidence/evidence.ts';
-import type { HostFiles } from './evidence/host-files.ts';
 import type { ExperimentRunner } from './experiments.ts';
+import type { HostFiles } from './files/host-files.ts';
+import type { See } from './findings.ts';
 import type { RehearsedCloud } from './rehearsed-cloud.ts';
 import { tag } from './settings.ts';
 import type { Timeline } from './timeline.ts';
@@ -25,8 +25,8 @@ export interface World {
   readonly files: HostFiles;
   readonly clock: Clock;
   readonly random: Random;
-  /** Filled by the steps; read by the rules when all is over. */
-  readonly evidence: Gathered;
+  /** Reports what a step shows about a rule. */
+  readonly see: See;
   /** Aborted when the user ends the rehearsal. */
   readonly signal: AbortSignal;
 }
@@ -47,11 +47,22 @@ export interface People {
 /** The two keys: one created in the vault, one imported, whose owner still has the private key. */
 export interface Keys {
   readonly generated: KeyInVault;
-  readonly imported: KeyInVault & { readonly privateKey: KeyObject };
+  readonly imported: KeyInVault & Pick<KeyVersion, 'keySizeBits'> & { readonly privateKey: KeyObject };
 }
 
 /** A key version by its full name, and as other services name it. */
 export type KeyInVault = Pick<KeyVersion, 'name' | 'keyUrl'>;
+
+/** A disk that exists. */
+export interface MadeDisk {
+  /** Full name. */
+  readonly name: string;
+  /** UUID. */
+  readonly id: string;
+  readonly sku: string;
+  /** Full name of its set, or empty under the platform's key. */
+  readonly set: string;
+}
 
 /** A disk encryption set that exists. */
 export interface KeySet {

@@ -13,7 +13,7 @@ import { openDataPath } from '../cloud/data-path.ts';
 import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 import { location, makeWorld, type World } from '../cloud/world.ts';
 import { pathOf } from '../docs/sources.ts';
-import { findVolumes } from '../rehearsal/evidence/volume.ts';
+import { findVolumes } from '../rehearsal/files/volume.ts';
 
 let cloud: TestCloud;
 let world: World;

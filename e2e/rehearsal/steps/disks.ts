@@ -1,10 +1,13 @@
 import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
+import { shortName } from '@interlock/lab/short-name';
 import { encryptionUnder } from '../../cloud/make-estate.ts';
-import { attempt } from '../attempt.ts';
+import { type Attempt, attempt, refused } from '../attempt.ts';
+import { type Finding, finding, listed } from '../findings.ts';
 import {
   allDisks,
   groupsOf,
   location,
+  type MadeDisk,
   movedDisk,
   namesIn,
   type People,
@@ -69,8 +72,12 @@ export const createPlatformDisks = (world: World, { vmUser }: People): Promise<r
   );
 
 /** Step 6: the VM user puts disks under the set, new ones and an existing one, without any right on the vault. */
-export const createDisks = async (world: World, people: People, before: readonly Mark[]): Promise<readonly Mark[]> => {
-  const { timeline, evidence } = world;
+export const createDisks = async (
+  world: World,
+  people: People,
+  before: readonly Mark[],
+): Promise<{ readonly disks: readonly MadeDisk[]; readonly marks: readonly Mark[] }> => {
+  const { timeline, see } = world;
   const { vmUser } = people;
   const fresh = allDisks.filter(({ id, set }) => set !== 'platform' && id !== movedDisk.id);
   const created = timeline.step(
@@ -87,19 +94,34 @@ export const createDisks = async (world: World, people: People, before: readonly
         }),
       ),
   );
-  const [marks] = await Promise.all([created, moveUnderSet(world, people, before), tryVault(world, people)]);
+  const [marks, moved, atVault] = await Promise.all([
+    created,
+    moveUnderSet(world, people, before),
+    tryVault(world, people),
+  ]);
   const { disks } = await vmUser.disks.listDisks({ parent: groupsOf(world).machines, pageSize: 1_000 });
-  evidence.disks = disks.map(({ name, uniqueId, sku, encryption, keyVersion }) => ({
+  const made = disks.map(({ name, uniqueId, sku, encryption }) => ({
     name,
     id: uniqueId,
     sku,
     set: encryption?.diskEncryptionSet ?? '',
-    keyVersion,
   }));
-  return [...before, ...marks];
+  const under = made.filter(({ set }) => set === namesIn(world).set('house'));
+  const classes = new Set(under.map(({ sku }) => sku));
+  see(
+    'CMK-06',
+    'disks',
+    finding(
+      classes.size === 5,
+      `${under.length} disks of ${classes.size} classes are under the set: ${listed([...classes])}`,
+    ),
+    moved,
+    refused(atVault, 'ACCESS_DENIED', 'at the vault the VM user was refused: '),
+  );
+  return { disks: made, marks: [...before, ...marks] };
 };
 
-const moveUnderSet = (world: World, { vmUser }: People, marks: readonly Mark[]): Promise<void> =>
+const moveUnderSet = (world: World, { vmUser }: People, marks: readonly Mark[]): Promise<Finding> =>
   world.timeline.step(
     { who: 'VM user', title: 'Moves a disk that was there before under the set', rules: ['CMK-06'] },
     async () => {
@@ -108,40 +130,30 @@ const moveUnderSet = (world: World, { vmUser }: People, marks: readonly Mark[]):
       await vmUser.disks.changeDiskEncryption({ name, encryption: encryptionOf(world, 'house') });
       const after = await vmUser.disks.getDisk({ name });
       const own = marks.find(({ disk }) => disk === name);
-      const isContentSame = own !== undefined && (await isMarkThere(world, vmUser, own));
-      world.evidence.move = { disk: name, before: encryptionSeen(before), after: encryptionSeen(after), isContentSame };
+      const isSame = own !== undefined && (await isMarkThere(world, vmUser, own));
+      return finding(
+        setOf(before) === '' && setOf(after) === namesIn(world).set('house') && after.keyVersion !== '' && isSame,
+        `${shortName(name)} went from ${before.encryption?.type} to ${after.encryption?.type}, its content is ${isSame ? 'the same' : 'changed'}`,
+      );
     },
   );
+
+const setOf = ({ encryption }: Disk): string => encryption?.diskEncryptionSet ?? '';
 
 /** Whether an unattached disk still has its mark. */
 export const isMarkThere = async (world: World, user: Person, { disk, offset, bytes }: Mark): Promise<boolean> =>
   bytes.equals(await world.dataPath.read(user, disk, offset, bytes.length));
 
-const encryptionSeen = ({ encryption, keyVersion }: Disk) => ({
-  type: encryption?.type ?? '',
-  set: encryption?.diskEncryptionSet ?? '',
-  keyVersion,
-});
-
-const tryVault = async ({ timeline, evidence }: World, { administrator, vaultAdministrator, vmUser }: People) => {
-  const vmUserAtVault = await timeline.step(
-    { who: 'VM user', title: 'Tries to use the vault directly', rules: ['CMK-06', 'CMK-07'] },
-    () =>
-      Promise.all([
-        attempt('listing keys', () => vmUser.keyVault.listKeys({ parent: vaultName })),
-        attempt('unwrapping', () =>
-          vmUser.keyVault.unwrapKey({
-            name: `${vaultName}/keys/house`,
-            algorithm: 'RSA_OAEP_256',
-            wrappedKey: Buffer.alloc(256, 1),
-          }),
-        ),
-      ]),
+const tryVault = ({ timeline }: World, { vmUser }: People): Promise<readonly Attempt[]> =>
+  timeline.step({ who: 'VM user', title: 'Tries to use the vault directly', rules: ['CMK-06', 'CMK-07'] }, () =>
+    Promise.all([
+      attempt('listing keys', () => vmUser.keyVault.listKeys({ parent: vaultName })),
+      attempt('unwrapping', () =>
+        vmUser.keyVault.unwrapKey({
+          name: `${vaultName}/keys/house`,
+          algorithm: 'RSA_OAEP_256',
+          wrappedKey: Buffer.alloc(256, 1),
+        }),
+      ),
+    ]),
   );
-  evidence.people = {
-    administrator: administrator.principal,
-    vaultAdministrator: vaultAdministrator.principal,
-    vmUser: vmUser.principal,
-    vmUserAtVault,
-  };
-};

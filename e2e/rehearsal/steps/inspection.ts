@@ -1,9 +1,12 @@
 import { createHash, type KeyObject } from 'node:crypto';
 import { acknowledged, expectedPlaces, mismatches, recordBytes } from '@interlock/lab/judge/journal/records';
-import type { AuditSeen, DiskProof, FileSeen } from '../evidence/evidence.ts';
-import { decryptSectors, readAsOwner, unwrapDek } from '../evidence/owner-key.ts';
-import type { Volume } from '../evidence/volume.ts';
-import { type Keys, machines, type People, vaultName, type World } from '../world.ts';
+import { shortName } from '@interlock/lab/short-name';
+import type { Search } from '../../canary/places.ts';
+import { decryptSectors, readAsOwner, unwrapDek } from '../files/owner-key.ts';
+import type { Volume } from '../files/volume.ts';
+import { all, each, finding, listed, shortVersion } from '../findings.ts';
+import type { DataReturned, DiskProof } from '../report.ts';
+import { type Keys, type MadeDisk, machines, type People, type World } from '../world.ts';
 import { isMarkThere, type Mark } from './disks.ts';
 import { deallocate, idsOf } from './machines.ts';
 import type { Before } from './rotation.ts';
@@ -11,9 +14,12 @@ import type { Before } from './rotation.ts';
 /** What can be inspected at the end. */
 export interface Leftovers {
   readonly keys: Keys;
+  readonly disks: readonly MadeDisk[];
   readonly marks: readonly Mark[];
   /** The content of the disks before the rotation, by full name. */
   readonly before: ReadonlyMap<string, Before>;
+  /** How many marks were read through the API. */
+  readonly marksRead: number;
 }
 
 /** Deallocates every machine and reads the marks through the API. @returns how many were found */
@@ -28,15 +34,29 @@ export const readMarks = async (world: World, { vmUser }: People, marks: readonl
   });
 };
 
-/** Reads every disk from its file with the key of its owner, and searches for what must not be there. */
-export const openFiles = (world: World, leftovers: Leftovers, marksThere: number): Promise<void> =>
+/** Reads every disk from its file with the key of its owner, and searches for what must not be there. @returns what was compared */
+export const openFiles = (world: World, leftovers: Leftovers): Promise<DataReturned> =>
   world.timeline.step(
     {
       who: 'Key owner',
       title: 'Opens the disks’ files with the private key kept at home, and looks for plain text',
       rules: ['CMK-12', 'CMK-13', 'CMK-15', 'CMK-127'],
     },
-    async () => inspectFiles(world, leftovers, marksThere),
+    async () => {
+      const { keys } = leftovers;
+      const opened = await openVolumes(world, leftovers);
+      const deks = opened.flatMap(({ name, dek }) => (dek === undefined ? [] : [{ name, bytes: dek }]));
+      const search = await world.files.search(deks);
+      const distinctDeks = new Set(deks.map(({ bytes }) => bytes.toString('hex'))).size;
+      const compared = opened.flatMap((disk) => (disk.dek === undefined ? [] : compareContent(disk, disk.dek)));
+      const files = opened.map((disk) => {
+        const own = compared.find(({ proof }) => proof.disk === disk.name);
+        return fileSeen(disk, leftovers.before.get(disk.name), keys.imported.privateKey, own?.isReadable === true);
+      });
+      for (const { bytes } of deks) bytes.fill(0);
+      seeFiles(world, keys, files, { distinctDeks, search });
+      return seeContent(world, leftovers, compared);
+    },
   );
 
 interface Opened {
@@ -49,45 +69,13 @@ interface Opened {
   readonly places: ReturnType<typeof expectedPlaces>;
 }
 
-async function inspectFiles(world: World, { keys, marks, before }: Leftovers, marksThere: number): Promise<void> {
-  const { evidence, files } = world;
-  const opened = await openVolumes(world, keys.imported.privateKey, marks);
-  const compared = opened.flatMap((disk) => (disk.dek === undefined ? [] : compareContent(disk, disk.dek)));
-  const deks = opened.flatMap(({ name, dek }) => (dek === undefined ? [] : [{ name, bytes: dek }]));
-  evidence.files = {
-    disks: opened.map((disk) => {
-      const proof = compared.find(({ proof: { disk: name } }) => name === disk.name);
-      const old = before.get(disk.name);
-      // The same private key, and the wrap from the time of another key.
-      const isReadableByOther = old !== undefined && dekOrNothing(keys.imported.privateKey, old.volume) !== undefined;
-      return { ...fileSeen(disk, old), isReadableByOther, isReadableByOwner: proof?.isReadable === true };
-    }),
-    distinctDeks: new Set(deks.map(({ bytes }) => bytes.toString('hex'))).size,
-    dekSearch: await files.search(deks),
-  };
-  const proven = new Set(compared.map(({ proof }) => proof.disk));
-  const throughApi = [...new Set(marks.map(({ disk }) => disk))].filter((disk) => !proven.has(disk)).toSorted();
-  const sum = (of: (one: Compared) => number): number => compared.reduce((total, one) => total + of(one), 0);
-  evidence.content = {
-    disks: proven.size + throughApi.length,
-    bytesCompared: marks.reduce((total, { bytes }) => total + bytes.length, 0) + sum(({ recordBytes: bytes }) => bytes),
-    mismatches: marks.length - marksThere + sum(({ wrong }) => wrong),
-    records: sum(({ records }) => records),
-    marksRead: marksThere,
-    perDisk: compared.map(({ proof }) => proof),
-    throughApi,
-  };
-  for (const { bytes } of deks) bytes.fill(0);
-}
-
 /** The volumes of all disks under a set, with the places that are compared. */
-async function openVolumes(
-  { evidence, files, history }: World,
-  key: KeyObject,
-  marks: readonly Mark[],
-): Promise<Opened[]> {
+const openVolumes = async (
+  { files, history }: World,
+  { keys, disks, marks }: Leftovers,
+): Promise<readonly Opened[]> => {
   const journal = await history();
-  const wanted = (evidence.disks ?? [])
+  const wanted = disks
     .filter(({ set }) => set !== '')
     .map(({ name, id }) => ({
       ...{ name, id, mark: marks.find(({ disk }) => disk === name) },
@@ -101,9 +89,10 @@ async function openVolumes(
   );
   return wanted.flatMap(({ name, id, mark, places }): Opened[] => {
     const volume = volumes.get(id);
-    return volume === undefined ? [] : [{ name, volume, dek: dekOrNothing(key, volume), mark, places }];
+    const { privateKey } = keys.imported;
+    return volume === undefined ? [] : [{ name, volume, dek: dekOrNothing(privateKey, volume), mark, places }];
   });
-}
+};
 
 /** What a disk holds, compared with what was acknowledged. */
 interface Compared {
@@ -146,12 +135,29 @@ function compareContent({ name, volume, mark, places }: Opened, dek: Buffer): Co
   };
 }
 
-/** What the files of a disk show without the cloud. @param old the same disk before the rotation */
-function fileSeen(
+/** What the files of a disk show without the cloud. */
+interface FileSeen {
+  readonly disk: string;
+  readonly header: Volume['header'];
+  readonly allocatedBytes: number;
+  /** Whether the owner can read the content with only the private key and the file. */
+  readonly isReadableByOwner: boolean;
+  /** Whether a key opens what another one wrapped: tried on the header from before the rotation. */
+  readonly isReadableByOther: boolean;
+  /** Whether the ciphertext from before the rotation decrypts with the data key of the end: the data key never changed. */
+  readonly isSameDek: boolean;
+  /** Places of the file with content in plain text. */
+  readonly plaintextPlaces: number;
+  readonly searchedPlaces: number;
+}
+
+/** @param old the same disk before the rotation */
+const fileSeen = (
   { name, volume, dek, mark, places }: Opened,
   old: Before | undefined,
-): Omit<FileSeen, 'isReadableByOwner' | 'isReadableByOther'> {
-  const { header } = volume;
+  privateKey: KeyObject,
+  isReadableByOwner: boolean,
+): FileSeen => {
   const searched = [
     ...places.map(({ offset, length, candidates }) => ({
       raw: volume.raw(offset, length),
@@ -162,12 +168,12 @@ function fileSeen(
       : [{ raw: volume.raw(mark.offset, mark.bytes.length), plain: [mark.bytes.subarray(0, 32)] }]),
   ];
   return {
-    disk: name,
-    cipher: header.cipher,
-    keyVersion: header.keyVersion,
-    algorithm: header.algorithm,
-    wrappedBytes: header.wrapped.length,
+    disk: shortName(name),
+    header: volume.header,
     allocatedBytes: volume.allocatedBytes,
+    isReadableByOwner,
+    // The same private key, and the wrap from the time of another key.
+    isReadableByOther: old !== undefined && dekOrNothing(privateKey, old.volume) !== undefined,
     isSameDek:
       dek !== undefined &&
       mark !== undefined &&
@@ -175,7 +181,109 @@ function fileSeen(
     plaintextPlaces: searched.filter(({ raw, plain }) => plain.some((text) => raw.includes(text))).length,
     searchedPlaces: searched.length,
   };
-}
+};
+
+/** What the files show about encryption. @param deks how many different data keys there are, and where they were found in plain */
+const seeFiles = (
+  { see }: World,
+  { imported }: Keys,
+  files: readonly FileSeen[],
+  { distinctDeks, search }: { readonly distinctDeks: number; readonly search: Search },
+): void => {
+  const sum = (of: (file: FileSeen) => number): number => files.reduce((total, file) => total + of(file), 0);
+  const ciphers = listed([...new Set(files.map(({ header }) => header.cipher))]);
+  see(
+    'CMK-08',
+    'files',
+    all(
+      files,
+      ({ isReadableByOwner, header }) => isReadableByOwner && header.cipher.startsWith('AES-256'),
+      (some) => `${some.length} files decrypt with ${ciphers} under the unwrapped data key`,
+    ),
+  );
+  see(
+    'CMK-12',
+    'files',
+    all(
+      files,
+      ({ plaintextPlaces, searchedPlaces, allocatedBytes }) =>
+        plaintextPlaces === 0 && searchedPlaces > 0 && allocatedBytes > 0,
+      (some) =>
+        `${sum((file) => file.searchedPlaces)} written places of ${some.length} files were searched, ${sum((file) => file.plaintextPlaces)} hold plain text`,
+    ),
+    each(
+      files,
+      ({ isReadableByOwner, header }) => isReadableByOwner && header.cipher === 'AES-256-XTS-4096',
+      ({ disk, isReadableByOwner }) => `${disk} ${isReadableByOwner ? 'right' : 'wrong'}`,
+      `decrypted outside the cloud as ${ciphers}: `,
+    ),
+    finding(distinctDeks === files.length, `${files.length} disks have ${distinctDeks} different data keys`),
+  );
+  const opened = (by: 'isReadableByOwner' | 'isReadableByOther') => files.filter((file) => file[by]).length;
+  const places = listed(search.leaks.map(({ place, name, form }) => `${place} (${shortName(name)} as ${form})`));
+  see(
+    'CMK-13',
+    'files',
+    all(
+      files,
+      ({ header: { keyVersion, wrapped, algorithm } }) =>
+        keyVersion === imported.name && wrapped.length * 8 === imported.keySizeBits && algorithm === 'RSA-OAEP-256',
+      (some) =>
+        `${some.length} headers hold a wrap of ${some[0]?.header.wrapped.length} bytes (${some[0]?.header.algorithm}) by ${listed([...new Set(some.map(({ header }) => shortVersion(header.keyVersion)))])}`,
+    ),
+    all(
+      files,
+      ({ isReadableByOwner, isReadableByOther }) => isReadableByOwner && !isReadableByOther,
+      () =>
+        `the owner’s private key opens ${opened('isReadableByOwner')} of ${files.length}, another key ${opened('isReadableByOther')}`,
+    ),
+    finding(
+      search.places > 0 && search.leaks.length === 0,
+      `data keys in plain were looked for in ${search.places} files (${Math.round(search.bytes / 1e6)} MB) of every service and server, and found in ${places}`,
+    ),
+  );
+  see(
+    'CMK-15',
+    'files',
+    each(
+      files,
+      ({ isSameDek }) => isSameDek,
+      ({ disk }) => disk,
+      'the data key of today decrypts what lay on disk before the rotation: ',
+    ),
+  );
+};
+
+/** What the disks hold, beside what was acknowledged (CMK-127). */
+const seeContent = ({ see }: World, { marks, marksRead }: Leftovers, compared: readonly Compared[]): DataReturned => {
+  const proof = compared.map((one) => one.proof);
+  const proven = new Set(proof.map(({ disk }) => disk));
+  const throughApi = [...new Set(marks.map(({ disk }) => disk))].filter((disk) => !proven.has(disk)).toSorted();
+  const sum = (of: (one: Compared) => number): number => compared.reduce((total, one) => total + of(one), 0);
+  const disks = proven.size + throughApi.length;
+  const records = sum((one) => one.records);
+  const bytesCompared = marks.reduce((total, { bytes }) => total + bytes.length, 0) + sum((one) => one.recordBytes);
+  const differing = marks.length - marksRead + sum(({ wrong }) => wrong);
+  see(
+    'CMK-127',
+    'files',
+    finding(
+      differing === 0 && records > 0 && marksRead > 0,
+      `${bytesCompared} bytes of ${disks} disks were compared (${records} acknowledged records of guests, ${marksRead} marks from the beginning): ${differing} mismatches`,
+    ),
+    all(
+      proof,
+      ({ bytes, acknowledged: written, found }) => bytes > 0 && written === found,
+      (some) =>
+        `${some.length} disks have the SHA-256 of what was acknowledged: ${listed(some.map(({ disk }) => shortName(disk)))}`,
+    ),
+    finding(
+      throughApi.length > 0,
+      `${throughApi.length} others, whose files no key kept at home opens, gave their mark back through the API: ${listed(throughApi.map(shortName))}`,
+    ),
+  );
+  return { disks, bytesCompared, mismatches: differing, proof, throughApi };
+};
 
 /** The data key, if this private key wrapped it. */
 function dekOrNothing(key: KeyObject, { header }: Volume): Buffer | undefined {
@@ -186,23 +294,3 @@ function dekOrNothing(key: KeyObject, { header }: Volume): Buffer | undefined {
     return undefined;
   }
 }
-
-/** Reads the whole audit log of the vault. */
-export const readAudit = (world: World, { vaultAdministrator }: People): Promise<void> =>
-  world.timeline.step(
-    { who: 'Vault administrator', title: 'Reads the record of the vault', rules: ['CMK-07', 'CMK-11', 'CMK-144'] },
-    async () => {
-      const entries: AuditSeen[] = [];
-      let pageToken = '';
-      do {
-        const page = await vaultAdministrator.keyVault.listAuditEntries({
-          parent: vaultName,
-          pageSize: 1_000,
-          pageToken,
-        });
-        entries.push(...page.auditEntries);
-        pageToken = page.nextPageToken;
-      } while (pageToken !== '');
-      world.evidence.audit = entries;
-    },
-  );

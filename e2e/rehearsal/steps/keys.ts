@@ -1,6 +1,7 @@
 import { createPrivateKey, createPublicKey, generateKeyPair, type KeyObject } from 'node:crypto';
 import { promisify } from 'node:util';
-import { attempt } from '../attempt.ts';
+import { attempt, inWords } from '../attempt.ts';
+import { each, finding, shortVersion } from '../findings.ts';
 import {
   generatedKey,
   groupsOf,
@@ -42,22 +43,48 @@ export const fillVault = async (world: World, people: People, ownKeys: Promise<H
     importOwnKey(world, people, ownKeys),
     tryWrongKeys(world, people, ownKeys),
   ]);
-  world.evidence.keys = {
-    generated: made,
-    imported: brought.version,
-    isOwnMaterial: brought.isOwnMaterial,
-    refused,
-  };
+  const { see } = world;
+  const { version, isOwnMaterial } = brought;
+  see(
+    'CMK-02',
+    'keys',
+    finding(
+      made.origin === 'GENERATED' && made.keySizeBits === 2048,
+      `${shortVersion(made.name)} is ${made.origin}, ${made.keySizeBits} bits`,
+    ),
+    finding(
+      version.origin === 'IMPORTED' && isOwnMaterial,
+      `${shortVersion(version.name)} is ${version.origin}, and its modulus is ${isOwnMaterial ? '' : 'not '}that of the key brought`,
+    ),
+  );
+  see(
+    'CMK-20',
+    'keys',
+    each(
+      refused,
+      ({ outcome, code, reason }) => outcome === 'refused' && code === 'INVALID_ARGUMENT' && reason !== '',
+      inWords,
+    ),
+    each(
+      [made, version],
+      ({ keySizeBits }) => [2048, 3072, 4096].includes(keySizeBits),
+      ({ name, keySizeBits }) => `${shortVersion(name)} (${keySizeBits} bits)`,
+      'taken were ',
+    ),
+  );
   return { generated: made, imported: { ...brought.version, privateKey: brought.privateKey } };
 };
 
-const createVault = (world: World, { vaultAdministrator: { keyVault, principal } }: People): Promise<void> =>
-  world.timeline.step(
+const createVault = (
+  { timeline, cloud, see }: World,
+  { vaultAdministrator: { keyVault, principal } }: People,
+): Promise<void> =>
+  timeline.step(
     { who: 'Vault administrator', title: 'Creates a purge-protected vault', rules: ['CMK-01'] },
     async () => {
       await keyVault.createVault({
         vaultId,
-        resourceGroup: groupsOf(world).keys,
+        resourceGroup: groupsOf({ cloud }).keys,
         location,
         sku: 'STANDARD',
         permissionModel: 'ACCESS_POLICY',
@@ -65,7 +92,16 @@ const createVault = (world: World, { vaultAdministrator: { keyVault, principal }
         softDeleteRetentionDays: 90,
         purgeProtectionEnabled: true,
       });
-      world.evidence.vault = await keyVault.getVault({ name: vaultName });
+      const { name, state, ...vault } = await keyVault.getVault({ name: vaultName });
+      const { purgeProtectionEnabled, softDeleteRetentionDays } = vault;
+      see(
+        'CMK-01',
+        'vault',
+        finding(
+          state === 'ACTIVE' && purgeProtectionEnabled && softDeleteRetentionDays >= 7,
+          `${name} is ${state}, purge protection ${purgeProtectionEnabled ? 'on' : 'off'}, deleted keys kept ${softDeleteRetentionDays} days`,
+        ),
+      );
     },
   );
 

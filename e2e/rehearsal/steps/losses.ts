@@ -1,5 +1,6 @@
-import { quietly } from '../evidence/observe.ts';
 import type { ExperimentName, ExperimentRun } from '../experiments.ts';
+import { seeEveryWay, seeKeyLost } from '../judged.ts';
+import { quietly } from '../observe.ts';
 import type { People, World } from '../world.ts';
 
 /** The key of the machines, under the eyes of the lab: disabled and enabled, its grant removed and given again. */
@@ -12,7 +13,7 @@ export const loseTheKey = async (
   const run = await inLab(world, 'the-key-is-lost', { ...administrator, keyVault, tokens }, [
     ...['CMK-10', 'CMK-100', 'CMK-101', 'CMK-102', 'CMK-103', 'CMK-105', 'CMK-106', 'CMK-111', 'CMK-120', 'CMK-127'],
   ]);
-  world.evidence.keyLost = run.verdict;
+  seeKeyLost(world.see, run.verdict);
   return run;
 };
 
@@ -22,8 +23,7 @@ export const loseInEveryWay = async (world: World, { administrator }: People): P
     ...['CMK-10', 'CMK-27', 'CMK-38', 'CMK-100', 'CMK-104', 'CMK-105', 'CMK-120', 'CMK-122', 'CMK-123', 'CMK-126'],
     ...['CMK-127', 'CMK-133'],
   ]);
-  world.evidence.everyWay = run.verdict;
-  world.evidence.ultraStarts = run.record.machines.flatMap(({ group, starts }) => (group === 'ultra' ? starts : []));
+  seeEveryWay(world.see, run.verdict, run.record.machines);
   return run;
 };
 

@@ -1,8 +1,8 @@
 import type { VirtualMachine } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import { Rejection } from '@interlock/event-store';
-import { summarize } from '@interlock/lab/judge/journal/journal';
-import type { QuietSeen, StartSeen } from '../evidence/evidence.ts';
-import { historyOf, millisOf, readFleet, untilAtWork, untilFleet } from '../evidence/observe.ts';
+import { type IoSummary, summarize } from '@interlock/lab/judge/journal/journal';
+import { each, type Finding, finding } from '../findings.ts';
+import { historyOf, millisOf, readFleet, untilAtWork, untilFleet } from '../observe.ts';
 import {
   disksOf,
   groupsOf,
@@ -18,9 +18,12 @@ import {
 /** Reads and writes per second and disk: enough to see within 40 ms when they end. */
 const ioPerSecond = 25;
 
-/** Creates every machine with a guest that writes, reads back and compares, and waits until all are working. */
-export const createMachines = async (world: World, { vmUser }: People): Promise<void> => {
-  const { timeline, evidence, clock } = world;
+/**
+ * Creates every machine with a guest that writes, reads back and compares, and waits until all are working.
+ * @returns when the first of them ran, in milliseconds since the epoch
+ */
+export const createMachines = async (world: World, { vmUser }: People): Promise<number> => {
+  const { timeline, clock, see } = world;
   const names = namesIn(world);
   const startedAt = clock.now();
   await timeline.step(
@@ -47,28 +50,39 @@ export const createMachines = async (world: World, { vmUser }: People): Promise<
     () => untilAtWork(world, machines, startedAt),
   );
   const fleet = await readFleet(world, vmUser);
-  evidence.machines = machines.map((planned) => {
-    const { id, onLoss } = planned;
-    return {
-      name: id,
-      onLoss,
-      power: fleet.get(id)?.powerState ?? '',
-      startTime: millisOf(fleet.get(id)?.startTime),
-      disks: disksOf(planned).map((disk) => ({
-        name: names.disk(disk.id),
-        sku: disk.sku,
-        set: disk.set === 'platform' ? '' : names.set(disk.set),
-        isOs: disk === planned.os,
-      })),
-      io: io.find(({ machine }) => machine === id) ?? summarize(id, [], startedAt, startedAt),
-    };
-  });
+  const under = machines.filter((machine) => disksOf(machine).some(({ set }) => set !== 'platform'));
+  const plain = machines.filter((machine) => !under.includes(machine));
+  const workOf = (id: string) => io.find(({ machine }) => machine === id) ?? summarize(id, [], startedAt, startedAt);
+  const justWork = (some: readonly PlannedMachine[]): Finding =>
+    each(
+      some.map((planned) => ({ planned, work: workOf(planned.id), power: fleet.get(planned.id)?.powerState })),
+      ({ planned, work, power }) =>
+        power === 'RUNNING' && isGoodWork(work) && work.disks.length === disksOf(planned).length,
+      ({ work }) => `${work.machine} ${work.reads} reads, ${work.writes} writes, ${failuresIn(work)}`,
+    );
+  see('CMK-09', 'machines', justWork(under), justWork(plain));
+  const operations = io.reduce((sum, { reads, writes }) => sum + reads + writes, 0);
+  see('CMK-08', 'machines', finding(operations > 0, `${operations} reads and writes by the guests while they came up`));
+  return Math.min(...[...fleet.values()].map(({ startTime }) => millisOf(startTime)));
 };
+
+const isGoodWork = ({ reads, writes, failed }: IoSummary): boolean => reads > 0 && writes > 0 && failed === 0;
+const failuresIn = ({ failed, failure }: IoSummary): string => `${failed} failed${failure && ` (${failure})`}`;
 
 /** Ids of planned machines. */
 export const idsOf = (planned: readonly PlannedMachine[]): readonly string[] => planned.map(({ id }) => id);
 
 export const isRunning = ({ powerState }: VirtualMachine): boolean => powerState === 'RUNNING';
+
+/** How a start ended. */
+export interface StartSeen {
+  readonly machine: string;
+  readonly outcome: 'running' | 'failed';
+  readonly power: string;
+  /** Reason it failed for; empty when it runs. */
+  readonly code: string;
+  readonly message: string;
+}
 
 /** Starts machines and waits for the outcome of each: refused at once, a failed operation, or a running machine. */
 export const start = async (world: World, user: Person, ids: readonly string[]): Promise<readonly StartSeen[]> => {
@@ -83,12 +97,12 @@ export const start = async (world: World, user: Person, ids: readonly string[]):
       }
     }),
   );
-  const begun = ids.filter((id) => !refusals.has(id));
+  const started = ids.filter((id) => !refusals.has(id));
   const fleet = await untilFleet(
     world,
     user,
     'started, or failed to',
-    begun,
+    started,
     ({ powerState, provisioningState }) => powerState === 'RUNNING' || provisioningState === 'FAILED',
   );
   return ids.map((machine) => {
@@ -110,29 +124,54 @@ export const deallocate = async (world: World, user: Person, ids: readonly strin
   await untilFleet(world, user, 'deallocated', ids, ({ powerState }) => powerState === 'DEALLOCATED');
 };
 
+/** A machine that must not be affected by something: during it and after it. */
+export interface WatchedMachine {
+  readonly name: string;
+  readonly power: string;
+  readonly startTimeBefore: number;
+  readonly startTimeAfter: number;
+  readonly io: IoSummary;
+}
+
 /** Runs something that must not affect the given machines, and observes them during it and for a while after. */
-export const watchQuiet = async (
+export const watch = async (
   world: World,
   user: Person,
   planned: readonly PlannedMachine[],
   act: () => Promise<unknown>,
-): Promise<QuietSeen> => {
+): Promise<readonly WatchedMachine[]> => {
   const fromMs = world.clock.now();
   const before = await readFleet(world, user);
   await act();
   await untilAtWork(world, planned, world.clock.now());
   const toMs = world.clock.now();
   const [after, history] = [await readFleet(world, user), await world.history()];
-  return {
-    machines: planned.map(({ id }) => ({
-      name: id,
-      power: after.get(id)?.powerState ?? '',
-      startTimeBefore: millisOf(before.get(id)?.startTime),
-      startTimeAfter: millisOf(after.get(id)?.startTime),
-      io: summarize(id, historyOf(history, id), fromMs, toMs),
-    })),
-  };
+  return planned.map(({ id }) => ({
+    name: id,
+    power: after.get(id)?.powerState ?? '',
+    startTimeBefore: millisOf(before.get(id)?.startTime),
+    startTimeAfter: millisOf(after.get(id)?.startTime),
+    io: summarize(id, historyOf(history, id), fromMs, toMs),
+  }));
 };
+
+/** None of them stopped or restarted. */
+export const keptRunning = (watched: readonly WatchedMachine[]): Finding =>
+  each(
+    watched,
+    ({ power, startTimeBefore, startTimeAfter }) => power === 'RUNNING' && startTimeBefore === startTimeAfter,
+    ({ name, power }) => `${name} ${power}`,
+    'running since before: ',
+  );
+
+/** None of them failed a read or write, and each did some. */
+export const keptWorking = (watched: readonly WatchedMachine[], prefix = ''): Finding =>
+  each(
+    watched,
+    ({ io }) => io.failed === 0 && io.reads + io.writes > 0,
+    ({ name, io }) => `${name} ${io.reads + io.writes} good, ${failuresIn(io)}`,
+    prefix,
+  );
 
 /** Planned machines by their ids. */
 export const plannedNamed = (ids: readonly string[]): readonly PlannedMachine[] =>

@@ -3,9 +3,9 @@ import type { History } from '@interlock/lab/judge/journal/history';
 import { type IoSummary, summarize } from '@interlock/lab/judge/journal/journal';
 import { shortName } from '@interlock/lab/short-name';
 import { context, ROOT_CONTEXT } from '@opentelemetry/api';
-import { until } from '../../cloud/until.ts';
-import { patienceMs } from '../settings.ts';
-import { groupsOf, type Person, type PlannedMachine, type World } from '../world.ts';
+import { until } from '../cloud/until.ts';
+import { patienceMs } from './settings.ts';
+import { groupsOf, type Person, type PlannedMachine, type World } from './world.ts';
 
 /** Machines by the last segment of their names. */
 export type Fleet = ReadonlyMap<string, VirtualMachine>;
