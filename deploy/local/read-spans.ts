@@ -1,12 +1,16 @@
-import type { Attributes, AttributeValue, Span, SpanLink } from '@interlock/lab/spans/span-store';
+import {
+  type Attributes,
+  type AttributeValue,
+  type Span,
+  type SpanLink,
+  spanKinds,
+  spanStatuses,
+} from '@interlock/lab/spans/span-store';
 
 /** The body is not a trace export in OTLP's JSON form. The message names the field. */
 export class OtlpError extends Error {
   override readonly name = 'OtlpError';
 }
-
-const kinds = ['unspecified', 'internal', 'server', 'client', 'producer', 'consumer'] as const;
-const statuses = ['unset', 'ok', 'error'] as const;
 
 /**
  * Reads an ExportTraceServiceRequest in OTLP's JSON form: ids in hex, 64-bit numbers as text or number, enums as numbers.
@@ -34,10 +38,10 @@ function spanOf(span: Json, service: string): Span {
     parentSpanId: typeof parent === 'string' && parent !== '' ? parent : undefined,
     service,
     name: String(span.name ?? ''),
-    kind: kinds[Number(span.kind ?? 0)] ?? 'unspecified',
+    kind: spanKinds[Number(span.kind ?? 0)] ?? 'unspecified',
     startMs: milliseconds(startNs),
     durationMs: milliseconds(nanoseconds(span, 'endTimeUnixNano') - startNs),
-    status: statuses[Number(status.code ?? 0)] ?? 'unset',
+    status: spanStatuses[Number(status.code ?? 0)] ?? 'unset',
     statusMessage: typeof status.message === 'string' ? status.message : '',
     attributes: attributes(span),
     links: list(span, 'links').map(linkOf),

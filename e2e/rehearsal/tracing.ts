@@ -1,7 +1,13 @@
-import type { Attributes, AttributeValue, Span, SpanStore } from '@interlock/lab/spans/span-store';
+import {
+  type Attributes,
+  type AttributeValue,
+  type Span,
+  type SpanStore,
+  spanKinds,
+  spanStatuses,
+} from '@interlock/lab/spans/span-store';
 import type { Random } from '@interlock/runtime';
 import { startTelemetry, type Telemetry, type TelemetryOptions } from '@interlock/runtime/telemetry';
-import { SpanKind, SpanStatusCode } from '@opentelemetry/api';
 
 type Processor = NonNullable<TelemetryOptions['processors']>[number];
 type FinishedSpan = Parameters<Processor['onEnd']>[0];
@@ -24,19 +30,6 @@ export const traceRehearsal = (spans: SpanStore, random: Random): Telemetry =>
     ],
   });
 
-const kinds: Readonly<Record<SpanKind, Span['kind']>> = {
-  [SpanKind.INTERNAL]: 'internal',
-  [SpanKind.SERVER]: 'server',
-  [SpanKind.CLIENT]: 'client',
-  [SpanKind.PRODUCER]: 'producer',
-  [SpanKind.CONSUMER]: 'consumer',
-};
-const statuses: Readonly<Record<SpanStatusCode, Span['status']>> = {
-  [SpanStatusCode.UNSET]: 'unset',
-  [SpanStatusCode.OK]: 'ok',
-  [SpanStatusCode.ERROR]: 'error',
-};
-
 function spanOf(span: FinishedSpan): Span {
   const { traceId, spanId } = span.spanContext();
   return {
@@ -45,10 +38,11 @@ function spanOf(span: FinishedSpan): Span {
     parentSpanId: span.parentSpanContext?.spanId,
     service: 'rehearsal',
     name: span.name,
-    kind: kinds[span.kind],
+    // The API counts kinds from internal, OTLP has `unspecified` before it.
+    kind: spanKinds[span.kind + 1] ?? 'unspecified',
     startMs: millis(span.startTime),
     durationMs: millis(span.duration),
-    status: statuses[span.status.code],
+    status: spanStatuses[span.status.code] ?? 'unset',
     statusMessage: span.status.message ?? '',
     attributes: attributesOf(span.attributes),
     links: [],

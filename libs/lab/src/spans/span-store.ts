@@ -10,6 +10,10 @@ export interface SpanLink {
   readonly attributes: Attributes;
 }
 
+/** Kinds and statuses of spans, in the order of their numbers in OTLP. */
+export const spanKinds = ['unspecified', 'internal', 'server', 'client', 'producer', 'consumer'] as const;
+export const spanStatuses = ['unset', 'ok', 'error'] as const;
+
 /** A finished span. */
 export interface Span {
   /** 32 hex digits. */
@@ -19,11 +23,11 @@ export interface Span {
   readonly parentSpanId: string | undefined;
   readonly service: string;
   readonly name: string;
-  readonly kind: 'unspecified' | 'internal' | 'server' | 'client' | 'producer' | 'consumer';
+  readonly kind: (typeof spanKinds)[number];
   /** Milliseconds since the epoch, with microseconds after the point. */
   readonly startMs: number;
   readonly durationMs: number;
-  readonly status: 'unset' | 'ok' | 'error';
+  readonly status: (typeof spanStatuses)[number];
   readonly statusMessage: string;
   readonly attributes: Attributes;
   readonly links: readonly SpanLink[];

@@ -1,4 +1,5 @@
 import { pathPart } from '@interlock/runtime';
+import { spanKinds } from '../../spans/span-store.ts';
 import { type PlacedSpan, spansIn, textOf } from '../format/otlp.ts';
 import type { RunData } from '../format/run-data.ts';
 import { msOf, type TruthFault } from '../format/truth.ts';
@@ -198,8 +199,7 @@ const wideMetrics = ({ metrics }: RunData): string => {
   );
 };
 
-const kinds = ['unspecified', 'internal', 'server', 'client', 'producer', 'consumer'];
-const kindName = ({ kind = 0 }: PlacedSpan): string => kinds[kind] ?? 'unspecified';
+const kindName = ({ kind = 0 }: PlacedSpan): string => spanKinds[kind] ?? 'unspecified';
 
 /** The JSON of Jaeger's query API, which its page "Upload" reads. */
 const jaeger = (spans: readonly PlacedSpan[]): object => ({
