@@ -11,7 +11,6 @@ export interface Attempt {
   readonly code: string;
   /** Machine-readable reason of a refusal; else empty. */
   readonly reason: string;
-  readonly message: string;
   /** Milliseconds until the response. */
   readonly tookMs: number;
 }
@@ -22,15 +21,14 @@ export const attempt = async (what: string, act: () => Promise<unknown>): Promis
   const tookMs = () => performance.now() - since;
   try {
     await act();
-    return { what, outcome: 'done', code: 'OK', reason: '', message: '', tookMs: tookMs() };
+    return { what, outcome: 'done', code: 'OK', reason: '', tookMs: tookMs() };
   } catch (error) {
     if (error instanceof Rejection) {
-      const { code, reason, message } = error;
-      return { what, outcome: 'refused', code, reason, message, tookMs: tookMs() };
+      const { code, reason } = error;
+      return { what, outcome: 'refused', code, reason, tookMs: tookMs() };
     }
     if (error instanceof RpcFailure) {
-      const { code, message } = error;
-      return { what, outcome: 'unanswered', code, reason: '', message, tookMs: tookMs() };
+      return { what, outcome: 'unanswered', code: error.code, reason: '', tookMs: tookMs() };
     }
     throw error;
   }

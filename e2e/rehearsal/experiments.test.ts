@@ -89,7 +89,7 @@ for (const { part, verdict, see } of judgedRuns) {
   });
 }
 
-test('CMK-126 breaks if the ultra machine starts under the lost key, or not afterwards', () => {
+test('the rule about ultra machines breaks if one starts under the lost key, or does not start afterwards', () => {
   const every = heldBy('every-way');
   const withStarts = (starts: Parameters<typeof seeEveryWay>[2][number]['starts']) =>
     brokenBy((see) => seeEveryWay(see, every, [{ group: 'ultra', starts }]));

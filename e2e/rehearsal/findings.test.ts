@@ -78,7 +78,7 @@ test('a finding about several things needs at least one of them, and names those
 });
 
 test('an attempt that was done is not refused, nor is one that was refused for another reason or not answered', () => {
-  const one = { what: 'opening', code: 'PERMISSION_DENIED', reason: 'ACCESS_DENIED', message: '', tookMs: 1 };
+  const one = { what: 'opening', code: 'PERMISSION_DENIED', reason: 'ACCESS_DENIED', tookMs: 1 };
   const denied = { ...one, outcome: 'refused' } as const;
   assert.deepEqual(refused([denied], 'ACCESS_DENIED'), finding(true, 'opening: refused ACCESS_DENIED'));
   assert.deepEqual(refused([denied], 'KEY_DELETED'), finding(false, 'opening: refused ACCESS_DENIED'));

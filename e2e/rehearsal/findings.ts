@@ -18,7 +18,6 @@ export interface RuleVerdict {
 
 /** Collects what the steps see, for the verdict on each rule. */
 export interface Findings {
-  /** Reports what a part of the rehearsal shows about a rule. */
   readonly see: See;
   /** The verdict on every rule. @param problems of the rehearsal: reported if a part has shown nothing */
   verdicts(problems: readonly string[]): readonly RuleVerdict[];

@@ -4,9 +4,7 @@ import { int, readConfig, text } from '@interlock/runtime';
 export const { rehearsalTag: tag, rehearsalPatienceMs: patienceMs } = readConfig(process.env, {
   rehearsalTag: text(
     'Set behind the names of vault and groups: sets one rehearsal apart from another in the same cloud',
-    {
-      default: '',
-    },
+    { default: '' },
   ),
   rehearsalPatienceMs: int('The longest any single thing may take before the rehearsal gives up on it', {
     min: 1_000,

@@ -72,12 +72,7 @@ runCommand(async (scope) => {
   const { rehearse } = await rehearsal;
   const outcome = await rehearse(
     { ...cloud, settings: openSettingsIn(process.env) },
-    {
-      data,
-      out: dataRoot(process.env),
-      say: console.log,
-      signal: scope.signal,
-    },
+    { data, out: dataRoot(process.env), say: console.log, signal: scope.signal },
   );
   await own.close();
   writeFileSync(data.path('stopped-well'), '', { mode: 0o600 });

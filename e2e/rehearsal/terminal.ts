@@ -2,8 +2,6 @@ import { renderTrace, type TraceNode } from '@interlock/lab/spans/trace-tree';
 import type { Report } from './report.ts';
 import type { Step, StepCall } from './timeline.ts';
 
-/** The output for users while it runs, line by line. */
-
 /** A step: when it started, how it ended, who acted, what was called, how long it took, and its rules. */
 export const stepLines = (step: Step, startedAtMs: number): readonly string[] => {
   const { who, title, rules, calls, durationMs, error } = step;

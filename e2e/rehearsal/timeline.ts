@@ -70,18 +70,10 @@ export function createTimeline(parts: {
   };
 }
 
-const services: Readonly<Record<string, string>> = {
-  'interlock.identity.v1.IdentityService': 'identity',
-  'interlock.key_vault.v1.KeyVaultService': 'key-vault',
-  'interlock.disk_encryption_set.v1.DiskEncryptionSetService': 'disk-encryption-set',
-  'interlock.disk.v1.DiskService': 'disk',
-  'interlock.disk.v1.DiskDataService': 'disk',
-  'interlock.compute.v1.ComputeService': 'compute',
-};
-
+/** A call of a service, from its span: `interlock.key_vault.v1.KeyVaultService/CreateVault`. */
 function callOf(span: Span): StepCall[] {
-  const [path = '', method = ''] = span.name.split('/');
-  const service = services[path];
+  const [, part, method = ''] = /^interlock\.(\w+)\.v1\.\w+\/(\w+)$/.exec(span.name) ?? [];
+  const service = part?.replaceAll('_', '-');
   if (span.service !== 'rehearsal' || span.kind !== 'client' || service === undefined) return [];
   const reason = span.attributes['interlock.rejection.reason'] ?? span.statusMessage;
   const outcome = span.status === 'error' ? String(reason) : 'ok';

@@ -12,8 +12,14 @@ import type { RehearsedCloud } from './rehearsed-cloud.ts';
 import { tag } from './settings.ts';
 import type { Timeline } from './timeline.ts';
 
+/** What a step needs to say what it sees. */
+export interface Seeing {
+  /** Reports what a step shows about a rule. */
+  readonly see: See;
+}
+
 /** What every step needs. */
-export interface World {
+export interface World extends Seeing {
   readonly cloud: RehearsedCloud;
   readonly outside: Outside;
   readonly dataPath: DataPath;
@@ -25,8 +31,6 @@ export interface World {
   readonly files: HostFiles;
   readonly clock: Clock;
   readonly random: Random;
-  /** Reports what a step shows about a rule. */
-  readonly see: See;
   /** Aborted when the user ends the rehearsal. */
   readonly signal: AbortSignal;
 }

@@ -16,7 +16,7 @@ import {
   type World,
 } from '../world.ts';
 import { createDisk } from './disks.ts';
-import { deallocate, idsOf, plannedNamed, start } from './machines.ts';
+import { deallocate, idsOf, start } from './machines.ts';
 import { assignKey } from './rotation.ts';
 
 /** Machines of the plan, by what losing the key must do to them. */
@@ -186,7 +186,8 @@ const returnToWork = (world: World, vmUser: Person): Promise<void> => {
     async () => {
       const starts = await start(world, vmUser, [...thatMust('stops'), ultra]);
       const running = starts.filter(({ outcome }) => outcome === 'running').map(({ machine }) => machine);
-      const io = await untilAtWork(world, plannedNamed(running), fromMs);
+      const isRunning = ({ id }: PlannedMachine): boolean => running.includes(id);
+      const io = await untilAtWork(world, machines.filter(isRunning), fromMs);
       const work = starts.map((started) => {
         const { reads = 0, writes = 0 } = io.find(({ machine }) => machine === started.machine) ?? {};
         return { ...started, reads, writes };

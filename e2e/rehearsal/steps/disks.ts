@@ -48,10 +48,10 @@ export interface Mark {
 const markOffset = 64 * 1024 * 1024;
 const markBytes = 64 * 1024;
 
-/** Writes a mark on a disk that no machine has. */
-export const mark = async (world: World, user: Person, id: string): Promise<Mark> => {
-  const disk = namesIn(world).disk(id);
-  const line = Buffer.from(`In plain text: the content of ${id}. `);
+/** Creates a disk of the plan, and writes a mark on it. */
+const createMarked = async (world: World, user: Person, planned: PlannedDisk): Promise<Mark> => {
+  const { name: disk } = await createDisk(world, user, planned);
+  const line = Buffer.from(`In plain text: the content of ${planned.id}. `);
   const salt = Buffer.from(world.random.bytes(16)).toString('hex');
   const bytes = Buffer.alloc(markBytes, Buffer.concat([line, Buffer.from(`${salt}\n`)]));
   await world.dataPath.write(user, disk, markOffset, bytes);
@@ -64,10 +64,9 @@ export const createPlatformDisks = (world: World, { vmUser }: People): Promise<r
     { who: 'VM user', title: 'Creates disks under the key of the platform', rules: ['CMK-06', 'CMK-111'] },
     () =>
       Promise.all(
-        [...allDisks.filter(({ set }) => set === 'platform'), movedDisk].map(async (planned) => {
-          await createDisk(world, vmUser, planned);
-          return mark(world, vmUser, planned.id);
-        }),
+        [...allDisks.filter(({ set }) => set === 'platform'), movedDisk].map((planned) =>
+          createMarked(world, vmUser, planned),
+        ),
       ),
   );
 
@@ -86,13 +85,7 @@ export const createDisks = async (
       title: 'Creates disks of all five classes under the sets',
       rules: ['CMK-06', 'CMK-08', 'CMK-12'],
     },
-    () =>
-      Promise.all(
-        fresh.map(async (planned) => {
-          await createDisk(world, vmUser, planned);
-          return mark(world, vmUser, planned.id);
-        }),
-      ),
+    () => Promise.all(fresh.map((planned) => createMarked(world, vmUser, planned))),
   );
   const [marks, moved, atVault] = await Promise.all([
     created,

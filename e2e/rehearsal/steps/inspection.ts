@@ -6,7 +6,7 @@ import { decryptSectors, readAsOwner, unwrapDek } from '../files/owner-key.ts';
 import type { Volume } from '../files/volume.ts';
 import { all, each, finding, listed, shortVersion } from '../findings.ts';
 import type { DataReturned, DiskProof } from '../report.ts';
-import { type Keys, type MadeDisk, machines, type People, type World } from '../world.ts';
+import { type Keys, type MadeDisk, machines, type People, type Seeing, type World } from '../world.ts';
 import { isMarkThere, type Mark } from './disks.ts';
 import { deallocate, idsOf } from './machines.ts';
 import type { Before } from './rotation.ts';
@@ -95,7 +95,7 @@ const openVolumes = async (
 };
 
 /** What a disk holds, compared with what was acknowledged. */
-interface Compared {
+export interface Compared {
   readonly proof: DiskProof;
   readonly records: number;
   /** Bytes of those records. */
@@ -136,7 +136,7 @@ function compareContent({ name, volume, mark, places }: Opened, dek: Buffer): Co
 }
 
 /** What the files of a disk show without the cloud. */
-interface FileSeen {
+export interface FileSeen {
   readonly disk: string;
   readonly header: Volume['header'];
   readonly allocatedBytes: number;
@@ -184,9 +184,9 @@ const fileSeen = (
 };
 
 /** What the files show about encryption. @param deks how many different data keys there are, and where they were found in plain */
-const seeFiles = (
-  { see }: World,
-  { imported }: Keys,
+export const seeFiles = (
+  { see }: Seeing,
+  { imported }: { readonly imported: Pick<Keys['imported'], 'name' | 'keySizeBits'> },
   files: readonly FileSeen[],
   { distinctDeks, search }: { readonly distinctDeks: number; readonly search: Search },
 ): void => {
@@ -255,7 +255,11 @@ const seeFiles = (
 };
 
 /** What the disks hold, beside what was acknowledged (CMK-127). */
-const seeContent = ({ see }: World, { marks, marksRead }: Leftovers, compared: readonly Compared[]): DataReturned => {
+export const seeContent = (
+  { see }: Seeing,
+  { marks, marksRead }: Pick<Leftovers, 'marks' | 'marksRead'>,
+  compared: readonly Compared[],
+): DataReturned => {
   const proof = compared.map((one) => one.proof);
   const proven = new Set(proof.map(({ disk }) => disk));
   const throughApi = [...new Set(marks.map(({ disk }) => disk))].filter((disk) => !proven.has(disk)).toSorted();

@@ -1,7 +1,8 @@
 import { createPrivateKey, createPublicKey, generateKeyPair, type KeyObject } from 'node:crypto';
 import { promisify } from 'node:util';
-import { attempt, inWords } from '../attempt.ts';
-import { each, finding, shortVersion } from '../findings.ts';
+import type { KeyVersion } from '@interlock/contracts/interlock/key_vault/v1/key_version.ts';
+import { attempt, refused } from '../attempt.ts';
+import { type Finding, finding, shortVersion } from '../findings.ts';
 import {
   generatedKey,
   groupsOf,
@@ -38,41 +39,12 @@ export const makeKeysAtHome = async (): Promise<HomeMadeKeys> => {
 /** Steps 1 and 2 of the workflow: a vault, a key created in it, an imported key. */
 export const fillVault = async (world: World, people: People, ownKeys: Promise<HomeMadeKeys>): Promise<Keys> => {
   await createVault(world, people);
-  const [made, brought, refused] = await Promise.all([
+  const [generated, imported] = await Promise.all([
     generateKeyInVault(world, people),
     importOwnKey(world, people, ownKeys),
     tryWrongKeys(world, people, ownKeys),
   ]);
-  const { see } = world;
-  const { version, isOwnMaterial } = brought;
-  see(
-    'CMK-02',
-    'keys',
-    finding(
-      made.origin === 'GENERATED' && made.keySizeBits === 2048,
-      `${shortVersion(made.name)} is ${made.origin}, ${made.keySizeBits} bits`,
-    ),
-    finding(
-      version.origin === 'IMPORTED' && isOwnMaterial,
-      `${shortVersion(version.name)} is ${version.origin}, and its modulus is ${isOwnMaterial ? '' : 'not '}that of the key brought`,
-    ),
-  );
-  see(
-    'CMK-20',
-    'keys',
-    each(
-      refused,
-      ({ outcome, code, reason }) => outcome === 'refused' && code === 'INVALID_ARGUMENT' && reason !== '',
-      inWords,
-    ),
-    each(
-      [made, version],
-      ({ keySizeBits }) => [2048, 3072, 4096].includes(keySizeBits),
-      ({ name, keySizeBits }) => `${shortVersion(name)} (${keySizeBits} bits)`,
-      'taken were ',
-    ),
-  );
-  return { generated: made, imported: { ...brought.version, privateKey: brought.privateKey } };
+  return { generated, imported };
 };
 
 const createVault = (
@@ -105,15 +77,24 @@ const createVault = (
     },
   );
 
-const generateKeyInVault = ({ timeline, random }: World, { vaultAdministrator: { keyVault } }: People) =>
+const generateKeyInVault = (
+  { timeline, random, see }: World,
+  { vaultAdministrator: { keyVault } }: People,
+): Promise<KeyVersion> =>
   timeline.step(
     { who: 'Vault administrator', title: 'Has the vault make an RSA key of 2,048 bits', rules: ['CMK-02'] },
     async () => {
       const keyId = generatedKey.slice(generatedKey.lastIndexOf('/') + 1);
       await keyVault.createKey({ parent: vaultName, keyId, keySizeBits: 2048, requestId: random.uuid() });
-      return keyVault.getKeyVersion({ name: generatedKey });
+      const made = await keyVault.getKeyVersion({ name: generatedKey });
+      see('CMK-02', 'keys', is(made, 'GENERATED', 2048));
+      return made;
     },
   );
+
+/** `house/0123… is GENERATED, 2048 bits` */
+const is = ({ name, origin, keySizeBits }: KeyVersion, wanted: KeyVersion['origin'], bits: number): Finding =>
+  finding(origin === wanted && keySizeBits === bits, `${shortVersion(name)} is ${origin}, ${keySizeBits} bits`);
 
 const importPem = ({ random }: World, { keyVault }: Person, keyId: string, text: string) =>
   keyVault.importKey({
@@ -123,21 +104,28 @@ const importPem = ({ random }: World, { keyVault }: Person, keyId: string, text:
     requestId: random.uuid(),
   });
 
-const importOwnKey = (world: World, { vaultAdministrator }: People, ownKeys: Promise<HomeMadeKeys>) =>
+const importOwnKey = (
+  world: World,
+  { vaultAdministrator }: People,
+  ownKeys: Promise<HomeMadeKeys>,
+): Promise<Keys['imported']> =>
   world.timeline.step(
     { who: 'Vault administrator', title: 'Brings an RSA key of 3,072 bits', rules: ['CMK-02'] },
     async () => {
+      const { see } = world;
       const { rsa3072 } = await ownKeys;
       const privateKey = createPrivateKey(rsa3072);
       await importPem(world, vaultAdministrator, importedKeyId, rsa3072);
       const name = `${vaultName}/keys/${importedKeyId}`;
       const version = await vaultAdministrator.keyVault.getKeyVersion({ name });
-      const isOwnMaterial = createPublicKey(privateKey).export({ format: 'jwk' }).n === version.publicKey?.n;
-      return { version, privateKey, isOwnMaterial };
+      const isOwn = createPublicKey(privateKey).export({ format: 'jwk' }).n === version.publicKey?.n;
+      const modulus = finding(isOwn, `its modulus is ${isOwn ? '' : 'not '}that of the key brought`);
+      see('CMK-02', 'keys', is(version, 'IMPORTED', 3072), modulus);
+      return { ...version, privateKey };
     },
   );
 
-const tryWrongKeys = (world: World, { vaultAdministrator }: People, ownKeys: Promise<HomeMadeKeys>) =>
+const tryWrongKeys = (world: World, { vaultAdministrator }: People, ownKeys: Promise<HomeMadeKeys>): Promise<void> =>
   world.timeline.step(
     {
       who: 'Vault administrator',
@@ -145,14 +133,17 @@ const tryWrongKeys = (world: World, { vaultAdministrator }: People, ownKeys: Pro
       rules: ['CMK-20'],
     },
     async () => {
+      const { random, see } = world;
       const { p256, rsa1024 } = await ownKeys;
-      const requestId = world.random.uuid();
-      return Promise.all([
+      const requestId = random.uuid();
+      const attempts = await Promise.all([
         attempt('import of a P-256 key', () => importPem(world, vaultAdministrator, 'curve', p256)),
         attempt('import of a 1,024-bit RSA key', () => importPem(world, vaultAdministrator, 'small', rsa1024)),
         attempt('making a 1,024-bit RSA key', () =>
           vaultAdministrator.keyVault.createKey({ parent: vaultName, keyId: 'tiny', keySizeBits: 1024, requestId }),
         ),
       ]);
+      const [curve, ...small] = attempts;
+      see('CMK-20', 'keys', refused([curve], 'NOT_AN_RSA_KEY'), refused(small, 'KEY_SIZE_UNSUPPORTED'));
     },
   );

@@ -172,7 +172,3 @@ export const keptWorking = (watched: readonly WatchedMachine[], prefix = ''): Fi
     ({ name, io }) => `${name} ${io.reads + io.writes} good, ${failuresIn(io)}`,
     prefix,
   );
-
-/** Planned machines by their ids. */
-export const plannedNamed = (ids: readonly string[]): readonly PlannedMachine[] =>
-  machines.filter(({ id }) => ids.includes(id));

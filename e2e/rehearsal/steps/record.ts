@@ -1,7 +1,7 @@
 import type { AuditEntry } from '@interlock/contracts/interlock/key_vault/v1/audit.ts';
 import { shortName } from '@interlock/lab/short-name';
 import { all, each, finding, listed } from '../findings.ts';
-import { type KeySet, type MadeDisk, type People, vaultName, type World } from '../world.ts';
+import { type KeySet, type MadeDisk, type People, type Person, type Seeing, vaultName, type World } from '../world.ts';
 
 /** Whose uses of keys must be on record, and of which disks. */
 export interface Recorded {
@@ -39,9 +39,9 @@ const isUse = ({ operation }: AuditEntry): boolean =>
 const hasSucceeded = ({ result }: AuditEntry): boolean => result === 'SUCCESS';
 
 /** Who used the keys, and for which disks. */
-const seeUses = (
-  { see }: World,
-  { vaultAdministrator, vmUser }: People,
+export const seeUses = (
+  { see }: Seeing,
+  { vaultAdministrator, vmUser }: Readonly<Record<'vaultAdministrator' | 'vmUser', Pick<Person, 'principal'>>>,
   entries: readonly AuditEntry[],
   { sets, disks, rewrapped }: Recorded,
 ): void => {
@@ -90,7 +90,7 @@ const seeUses = (
 };
 
 /** What the rows say. */
-const seeRows = ({ see }: World, entries: readonly AuditEntry[], { sets }: Recorded): void => {
+export const seeRows = ({ see }: Seeing, entries: readonly AuditEntry[], { sets }: Recorded): void => {
   const uses = entries.filter(isUse);
   see(
     'CMK-11',

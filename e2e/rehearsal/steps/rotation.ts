@@ -12,6 +12,7 @@ import {
   type MadeDisk,
   machines,
   type People,
+  type Seeing,
   type World,
 } from '../world.ts';
 import type { Mark } from './disks.ts';
@@ -199,8 +200,8 @@ const seeMoved = async (
 };
 
 /** What a rotation did to the files of the disks. */
-const seeRewraps = (
-  { see }: World,
+export const seeRewraps = (
+  { see }: Seeing,
   { from, to }: { readonly from: string; readonly to: string },
   before: ReadonlyMap<string, Before>,
   after: ReadonlyMap<string, Before>,
