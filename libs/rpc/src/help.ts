@@ -52,7 +52,7 @@ const templates: Readonly<Record<string, string>> = {
   VAULT_NAME_HELD: 'Recover the deleted vault (interlock vault recover {vault}), purge it, or choose another name',
   KEY_NAME_HELD: 'Recover the deleted key (interlock key recover {key}), purge it, or choose another name',
   UPDATE_EMPTY:
-    'Name at least one change: --auto-restart, --key-expiry, --auto-key-rotation-enabled or --identity-type (--no-… turns an option off)',
+    'Name at least one change: --auto-restart, --key-expiry, --auto-key-rotation-enabled, --spread or --identity-type (--no-… turns an option off)',
   KEY_OWNER_TOKEN_INVALID:
     'Send a fresh token of the key owner: --as-key-owner, or --key-owner <principal>:<secret file>. A token is valid for minutes',
   KEY_IN_USE: `${previewUse} {key} --action {action}. Then repeat the command with --confirm`,

@@ -68,6 +68,7 @@ test('CMK-03: a request for the name of a set that differs in any field is refus
     key_expiry: { requestedOptions: { ...requestedOptions, keyExpiry: 'next_start' } },
     auto_restart: { requestedOptions: { ...requestedOptions, autoRestart: true } },
     auto_key_rotation_enabled: { requestedOptions: { ...requestedOptions, autoKeyRotation: true } },
+    spread: { requestedOptions: { ...requestedOptions, spread: true } },
     user_assigned_identity: { requestedIdentity: principal },
   };
   const refused = (other: Partial<NewSet>, differs: string): void =>
@@ -315,6 +316,11 @@ test('an update changes what it names and nothing else', () => {
   const one = after(...created, changeOptions(3, { autoRestart: true }), changeOptions(4, { autoKeyRotation: true }));
   assert.ok(one.status === 'active');
   assert.deepEqual(one.options, { keyExpiry: 'stop', autoRestart: true, autoKeyRotation: true });
+  // Sets from before there was the option do not spread.
+  assert.deepEqual(changeOptions(5, { spread: false })(one), []);
+  const spread = changeOptions(5, { spread: true })(one).reduce(evolve, one);
+  assert.ok(spread.status === 'active');
+  assert.deepEqual(spread.options, { ...one.options, spread: true });
 });
 
 test('a deleted identity is final: no later grant and no later question restores access', () => {
@@ -441,6 +447,7 @@ const anyChange = fc.record(
     keyExpiry: fc.constantFrom('stop', 'next_start'),
     autoRestart: fc.boolean(),
     autoKeyRotation: fc.boolean(),
+    spread: fc.boolean(),
   },
   { requiredKeys: [] },
 );

@@ -1,7 +1,7 @@
 import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import type { KeyReference, NewSet, SetEvent } from './events.ts';
-import { type DiskEncryptionSet, isInRegionOf, type SetBody } from './state.ts';
+import { type DiskEncryptionSet, isInRegionOf, isSpread, type SetBody } from './state.ts';
 
 /**
  * Starts a set with a chosen identity, which is created afterwards. A repeated request has no effect, also if the key has
@@ -46,6 +46,7 @@ const differingFields = (
     key_expiry: options.keyExpiry === other.keyExpiry,
     auto_restart: options.autoRestart === other.autoRestart,
     auto_key_rotation_enabled: options.autoKeyRotation === other.autoKeyRotation,
+    spread: isSpread(options) === isSpread(other),
     user_assigned_identity: set.requestedIdentity === wanted.requestedIdentity,
   };
   return Object.keys(isSame).filter((field) => isSame[field] !== true);

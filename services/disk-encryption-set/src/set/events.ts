@@ -24,6 +24,8 @@ export interface SetOptions {
   readonly autoRestart: boolean;
   /** Whether the set assigns the newest version of its key by itself (CMK-36). */
   readonly autoKeyRotation: boolean;
+  /** Whether new disks are placed on two disk hosts, machine by machine; absent in old events: on one. */
+  readonly spread?: boolean;
 }
 
 /** What never changes in a set, except its identity. */

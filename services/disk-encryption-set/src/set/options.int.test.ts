@@ -32,10 +32,11 @@ test('CMK-104, CMK-125: a new set publishes its options, and a repeated creation
     keyExpiry: 'NEXT_START',
     autoRestart: true,
     autoKeyRotationEnabled: true,
+    spread: true,
   } as const;
   const made = await world.sets.createDiskEncryptionSet(requested);
-  const { keyExpiry, autoRestart, autoKeyRotationEnabled } = made;
-  assert.deepEqual([keyExpiry, autoRestart, autoKeyRotationEnabled], ['NEXT_START', true, true]);
+  const { keyExpiry, autoRestart, autoKeyRotationEnabled, spread } = made;
+  assert.deepEqual([keyExpiry, autoRestart, autoKeyRotationEnabled, spread], ['NEXT_START', true, true, true]);
   assert.deepEqual(await publishedOptions(made.name), [{ set: made.name, keyExpiry: 'NEXT_START', autoRestart: true }]);
   assert.equal((await world.sets.createDiskEncryptionSet(requested)).name, made.name);
   await assert.rejects(world.sets.createDiskEncryptionSet({ ...requested, autoRestart: false }), {
@@ -47,7 +48,7 @@ test('an update changes what it names, is published once, and checks the etag', 
   const { set } = await readySet(world);
   const { name } = set;
   const updated = await world.sets.updateDiskEncryptionSet({ name, autoRestart: true });
-  assert.deepEqual([updated.autoRestart, updated.keyExpiry], [true, 'STOP']);
+  assert.deepEqual([updated.autoRestart, updated.keyExpiry, updated.spread], [true, 'STOP', false]);
   const again = await world.sets.updateDiskEncryptionSet({ name, autoRestart: true });
   assert.equal(again.etag, updated.etag, 'requested twice, decided once');
   assert.equal((await publishedOptions(name)).length, 2);
@@ -57,6 +58,7 @@ test('an update changes what it names, is published once, and checks the etag', 
   });
   const off = await world.sets.updateDiskEncryptionSet({ name, autoRestart: false, keyExpiry: 'NEXT_START' });
   assert.deepEqual([off.autoRestart, off.keyExpiry], [false, 'NEXT_START']);
+  assert.equal((await world.sets.updateDiskEncryptionSet({ name, spread: true })).spread, true);
 });
 
 test('an invalid update is refused with its own reason, and nothing changes', async () => {

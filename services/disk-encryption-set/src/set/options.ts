@@ -9,7 +9,7 @@ import type { Instant } from '@interlock/runtime';
 import { publishBarred } from './access.ts';
 import { activeSet } from './decider.ts';
 import type { KeyExpiry, SetEvent, SetOptions } from './events.ts';
-import type { DiskEncryptionSet } from './state.ts';
+import { type DiskEncryptionSet, isSpread } from './state.ts';
 
 /** Changes of an update. */
 export interface RequestedChange extends Partial<SetOptions> {
@@ -39,12 +39,13 @@ export const changeOptions =
 const isSame = (one: SetOptions, other: SetOptions): boolean =>
   one.keyExpiry === other.keyExpiry &&
   one.autoRestart === other.autoRestart &&
-  one.autoKeyRotation === other.autoKeyRotation;
+  one.autoKeyRotation === other.autoKeyRotation &&
+  isSpread(one) === isSpread(other);
 
 /** Reads the options of a creation. @throws Rejection INVALID_ARGUMENT KEY_EXPIRY_POLICY_INVALID */
 export const requestedOptionsOf = (request: CreateDiskEncryptionSetRequest): SetOptions => {
-  const { autoRestart, autoKeyRotationEnabled: autoKeyRotation } = request;
-  return { keyExpiry: keyExpiryOf(request.keyExpiry) ?? 'stop', autoRestart, autoKeyRotation };
+  const { autoRestart, autoKeyRotationEnabled: autoKeyRotation, spread } = request;
+  return { keyExpiry: keyExpiryOf(request.keyExpiry) ?? 'stop', autoRestart, autoKeyRotation, spread };
 };
 
 /**
@@ -52,20 +53,21 @@ export const requestedOptionsOf = (request: CreateDiskEncryptionSetRequest): Set
  * @throws Rejection INVALID_ARGUMENT UPDATE_EMPTY, KEY_EXPIRY_POLICY_INVALID, IDENTITY_TYPE_INVALID
  */
 export const requestedChangeOf = (request: UpdateDiskEncryptionSetRequest): RequestedChange => {
-  const { autoRestart, autoKeyRotationEnabled: autoKeyRotation } = request;
+  const { autoRestart, autoKeyRotationEnabled: autoKeyRotation, spread } = request;
   const keyExpiry = keyExpiryOf(request.keyExpiry);
   const identity = identityOf(request.identityType);
   const change: RequestedChange = {
     ...(keyExpiry === undefined ? {} : { keyExpiry }),
     ...(autoRestart === undefined ? {} : { autoRestart }),
     ...(autoKeyRotation === undefined ? {} : { autoKeyRotation }),
+    ...(spread === undefined ? {} : { spread }),
     ...(identity === undefined ? {} : { identity }),
   };
   if (Object.keys(change).length > 0) return change;
   throw new Rejection(
     'INVALID_ARGUMENT',
     'UPDATE_EMPTY',
-    'an update needs at least one of key_expiry, auto_restart, auto_key_rotation_enabled and identity_type',
+    'an update needs at least one of key_expiry, auto_restart, auto_key_rotation_enabled, spread and identity_type',
   );
 };
 

@@ -161,6 +161,9 @@ export const evolve = (set: DiskEncryptionSet, event: SetEvent): DiskEncryptionS
   }
 };
 
+/** Whether new disks of a set are placed on two disk hosts. */
+export const isSpread = ({ spread = false }: Pick<SetOptions, 'spread'>): boolean => spread;
+
 /** The active version, then the previous ones. */
 export const keyVersionsOf = ({ activeKey, previousKeys }: SetBody): readonly string[] => [
   activeKey.keyVersion,

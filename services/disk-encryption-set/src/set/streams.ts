@@ -88,6 +88,7 @@ export const sets: CategoryDefinition<DiskEncryptionSet, SetEvent> = {
       'keyExpiry',
       'autoRestart',
       'autoKeyRotation',
+      'spread',
     ] as const),
     ...(['epoch', 'since', 'traceId', 'partial', 'granted', 'position', 'code', 'message', 'at'] as const),
     ...(['resourcesCount', 'doneCount'] as const),

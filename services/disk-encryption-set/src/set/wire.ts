@@ -16,7 +16,14 @@ import { type Loaded, Rejection } from '@interlock/event-store';
 import { setNotFound } from './decider.ts';
 import type { EncryptionType } from './events.ts';
 import { keyExpiryOnWire } from './options.ts';
-import { type DiskEncryptionSet, type Following, keyVersionsOf, type Rotation, type SetBody } from './state.ts';
+import {
+  type DiskEncryptionSet,
+  type Following,
+  isSpread,
+  keyVersionsOf,
+  type Rotation,
+  type SetBody,
+} from './state.ts';
 
 /** Encryption types as the API names them. */
 export const encryptionTypeOnWire = {
@@ -81,6 +88,7 @@ export const existedOnWire = ({
     keyExpiry: keyExpiryOnWire[options.keyExpiry],
     autoRestart: options.autoRestart,
     autoKeyRotationEnabled: options.autoKeyRotation,
+    spread: isSpread(options),
     autoKeyRotationError: state.following.error === null ? undefined : errorOnWire(state.following.error),
   };
 };
