@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { eligibleHosts, rendezvous } from '../../services/disk/src/fleet/choice.ts';
-import type { KnownHost } from '../../services/disk/src/fleet/fleet.ts';
+import { choice } from '../../services/disk/src/fleet/choice.ts';
+import { hashOf, type KnownHost } from '../../services/disk/src/fleet/known-host.ts';
 import { benchOf } from './bench.ts';
 
 /** Decisions of a sample. */
@@ -16,9 +16,10 @@ export const placement = benchOf(
   async ({ size, usually, rounds }) => {
     const lease = { freeBytes: 2 ** 40, capacityBytes: 2 ** 41 } as KnownHost['lease'];
     const hosts = Array.from({ length: size }, (_, n): KnownHost => {
-      return { name: `disk-${n}`, status: 'open', isServing: true, lease, volumeCount: n };
+      const name = `disk-${n}`;
+      return { name, nameHash: hashOf(name), status: 'open', isServing: true, lease, volumeCount: n };
     });
-    const choose = (set: string) => rendezvous(eligibleHosts(hosts, { sizeGib }), set).next().value;
+    const choose = (key: string) => choice(hosts, { key, sizeGib })[0];
     const chooseByDigest = (set: string): string | undefined => {
       let [best, digest] = ['', ''];
       for (const { name } of hosts) {

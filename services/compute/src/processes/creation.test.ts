@@ -28,9 +28,10 @@ const opened = { ...keyOf, attachEpoch: 2, diskVersion: 1, sku: 'PREMIUM_SSD', p
 const openedDisk = { disk: os.disk, sku: os.sku, set: setOf('des'), keyVersion: version1, accessEpoch: 8 };
 
 /** A creation that has started, with its process. */
-const beginCreation = async (watched: EventStore, disks: Disks, of: PlannedDisk = os) => {
+const beginCreation = async (watched: EventStore, disks: Disks, ...planned: readonly PlannedDisk[]) => {
+  const of = planned.length === 0 ? [os] : planned;
   const vms = category(watched, virtualMachines);
-  const begun = { type: 'VmCreationStarted', spec: specFor([of]), disks: [of], work: work('create', 'c'), at } as const;
+  const begun = { type: 'VmCreationStarted', spec: specFor(of), disks: of, work: work('create', 'c'), at } as const;
   const loaded = await vms.transact(vm, () => [begun], cause);
   const { state } = loaded;
   assert.ok(state.status === 'creating');
@@ -259,3 +260,33 @@ for (const moment of ['its deletion, which is repeated', 'the look that found it
     assert.equal((await vms.load(vm)).state.status, 'abandoned');
   });
 }
+
+test('new data disks are made near the OS disk, and one under another set only once the OS disk is made', async () => {
+  const making = (name: string, lun: number, set: string): PlannedDisk => ({
+    ...disk(name, lun, 'PREMIUM_SSD', set),
+    make: { sku: 'PREMIUM_SSD', sizeGib: 1, set: setOf(set), encryptionType: '' },
+  });
+  const [osDisk, same, other] = [{ ...making('os', 0, 'des'), isOs: true }, making('a', 1, 'des'), making('b', 2, 'o')];
+  const requests: string[] = [];
+  const osMade = Promise.withResolvers<void>();
+  const othersSent = Promise.withResolvers<void>();
+  const short = (name: string): string => name.split('/').at(-1) ?? '';
+  const client = {
+    async createDisk({ diskId, near }: { readonly diskId: string; readonly near: string }) {
+      requests.push(`${diskId} near ${short(near)}`);
+      if (requests.length === 2) othersSent.resolve();
+      if (diskId === 'os') await osMade.promise;
+      return { uniqueId: diskId };
+    },
+    async attachDisk() {},
+  };
+  const insist = (call: (client: unknown, options: object) => Promise<unknown>) => call(client, {});
+  const disks = { insist, open: async () => opened } as unknown as Disks;
+  const { run } = await beginCreation(memoryStore({ clock: systemClock }), disks, osDisk, same, other);
+  const running = run();
+  await othersSent.promise;
+  assert.deepEqual(requests.toSorted(), ['a near os', 'os near ']);
+  osMade.resolve();
+  await running;
+  assert.deepEqual(requests.at(-1), 'b near os');
+});

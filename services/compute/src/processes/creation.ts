@@ -1,10 +1,10 @@
 import type { EncryptionType } from '@interlock/contracts/interlock/access/v1/access.ts';
 import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import { type Cause, type Loaded, Rejection, type Transacted } from '@interlock/event-store';
-import { callDeadlineMs, type Patience } from '../disk-service/disks.ts';
+import { callDeadlineMs, orInterrupted, type Patience } from '../disk-service/disks.ts';
 import { asKnownBy } from '../vm/disk-state.ts';
 import type { OpenedDisk, VmEvent } from '../vm/events.ts';
-import type { PlannedDisk, VmSpec } from '../vm/machine.ts';
+import type { PlannedDisk } from '../vm/machine.ts';
 import { created, creationFailed, disksOpened, undoCreation } from '../vm/progress.ts';
 import type { Creating, Vm } from '../vm/state.ts';
 import { deleteThat, detachOne, evenIfRefused } from './closing.ts';
@@ -66,13 +66,22 @@ const patienceOf = ({ parts, state, signal }: Run<Creating>): Patience => ({
 
 /**
  * Each disk goes through these calls independently: one that is slow to be created does not delay the refusal of another. After a
- * refusal no call is repeated.
+ * refusal no call is repeated. Only a data disk under another set than the new OS disk waits until that is made: it is to be on the
+ * host of the OS disk, and another set may choose another host.
  */
 async function obtainDisks(run: Run<Creating>): Promise<undefined> {
   const disks = run.state.disks.map((disk) => ({ ...disk, attachEpoch: 0 }));
+  const osDisk = disks.find(({ isOs }) => isOs);
+  const osDiskMade = Promise.withResolvers<void>();
   run.opening = await openAll(run, disks, patienceOf(run), async (disk, patience) => {
     const progress = progressIn(run, disk.disk);
-    if (disk.make !== undefined) await createDisk(run, disk.disk, disk.make, progress, patience);
+    const { make } = disk;
+    if (make !== undefined) {
+      const follows = !disk.isOs && osDisk?.make !== undefined && osDisk.make.set !== make.set;
+      if (follows) await orInterrupted(osDiskMade.promise, patience.signal);
+      const made = createDisk(run, disk.disk, make, progress, patience);
+      await (disk.isOs ? made.finally(() => osDiskMade.resolve()) : made);
+    }
     await attachDisk(run, disk, progress, patience);
   });
 }
@@ -84,7 +93,7 @@ const createDisk = async (
   progress: MakingProgress,
   patience: Patience,
 ): Promise<void> => {
-  const request = makingOf(name, make, state.spec);
+  const request = makingOf(name, make, state);
   progress.make = 'unsure';
   try {
     const { uniqueId } = await parts.disks.insist(
@@ -181,12 +190,17 @@ const encryptionTypes: readonly EncryptionType[] = [
 const encryptionTypeOf = (name: string): EncryptionType | undefined => encryptionTypes.find((known) => known === name);
 
 /** The request that creates a disk. If repeated, it returns that disk, or is refused where another disk has the name. */
-const makingOf = (name: string, make: NonNullable<PlannedDisk['make']>, { location }: VmSpec) => {
+const makingOf = (
+  name: string,
+  make: NonNullable<PlannedDisk['make']>,
+  { spec: { location }, disks }: Pick<Creating, 'spec' | 'disks'>,
+) => {
   const [, parent = '', diskId = ''] = /^(.*)\/disks\/([^/]+)$/.exec(name) ?? [];
   const { sku, sizeGib, set } = make;
   const type = encryptionTypeOf(make.encryptionType);
   const encryption = type === undefined ? {} : { encryption: { type, diskEncryptionSet: set } };
-  return { parent, diskId, location, sku, sizeGib, ...encryption };
+  const osDisk = disks.find(({ isOs }) => isOs)?.disk ?? '';
+  return { parent, diskId, location, sku, sizeGib, near: osDisk === name ? '' : osDisk, ...encryption };
 };
 
 /**
@@ -212,7 +226,7 @@ const undoDisk = async (run: Run<Creating>, { disk, make }: PlannedDisk, progres
   if (!found) return;
   await detachOne(parts, vm, disk, cause, patience, state.work.id);
   if (make === undefined) return;
-  const own = await ownIdOf(vm, found, progress, () => requestedId(parts, disk, make, state.spec, cause, patience));
+  const own = await ownIdOf(vm, found, progress, () => requestedId(parts, disk, make, state, cause, patience));
   if (own === undefined) return;
   await evenIfRefused(deleteThat(parts, disk, own, cause, patience), (error) =>
     // Another machine attached it in between: then it is that machine's.
@@ -240,12 +254,12 @@ const requestedId = async (
   { disks }: ProcessParts,
   name: string,
   make: NonNullable<PlannedDisk['make']>,
-  spec: VmSpec,
+  state: Pick<Creating, 'spec' | 'disks'>,
   cause: Cause,
   patience: Patience,
 ): Promise<string | undefined> => {
   try {
-    const request = makingOf(name, make, spec);
+    const request = makingOf(name, make, state);
     const { uniqueId } = await disks.insist(
       (client, options) => client.createDisk(request, { ...options, cause }),
       patience,

@@ -30,6 +30,7 @@ import type { DiskCreation } from './creation.ts';
 import { changeSku, existing } from './decider.ts';
 import { type Encryption, encryptionFromWire, setOf, skuFromWire } from './encryption.ts';
 import { growDisk } from './growth.ts';
+import { nearOf } from './near.ts';
 import { diskReads, missing, named, permit, showDisk, showDisks } from './reads.ts';
 import type { Disk } from './state.ts';
 
@@ -139,6 +140,7 @@ const createDisk = async (
   await permit(parts, call, 'compute/disks/write', request.parent);
   // Compute has checked the subscription for its own caller.
   if (principalOf(call).workload !== 'compute') await parts.subscriptions.requireOwn(name, call);
+  nearOf(request);
   const sku = skuFromWire(request.sku);
   const { location } = request;
   if (location === '') throw missing('location', 'the region, for example westeurope');

@@ -4,21 +4,10 @@ import { ageMs, type Clock, type ClockReading, type Logger, readingOf, waitedOut
 import type { HostLease, HostLeases } from '../host/owner/lease-row.ts';
 import type { FleetHost, RegisteredHost } from './decider.ts';
 import type { DiskHostEvent } from './events.ts';
+import { hashOf, type KnownHost } from './known-host.ts';
 
 /** Whether a host serves its disks: `lost` is the word of an operator; an unreachable host may return. */
 export type HostCondition = 'serving' | 'unreachable' | 'lost';
-
-/** A host as this process knows it. */
-export interface KnownHost {
-  readonly name: string;
-  readonly status: RegisteredHost['status'];
-  /** Whether its lease is held, as far as this process has seen. */
-  readonly isServing: boolean;
-  /** Its newest lease, with its addresses and its free space; undefined before this process has seen one. */
-  readonly lease: HostLease | undefined;
-  /** Disks and snapshots that name it, as counted last; 0 if this process does not count them. */
-  readonly volumeCount: number;
-}
 
 /** A lease as this process saw it change last. */
 interface SeenLease {
@@ -38,7 +27,8 @@ export class Fleet {
   readonly #log: Logger;
   readonly #countOn: ((host: string) => Promise<number>) | undefined;
   #counts: ReadonlyMap<string, number> = new Map();
-  #known: ReadonlyMap<string, RegisteredHost> = new Map();
+  /** In order of their names. */
+  #known: ReadonlyMap<string, RegisteredHost & { readonly nameHash: number }> = new Map();
   /** By folder. */
   readonly #seen = new Map<string, SeenLease>();
 
@@ -77,8 +67,9 @@ export class Fleet {
 
   /** Reads the hosts and their leases now. */
   async refresh(): Promise<void> {
-    const known = new Map<string, RegisteredHost>();
-    for (const { id, state } of await this.#hosts.listAll({})) if (state.status !== 'absent') known.set(id, state);
+    const known = new Map<string, RegisteredHost & { readonly nameHash: number }>();
+    const all = (await this.#hosts.listAll({})).toSorted((a, b) => (a.id < b.id ? -1 : 1));
+    for (const { id, state } of all) if (state.status !== 'absent') known.set(id, { ...state, nameHash: hashOf(id) });
     const leases = await this.#leases.readMany([...known.values()].map(({ folderId }) => folderId));
     const countOn = this.#countOn;
     if (countOn) {
@@ -119,12 +110,11 @@ export class Fleet {
 
   /** Every registered host, in order of their names. */
   list(): readonly KnownHost[] {
-    return [...this.#known]
-      .map(([name, { status, folderId }]) => {
-        const isServing = status !== 'lost' && this.isServing(folderId);
-        return { name, status, isServing, lease: this.leaseOf(folderId), volumeCount: this.#counts.get(name) ?? 0 };
-      })
-      .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+    return [...this.#known].map(([name, { status, folderId, nameHash }]) => {
+      const isServing = status !== 'lost' && this.isServing(folderId);
+      const volumeCount = this.#counts.get(name) ?? 0;
+      return { name, nameHash, status, isServing, lease: this.leaseOf(folderId), volumeCount };
+    });
   }
 
   /** The folder of a host; undefined if it is not registered. */

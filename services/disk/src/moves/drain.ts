@@ -4,7 +4,7 @@ import type { Control } from '../disk/control.ts';
 import { accessAt } from '../disk/decider.ts';
 import { setOf } from '../disk/encryption.ts';
 import type { Disk } from '../disk/state.ts';
-import { eligibleHosts, rendezvous } from '../fleet/choice.ts';
+import { choice } from '../fleet/choice.ts';
 import { finishDrain } from '../fleet/draining.ts';
 import { ofHost } from '../fleet/own.ts';
 import type { Snapshot } from '../snapshot/decider.ts';
@@ -109,6 +109,6 @@ export class Drain {
     const { fleet, hostName } = this.#control;
     const others = fleet.list().filter((host) => host.name !== hostName);
     const key = setOf(encryption) || name.split('/').slice(0, -2).join('/');
-    return rendezvous(eligibleHosts(others, { sizeGib }), key).next().value;
+    return choice(others, { key, sizeGib })[0];
   }
 }

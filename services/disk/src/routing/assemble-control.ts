@@ -74,7 +74,7 @@ export const assembleControl: Assemble<ControlSettings> = async (seams) => {
   const api = service({
     definition: DiskServiceDefinition,
     implementation: {
-      ...routedApi({ router, links, withoutHost, log }),
+      ...routedApi({ router, links, withoutHost, sets, log }),
       ...diskReads({ disks: records.disks, host: withoutDisks, availability, show: show.disks, authorize }),
       ...snapshotReads({ snapshots: records.snapshots, show: show.snapshots }),
       ...encryptedResourcesApi({ ...records, setKeys }),

@@ -54,7 +54,58 @@ test('G8, CMK-12: a disk is placed on one host, opened there, and read and writt
   for (const { name } of disks) assert.ok((listed.find((one) => one.name === name)?.allocatedBytes ?? 0) > 0);
   const { leases, unreachable } = await fleet.disks.listLeases({ diskEncryptionSet: '' });
   assert.deepEqual(unreachable, []);
-  assert.deepEqual(new Set(leases.map(({ diskHost }) => diskHost)), new Set(['disk:1', 'disk:2']));
+  assert.deepEqual(new Set(leases.map(({ diskHost }) => diskHost)), new Set(['diskHosts/disk-0', 'diskHosts/disk-1']));
+});
+
+test('a set that spreads has disks on both hosts, and a disk is placed near another one', limit, async () => {
+  const set = await fleet.newSet({ spread: true });
+  const found = new Map<string, string>();
+  while (found.size < 2) {
+    const { name, diskHost } = await fleet.newDisk({ set });
+    found.set(diskHost, name);
+  }
+  const other = await fleet.newSet();
+  for (const [diskHost, near] of found) {
+    assert.equal((await fleet.newDisk({ set, near })).diskHost, diskHost);
+    assert.equal((await fleet.newDisk({ set: other, near })).diskHost, diskHost);
+    assert.equal((await fleet.newDisk({ near })).diskHost, diskHost);
+  }
+  const [near = ''] = found.values();
+  await assert.rejects(fleet.newDisk({ near: near.replace('subscriptions/s1/', 'subscriptions/s2/') }), {
+    reason: 'SUBSCRIPTION_MISMATCH',
+    message: /^near must be a disk of subscriptions\/s1,/,
+  });
+  await assert.rejects(fleet.newDisk({ near: 'd1' }), { reason: 'NAME_INVALID', message: /near/ });
+});
+
+test('a disk host lists what it has, also while it is away', limit, async () => {
+  const disks = await diskOnEach();
+  const { virtualMachine } = await fleet.openNew(disks[0].name);
+  const list = async () => {
+    const all = [];
+    for (let pageToken = ''; ; ) {
+      const page = await fleet.disks.listDiskHostResources({ name: 'diskHosts/disk-0', pageSize: 2, pageToken });
+      all.push(...page.resources);
+      pageToken = page.nextPageToken;
+      if (pageToken === '') return all;
+    }
+  };
+  const again = fleet.hang(0);
+  const found = await list();
+  again();
+  const [{ name, set }] = disks;
+  assert.deepEqual(
+    found.filter((one) => one.name === name),
+    [{ name, virtualMachine, diskEncryptionSet: set.name }],
+  );
+  assert.ok(!found.some((one) => one.name === disks[1].name));
+  assert.equal(new Set(found.map((one) => one.name)).size, found.length);
+  const [{ diskCount, snapshotCount } = { diskCount: 0, snapshotCount: 0 }] = (await fleet.disks.listDiskHosts({}))
+    .diskHosts;
+  assert.equal(found.length, diskCount + snapshotCount);
+  await assert.rejects(fleet.disks.listDiskHostResources({ name: 'diskHosts/disk-9' }), {
+    reason: 'DISK_HOST_NOT_FOUND',
+  });
 });
 
 test('a copy, a snapshot and a disk of it are on the host of their source', limit, async () => {

@@ -10,13 +10,19 @@ import type { Clock } from '@interlock/runtime';
  */
 export const callsPerHostMax = 256;
 
-/** After so many milliseconds without a response the host is probed, and again so long after each probe. */
+/** After so many milliseconds without a response the host is probed, and again so long after the start of each probe. */
 const patienceMs = 500;
 
-/** How long a probe may take, in milliseconds: a host that does not respond is unreachable 3 s after a call at the latest. */
+/**
+ * How long a probe may take, in milliseconds. A host that does not respond is unreachable 2.5 s after a call at the latest, so that
+ * the caller knows within 3 s, its further tries included.
+ */
 const probeMs = 2_000;
 
-/** A call that is under way at the host. */
+/** A host that does not respond is probed until nothing has called it for so long, in milliseconds. */
+const silenceKeptMs = 10_000;
+
+/** What waits for the host: a call that is under way, or a caller whose next call may be for it. */
 interface Waiting {
   readonly sinceMs: number;
   readonly giveUp: (error: Rejection) => void;
@@ -24,7 +30,8 @@ interface Waiting {
 
 /**
  * The connection to one disk host. A slow call is waited for as long as its caller waits. If the host does not even respond to a
- * probe meanwhile, all its calls end as DISK_HOST_UNREACHABLE.
+ * probe meanwhile, all its calls end as DISK_HOST_UNREACHABLE. Further calls are refused at once until it responds to a probe: a
+ * caller that repeats its call would wait again each time, and 3 s is what the whole of its tries may take.
  */
 export class HostLink {
   readonly host: string;
@@ -34,7 +41,12 @@ export class HostLink {
   readonly #process: PeerProcess;
   readonly #clock: Pick<Clock, 'sleep' | 'monotonicMs'>;
   readonly #waiting = new Set<Waiting>();
+  #callCount = 0;
   #isWatched = false;
+  #isSilent = false;
+  #isClosed = false;
+  /** When something needed the host last. */
+  #neededAtMs = 0;
 
   constructor(parts: {
     readonly host: string;
@@ -57,18 +69,21 @@ export class HostLink {
    * @throws the refusal of the host; Rejection UNAVAILABLE DISK_HOST_UNREACHABLE, DISK_HOST_BUSY
    */
   async call<Answer>(signal: AbortSignal, send: (link: this, signal: AbortSignal) => Promise<Answer>): Promise<Answer> {
-    if (this.#waiting.size >= callsPerHostMax) throw busy(this.host);
+    this.#neededAtMs = this.#clock.monotonicMs();
+    if (this.#isSilent) throw unreachable(this.host);
+    if (this.#callCount >= callsPerHostMax) throw busy(this.host);
     const ending = new AbortController();
     const { promise: silence, reject } = Promise.withResolvers<never>();
     silence.catch(() => undefined);
     const waiting: Waiting = {
-      sinceMs: this.#clock.monotonicMs(),
+      sinceMs: this.#neededAtMs,
       giveUp: (error) => {
         reject(error);
         ending.abort();
       },
     };
     this.#waiting.add(waiting);
+    this.#callCount += 1;
     this.#watch();
     try {
       return await Promise.race([silence, send(this, AbortSignal.any([signal, ending.signal]))]);
@@ -76,6 +91,7 @@ export class HostLink {
       throw error instanceof RpcFailure && error.code === 'UNAVAILABLE' ? unreachable(this.host, error) : error;
     } finally {
       this.#waiting.delete(waiting);
+      this.#callCount -= 1;
     }
   }
 
@@ -84,27 +100,49 @@ export class HostLink {
     return this.#process.responds(withinMs);
   }
 
+  /**
+   * Has the host probed as if a call waited for it, because the next call may be for it: if it does not respond either, that call is
+   * refused at once.
+   * @returns ends that
+   */
+  expect(): () => void {
+    const expected: Waiting = { sinceMs: this.#clock.monotonicMs(), giveUp: () => undefined };
+    this.#waiting.add(expected);
+    this.#watch();
+    return () => void this.#waiting.delete(expected);
+  }
+
   /** Closes the connection; calls under way end as DISK_HOST_UNREACHABLE. */
   close(): void {
+    this.#isClosed = true;
     for (const { giveUp } of this.#waiting) giveUp(unreachable(this.host));
     this.#process.close();
   }
 
-  /** Probes the host while calls wait for it. */
+  /** Probes the host while calls wait for it, and while it does not respond and is needed. */
   #watch(): void {
     if (this.#isWatched) return;
     this.#isWatched = true;
     void outsideOfCalls(async () => {
-      while (this.#waiting.size > 0) {
-        await this.#clock.sleep(patienceMs);
+      let probedAtMs = Number.NEGATIVE_INFINITY;
+      while (!this.#isClosed && (this.#waiting.size > 0 || this.#isSilentAndNeeded())) {
         const [oldest] = this.#waiting;
-        if (oldest === undefined || this.#clock.monotonicMs() - oldest.sinceMs < patienceMs) continue;
-        const asked = [...this.#waiting];
-        if (await this.#process.responds(probeMs)) continue;
-        for (const one of asked) if (this.#waiting.has(one)) one.giveUp(unreachable(this.host));
+        const waitedMs = this.#clock.monotonicMs() - Math.max(oldest?.sinceMs ?? 0, probedAtMs);
+        if (waitedMs < patienceMs) {
+          await this.#clock.sleep(patienceMs - waitedMs);
+          continue;
+        }
+        probedAtMs = this.#clock.monotonicMs();
+        this.#isSilent = !(await this.#process.responds(probeMs));
+        if (this.#isSilent) for (const { giveUp } of this.#waiting) giveUp(unreachable(this.host));
       }
       this.#isWatched = false;
+      this.#isSilent = false;
     });
+  }
+
+  #isSilentAndNeeded(): boolean {
+    return this.#isSilent && this.#clock.monotonicMs() - this.#neededAtMs < silenceKeptMs;
   }
 }
 

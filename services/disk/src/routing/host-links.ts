@@ -1,8 +1,9 @@
 import { Rejection } from '@interlock/event-store';
 import type { Seams } from '@interlock/host';
 import type { Clock } from '@interlock/runtime';
-import { rendezvous } from '../fleet/choice.ts';
-import type { Fleet, KnownHost } from '../fleet/fleet.ts';
+import { preferred } from '../fleet/choice.ts';
+import type { Fleet } from '../fleet/fleet.ts';
+import type { KnownHost } from '../fleet/known-host.ts';
 import { HostLink, unreachable } from './host-link.ts';
 
 /** What connections to hosts need. */
@@ -44,16 +45,27 @@ export class HostLinks {
     return link;
   }
 
-  /** Names of serving hosts in the order that a key prefers; those that take new disks and those that do not. */
-  async serving(key: string): Promise<Iterable<string>> {
-    const names = (): readonly string[] => this.hosts().flatMap(({ name, isServing }) => (isServing ? [name] : []));
+  /** Names of serving hosts in the order that a key prefers, at most 16; those that take new disks and those that do not. */
+  async serving(key: string): Promise<readonly string[]> {
+    const names = (): readonly string[] => preferred(this.hosts(), key, ({ isServing }) => isServing);
     if (names().length === 0) await this.refresh();
-    return rendezvous(names(), key);
+    return names();
   }
 
   /** The hosts as this process knows them. */
   hosts(): readonly KnownHost[] {
     return this.#parts.fleet.list();
+  }
+
+  /** Has a host probed because the next call may be for it (`HostLink.expect`). @returns ends that */
+  async expect(host: string): Promise<() => void> {
+    try {
+      return (await this.to(host)).expect();
+    } catch (error) {
+      // Its lease is over: a call is refused at once.
+      if (error instanceof Rejection) return () => undefined;
+      throw error;
+    }
   }
 
   /** Whether a host holds its lease and responds now. An ended host keeps its lease for a while, so the lease alone says too much. */

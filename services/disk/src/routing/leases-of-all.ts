@@ -20,12 +20,18 @@ interface Parts {
 export const listLeasesOfAll =
   ({ router, links }: Parts) =>
   async (request: ListLeasesRequest, call: Call): Promise<ListLeasesResponse> => {
-    const { diskEncryptionSet } = request;
+    const { diskEncryptionSet, diskHost } = request;
     if (diskEncryptionSet !== '') names.diskEncryptionSet.parse(diskEncryptionSet, 'disk_encryption_set');
+    if (diskHost !== '') names.diskHost.parse(diskHost, 'disk_host');
     const { limit, after = '' } = pageOfRequest(request);
     const [first = ''] = after.split(separator, 1);
     await links.refresh();
-    const hosts = links.hosts().filter(({ name, status }) => status !== 'lost' && name >= first);
+    const hosts = links
+      .hosts()
+      .filter(
+        ({ name, status }) =>
+          status !== 'lost' && name >= first && (diskHost === '' || hostNameOnWire(name) === diskHost),
+      );
     const found = await Promise.all(
       hosts.map(async ({ name }) => {
         const place = name === first ? after.slice(first.length + separator.length) : undefined;

@@ -12,9 +12,13 @@ import type {
 } from '@interlock/contracts/interlock/disk/v1/key_change.ts';
 import type { CreateDiskRequest } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import type { CreateSnapshotRequest } from '@interlock/contracts/interlock/disk/v1/snapshot.ts';
-import type { Call, ItemOutcome } from '@interlock/rpc';
+import { Rejection } from '@interlock/event-store';
+import { type Call, type ItemOutcome, RpcFailure } from '@interlock/rpc';
 import type { Logger } from '@interlock/runtime';
 import { closingsMax, opensMax, rewrapsMax } from '../batch-limits.ts';
+import { nearOf } from '../disk/near.ts';
+import type { Placed } from '../fleet/choice.ts';
+import type { SetClient } from '../host/keys/set-keys.ts';
 import { Batches } from './batches.ts';
 import type { HostLink } from './host-link.ts';
 import { listLeasesOfAll } from './leases-of-all.ts';
@@ -44,6 +48,7 @@ export interface RoutedParts {
   readonly router: Router;
   readonly links: RouterParts['links'];
   readonly withoutHost: Pick<WithoutHost, 'closeDisks' | 'detachDisk'>;
+  readonly sets: SetClient;
   readonly log: Logger;
 }
 
@@ -75,7 +80,7 @@ export const routedApi = (parts: RoutedParts) => {
     endAccess: atHostOf('endAccess'),
     moveDisk: atHostOf('moveDisk'),
     moveSnapshot: atHostOf('moveSnapshot'),
-    createDisk: (request: CreateDiskRequest, call: Call) => createDisk(router, request, call),
+    createDisk: (request: CreateDiskRequest, call: Call) => createDisk(parts, request, call),
     createSnapshot: ({ ...request }: CreateSnapshotRequest, call: Call) =>
       router.atNewHost(
         { name: `${request.parent}/snapshots/${request.snapshotId}`, source: request.sourceDisk },
@@ -89,14 +94,40 @@ export const routedApi = (parts: RoutedParts) => {
   };
 };
 
-/** The set of a new disk, else its group: the disks of a machine are mostly under one set, and then on one host. */
-const createDisk = (router: Router, request: CreateDiskRequest, call: PassedCall) => {
-  const { parent, diskId, source, encryption, sizeGib } = request;
-  const key = encryption?.diskEncryptionSet || parent;
-  const where = source === undefined ? { placed: { key, sizeGib } } : { source: source.value };
-  return router.atNewHost({ name: `${parent}/disks/${diskId}`, ...where }, call, (link, options) =>
-    link.disks.createDisk(request, options),
-  );
+const createDisk = async ({ router, sets }: RoutedParts, request: CreateDiskRequest, call: PassedCall) => {
+  const { parent, diskId, source } = request;
+  const name = `${parent}/disks/${diskId}`;
+  const near = nearOf(request);
+  const where =
+    source === undefined
+      ? { placed: () => placedOf({ router, sets }, request, near ?? name) }
+      : { source: source.value };
+  return router.atNewHost({ name, ...where }, call, (link, options) => link.disks.createDisk(request, options));
+};
+
+/**
+ * The set of a new disk, else its group: the disks of a machine are mostly under one set, and then on one host.
+ * @param machine what stays together if the set spreads: the disk that this one is to be near, or itself
+ */
+const placedOf = async (
+  { router, sets }: Pick<RoutedParts, 'router' | 'sets'>,
+  { encryption, parent, sizeGib, near }: CreateDiskRequest,
+  machine: string,
+): Promise<Placed> => {
+  const set = encryption?.diskEncryptionSet ?? '';
+  const nearHost = near === '' ? undefined : (await router.hostsOf([near])).get(near);
+  const isSpread = nearHost === undefined && set !== '' && (await spreads(sets, set));
+  return { key: set || parent, sizeGib, nearHost, spreadBy: isSpread ? machine : undefined };
+};
+
+/** Whether new disks of a set are spread. One that cannot say is refused by the host, which calls it too. */
+const spreads = async (sets: RoutedParts['sets'], name: string): Promise<boolean> => {
+  try {
+    return (await sets.getDiskEncryptionSet({ name })).spread;
+  } catch (error) {
+    if (error instanceof Rejection || error instanceof RpcFailure) return false;
+    throw error;
+  }
 };
 
 /** Calls for many disks at once: each host gets those that it has. */

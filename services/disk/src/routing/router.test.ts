@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { RpcFailure } from '@interlock/rpc';
-import { rendezvous } from '../fleet/choice.ts';
+import { preferred } from '../fleet/choice.ts';
+import { hashOf } from '../fleet/known-host.ts';
 import { callsPerHostMax } from './host-link.ts';
 import { call, type FakeHost, fakeFleet, refusal, silence } from './test-fleet.ts';
 
@@ -22,6 +23,7 @@ const newDisk = {
   sku: 'PREMIUM_SSD',
   sizeGib: 8,
   source: undefined,
+  near: '',
 } as const;
 const underSet = (set: string) => ({
   ...newDisk,
@@ -30,6 +32,14 @@ const underSet = (set: string) => ({
     diskEncryptionSet: `${group}/diskEncryptionSets/${set}`,
   } as const,
 });
+/** The order in which a key prefers hosts. */
+const orderOf = (hosts: readonly string[], key: string): readonly string[] =>
+  preferred(
+    hosts.map((name) => ({ ...{ name, nameHash: hashOf(name), status: 'open', isServing: true }, ...noLease })),
+    key,
+    () => true,
+  );
+const noLease = { lease: undefined, volumeCount: 0 } as const;
 const reasonOf = (work: Promise<unknown>): Promise<unknown> =>
   work.then(
     () => 'answered',
@@ -271,12 +281,12 @@ test('new disks of a set are placed together, and sets are spread over the hosts
   assert.equal(new Set(seen).size, 3);
   seen.length = 0;
   await api.createDisk(newDisk as never, call);
-  assert.deepEqual(seen, [`${[...rendezvous(names, group)][0]} of the user`]);
+  assert.deepEqual(seen, [`${orderOf(names, group)[0]} of the user`]);
 });
 
 test('a host that is full, closed or unreachable is followed by the next; a second full host ends the search', async () => {
   const names = ['disk-0', 'disk-1', 'disk-2'];
-  const [first = '', second = '', third = ''] = [...rendezvous(names, group)];
+  const [first = '', second = '', third = ''] = orderOf(names, group);
   const placedAt = async (reasons: Readonly<Record<string, string>>): Promise<unknown> => {
     const failing = (name: string) => ({
       createDisk: async () => {
@@ -338,7 +348,7 @@ test('a copy is made where its source is, and its repeat goes there also after t
 test('a key is checked by the host that its set prefers, or by the next one that responds', async () => {
   const seen: string[] = [];
   const set = `${group}/diskEncryptionSets/e`;
-  const [first = '', second = ''] = [...rendezvous(['disk-0', 'disk-1'], set)];
+  const [first = '', second = ''] = orderOf(['disk-0', 'disk-1'], set);
   const request = { diskEncryptionSet: set, keyVersion: 'v', principal: 'p', allowExpired: false };
   const one = fakeFleet({ 'disk-0': noting('disk-0', seen), 'disk-1': noting('disk-1', seen) });
   await one.api.checkKeyAccess(request, call);
@@ -379,9 +389,16 @@ test('leases are listed host by host in pages, and hosts that do not respond are
   const pages: string[] = [];
   let pageToken = '';
   do {
-    const page = await api.listLeases({ diskEncryptionSet: '', pageSize: 2, pageToken }, call);
+    const page = await api.listLeases({ diskEncryptionSet: '', diskHost: '', pageSize: 2, pageToken }, call);
     pages.push([...page.leases.map((one) => `${one.diskHost} ${one.keyVersion}`), ...page.unreachable].join());
     pageToken = page.nextPageToken;
   } while (pageToken !== '');
   assert.deepEqual(pages, ['disk-0 v1,disk-0 v2', 'disk-0 v3,disk-2 v1,diskHosts/disk-1', 'disk-2 v2']);
+  const of = async (diskHost: string) => {
+    const page = await api.listLeases({ diskEncryptionSet: '', diskHost, pageSize: 9, pageToken: '' }, call);
+    return [page.leases.map((one) => `${one.diskHost} ${one.keyVersion}`), page.unreachable];
+  };
+  assert.deepEqual(await of('diskHosts/disk-2'), [['disk-2 v1', 'disk-2 v2'], []]);
+  assert.deepEqual(await of('diskHosts/disk-1'), [[], ['diskHosts/disk-1']]);
+  await assert.rejects(of('disk-1'), { reason: 'NAME_INVALID', message: /disk_host/ });
 });

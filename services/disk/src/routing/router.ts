@@ -1,6 +1,6 @@
 import { type Category, type EventOf, Rejection } from '@interlock/event-store';
 import { type Call, passingOn } from '@interlock/rpc';
-import { eligibleHosts, type Placed, rendezvous } from '../fleet/choice.ts';
+import { choice, type Placed } from '../fleet/choice.ts';
 import type { FleetHost } from '../fleet/decider.ts';
 import type { HostLink } from './host-link.ts';
 import type { HostLinks } from './host-links.ts';
@@ -18,9 +18,19 @@ export type Send<Answer> = (link: HostLink, options: ReturnType<typeof passingOn
 /** What of a call is passed on. */
 export type PassedCall = Pick<Call, 'token' | 'cause' | 'remainingMs' | 'signal'>;
 
+/** Something new. */
+export interface NewOne {
+  /** Full name. */
+  readonly name: string;
+  /** Full name of the disk or snapshot that it is a copy of. */
+  readonly source?: string | undefined;
+  /** What its place depends on, found out only if it is to be placed; absent: any host may take it. */
+  readonly placed?: () => Promise<Placed>;
+}
+
 /** What the router needs. */
 export interface RouterParts {
-  readonly links: Pick<HostLinks, 'to' | 'serving' | 'hosts' | 'refresh'>;
+  readonly links: Pick<HostLinks, 'to' | 'serving' | 'hosts' | 'refresh' | 'expect'>;
   /** The disks and snapshots of every host. */
   readonly records: { readonly disks: Records; readonly snapshots: Records };
 }
@@ -71,7 +81,7 @@ export class Router {
    */
   async atAny<Answer>(key: string, call: PassedCall, send: Send<Answer>): Promise<Answer> {
     let last: unknown = noneServing();
-    for (const host of await this.#parts.links.serving(key)) {
+    for await (const host of this.#inTurn(await this.#parts.links.serving(key))) {
       try {
         return await this.at(host, call, send);
       } catch (error) {
@@ -84,23 +94,22 @@ export class Router {
 
   /**
    * Calls the host where something new is made: that of the disk if it exists, because the call may be a repeat, else that of its
-   * source, else the best host. One that is full, closed or unreachable is followed by the next; none is tried twice.
-   * @param name full name of what is made
-   * @param source full name of the disk or snapshot that it is a copy of
+   * source, else the best host. One that is full, closed or unreachable is followed by the next, at most 16; none is tried twice.
    * @throws as `HostLink.call`; Rejection FAILED_PRECONDITION NO_DISK_HOST_OPEN
    */
   async atNewHost<Answer>(
-    { name, source, placed }: { readonly name: string; readonly source?: string | undefined; readonly placed?: Placed },
+    { name, source, placed: place }: NewOne,
     call: PassedCall,
     send: Send<Answer>,
   ): Promise<Answer> {
     const existing = (await this.hostsOf([name])).get(name);
     if (existing !== undefined) return this.atHostOf(name, call, send);
     if (source !== undefined) return this.#asOf(source, name, call, send);
-    if (placed === undefined) return this.atAny(name, call, send);
+    if (place === undefined) return this.atAny(name, call, send);
+    const placed = await place();
     let last: unknown;
     let hasBeenFull = false;
-    for (const host of await this.#choice(placed)) {
+    for await (const host of this.#inTurn(await this.#choice(placed))) {
       try {
         return await this.at(host, call, send);
       } catch (error) {
@@ -125,8 +134,8 @@ export class Router {
     ]);
     const found = new Map<string, string>();
     for (const { id, state } of loaded.flat()) if ('host' in state) found.set(id, state.host);
-    const isKnown = (host: string): boolean => links.hosts().some(({ name }) => name === host);
-    if (![...found.values()].every(isKnown)) await links.refresh();
+    const known = new Set(links.hosts().map(({ name }) => name));
+    if (![...found.values()].every((host) => known.has(host))) await links.refresh();
     const lost = new Set(links.hosts().flatMap(({ name, status }) => (status === 'lost' ? [name] : [])));
     for (const [name, host] of found) if (lost.has(host)) found.delete(name);
     return found;
@@ -143,11 +152,26 @@ export class Router {
     }
   }
 
-  async #choice(placed: Placed): Promise<Iterable<string>> {
+  /**
+   * Hosts one after the other. All of them are probed if one does not respond, so that several which do not cost the time of one:
+   * the later ones are refused at once then.
+   */
+  async *#inTurn(hosts: readonly string[]): AsyncGenerator<string, undefined> {
+    const ends = await Promise.all(hosts.slice(1).map((host) => this.#parts.links.expect(host)));
+    try {
+      yield* hosts;
+    } finally {
+      for (const end of ends) end();
+    }
+    return undefined;
+  }
+
+  async #choice(placed: Placed): Promise<readonly string[]> {
     const { links } = this.#parts;
-    const eligible = (): readonly string[] => eligibleHosts(links.hosts(), placed);
-    if (eligible().length === 0) await links.refresh();
-    return rendezvous(eligible(), placed.key);
+    const found = choice(links.hosts(), placed);
+    if (found.length > 0) return found;
+    await links.refresh();
+    return choice(links.hosts(), placed);
   }
 
   #noneOpen({ sizeGib }: Placed): Rejection {

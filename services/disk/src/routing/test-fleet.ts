@@ -5,7 +5,8 @@ import { type Loaded, Rejection } from '@interlock/event-store';
 import type { PeerProcess } from '@interlock/host';
 import type { Call, RpcClient } from '@interlock/rpc';
 import { logger, type VirtualClock, virtualClock } from '@interlock/runtime';
-import type { KnownHost } from '../fleet/fleet.ts';
+import { hashOf, type KnownHost } from '../fleet/known-host.ts';
+import type { SetClient } from '../host/keys/set-keys.ts';
 import { HostLinks } from './host-links.ts';
 import { type RoutedParts, routedApi } from './routed-api.ts';
 import { Router } from './router.ts';
@@ -16,14 +17,17 @@ type Methods = Partial<RpcClient<typeof DiskServiceDefinition> & RpcClient<typeo
 export interface FakeHost extends Partial<Omit<KnownHost, 'name'>> {
   readonly methods?: Methods;
   /** Whether it responds to probes; by default it does. */
-  readonly responds?: boolean;
+  readonly responds?: boolean | (() => boolean);
 }
 
 /** A control process over fake hosts and fake records. */
 export interface FakeFleet {
   readonly clock: VirtualClock;
   readonly router: Router;
+  /** Virtual time passes while one of its calls waits. */
   readonly api: ReturnType<typeof routedApi>;
+  /** The same methods; the caller lets time pass. */
+  readonly served: ReturnType<typeof routedApi>;
   /** Moves a disk or snapshot, as another process does; absent: it does not exist any more. */
   put(name: string, host: string | undefined): void;
   /** How often the hosts were read. */
@@ -50,10 +54,15 @@ export const silence = (_request: unknown, options?: { readonly signal?: AbortSi
     options?.signal?.addEventListener('abort', () => reject(new Error('aborted')));
   });
 
-/** Starts a control process over these hosts. @param disks host by full name of disk or snapshot */
+/**
+ * Starts a control process over these hosts.
+ * @param disks host by full name of disk or snapshot
+ * @param spreadSets full names of the sets that spread their disks
+ */
 export const fakeFleet = (
   hosts: Readonly<Record<string, FakeHost>>,
   disks: Readonly<Record<string, string>> = {},
+  spreadSets: ReadonlySet<string> = new Set(),
 ): FakeFleet => {
   const clock = virtualClock();
   const places = new Map(Object.entries(disks));
@@ -61,6 +70,7 @@ export const fakeFleet = (
   const known = (): readonly KnownHost[] =>
     Object.entries(hosts).map(([name, { methods: _, responds: __, ...host }]) => ({
       name,
+      nameHash: hashOf(name),
       status: 'open',
       isServing: true,
       volumeCount: 0,
@@ -72,8 +82,9 @@ export const fakeFleet = (
     return {
       client: <Client>() => methods as Client,
       responds: async (withinMs) => {
-        if (!responds) await clock.sleep(withinMs);
-        return responds;
+        const isThere = typeof responds === 'function' ? responds() : responds;
+        if (!isThere) await clock.sleep(withinMs);
+        return isThere;
       },
       close: () => undefined,
     };
@@ -101,12 +112,17 @@ export const fakeFleet = (
     },
     detachDisk: async (host, { name }) => Disk.create({ name, diskHost: `without ${host}` }),
   };
+  const sets = {
+    getDiskEncryptionSet: async ({ name = '' }) => ({ spread: spreadSets.has(name) }),
+  } as unknown as SetClient;
   const log = logger({ service: 'test', clock, write: () => undefined });
+  const served = routedApi({ router, links, withoutHost, sets, log });
   return {
     clock,
     router,
     reads,
-    api: driven(routedApi({ router, links, withoutHost, log }), clock),
+    api: driven(served, clock),
+    served,
     put: (name, host) => void (host === undefined ? places.delete(name) : places.set(name, host)),
   };
 };

@@ -45,6 +45,7 @@ export interface CloudDisks {
     readonly isDouble?: boolean;
     readonly withoutGrant?: boolean;
     readonly location?: string;
+    readonly spread?: boolean;
   }): Promise<TestSet>;
   newKey(vault: string): Promise<{ readonly keyVersion: string; readonly keyUrl: string }>;
   newDisk(requested?: Partial<CreateDiskRequest> & { readonly set?: TestSet }): Promise<Disk>;
@@ -77,7 +78,7 @@ export const cloudDisks = ({ vault, sets, disks, compute }: CloudClients, owner:
   };
   return {
     newKey,
-    async newSet({ isDouble = false, withoutGrant = false, location: at = location } = {}) {
+    async newSet({ isDouble = false, withoutGrant = false, location: at = location, spread = false } = {}) {
       const vaultName = await newVault(at);
       const { keyVersion, keyUrl } = await newKey(vaultName);
       const { name, identity } = await sets.createDiskEncryptionSet({
@@ -85,6 +86,7 @@ export const cloudDisks = ({ vault, sets, disks, compute }: CloudClients, owner:
         diskEncryptionSetId: `des-${randomUUID().slice(0, 8)}`,
         location: at,
         keyUrl,
+        spread,
         ...(isDouble ? { encryptionType: 'ENCRYPTION_AT_REST_WITH_PLATFORM_AND_CUSTOMER_KEYS' } : {}),
       });
       const principal = identity?.principal ?? '';

@@ -19,15 +19,18 @@ export const leaseApi = (parts: {
   readonly keyAccess: Pick<KeyAccess, 'lossOf'>;
   readonly reports: Pick<LossReports, 'stateOf'>;
   readonly terms: Pick<LeaseTerms, 'ttlMs'>;
+  /** Name of this host: `diskHosts/{disk_host}`. */
   readonly diskHost: string;
   readonly clock: Clock;
 }) => {
   const { leases } = parts;
   return {
     async listLeases(request: ListLeasesRequest) {
-      const { diskEncryptionSet: set } = request;
+      const { diskEncryptionSet: set, diskHost } = request;
       if (set !== '') names.diskEncryptionSet.parse(set, 'disk_encryption_set');
+      if (diskHost !== '') names.diskHost.parse(diskHost, 'disk_host');
       const { limit, after = '' } = pageOfRequest(request);
+      if (diskHost !== '' && diskHost !== parts.diskHost) return { leases: [], nextPageToken: '' };
       const wanted = leases.list().filter((one) => (set === '' || one.lease.key.set === set) && placeOf(one) > after);
       const page = wanted.slice(0, limit);
       const last = page.at(-1);
