@@ -202,6 +202,7 @@ const changesHosts = role(need('compute/diskHosts/write', on.platform, operator)
 const hosts = {
   getDiskHost: { rule: role(need('compute/diskHosts/read', on.platform)), request: missingHost },
   listDiskHosts: { rule: role(need('compute/diskHosts/read', on.platform)), request: () => ({}) },
+  listDiskHostResources: { rule: role(need('compute/diskHosts/read', on.platform)), request: missingHost },
   drainDiskHost: { rule: changesHosts, request: missingHost },
   resumeDiskHost: { rule: changesHosts, request: missingHost },
   declareDiskHostLost: {

@@ -88,6 +88,17 @@ const archiving = (failed: number, archived: number, pod = 'interlock-postgres-1
 });
 const backedUp = (at: number, pod = 'interlock-postgres-1'): Series =>
   ofPod(pod, 'barman_cloud_cloudnative_pg_io_last_available_backup_timestamp', at);
+/** A disk host: whether it serves, how much of its storage is free, and how many disks it has. */
+const diskHost = (serving: number, freeShare: number, volumes: number): Series => {
+  const of = (metric: string): string =>
+    `interlock_disk_host_${metric}{service_name="disk", interlock_disk_host="disk-1"}`;
+  return {
+    [of('serving')]: long(serving),
+    [of('capacity_bytes')]: long(1_000),
+    [of('free_bytes')]: long(freeShare * 1_000),
+    [of('volumes')]: long(volumes),
+  };
+};
 const heard = 'service_name="disk", messaging_destination_name="disk-encryption-set"';
 const certificate = 'service_name="disk", interlock_tls_certificate="own"';
 
@@ -120,6 +131,8 @@ const cases: Readonly<Record<string, Case>> = {
   RotationWaits: gauge('interlock_rotation_left', 'interlock_des="des1", interlock_rotation_state="waiting"', 2, 0),
   MetricsMissing: { fires: { up: long(1) }, quiet: { 'interlock_feed_gap{service_name="disk"}': long(0) } },
   HostGone: { fires: hosts(0), quiet: hosts(1) },
+  DiskHostUnreachable: { fires: diskHost(0, 0.5, 1), quiet: diskHost(1, 0.5, 1) },
+  DiskHostFull: { fires: diskHost(1, 0.09, 1), quiet: diskHost(1, 0.11, 19_999) },
   ServiceSilent: { fires: without(measuring, 'lease_count'), quiet: measuring },
   GatewayFails: { fires: replied(3), quiet: replied(2) },
   VolumeFills: { fires: volume(0.14), quiet: volume(0.16) },
@@ -174,6 +187,7 @@ test('every alert fires on its own series and not on the others', {
       look(alert, fires, 1),
       look(alert, quiet, 0),
     ]);
+    tests.push(look('DiskHostFull', diskHost(1, 0.5, 20_000), 1));
     // A restored cluster next to the earlier one, which works.
     const restored = 'interlock-postgres-2-1';
     tests.push(

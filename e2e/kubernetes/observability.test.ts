@@ -5,9 +5,10 @@ import { objectsIn, render } from './render.ts';
 
 /** Names as in Prometheus, from the table of docs/metrics.md: dots become `_`, and the unit is appended. */
 const metricNames = new Set(
-  [...textOf('docs/metrics.md').matchAll(/^\| `([a-z._]+)` \| (gauge|histogram|counter)(, s)? \|/gm)].flatMap(
-    ([, name = '', kind, seconds]) => {
-      const base = `${name.replaceAll('.', '_')}${seconds === undefined ? '' : '_seconds'}`;
+  [...textOf('docs/metrics.md').matchAll(/^\| `([a-z._]+)` \| (gauge|histogram|counter)(, (?:s|By))? \|/gm)].flatMap(
+    ([, name = '', kind, unit]) => {
+      const suffix = unit === undefined ? '' : unit === ', s' ? '_seconds' : '_bytes';
+      const base = `${name.replaceAll('.', '_')}${suffix}`;
       if (kind === 'histogram') return [`${base}_bucket`, `${base}_count`, `${base}_sum`];
       return [kind === 'counter' ? `${base}_total` : base];
     },

@@ -3,6 +3,8 @@ export const DomainAttribute = {
   keyVersion: 'interlock.key.version',
   diskEncryptionSet: 'interlock.des',
   disk: 'interlock.disk',
+  /** Short name of a disk host: `disk-0`. */
+  diskHost: 'interlock.disk_host',
   virtualMachine: 'interlock.vm',
   /** Why access is gone: a value of the one enumeration of reasons. */
   reason: 'interlock.reason',

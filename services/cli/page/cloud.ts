@@ -68,6 +68,7 @@ function activityOf(feed: Feed, machines: readonly PageMachine[]): Activity {
     })),
     changes: rowOf(feed, 'changes') ?? [],
     refusals: [],
+    hosts: [...rowsOf(feed, 'host').values()],
     io: [...rowsOf(feed, 'good')].map(([machine, { atMs }]) => lastGoodIo(machine, atMs)),
     unread: row?.unread ?? [],
   };

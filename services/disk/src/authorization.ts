@@ -35,6 +35,7 @@ export const authorization = {
   moveDisk: { action: 'compute/diskHosts/write', scope: () => '/' },
   moveSnapshot: { action: 'compute/diskHosts/write', scope: () => '/' },
   getDiskHost: { action: 'compute/diskHosts/read', scope: () => '/' },
+  listDiskHostResources: { action: 'compute/diskHosts/read', scope: () => '/' },
   listDiskHosts: { action: 'compute/diskHosts/read', scope: () => '/' },
   drainDiskHost: { action: 'compute/diskHosts/write', scope: () => '/' },
   resumeDiskHost: { action: 'compute/diskHosts/write', scope: () => '/' },

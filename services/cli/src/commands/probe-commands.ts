@@ -3,7 +3,7 @@ import { UsageError } from '../problems.ts';
 import { durationMs } from '../request/field-values.ts';
 import type { Runner } from './runner.ts';
 
-/** Adds `probe services`, `probe leases`, `probe running` and `probe stopped`: steady states for experiments. */
+/** Adds `probe services`, `probe leases`, `probe disk-hosts`, `probe running` and `probe stopped`: steady states for experiments. */
 export function addProbeCommands(program: Command, runner: Pick<Runner, 'probe'>): void {
   const probe = program
     .command('probe')
@@ -29,6 +29,17 @@ export function addProbeCommands(program: Command, runner: Pick<Runner, 'probe'>
     runner.probe('probe leases', leases.optsWithGlobals(), async (session) => {
       const { probeLeases, showFindings } = await import('./probe.ts');
       return showFindings(session, await probeLeases(session, durationMs(String(leases.opts().maxAge), '--max-age')));
+    }),
+  );
+
+  const hosts = probe
+    .command('disk-hosts')
+    .description('these disk hosts, or all, respond and take new disks')
+    .argument('[disk-host...]');
+  hosts.action((names: readonly string[]) =>
+    runner.probe('probe disk-hosts', hosts.optsWithGlobals(), async (session) => {
+      const { probeDiskHosts, showFindings } = await import('./probe.ts');
+      return showFindings(session, await probeDiskHosts(session, names));
     }),
   );
 

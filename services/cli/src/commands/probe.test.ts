@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { JsonObject } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
 import type { Session } from '../session/session.ts';
 import { type Answers, testProgram } from '../session/test-session.ts';
-import { probeLeases, probePower, probeServices, showFindings } from './probe.ts';
+import { probeDiskHosts, probeLeases, probePower, probeServices, showFindings } from './probe.ts';
 import { run } from './run.ts';
 
 /** The session that a probe gets, with services that return these responses. */
@@ -106,6 +107,34 @@ test('a machine passes the probe in the requested power state only', async () =>
   const { session } = await sessionWith({ GetVirtualMachine: { powerState: 'RUNNING' } });
   assert.deepEqual(await probePower(session, 'RUNNING', ['vm1']), [{ isSo: true, text: 'vm1 is RUNNING' }]);
   assert.deepEqual(await probePower(session, 'STOPPED', ['vm1']), [{ isSo: false, text: 'vm1 is RUNNING' }]);
+});
+
+test('a disk host passes the probe if it responds, is open and has room; one that was named, or all', async () => {
+  const host = (number: number, more: JsonObject = {}) => ({
+    ...{ name: `diskHosts/disk-${number}`, state: 'OPEN', liveness: 'SERVING', diskCount: '2' },
+    ...{ capacityBytes: '1000', freeBytes: '500', ...more },
+  });
+  const { session } = await sessionWith({
+    ListDiskHosts: {
+      diskHosts: [
+        host(0),
+        host(1, { liveness: 'UNREACHABLE' }),
+        host(2, { state: 'CORDONED' }),
+        host(3, { freeBytes: '99' }),
+        host(4, { capacityBytes: '0', freeBytes: '0' }),
+      ],
+    },
+    GetDiskHost: host(7),
+  });
+  const found = await probeDiskHosts(session, []);
+  assert.deepEqual(
+    found.map(({ isSo }) => isSo),
+    [true, false, false, false, true],
+  );
+  assert.equal(found[1]?.text, 'disk-1 is OPEN and UNREACHABLE, 2 disks, 0 snapshots, 50 % free');
+  assert.deepEqual(await probeDiskHosts(session, ['disk-7']), [
+    { isSo: true, text: 'disk-7 is OPEN and SERVING, 2 disks, 0 snapshots, 50 % free' },
+  ]);
 });
 
 test('a finding that fails is shown as NOT OK, and an empty list as nothing to check', async () => {

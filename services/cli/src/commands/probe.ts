@@ -1,4 +1,4 @@
-import { fullName } from '../request/names.ts';
+import { fullName, shortName } from '../request/names.ts';
 import { readList } from '../request/pages.ts';
 import { methodOf, Service } from '../request/schema.ts';
 import { serverText } from '../session/servers.ts';
@@ -41,6 +41,30 @@ export const probeLeases = async ({ caller }: ProbeSession, ageMaxMs: number): P
     return {
       isSo: lease.state !== 'PAUSED' && !isOld,
       text: `${String(lease.diskEncryptionSet)} ${String(lease.keyVersion)}: ${String(lease.state)}, ${Math.round(ageMs / 1_000)} s old`,
+    };
+  });
+};
+
+/** These disk hosts (all if none is named) respond, and take new disks. An operator closes a host on purpose, and opens it again. */
+export const probeDiskHosts = async (
+  { caller, settings }: ProbeSession,
+  hosts: readonly string[],
+): Promise<readonly Finding[]> => {
+  const named = await Promise.all(
+    hosts.map((typed) => {
+      const name = fullName('diskHost', typed, settings.names, '<disk-host>');
+      return caller.call('disk', methodOf(Service.disk, 'GetDiskHost'), { name });
+    }),
+  );
+  const all = hosts.length > 0 ? named : await readList(caller, 'disk', methodOf(Service.disk, 'ListDiskHosts'));
+  return all.map(({ name, state, liveness, capacityBytes = 0, freeBytes = 0, diskCount = 0, snapshotCount = 0 }) => {
+    const [capacity, free] = [Number(capacityBytes), Number(freeBytes)];
+    // With less it gets no new disk.
+    const isFull = capacity > 0 && free < capacity / 10;
+    const share = capacity > 0 ? `, ${Math.floor((free / capacity) * 100)} % free` : '';
+    return {
+      isSo: state === 'OPEN' && liveness === 'SERVING' && !isFull,
+      text: `${shortName(String(name), settings.names)} is ${String(state)} and ${String(liveness)}, ${Number(diskCount)} disks, ${Number(snapshotCount)} snapshots${share}`,
     };
   });
 };

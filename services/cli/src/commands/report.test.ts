@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { JsonObject } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
 import { UsageError } from '../problems.ts';
 import { activityLog, answers, loss, lossMs, row } from '../report/test-group.ts';
@@ -112,4 +113,20 @@ test('report -o json writes the same as data, and a bad duration is refused befo
   await run('report', '-o', 'json');
   const { machines, changes } = JSON.parse(lines.join('\n'));
   assert.deepEqual([machines.length, changes.length, written.size], [1, 3, 0]);
+});
+
+test('report shows the disk hosts if there are several, or if one does not serve', async () => {
+  const shownFor = async (diskHosts: readonly JsonObject[] | Rejection) => {
+    const hosts = diskHosts instanceof Rejection ? diskHosts : { diskHosts: [...diskHosts] };
+    const { run, written } = testProgram({ ...answers, ListDiskHosts: hosts }, { clock });
+    await run('report');
+    return textOf(pageOf(written));
+  };
+  const host = (n: number, liveness: string) => ({ name: `diskHosts/disk-${n}`, state: 'OPEN', liveness });
+  const shown = await shownFor([host(0, 'SERVING'), host(1, 'UNREACHABLE')]);
+  assert.match(shown, /Disk host State Disks of the group disk-0 serving 0 disk-1 unreachable 0/);
+  assert.doesNotMatch(await shownFor([host(0, 'SERVING')]), /Disk host State/);
+  assert.match(await shownFor([host(0, 'UNREACHABLE')]), /disk-0 unreachable 0/);
+  const refused = await shownFor(new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', 'no'));
+  assert.doesNotMatch(refused, /Disk host State|disk hosts:/);
 });

@@ -135,3 +135,15 @@ test('2,500 machines: a reading without changes changes no row, and journals of 
   assert.equal(changed.filter((name) => name.startsWith('power ')).length, 2_500);
   assert.ok((cloud.calls.get('ReadGuestJournal') ?? 0) <= 12, 'journals of few machines are read');
 });
+
+test('disk hosts are shown with their disks, also without any; the disks name them if the caller may list none', async () => {
+  const { cloud, look, has } = testReader(2);
+  await look();
+  assert.deepEqual(has.get('host diskHosts/h1'), { name: 'diskHosts/h1', state: 'HOST_SERVING', diskCount: 3 });
+  assert.deepEqual(has.get('host diskHosts/h2'), { name: 'diskHosts/h2', state: 'HOST_UNREACHABLE', diskCount: 0 });
+  cloud.forbid('ListDiskHosts');
+  await look();
+  assert.equal(has.get('host diskHosts/h2'), null);
+  assert.deepEqual(has.get('host diskHosts/h1'), { name: 'diskHosts/h1', state: 'HOST_SERVING', diskCount: 3 });
+  assert.deepEqual((has.get('cloud') as CloudRow).unread, []);
+});

@@ -1,4 +1,5 @@
 import type { JsonObject } from '@bufbuild/protobuf';
+import { hostRows, readDiskHosts } from '../report/disk-hosts.ts';
 import { attachedDisks, groupOf } from '../report/gather.ts';
 import type { Caller } from '../request/calls.ts';
 import { readList } from '../request/pages.ts';
@@ -13,6 +14,8 @@ export interface Resources {
   readonly leases: readonly JsonObject[] | undefined;
   readonly disks: readonly JsonObject[] | undefined;
   readonly machines: readonly JsonObject[] | undefined;
+  /** Empty if the caller may not list them. */
+  readonly hosts: readonly JsonObject[] | undefined;
 }
 
 /** Reads a list, or notes why it cannot be read. */
@@ -24,7 +27,7 @@ export async function readResources(
   parent: string,
   orNothing: OrNothing,
 ): Promise<Resources> {
-  const [sets, leases, disks, machines] = await Promise.all([
+  const [sets, leases, disks, machines, hosts] = await Promise.all([
     orNothing('disk encryption sets', () =>
       readList(caller, 'disk-encryption-set', methodOf(Service.diskEncryptionSet, 'ListDiskEncryptionSets'), {
         parent,
@@ -35,9 +38,10 @@ export async function readResources(
     orNothing('machines', () =>
       readList(caller, 'compute', methodOf(Service.compute, 'ListVirtualMachines'), { parent, view: 'FULL' }),
     ),
+    orNothing('disk hosts', () => readDiskHosts(caller)),
   ]);
   const own = leases?.filter(({ diskEncryptionSet }) => String(diskEncryptionSet).startsWith(`${parent}/`));
-  return { sets, leases: own, disks, machines };
+  return { sets, leases: own, disks, machines, hosts };
 }
 
 /** What was read before, where the newest reading lacks a part. */
@@ -46,11 +50,12 @@ export const newestResources = (before: Resources | undefined, now: Resources): 
   leases: now.leases ?? before?.leases,
   disks: now.disks ?? before?.disks,
   machines: now.machines ?? before?.machines,
+  hosts: now.hosts ?? before?.hosts,
 });
 
 /** Sets the rows of sets, leases, disk hosts and machines, and deletes those that no longer exist. */
 export function putResources(rows: LiveRows, found: Resources, short: (name: string) => string): void {
-  const { sets = [], leases = [], disks = [], machines = [] } = found;
+  const { sets = [], leases = [], disks = [], machines = [], hosts = [] } = found;
   const disksByName = new Map(disks.map((disk) => [String(disk.name), disk]));
   const put = <Kind extends 'set' | 'lease' | 'host' | 'machine', Row>(
     kind: Kind,
@@ -77,15 +82,9 @@ export function putResources(rows: LiveRows, found: Resources, short: (name: str
     ({ host, set, key }) => `${host} ${set} ${key}`,
     (name, row) => rows.set(`lease ${name}`, row),
   );
-  const hosts = [...Map.groupBy(disks, ({ diskHost }) => String(diskHost ?? ''))].filter(([name]) => name !== '');
-  const ofHosts = hosts.map(([name, own]) => ({
-    name,
-    state: String(own[0]?.diskHostState ?? ''),
-    diskCount: own.length,
-  }));
   put(
     'host',
-    ofHosts,
+    hostRows(hosts, disks),
     ({ name }) => name,
     (name, row) => rows.set(`host ${name}`, row),
   );

@@ -1,6 +1,7 @@
 import type { DiskRecord } from '@interlock/lab';
 import type { ActivePower, KeyChange } from '@interlock/lab/report/activity/activity';
 import type { Workload } from '@interlock/rpc';
+import type { HostRow } from '../report/disk-hosts.ts';
 import type { LeaseRow, MachineRow, SetRow } from '../watch/reading.ts';
 
 /** What the page knows about the cloud itself. Times are milliseconds since the epoch. */
@@ -23,17 +24,11 @@ export interface CloudRow {
 
 /** A lease without its time, which changes with each reading. */
 export interface PageLease extends Omit<LeaseRow, 'expiresInMs'> {
-  /** Address of the disk host that has it. */
+  /** The disk host that has it. */
   readonly host: string;
 }
 
-/** A disk host. */
-export interface HostRow {
-  readonly name: string;
-  /** `HOST_SERVING`; empty if no disk says it. */
-  readonly state: string;
-  readonly diskCount: number;
-}
+export type { HostRow };
 
 /** A machine with its disks. */
 export interface PageMachine extends Omit<MachineRow, 'operations'> {

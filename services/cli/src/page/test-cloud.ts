@@ -1,4 +1,5 @@
 import type { JsonObject } from '@bufbuild/protobuf';
+import { Rejection } from '@interlock/event-store';
 import { RpcFailure, type Workload } from '@interlock/rpc';
 import type { Caller } from '../request/calls.ts';
 
@@ -26,6 +27,7 @@ export class TestCloud implements Pick<Caller, 'call' | 'principal'> {
   #isGone = false;
   #keyEvents = 0;
   #refused: ReadonlySet<string> = new Set();
+  #forbidden: ReadonlySet<string> = new Set();
   #extra = '';
   /** Calls by method. */
   readonly calls = new Map<string, number>();
@@ -81,6 +83,11 @@ export class TestCloud implements Pick<Caller, 'call' | 'principal'> {
     this.#refused = new Set(methods);
   }
 
+  /** The caller has no permission for these methods. */
+  forbid(...methods: readonly string[]): void {
+    this.#forbidden = new Set(methods);
+  }
+
   /** A text in the names of keys and reasons that tries to leave its place. */
   hostile(text: string): void {
     this.#extra = text;
@@ -91,6 +98,7 @@ export class TestCloud implements Pick<Caller, 'call' | 'principal'> {
     this.calls.set(method, (this.calls.get(method) ?? 0) + 1);
     await Promise.resolve();
     if (this.#isGone) throw new RpcFailure('UNAVAILABLE', method, service, 'connect ECONNREFUSED');
+    if (this.#forbidden.has(method)) throw new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', method);
     if (this.#refused.has(method)) throw new RpcFailure('UNAVAILABLE', method, service, `no right to call ${method}`);
     return this.#answer(service, method, request);
   };
@@ -106,12 +114,21 @@ export class TestCloud implements Pick<Caller, 'call' | 'principal'> {
           ...(n === 0 ? {} : { keyVersion, encryption: { diskEncryptionSet: set } }),
           availability: isLost && n > 0 ? 'UNAVAILABLE' : 'AVAILABLE',
         }));
+      case 'ListDiskHosts':
+        return {
+          diskHosts: [
+            { name: 'diskHosts/h1', state: 'OPEN', liveness: 'SERVING' },
+            { name: 'diskHosts/h2', state: 'OPEN', liveness: 'UNREACHABLE' },
+          ],
+        };
       case 'ListDiskEncryptionSets':
         return { diskEncryptionSets: [this.#set(isLost)] };
       case 'ListLeases': {
         const held = { state: 'HELD', ageMs: '12000', expiresInMs: '47900', openCount: this.#count };
         const lost = { state: 'LOST', reason: 'KEY_DISABLED', openCount: 0 };
-        return { leases: [{ diskHost: 'h1', diskEncryptionSet: set, keyVersion, ...(isLost ? lost : held) }] };
+        return {
+          leases: [{ diskHost: 'diskHosts/h1', diskEncryptionSet: set, keyVersion, ...(isLost ? lost : held) }],
+        };
       }
       case 'ReadEvents': {
         const after = Number(request.afterPosition ?? 0);

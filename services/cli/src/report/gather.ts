@@ -8,6 +8,7 @@ import { limiterOf } from '../request/limiter.ts';
 import { readList } from '../request/pages.ts';
 import { isObject, methodOf, Service } from '../request/schema.ts';
 import { objectsIn } from '../verbs/before.ts';
+import { hostRows, readDiskHosts } from './disk-hosts.ts';
 import { readJournal } from './journals.ts';
 import { changesIn, refusalsIn } from './key-changes.ts';
 import { powerOf } from './power.ts';
@@ -48,6 +49,7 @@ export async function gatherActivity(caller: Caller, options: GatherOptions): Pr
   ) => readList(caller, service, methodOf(contract, method), request);
   const shown = await list('compute', Service.compute, 'ListVirtualMachines', { parent: group, view: 'FULL' });
   const disks = await orNothing('disks', list('disk', Service.disk, 'ListDisks', { parent: group }), []);
+  const hosts = await orNothing('disk hosts', readDiskHosts(caller), []);
   const byName = new Map(disks.map((disk) => [String(disk.name), disk]));
   const limited = limiterOf(PARALLEL_MAX);
   const machines = await Promise.all(
@@ -79,7 +81,7 @@ export async function gatherActivity(caller: Caller, options: GatherOptions): Pr
   const called = (name: string): string => spoken.get(name) ?? short(name);
   return {
     group: group.slice(group.lastIndexOf('/') + 1),
-    ...{ fromMs, toMs, machines, unread },
+    ...{ fromMs, toMs, machines, unread, hosts: hostRows(hosts, disks) },
     changes: changesIn(audits.flat(), keys, called),
     refusals: refusalsIn(audits.flat(), keys, called),
     io: io.flat().toSorted((a, b) => a.completedMs - b.completedMs),

@@ -9,7 +9,15 @@ const host = {
   ...{ snapshotCount: '1', createTime: '2026-12-01T00:00:00Z', etag: '1' },
 };
 const ran = async (...args: readonly string[]) => {
-  const answers = { GetDiskHost: host, DrainDiskHost: host, ResumeDiskHost: host, DeclareDiskHostLost: host };
+  const resource = { name: 'subscriptions/local/resourceGroups/g/disks/d1', virtualMachine: '', diskEncryptionSet: '' };
+  const content = { ListDiskHostResources: { resources: [resource], nextPageToken: '' } };
+  const answers = {
+    ...content,
+    GetDiskHost: host,
+    DrainDiskHost: host,
+    ResumeDiskHost: host,
+    DeclareDiskHostLost: host,
+  };
   const { run, sent, lines } = testProgram({ ...answers, ListDiskHosts: { diskHosts: [host], nextPageToken: '' } });
   await run('disk-host', ...args);
   return { call: [sent.at(-1)?.method, sent.at(-1)?.request], shown: lines.join('\n') };
@@ -26,6 +34,13 @@ test('disk-host cordon refuses only what is new; drain also waits until nothing 
   assert.deepEqual((await ran('drain', 'disk-0')).call, ['DrainDiskHost', { name }]);
   assert.deepEqual((await ran('resume', 'disk-0')).call, ['ResumeDiskHost', { name }]);
   assert.deepEqual((await ran('show', name)).call, ['GetDiskHost', { name }]);
+});
+
+test('disk-host impact lists what depends on a host, and counts it', async () => {
+  const { call, shown } = await ran('impact', 'disk-0');
+  assert.deepEqual(call, ['ListDiskHostResources', { name }]);
+  assert.match(shown, /d1/);
+  assert.match(shown, /depends on disk-0: 1 disk/);
 });
 
 test('disk-host declare-lost needs the id of the folder', async () => {

@@ -1,7 +1,7 @@
 import type { JsonObject } from '@bufbuild/protobuf';
 import { Service } from '../request/schema.ts';
 import type { Before } from './before.ts';
-import { diskNote } from './notes.ts';
+import { diskHostImpactNote, diskNote, leasesNote } from './notes.ts';
 import { named, nounOf, type Verb } from './verb.ts';
 
 const noun = (name: string) => nounOf('disk', Service.disk, name);
@@ -87,10 +87,15 @@ export const diskVerbs: readonly Verb[] = [
   }),
   snapshot('delete', 'DeleteSnapshot', { targets: oneSnapshot }),
 
-  lease('list', 'ListLeases', { aliases: { set: 'disk_encryption_set' } }),
+  lease('list', 'ListLeases', { aliases: { set: 'disk_encryption_set' }, note: leasesNote }),
 
   diskHost('list', 'ListDiskHosts'),
   diskHost('show', 'GetDiskHost', { targets: oneDiskHost }),
+  diskHost('impact', 'ListDiskHostResources', {
+    targets: oneDiskHost,
+    note: diskHostImpactNote,
+    help: 'What depends on a disk host: its disks and snapshots, with their machines and sets. Works also while it is away.',
+  }),
   diskHost('cordon', 'DrainDiskHost', {
     targets: oneDiskHost,
     before: cordonOnly,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { JsonObject } from '@bufbuild/protobuf';
-import { diskNote, holdNote, impactNote, machineNote, setNote } from './notes.ts';
+import { diskHostImpactNote, diskNote, holdNote, impactNote, leasesNote, machineNote, setNote } from './notes.ts';
 
 const short = (name: string) => name.replace('vaults/', '').replace('/keys', '');
 const key = 'vaults/kv1/keys/k1';
@@ -17,6 +17,27 @@ test('a machine that read other bytes than were written shows the mismatches', (
   assert.match(note('2') ?? '', /^CONTENT_MISMATCH: 2 reads returned other bytes than were written/);
   assert.equal(note('0'), undefined);
   assert.equal(machineNote(vm, {}, short), undefined);
+});
+
+test('G10: a list of leases names the disk hosts that it is missing', () => {
+  const host = (name: string) => name.replace('diskHosts/', '');
+  assert.equal(leasesNote({ leases: [], unreachable: [] }, {}, host), undefined);
+  const note = leasesNote({ leases: [], unreachable: ['diskHosts/disk-1', 'diskHosts/disk-2'] }, {}, host);
+  assert.match(note ?? '', /^not listed: the leases of disk-1, disk-2, which do not respond; .*\nhelp: /);
+});
+
+test('the impact of a disk host counts machines, disks, snapshots and sets, each once', () => {
+  const host = (name: string) => name.replace('diskHosts/', '');
+  const resources = [
+    { name: 'g/disks/a', virtualMachine: 'vm1', diskEncryptionSet: 'des1' },
+    { name: 'g/disks/b', virtualMachine: 'vm1', diskEncryptionSet: 'des2' },
+    { name: 'g/disks/c', virtualMachine: '', diskEncryptionSet: '' },
+    { name: 'g/snapshots/s', virtualMachine: '', diskEncryptionSet: 'des1' },
+  ];
+  const noteOf = (all: readonly JsonObject[]) =>
+    diskHostImpactNote({ resources: [...all] }, { name: 'diskHosts/disk-1' }, host) ?? '';
+  assert.match(noteOf(resources), /^depends on disk-1: 1 machine, 3 disks, 1 snapshot, 2 sets\. /);
+  assert.equal(noteOf([]), 'nothing depends on disk-1');
 });
 
 test('G10: a machine that is off, and a disk that is unavailable, name the disk host', () => {

@@ -1,7 +1,7 @@
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
 import { helpFor } from '@interlock/rpc';
 import { isObject } from '../request/schema.ts';
-import { objectsIn } from './before.ts';
+import { objectsIn, textsIn } from './before.ts';
 
 /** Lines for people below a response. @param short a name as users type it */
 export type Note = (response: JsonObject, request: JsonObject, short: (name: string) => string) => string | undefined;
@@ -52,6 +52,31 @@ export const diskNote: Note = ({ availability, unavailableReason, diskHost, disk
     lines.push(withHelp(`its disk host ${host} does not respond`, helpFor('DISK_HOST_UNREACHABLE', {})));
   if (diskHostState === 'HOST_LOST') lines.push(`its disk host ${host} was declared lost`);
   return joined(lines);
+};
+
+/** Which disk hosts did not respond, so that their leases are missing in a list. */
+export const leasesNote: Note = ({ unreachable }, _request, short) => {
+  const hosts = textsIn(unreachable).map(short);
+  if (hosts.length === 0) return undefined;
+  const line = `not listed: the leases of ${hosts.join(', ')}, which ${hosts.length === 1 ? 'does' : 'do'} not respond; each runs out by itself`;
+  return withHelp(line, helpFor('DISK_HOST_UNREACHABLE', {}));
+};
+
+/** How much depends on a disk host. */
+export const diskHostImpactNote: Note = ({ resources }, { name }, short) => {
+  const all = objectsIn(resources);
+  const snapshots = all.filter((one) => String(one.name).includes('/snapshots/')).length;
+  const different = (field: string): number => new Set(all.map((one) => one[field]).filter((text) => text)).size;
+  const counts = [
+    [different('virtualMachine'), 'machine', 'machines'],
+    [all.length - snapshots, 'disk', 'disks'],
+    [snapshots, 'snapshot', 'snapshots'],
+    [different('diskEncryptionSet'), 'set', 'sets'],
+  ] as const;
+  const found = counts.flatMap(([count, one, many]) => (count === 0 ? [] : [`${count} ${count === 1 ? one : many}`]));
+  return found.length === 0
+    ? `nothing depends on ${short(String(name))}`
+    : `depends on ${short(String(name))}: ${found.join(', ')}. Without it their I/O waits and then fails; nothing is lost`;
 };
 
 /** `, of the disk d1 at the disk host disk-0`, as far as it is known. */

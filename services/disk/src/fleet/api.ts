@@ -19,6 +19,7 @@ import { type Call, expectedVersion, names, pageToken, principalOf } from '@inte
 import type { Control } from '../disk/control.ts';
 import type { HostLeases } from '../host/owner/lease-row.ts';
 import { pageOfRequest } from '../listing.ts';
+import { contentApi } from './content-api.ts';
 import { cordon, declareLost, drain, existingHost, type FleetHost, remove, resume } from './decider.ts';
 import { contentOf, finishDrain, isEmpty, openDisksOf } from './draining.ts';
 import type { DiskHostEvent } from './events.ts';
@@ -49,6 +50,7 @@ export const fleetApi = (parts: FleetParts) => {
     return show(await hosts.load(host));
   };
   return {
+    ...contentApi(parts),
     async getDiskHost({ name }: GetDiskHostRequest): Promise<WireDiskHost> {
       return show(await hosts.load(hostIn(name)));
     },

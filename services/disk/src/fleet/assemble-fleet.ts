@@ -7,18 +7,21 @@ import type { DiskSettings } from '../settings.ts';
 import { snapshots } from '../snapshot/decider.ts';
 import { diskHosts } from './decider.ts';
 import { Fleet } from './fleet.ts';
+import { meterFleet } from './fleet-metrics.ts';
 import { ownStreams, refusalOn, refusalToEnd } from './own.ts';
 import { Placement } from './placement.ts';
 import { registerHost } from './registration.ts';
 
 /** Opens disks, snapshots and disk hosts, as this host works on them. */
-export const openFleet = async ({ store, openCategory, clock, log, settings, scope }: Seams<DiskSettings>) => {
+export const openFleet = async ({ store, openCategory, clock, log, meter, settings, scope }: Seams<DiskSettings>) => {
   const { host, isOneOfMany = false } = settings;
   const { name: hostName } = host;
   const all = { disks: await openCategory(disks), snapshots: await openCategory(snapshots) };
   const hosts = await openCategory(diskHosts);
   const leases = new HostLeases(store);
   const fleet = new Fleet({ hosts, leases, clock, log });
+  // Beside others, the control processes show the hosts.
+  if (!isOneOfMany) scope.defer('disk host metrics', meterFleet({ fleet, meter, countsVolumes: false }));
   const placement = new Placement(store, hosts, hostName);
   const own = (refusal: typeof refusalOn): Pick<Control, 'disks' | 'snapshots'> => ({
     disks: ownStreams(all.disks, refusal(hostName, fleet)),

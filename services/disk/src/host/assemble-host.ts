@@ -63,7 +63,7 @@ export const assembleHost = async (seams: Seams<DiskSettings>, control: OfContro
 /** The keys of this host: leases, reports of losses, and the vault. */
 const assembleKeys = (seams: Seams<DiskSettings>, { setKeys, sets, options }: OfControl) => {
   const { store, clock, random, log, tracer, meter, settings, client, scope } = seams;
-  const { leases: terms, dataAddress } = settings;
+  const { leases: terms } = settings;
   const running = { clock, random, log, tracer, signal: scope.signal };
   const keyAccess = createKeyAccess(clock, terms);
   const compute = client('compute', ComputeServiceDefinition);
@@ -74,7 +74,10 @@ const assembleKeys = (seams: Seams<DiskSettings>, { setKeys, sets, options }: Of
   const hostLosses: HostLosses = new HostLosses({
     ...{ store, table: openHostLossTable(store), host: settings.host.name, keyAccess, leases, ...running },
   });
-  scope.defer('lease metrics', meterLeases({ leases, keyAccess, meter, clock, ttlMs: terms.ttlMs }));
+  scope.defer(
+    'lease metrics',
+    meterLeases({ leases, keyAccess, meter, clock, ttlMs: terms.ttlMs, host: settings.host.name }),
+  );
   const vault = openVault({
     connect: (credentials) => client('key-vault', KeyVaultServiceDefinition, { credentials }),
     identities: client('identity', IdentityServiceDefinition),
@@ -91,7 +94,7 @@ const assembleKeys = (seams: Seams<DiskSettings>, { setKeys, sets, options }: Of
     hostLosses,
     vault,
     deks,
-    leaseApi: leaseApi({ leases, keyAccess, reports, terms, diskHost: dataAddress, clock }),
+    leaseApi: leaseApi({ leases, keyAccess, reports, terms, diskHost, clock }),
   };
 };
 

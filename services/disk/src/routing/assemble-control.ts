@@ -11,6 +11,7 @@ import { diskHosts } from '../fleet/decider.ts';
 import { contentOf } from '../fleet/draining.ts';
 import { Fence } from '../fleet/fence.ts';
 import { Fleet } from '../fleet/fleet.ts';
+import { meterFleet } from '../fleet/fleet-metrics.ts';
 import { openHostLossTable } from '../host/keys/host-losses.ts';
 import { openSetKeys } from '../host/keys/set-keys.ts';
 import { openLossTable } from '../host/keys/set-losses.ts';
@@ -36,7 +37,7 @@ export interface ControlSettings {
 }
 
 /** What control processes know of the store: disks, snapshots and hosts. */
-const openRecords = async ({ store, openCategory, clock, log, settings, scope }: Seams<ControlSettings>) => {
+const openRecords = async ({ store, openCategory, clock, log, meter, settings, scope }: Seams<ControlSettings>) => {
   const records = { disks: await openCategory(disks), snapshots: await openCategory(snapshots) };
   const hosts = await openCategory(diskHosts);
   const hostLeases = new HostLeases(store);
@@ -46,6 +47,7 @@ const openRecords = async ({ store, openCategory, clock, log, settings, scope }:
   };
   const fleet = new Fleet({ hosts, leases: hostLeases, clock, log, countOn });
   await fleet.watch(settings.hostLeaseTtlMs / 3, scope.signal);
+  scope.defer('disk host metrics', meterFleet({ fleet, meter, countsVolumes: true }));
   return { records, hosts, hostLeases, fleet };
 };
 

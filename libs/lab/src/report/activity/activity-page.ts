@@ -34,8 +34,23 @@ export function activityPage(activity: Activity): string {
   <h2>Refused uses of the keys</h2>
   ${refusalsTable(activity)}
 </section>
+${hosts(activity)}
 ${unread(activity)}`,
   );
+}
+
+/** One host has every disk, which needs no words while it serves. */
+function hosts({ hosts: all }: Activity): Html {
+  if (all.length < 2 && all.every(({ state }) => state === 'HOST_SERVING')) return html``;
+  return html`<section>
+  <h2>Where their disks are</h2>
+  <div class="scroll"><table class="figures-table stack"><thead><tr><th>Disk host</th><th>State</th><th>Disks of the group</th></tr></thead><tbody>
+  ${all.map(
+    ({ name, state, diskCount }) =>
+      html`<tr><td data-label="Disk host">${shortName(name)}</td><td data-label="State">${state.replace('HOST_', '').toLowerCase() || 'not known'}</td><td data-label="Disks of the group">${diskCount}</td></tr>`,
+  )}
+  </tbody></table></div>
+</section>`;
 }
 
 function header(activity: Activity, summaries: readonly LossSummary[]): Html {

@@ -13,8 +13,18 @@ export interface Activity {
   readonly refusals: readonly Refusal[];
   /** Reads and writes of guests, by completion; empty if no journals could be read. */
   readonly io: readonly IoRecord[];
+  /** The disk hosts, also those without disks of the group; those with disks of it if the caller may list no others. */
+  readonly hosts: readonly ActivityHost[];
   /** What could not be read, and why. */
   readonly unread: readonly string[];
+}
+
+/** A disk host at the end, with the disks of the group that it has. */
+export interface ActivityHost {
+  readonly name: string;
+  /** `HOST_SERVING`, `HOST_UNREACHABLE`, `HOST_LOST`; empty if it is not known. */
+  readonly state: string;
+  readonly diskCount: number;
 }
 
 /** A machine with its state at the end. Its group is named by the keys of its disks. */

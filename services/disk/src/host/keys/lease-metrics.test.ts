@@ -13,7 +13,7 @@ test('leases are counted by state, and a held lease has its age in seconds as a 
   const { meter, read, unitOf } = testMeter();
   const key = { set: 'set', keyVersion: 'version' };
   const report = { lease: keyAccess.lease(key), users: new Set() } as unknown as LeaseReport;
-  const end = meterLeases({ leases: { list: () => [report] }, keyAccess, clock, meter, ttlMs: 20_000 });
+  const end = meterLeases({ leases: { list: () => [report] }, keyAccess, clock, meter, ttlMs: 20_000, host: 'disk-0' });
   const counts = async () =>
     Object.fromEntries(
       (await read('interlock.lease.count')).map(([by, value]) => [by['interlock.lease.state'], value]),
@@ -23,7 +23,7 @@ test('leases are counted by state, and a held lease has its age in seconds as a 
   assert.deepEqual(await counts(), { HELD: 0, PAUSED: 1, LOST: 0, PINNED: 0 });
   keyAccess.granted(key, { accessEpoch: 1, sent: keyAccess.nextCall(), principal: undefined }, 'unwrapped');
   await clock.pass(2_500);
-  const by = { 'interlock.des': 'set', 'interlock.key.version': 'version' };
+  const by = { 'interlock.disk_host': 'disk-0', 'interlock.des': 'set', 'interlock.key.version': 'version' };
   assert.deepEqual(await read('interlock.lease.age'), [[by, 2.5]]);
   assert.equal(await unitOf('interlock.lease.age'), 's');
   assert.deepEqual(await counts(), { HELD: 1, PAUSED: 0, LOST: 0, PINNED: 0 });

@@ -11,7 +11,7 @@ const STATES = ['HELD', 'PAUSED', 'LOST', 'PINNED'] as const;
 
 /**
  * Shows the leases of this host: how many are in each state as `interlock.lease.count`, and the age of each as
- * `interlock.lease.age`: seconds since the call of its newest grant was sent, by set and key version. A healthy lease stays
+ * `interlock.lease.age`: seconds since the call of its newest grant was sent, by host, set and key version. A healthy lease stays
  * below half of `interlock.lease.ttl`, which is LEASE_TTL_MS in seconds; a lease without a grant is not observed.
  * @returns ends it
  */
@@ -21,8 +21,11 @@ export const meterLeases = (parts: {
   readonly clock: Pick<Clock, 'monotonicMs' | 'bootMs'>;
   readonly meter: Meter;
   readonly ttlMs: number;
+  /** Short name of this host. */
+  readonly host: string;
 }): (() => void) => {
-  const { leases, keyAccess, clock, meter, ttlMs } = parts;
+  const { leases, keyAccess, clock, meter, ttlMs, host } = parts;
+  const here = { [DomainAttribute.diskHost]: host };
   const age = meter.createObservableGauge('interlock.lease.age', {
     unit: 's',
     description: 'Time since the check was sent that last granted the lease',
@@ -46,11 +49,12 @@ export const meterLeases = (parts: {
       const grant = lease.grant();
       if (!grant) continue;
       result.observe(age, ageMs(grant.sent.at, now) / 1_000, {
+        ...here,
         [DomainAttribute.diskEncryptionSet]: lease.key.set,
         [DomainAttribute.keyVersion]: lease.key.keyVersion,
       });
     }
-    for (const [state, number] of counts) result.observe(count, number, { [STATE]: state });
+    for (const [state, number] of counts) result.observe(count, number, { ...here, [STATE]: state });
   };
   meter.addBatchObservableCallback(observe, [age, ttl, count]);
   return () => meter.removeBatchObservableCallback(observe, [age, ttl, count]);
