@@ -29,6 +29,7 @@ export const diskVerbs: readonly Verb[] = [
   disk('create', 'CreateDisk', {
     targets: [{ word: 'disk', kind: 'disk', parent: 'parent', idField: 'disk_id' }],
     aliases: { ...encryption, size: 'size_gib' },
+    kinds: { near: 'disk' },
     required: ['location', 'sku', ['size', 'source-snapshot', 'source-disk']],
     settles,
     worksOn: newDisk,
