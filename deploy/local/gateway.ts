@@ -157,7 +157,6 @@ const startReplica = async (
           return process.pid;
         },
       }),
-    onTakeover: () => undefined,
   });
   within.defer(name, () => process.stop());
   onStart?.(process);

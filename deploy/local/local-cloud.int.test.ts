@@ -149,48 +149,6 @@ test('a service can be killed, restarted, paused and resumed, and keeps its addr
   assert.deepEqual(crashes, [], 'requested ends are no crashes');
 });
 
-test('reports a takeover with the process id and log of the replica that serves now', async (t) => {
-  const taking = join(folder, 'taking-turns.ts');
-  writeFileSync(
-    taking,
-    `import { createServer } from 'node:http';
-     const [host, port] = process.env.SERVICE_ADDRESS.split(':');
-     const server = createServer((request, response) => response.end(JSON.stringify(process.env)));
-     const listen = () => server.listen(Number(port), host);
-     server.on('listening', () => console.log(JSON.stringify({ ready: true })));
-     server.once('error', () => console.log(JSON.stringify({ standby: true })));
-     server.on('error', () => setTimeout(listen, 10));
-     process.on('SIGTERM', () => process.exit(0));
-     listen();`,
-  );
-  const said: string[] = [];
-  const cloud = await startLocalCloud({
-    data: openDataFolder(join(folder, 'turns')),
-    env,
-    name: uniqueName(),
-    temporary: true,
-    services: ['disk'],
-    replicas: 2,
-    entry: () => taking,
-    say: (line) => said.push(line),
-  });
-  t.after(cloud.stop);
-  const serving = () => said.filter((line) => line.startsWith(`disk serves on ${cloud.addresses.disk} (process `));
-  assert.equal(serving().length, 1, said.join('\n'));
-  const first = serving()[0]?.includes(`process ${cloud.pid('disk', 0)},`) ? 0 : 1;
-  const next = 1 - first;
-  await cloud.kill('disk', first);
-  while (serving().length < 2) await delay(5, undefined, { signal: t.signal });
-  const expected = `disk serves on ${cloud.addresses.disk} (process ${cloud.pid('disk', next)}, took over, log disk-${next}.log)`;
-  assert.equal(said.at(-1), expected);
-  // The replica that comes back finds the other serving.
-  await cloud.restart('disk', first);
-  assert.match(
-    said.at(-1) ?? '',
-    new RegExp(`^disk-${first} stands by for .*process ${cloud.pid('disk', first)}, \\d+ ms`),
-  );
-});
-
 test('reports a crash with the end of the log and a function that restarts the service', async (t) => {
   const data = openDataFolder(join(folder, 'crash'));
   const { promise: crashed, resolve } = Promise.withResolvers<Crash>();

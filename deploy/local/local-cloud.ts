@@ -25,10 +25,10 @@ import { type Crash, sayCrash } from './restartable.ts';
 import {
   addressVariableOf,
   databaseOf,
+  diskHostsFor,
   eachService,
   entryOf,
   isDiskHostName,
-  isOneAtATime,
   type ProcessTarget,
   processNameOf,
   type ServiceName,
@@ -89,7 +89,7 @@ class CloudLaunch {
     this.#services = options.services ?? serviceNames;
     this.#name = options.name ?? 'interlock';
     this.#replicas = options.replicas ?? 1;
-    this.#diskHosts = options.diskHosts ?? 0;
+    this.#diskHosts = diskHostsFor(this.#replicas, options.diskHosts);
     this.#say = options.say ?? (() => undefined);
     this.#onCrash = options.onCrash ?? sayCrash;
   }
@@ -279,8 +279,6 @@ class CloudLaunch {
       },
       logFile: data.path('logs', `${name}.log`),
       onCrash: (crash) => this.#onCrash({ ...crash, restart: () => this.#restart(planned) }),
-      // A takeover during the start is reported at the end of the start.
-      onTakeover: (pid) => this.#processes.has(name) && this.#report(planned, pid, 'took over'),
     });
     this.#processes.set(name, process);
     // A stop that started before this process ran did not end it.
@@ -297,13 +295,8 @@ class CloudLaunch {
     return process.pid;
   }
 
-  #report({ service, name, port }: Planned, pid: number, how: string): void {
-    const { isStandby } = this.#named(name);
-    // The name that `interlock status` shows.
-    const known = isOneAtATime(service, this.#diskHosts) && !isStandby ? service : name;
-    const log = known === name ? '' : `, log ${name}.log`;
-    const verb = isStandby ? 'stands by for' : 'serves on';
-    this.#say(`${known} ${verb} localhost:${port} (process ${pid}, ${how}${log})`);
+  #report({ name, port }: Planned, pid: number, how: string): void {
+    this.#say(`${name} serves on localhost:${port} (process ${pid}, ${how})`);
   }
 
   async #serveControl(cloud: LocalCloud) {
@@ -363,7 +356,7 @@ class CloudLaunch {
   }
 
   #nameOf(service: ServiceName, replica: number): string {
-    return processNameOf(service, replica, this.#replicas, this.#diskHosts);
+    return processNameOf(service, replica);
   }
 
   #size(): CloudSize {

@@ -24,3 +24,22 @@ test('several disk hosts have a socket for block devices each, and cannot share 
   );
   assert.deepEqual(plan(1, { NBD_LISTEN: '127.0.0.1:10809' }), [], 'one host has the given address');
 });
+
+test('two processes of disk with a disk host are control processes without a folder, and the host has that of one process', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'interlock-planned-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const { planned, addresses } = planProcesses({
+    ...{ services: ['disk'], replicas: 2, diskHosts: 1, env: {}, data: openDataFolder(folder) },
+    ports: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11],
+    blockDevices: { settingsOf: () => ({}) } as unknown as Parameters<typeof planProcesses>[0]['blockDevices'],
+  });
+  assert.deepEqual(
+    planned.map(({ name, own }) => [name, own.DISK_ROLE, own.DATA_FOLDER?.slice(folder.length)]),
+    [
+      ['disk', 'control', undefined],
+      ['disk-1', 'control', undefined],
+      ['disk-host-0', 'host', '/services/disk'],
+    ],
+  );
+  assert.equal(addresses.disk, 'localhost:7,localhost:8');
+});

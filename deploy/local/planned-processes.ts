@@ -4,7 +4,6 @@ import {
   diskHostName,
   eachService,
   folderOfDiskHost,
-  isOneAtATime,
   processNameOf,
   type ServiceName,
   serviceNames,
@@ -48,30 +47,28 @@ export function planProcesses(parts: PlanParts): {
   readonly addresses: Readonly<Record<ServiceName, string>>;
   readonly planned: readonly Planned[];
 } {
-  const { replicas, diskHosts, ports } = parts;
-  const portOf = (service: ServiceName, replica: number) =>
-    ports[serviceNames.indexOf(service) * replicas + (isOneAtATime(service, diskHosts) ? 0 : replica)];
+  const { replicas, ports } = parts;
+  const portOf = (service: ServiceName, replica: number) => ports[serviceNames.indexOf(service) * replicas + replica];
   // By name: TLS sends no server name for an address.
   const addresses = eachService((service) =>
-    [...new Set(upTo(replicas).map((replica) => `localhost:${portOf(service, replica)}`))].join(','),
+    upTo(replicas)
+      .map((replica) => `localhost:${portOf(service, replica)}`)
+      .join(','),
   );
   return { addresses, planned: [...plannedServices(parts, portOf), ...plannedHosts(parts)] };
 }
 
-/** The processes of the services. Those that take turns have one name, and each a name while it stands by. */
+/** The processes of the services. With disk hosts, those of disk have no folder. */
 function plannedServices(
   { services, replicas, diskHosts, data }: PlanParts,
   portOf: (service: ServiceName, replica: number) => number | undefined,
 ): readonly Planned[] {
   return services.flatMap((service) =>
     upTo(replicas).map((replica) => {
-      const name = processNameOf(service, replica, replicas, diskHosts);
+      const name = processNameOf(service, replica);
       const isControl = service === 'disk' && diskHosts > 0;
-      const isInTurns = isOneAtATime(service, diskHosts);
-      const inTurns = { REPLICA_NAME: service, ...(name === service ? {} : { STANDBY_NAME: name }) };
       const own = {
-        ...(isInTurns ? inTurns : { REPLICA_NAME: name }),
-        ...(isInTurns && replicas > 1 ? { STANDBY: 'true' } : {}),
+        REPLICA_NAME: name,
         ...(isControl ? { DISK_ROLE: 'control' } : { DATA_FOLDER: data.folder('services', service) }),
       };
       return { service, name, port: portOf(service, replica), own };

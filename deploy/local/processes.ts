@@ -15,8 +15,6 @@ export interface ServiceCommand {
   readonly logFile: string;
   /** Called when the process crashes. */
   readonly onCrash: (crash: Crash) => void;
-  /** Called with the process id when a standby process takes over. */
-  readonly onTakeover: (pid: number) => void;
 }
 
 /** A service as a process that can be ended and started again on the same address and data. */
@@ -24,8 +22,8 @@ export interface ServiceProcess {
   readonly name: string;
   /** The id of the running process, or of the last one. */
   readonly pid: number;
-  /** Whether another process works in its place, as it reported itself. */
-  readonly isStandby: boolean;
+  /** Whether it serves; false if it reported that it is not ready, because its folder is not that of the service's host. */
+  readonly isReady: boolean;
   /** SIGKILL; resolves when it has ended. Not reported as a crash. */
   kill(): Promise<void>;
   /** SIGSTOP: the process does nothing, and connections stay open. */
@@ -34,7 +32,7 @@ export interface ServiceProcess {
   resume(): void;
   /** SIGTERM, then SIGKILL when it does not drain in time. */
   stop(): Promise<void>;
-  /** Stops it if it runs, starts it, resolves when it serves or stands by. @throws LauncherError like the first start */
+  /** Stops it if it runs, starts it, resolves when it serves or reports that it is not ready. @throws LauncherError like the first start */
   restart(): Promise<void>;
 }
 
@@ -59,20 +57,16 @@ const startTimeoutMs = 60_000;
 const graceMs = 12_000;
 
 /**
- * Starts a service; resolves when it reports that it serves, or that it stands by for a process that does.
+ * Starts a service; resolves when it reports that it serves, or that it is not ready.
  * @throws LauncherError with the end of its log if it ends before that, or reports nothing for 60 s
  */
 export async function startService(command: ServiceCommand): Promise<ServiceProcess> {
-  const { name, logFile, onCrash, onTakeover } = command;
-  let isStandby = false;
+  const { name, logFile, onCrash } = command;
+  let isReady = false;
   const launchIt = async () => {
-    const { child, isStandby: standsBy, takeover } = await launch(command);
-    isStandby = standsBy;
-    void takeover.then(() => {
-      isStandby = false;
-      onTakeover(child.pid);
-    });
-    return child;
+    const launched = await launch(command);
+    isReady = launched.isReady;
+    return launched.child;
   };
   const own = await startRestartable({ name, logFile, launch: launchIt, onCrash });
   return {
@@ -80,8 +74,8 @@ export async function startService(command: ServiceCommand): Promise<ServiceProc
     get pid() {
       return own.process.pid;
     },
-    get isStandby() {
-      return isStandby;
+    get isReady() {
+      return isReady;
     },
     kill: own.kill,
     pause: () => own.process.signal('SIGSTOP'),
@@ -91,13 +85,8 @@ export async function startService(command: ServiceCommand): Promise<ServiceProc
   };
 }
 
-/** @returns also a promise for the moment when it takes over from another process, which may never come */
-async function launch(
-  command: ServiceCommand,
-): Promise<{ child: GuardedProcess; isStandby: boolean; takeover: Promise<void> }> {
-  const ready = Promise.withResolvers<'ready' | 'standby'>();
-  const takeover = Promise.withResolvers<void>();
-  let hasStoodBy = false;
+async function launch(command: ServiceCommand): Promise<{ child: GuardedProcess; isReady: boolean }> {
+  const ready = Promise.withResolvers<'ready' | 'not ready'>();
   const from = logEnd(command.logFile);
   const child = await startGuarded({
     command: process.execPath,
@@ -107,10 +96,7 @@ async function launch(
     output: command.logFile,
     onLine: (line) => {
       const said = saidIn(line);
-      if (said === undefined) return;
-      ready.resolve(said);
-      if (said === 'standby') hasStoodBy = true;
-      else if (hasStoodBy) takeover.resolve();
+      if (said !== undefined) ready.resolve(said);
     },
     stopSignal: 'TERM',
     graceMs,
@@ -123,8 +109,7 @@ async function launch(
     delay(startTimeoutMs, 'silent' as const, { signal: patience.signal }).catch(() => 'silent' as const),
   ]);
   patience.abort();
-  if (outcome === 'ready' || outcome === 'standby')
-    return { child, isStandby: outcome === 'standby', takeover: takeover.promise };
+  if (outcome === 'ready' || outcome === 'not ready') return { child, isReady: outcome === 'ready' };
   if (outcome === 'silent') {
     await child.stop();
     throw new LauncherError(
@@ -134,13 +119,13 @@ async function launch(
   throw new LauncherError(explainEnd(command.name, command.logFile, outcome.status, from));
 }
 
-/** Services print one line of JSON when they serve, `{"ready":true,…}`, or stand by, `{"standby":true,…}`. */
-function saidIn(line: string): 'ready' | 'standby' | undefined {
+/** Services print one line of JSON when they serve, `{"ready":true,…}`, or are not ready, `{"notReady":true,…}`. */
+function saidIn(line: string): 'ready' | 'not ready' | undefined {
   if (!line.startsWith('{')) return undefined;
   try {
-    const { ready, standby } = Object(JSON.parse(line));
+    const { ready, notReady } = Object(JSON.parse(line));
     if (ready === true) return 'ready';
-    return standby === true ? 'standby' : undefined;
+    return notReady === true ? 'not ready' : undefined;
   } catch {
     // Another text that starts with a brace.
     return undefined;

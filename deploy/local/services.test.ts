@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { LauncherError } from './data-folder.ts';
-import { processNameOf, replicasOf } from './services.ts';
+import { diskHostsFor, processNameOf, replicasOf } from './services.ts';
 
 test('accepts 1 to 7 replicas', () => {
   assert.deepEqual([undefined, '1', '2', '7'].map(replicasOf), [1, 1, 2, 7]);
@@ -13,10 +13,16 @@ test('accepts 1 to 7 replicas', () => {
   }
 });
 
-test("processes have numbered names if one serves and the others stand by; otherwise the first has the service's name", () => {
-  const namesOf = (service: 'disk' | 'compute', replicas: number) =>
-    Array.from({ length: replicas }, (_, replica) => processNameOf(service, replica, replicas));
-  assert.deepEqual(namesOf('disk', 1), ['disk']);
-  assert.deepEqual(namesOf('disk', 2), ['disk-0', 'disk-1']);
-  assert.deepEqual(namesOf('compute', 2), ['compute', 'compute-1']);
+test("the first process of a service has the service's name, and the others are numbered", () => {
+  assert.deepEqual(
+    [0, 1, 2].map((replica) => processNameOf('compute', replica)),
+    ['compute', 'compute-1', 'compute-2'],
+  );
+});
+
+test('several processes of disk have a disk host beside them, because only one can have a folder', () => {
+  assert.deepEqual(
+    [diskHostsFor(1), diskHostsFor(1, 3), diskHostsFor(2), diskHostsFor(2, 0), diskHostsFor(2, 3)],
+    [0, 3, 1, 1, 3],
+  );
 });

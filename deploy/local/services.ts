@@ -42,21 +42,14 @@ export const isDiskHostName = (name: string): name is DiskHostName => /^disk-hos
 export const folderOfDiskHost = (host: number): string => (host === 0 ? 'disk' : diskHostName(host));
 
 /**
- * Whether one process of a service works while the others stand by. One process of disk holds the volumes of its folder, so they
- * take turns under one address and one name. With disk hosts of their own, the processes of disk have no folder.
+ * The disk hosts of a cloud: those that are asked for. Several processes of disk cannot have the volumes of one folder, so they are
+ * control processes, beside one disk host at least.
  */
-export function isOneAtATime(service: ServiceName, diskHosts: number): boolean {
-  return service === 'disk' && diskHosts === 0;
-}
+export const diskHostsFor = (replicas: number, wanted = 0): number => (replicas > 1 ? Math.max(1, wanted) : wanted);
 
-/**
- * The name of a process and its log as long as the cloud runs. If the processes of a service take turns, the working one is known
- * by the name of the service. That one changes, so no process is called that.
- * @param replicas the number of processes of the service
- */
-export function processNameOf(service: ServiceName, replica: number, replicas: number, diskHosts = 0): string {
-  const isFirst = replica === 0 && !(isOneAtATime(service, diskHosts) && replicas > 1);
-  return isFirst ? service : `${service}-${replica}`;
+/** The name of a process of a service, and of its log. */
+export function processNameOf(service: ServiceName, replica: number): string {
+  return replica === 0 ? service : `${service}-${replica}`;
 }
 
 /** Most processes of each service on one machine: all five services with 8 connections for each process fill a Postgres of 300. */

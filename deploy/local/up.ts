@@ -14,9 +14,8 @@ import { requireFree, wantedPorts } from './wanted-ports.ts';
 const usage = `npm run up [-- --replicas N --disk-hosts N --restart-after T --azure --loopback-admin --test-controls --no-page]
 
 Runs the whole cloud until Ctrl-C; its data stays.
-  --replicas N   processes of each service, 1 to 7, 1 by default. One process of disk works and the others stand by:
-                 only one may use the volumes. The working one is called disk, the others disk-0, disk-1, …; their logs
-                 keep these names. All guests run on this machine.
+  --replicas N   processes of each service, 1 to 7, 1 by default. Several processes of disk have a disk host beside them,
+                 as with --disk-hosts 1: only one process may use the volumes. All guests run on this machine.
   --disk-hosts N disk hosts as processes of their own, 1 to 7: disk-host-0, disk-host-1, …, each with a folder. The processes of
                  disk then have no volumes: they place disks and pass calls on. Without it one process of disk has all
                  volumes. The data of one form starts in the other, as long as only the first host has disks.

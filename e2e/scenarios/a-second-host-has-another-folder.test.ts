@@ -62,7 +62,6 @@ const startSecond = async (
     },
     logFile: join(cloud.folder, 'logs', `${name}.log`),
     onCrash: ({ message }) => assert.fail(message),
-    onTakeover: () => undefined,
   });
   started.push(process);
   return {
@@ -105,7 +104,7 @@ const guestsIn = (folder: string) =>
 
 test('G3: a second compute with another host folder is not ready, gives the reason, and stops no machine', async () => {
   const second = await startSecond('compute');
-  assert.equal(second.process.isStandby, true);
+  assert.equal(second.process.isReady, false);
   assert.deepEqual(await second.readiness(), [503, { host_folder: false }]);
   await refusedReplica('compute');
   const log = readFileSync(join(cloud.folder, 'logs', 'compute-second.log'), 'utf8');
@@ -137,7 +136,7 @@ test('G3: a second compute with another host folder is not ready, gives the reas
 
 test('a second disk with another host folder is not ready and serves nothing, and machines keep running', async () => {
   const second = await startSecond('disk');
-  assert.equal(second.process.isStandby, true);
+  assert.equal(second.process.isReady, false);
   assert.deepEqual(await second.readiness(), [503, { host_folder: false }]);
   await refusedReplica('disk');
   const outside = seenAt('disk', second.address);
@@ -160,7 +159,7 @@ test('after an operator gives up a host folder, a new host takes over; the old h
   assert.equal(orphans.length, world.machines.length);
   const first = cloud.cloud.pid('compute');
   const second = await startSecond('compute', { LOST_FOLDER_ID: lost });
-  assert.equal(second.process.isStandby, false);
+  assert.equal(second.process.isReady, true);
   await until('the old host has ended', async () => !isAlive(first));
   const outside = seenAt('compute', second.address);
   for (const name of world.machines) {

@@ -5,7 +5,6 @@ import {
   type DiskHostName,
   diskHostName,
   isDiskHostName,
-  isOneAtATime,
   type ProcessTarget,
   processNameOf,
   type ServiceName,
@@ -60,9 +59,7 @@ export const controlOf = (
     return [pid];
   };
   const nameOf = (part: ControlledPart, replica: number): string =>
-    part === 'nats' || part === 'postgres' || isDiskHostName(part)
-      ? part
-      : processNameOf(part, replica, replicas, diskHosts);
+    part === 'nats' || part === 'postgres' || isDiskHostName(part) ? part : processNameOf(part, replica);
   const ofEach = async (part: ControlledPart, work: (part: ProcessTarget, replica: number) => Promise<void>) => {
     if (part === 'nats' || part === 'postgres') throw new Error(`${part} has no replicas`);
     await Promise.all(numbersOf(part).map((replica) => work(part, replica)));
@@ -82,9 +79,6 @@ export const controlOf = (
     kill: (part) => (part === 'nats' || part === 'postgres' ? cloud[part].kill() : ofEach(part, cloud.kill)),
     restart: async (part) => {
       if (part === 'nats' || part === 'postgres') await cloud[part].restart();
-      // It is unknown which process works, so those that take turns start one after the other.
-      else if (!isDiskHostName(part) && isOneAtATime(part, diskHosts))
-        for (const replica of numbers) await cloud.restart(part, replica);
       else await ofEach(part, cloud.restart);
     },
     // Postgres works in child processes.

@@ -76,7 +76,7 @@ export interface Seams<Settings> {
   /** A connection to one process of a service; its owner closes it. */
   readonly connectTo: ConnectTo;
   /** Divides work that only one replica of this service may do at a time. */
-  readonly partitions: Pick<WorkPartitions, 'keep' | 'holds' | 'standBy' | 'claimFolder' | 'waitWithOtherFolder'>;
+  readonly partitions: Pick<WorkPartitions, 'keep' | 'holds' | 'claimFolder' | 'waitWithOtherFolder'>;
   /** Certificates and authorities, for connections that a service opens itself. */
   readonly tls: Renewed<Certificates> | 'plaintext';
   /** Closed when the service stops; `assemble` registers here what it opens. */

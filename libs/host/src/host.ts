@@ -98,11 +98,11 @@ const startHost = async <const Spec extends ConfigSpec>(
 
   const notReady: HostSeams<unknown>['notReady'] = (reason) => {
     probes?.started(async () => [{ name: 'host_folder', isThere: false, counts: true }]);
-    process.stdout.write(`${JSON.stringify({ standby: true, service: name, reason })}\n`);
+    process.stdout.write(`${JSON.stringify({ notReady: true, service: name, reason })}\n`);
   };
-  const { standbyName, shareTtlMs, authzTtlMs, partitionCount } = config;
+  const { shareTtlMs, authzTtlMs, partitionCount } = config;
   const replica = config.replicaName ?? env.HOSTNAME ?? name;
-  const divided = { replica, standbyName, shareTtlMs, authzTtlMs, partitionCount };
+  const divided = { replica, shareTtlMs, authzTtlMs, partitionCount };
   const wired = await wire(
     { ...parts, ...divided, store, bus, peers: openHostPeers(parts, tls), tls },
     settings,

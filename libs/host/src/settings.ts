@@ -18,7 +18,6 @@ export const hostSpec = {
   serviceAddress: text('host:port to serve on; port 0: any free port'),
   probeAddress: optional(text('host:port of the probes, over HTTP: /startupz, /livez, /readyz')),
   replicaName: optional(text('Unique name of this replica; default: HOSTNAME')),
-  standbyName: optional(text('Name of this process while it is a standby; default: generated')),
   shareTtlMs: int('Time without a sign of a replica after which the others take over its work partition', {
     min: 500,
     default: HEARTBEAT_TTL_DEFAULT_MS,

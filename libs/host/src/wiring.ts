@@ -37,8 +37,6 @@ export interface ServiceEnvironment {
   readonly name: Workload;
   /** Name of this replica. A process of the same name takes over from the one before it. */
   readonly replica: string;
-  /** Name of this process while it stands by; by default a new one at each start. */
-  readonly standbyName?: string | undefined;
   readonly store: EventStore;
   readonly bus: Bus;
   readonly peers: Peers;
@@ -91,7 +89,6 @@ export const wire = async <Settings>(
     clock,
     log,
     replica: around.replica,
-    standbyName: around.standbyName,
     process: random.uuid(),
     ...(around.shareTtlMs === undefined ? {} : { ttlMs: around.shareTtlMs }),
   });
@@ -201,7 +198,6 @@ const startMessaging = (
 
 const replicaStates = {
   working: 'WORKING',
-  standby: 'STANDBY',
   gone: 'GONE',
   'other folder': 'OTHER_HOST_FOLDER',
 } as const;

@@ -17,26 +17,14 @@ type Process = HostSeams<ConfigOf<typeof diskSpec>> & {
 /** An earlier process that is stopping has this time to end, in milliseconds. */
 const patienceMs = 30_000;
 
-/** Waits for the lock of the folder of volumes, as a standby if the settings say so. */
-const lockVolumes = async (seams: Process, folder: string): Promise<void> => {
-  const { settings, scope, log, partitions } = seams;
-  const standing = new AbortController();
-  let stoodBy = Promise.resolve();
+/** Waits for the lock of the folder of volumes. */
+const lockVolumes = async ({ scope, log }: Process, folder: string): Promise<void> => {
   const unlock = await lockFolder(folder, {
     clock: systemClock,
-    patienceMs: settings.standby ? Number.POSITIVE_INFINITY : patienceMs,
+    patienceMs,
     signal: scope.signal,
-    onWaiting: () => {
-      log.info('another process serves the volumes: standing by', { folder });
-      if (!settings.standby) return;
-      stoodBy = partitions.standBy(AbortSignal.any([standing.signal, scope.signal]));
-      // A standby that ends removes its record while its store is open.
-      scope.defer('standing by', () => stoodBy);
-      process.stdout.write(`${JSON.stringify({ standby: true, service: 'disk' })}\n`);
-    },
+    onWaiting: () => log.info('another process serves the volumes: waiting for its end', { folder, patienceMs }),
   });
-  standing.abort();
-  await stoodBy;
   scope.defer('volume folder', async () => unlock());
 };
 

@@ -1,5 +1,5 @@
 import { type FolderSpace, hostFolderSpec } from '@interlock/host';
-import { bool, type ConfigOf, type ConfigProblem, int, oneOf, optional, text } from '@interlock/runtime';
+import { type ConfigOf, type ConfigProblem, int, oneOf, optional, text } from '@interlock/runtime';
 import type { MasterKey } from '@interlock/sealing';
 import { firstHost } from './fleet/own.ts';
 import type { SectorCipher } from './host/cipher/xts.ts';
@@ -54,9 +54,6 @@ export const diskSpec = {
   dataFolder: optional(
     text('Folder of the volumes, used by this host only; created if missing. Required unless DISK_ROLE is control'),
   ),
-  standby: bool('Wait as a standby while another process serves the volumes', {
-    default: false,
-  }),
   masterKeyFile: optional(
     text(
       'File of 32 bytes that seals the platform keys, the same for all disk hosts; created at the first start. Required unless DISK_ROLE is control',

@@ -18,8 +18,6 @@ const beat = (
     released?: readonly string[];
     ended?: string[];
     run?: string;
-    stoodBy?: boolean;
-    standbyName?: string;
     now?: number;
   } = {},
 ): Division =>
@@ -31,8 +29,6 @@ const beat = (
     partitions,
     silent: new Set([...(also.silent ?? []), ...(also.ended ?? [])]),
     ended: new Set(also.ended),
-    stoodBy: also.stoodBy ?? false,
-    standbyName: also.standbyName,
     released: new Set(also.released),
     now: also.now ?? 0,
   });
@@ -136,48 +132,6 @@ test('a member that became silent without leaving is gone until it is back or re
   assert.deepEqual(beat(one, 'a', { now: 86_400_008 }).gone, {}, 'after a day');
   const none = beat({ ...one, gone: { b: 7, d: 5 } }, 'c');
   assert.deepEqual(none.gone, { b: 7 }, 'the one that is gone longest is replaced first');
-});
-
-test('a standby takes the place of an ended process, and is then missing as a standby', () => {
-  const before = beat(emptyDivision, 'disk', { run: '12345678-9' });
-  assert.deepEqual(beat(before, 'disk', { run: 'other', stoodBy: true, now: 7 }).gone, { 'disk-12345678': 7 });
-  assert.deepEqual(beat(before, 'disk', { run: 'other', now: 7 }).gone, {}, 'a process that was started to replace it');
-  assert.deepEqual(
-    beat(withoutMember(before, 'disk'), 'disk', { run: 'other', stoodBy: true }).gone,
-    {},
-    'it had left',
-  );
-  const other: Division = { ...emptyDivision, gone: { x: 7 } };
-  assert.deepEqual(
-    beat(other, 'disk', { stoodBy: true }).gone,
-    { x: 7 },
-    'and it does not replace another gone member',
-  );
-});
-
-test('a replaced process is gone under its standby name, unless it is back under that name', () => {
-  const working = beat(emptyDivision, 'disk', { run: 'first', standbyName: 'disk-0' });
-  const second = { run: 'second', stoodBy: true, standbyName: 'disk-1', now: 7 };
-  const taken = beat(working, 'disk', second);
-  assert.deepEqual(taken.gone, { 'disk-0': 7 });
-  assert.deepEqual(beat(taken, 'disk-0').gone, {}, 'it stands by again');
-  assert.deepEqual(
-    beat(taken, 'disk', { standbyName: 'disk-0' }).gone,
-    {},
-    'or works again without having had to wait',
-  );
-  assert.deepEqual(
-    beat(beat(working, 'disk-0'), 'disk', second).gone,
-    {},
-    'it was back before the other began to work',
-  );
-  assert.deepEqual(
-    beat(beat(working, 'disk-0'), 'disk', { ...second, silent: ['disk-0'] }).gone,
-    { 'disk-0': 7 },
-    'it is gone if it became silent again',
-  );
-  const again = { ...second, run: 'first again', standbyName: 'disk-0' };
-  assert.deepEqual(beat(working, 'disk', again).gone, {}, 'it is the same one, which had to wait for its own lock');
 });
 
 test('G7: after any joins and leaves each partition has exactly one owner among the members', () => {

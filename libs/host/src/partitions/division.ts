@@ -36,8 +36,6 @@ export interface Member {
   readonly kinds: readonly string[];
   /** Time of the heartbeat, in milliseconds since the epoch by its own clock. For operators. */
   readonly at: number;
-  /** Name of its process as a standby, if it has one. For operators. */
-  readonly standbyName?: string;
   /** True for a process that is not ready because it has another folder than the host's. It owns no partitions. */
   readonly hasOtherFolder?: boolean;
 }
@@ -58,10 +56,6 @@ export interface Heartbeat {
   readonly silent: ReadonlySet<string>;
   /** Those of them that were not silent already when this replica started. */
   readonly ended?: ReadonlySet<string>;
-  /** Whether this process stood by until now. Then a process that worked under its name and has not left is gone. */
-  readonly stoodBy?: boolean;
-  /** Name of the process while it stands by, if that is the same after each restart. */
-  readonly standbyName?: string | undefined;
   /** In milliseconds since the epoch. */
   readonly now: number;
   /** Own partitions whose work has ended. */
@@ -112,14 +106,10 @@ export const partitionsOf = ({ owners }: Division, me: string): readonly string[
 
 /** The division after a heartbeat: silent members are removed, and the replica takes free partitions up to its quota. */
 export const withHeartbeat = (division: Division, heartbeat: Heartbeat): Division => {
-  const { me, run, beat, ttlMs, partitions, silent, released, standbyName, hasOtherFolder = false, now } = heartbeat;
-  const names = {
-    ...(standbyName === undefined ? {} : { standbyName }),
-    ...(hasOtherFolder ? { hasOtherFolder } : {}),
-  };
+  const { me, run, beat, ttlMs, partitions, silent, released, hasOtherFolder = false, now } = heartbeat;
   const members = {
     ...without(division.members, (name) => silent.has(name)),
-    [me]: { run, beat, ttlMs, kinds: kindsIn(partitions), at: now, ...names },
+    [me]: { run, beat, ttlMs, kinds: kindsIn(partitions), at: now, ...(hasOtherFolder ? { hasOtherFolder } : {}) },
   };
   const owners = without(
     division.owners,
@@ -151,23 +141,11 @@ const GONE_MAX_MS = 86_400_000;
 
 /** The gone members after a heartbeat. A new member takes the place of the one that is gone longest. */
 const goneAfter = ({ members, gone }: Division, heartbeat: Heartbeat): Record<string, number> => {
-  const { me, run, ended = new Set(), stoodBy = false, standbyName, now } = heartbeat;
-  const isNew = !stoodBy && !(me in members) && !(me in gone);
+  const { me, ended = new Set(), now } = heartbeat;
+  const isNew = !(me in members) && !(me in gone);
   const [longest] = isNew ? Object.keys(gone).sort((a, b) => (gone[a] ?? 0) - (gone[b] ?? 0)) : [me];
-  const isBack = (name: string): boolean => name === longest || name === standbyName;
-  const left = without(gone, (name, at) => isBack(name) || now - at > GONE_MAX_MS);
-  const replaced = stoodBy && members[me]?.run !== run ? replacedBy(members, heartbeat) : undefined;
-  const names = replaced === undefined ? [...ended] : [...ended, replaced];
-  return { ...left, ...Object.fromEntries(names.map((name) => [name, now])) };
-};
-
-/** Name under which the process is missed whose place a standby takes; undefined if it is back: as this process, or as a standby. */
-const replacedBy = (members: Division['members'], { me, silent, standbyName: own }: Heartbeat): string | undefined => {
-  const before = members[me];
-  if (before === undefined) return undefined;
-  const { run, standbyName: name = `${me}-${run.slice(0, 8)}` } = before;
-  const isBack = name === own || (name in members && !silent.has(name));
-  return isBack ? undefined : name;
+  const left = without(gone, (name, at) => name === longest || now - at > GONE_MAX_MS);
+  return { ...left, ...Object.fromEntries([...ended].map((name) => [name, now])) };
 };
 
 /**

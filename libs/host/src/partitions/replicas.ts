@@ -5,10 +5,10 @@ export interface Replica {
   /** Unique among the processes of the service. */
   readonly name: string;
   /**
-   * `standby`: it waits for a working process to end. `gone`: it became silent without leaving, and was not replaced.
+   * `gone`: it became silent without leaving, and was not replaced.
    * `other folder`: it is not ready, because it has another folder than the service's host.
    */
-  readonly state: 'working' | 'standby' | 'gone' | 'other folder';
+  readonly state: 'working' | 'gone' | 'other folder';
   /** How many work partitions it owns. */
   readonly partitionCount: number;
   /** When it was found gone, in milliseconds since the epoch. */
@@ -17,12 +17,9 @@ export interface Replica {
 
 /** The processes in a division, in order of names. */
 export const listReplicas = (division: Division): readonly Replica[] => {
-  const present = Object.entries(division.members).map(([name, { kinds, hasOtherFolder = false }]): Replica => {
+  const present = Object.entries(division.members).map(([name, { hasOtherFolder = false }]): Replica => {
     const partitionCount = partitionsOf(division, name).length;
-    if (hasOtherFolder) return { name, state: 'other folder', partitionCount, goneAt: undefined };
-    // A process that is leaving still owns the partitions whose work has not ended.
-    const state = kinds.length === 0 && partitionCount === 0 ? 'standby' : 'working';
-    return { name, state, partitionCount, goneAt: undefined };
+    return { name, state: hasOtherFolder ? 'other folder' : 'working', partitionCount, goneAt: undefined };
   });
   const gone = Object.entries(division.gone).map(
     ([name, goneAt]): Replica => ({ name, state: 'gone', partitionCount: 0, goneAt }),

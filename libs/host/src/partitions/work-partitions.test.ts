@@ -22,12 +22,11 @@ const makeWorld = () => {
       over = store as EventStore,
       on = clock as VirtualClock,
       lingersMs = 0 as number | Readonly<Record<string, number>>,
-      standbyName = undefined as string | undefined,
     } = {},
   ) => {
     processes += 1;
     const process = `${replica} (${processes})`;
-    const partitions = openWorkPartitions({ store: over, clock: on, log, replica, standbyName, process, ttlMs });
+    const partitions = openWorkPartitions({ store: over, clock: on, log, replica, process, ttlMs });
     const stopping = new AbortController();
     for (const partition of all) {
       partitions.keep(partition, async (signal) => {
@@ -260,87 +259,4 @@ test('a replica that dies soon after another has restarted is listed as gone', a
     (await again.partitions.replicas()).map(({ name, state }) => `${name} ${state}`),
     ['a working', 'b gone'],
   );
-});
-
-test('a standby with a name is listed under that name', async () => {
-  const { clock, store } = makeWorld();
-  const log = logger({ service: 'test', clock, write: () => undefined });
-  const standby = openWorkPartitions({
-    store,
-    clock,
-    log,
-    replica: 'a',
-    standbyName: 'a-1',
-    process: 'standby-1',
-    ttlMs,
-  });
-  const locked = new AbortController();
-  const waiting = standby.standBy(locked.signal);
-  await clock.pass(ttlMs);
-  assert.deepEqual(
-    (await standby.replicas()).map(({ name, state }) => `${name} ${state}`),
-    ['a-1 standby'],
-  );
-  locked.abort();
-  await clock.drive(waiting);
-});
-
-test('a waiting standby is listed; it takes the name of the dead process, which is then listed as gone', async () => {
-  const { clock, store, start, mortalStore } = makeWorld();
-  const mortal = mortalStore();
-  const a = start('a', { over: mortal.over });
-  await clock.until(() => a.works() === 8);
-  const log = logger({ service: 'test', clock, write: () => undefined });
-  const standby = openWorkPartitions({ store, clock, log, replica: 'a', process: 'standby-1', ttlMs });
-  const works = new Set<string>();
-  standby.keep('work/0', async (signal) => {
-    works.add('work/0');
-    await clock.sleep(1_000_000, signal);
-  });
-  const locked = new AbortController();
-  const waiting = standby.standBy(locked.signal);
-  const names = async () => (await standby.replicas()).map(({ name, state }) => `${name} ${state}`);
-  await clock.pass(4 * ttlMs);
-  assert.deepEqual(await names(), ['a working', 'a-standby-standby- standby']);
-  assert.equal(a.count(), 8, 'it takes no partition from the working process');
-  mortal.die();
-  locked.abort();
-  await clock.drive(waiting);
-  const stopping = new AbortController();
-  const running = standby.run(stopping.signal);
-  await clock.until(() => works.size === 1, ttlMs / 4);
-  assert.deepEqual(await names(), ['a working', 'a-a (1) gone']);
-  stopping.abort();
-  await clock.drive(running);
-});
-
-test('a replaced process is gone under its standby name, until it is a standby again', async () => {
-  const { clock, store, start, mortalStore } = makeWorld();
-  const mortal = mortalStore();
-  const first = start('a', { over: mortal.over, standbyName: 'a-0' });
-  await clock.until(() => first.works() === 8);
-  mortal.die();
-  const log = logger({ service: 'test', clock, write: () => undefined });
-  const standby = (process: string, standbyName: string) =>
-    openWorkPartitions({ store, clock, log, replica: 'a', standbyName, process, ttlMs });
-  const second = standby('second', 'a-1');
-  second.keep('work/0', (signal) => clock.sleep(1_000_000, signal));
-  const locked = new AbortController();
-  const waiting = second.standBy(locked.signal);
-  const names = async () => (await second.replicas()).map(({ name, state }) => `${name} ${state}`);
-  await clock.pass(ttlMs);
-  locked.abort();
-  await clock.drive(waiting);
-  const stopping = new AbortController();
-  const running = second.run(stopping.signal);
-  await clock.pass(ttlMs);
-  assert.deepEqual(await names(), ['a working', 'a-0 gone']);
-  const again = new AbortController();
-  const back = standby('first again', 'a-0').standBy(again.signal);
-  await clock.pass(ttlMs);
-  assert.deepEqual(await names(), ['a working', 'a-0 standby']);
-  again.abort();
-  await clock.drive(back);
-  stopping.abort();
-  await clock.drive(running);
 });

@@ -36,11 +36,6 @@ export interface WorkPartitions {
   /** Takes part until `signal` is aborted, then releases everything. */
   run(signal: AbortSignal): Promise<void>;
   /**
-   * Reports that this process waits for another one to end, until `signal` is aborted: then it works in its place (`run`), or
-   * ends itself. For processes that take turns under one name.
-   */
-  standBy(signal: AbortSignal): Promise<void>;
-  /**
    * Records the folder of this process as the one of the service's host, if none is recorded or if the recorded one is lost.
    * From then on this process takes part only while its folder is the recorded one. Call it before `run`.
    * @returns `undefined` once this folder is the host's; otherwise the id of the recorded folder: then never call `run`
@@ -69,8 +64,6 @@ export interface WorkPartitionsOptions {
   readonly log: Logger;
   /** Name of this replica. A process of the same name takes over from the one before it without a wait. */
   readonly replica: string;
-  /** Name of this process while it stands by, different from all replicas; by default made of replica and process. */
-  readonly standbyName?: string | undefined;
   /** Id of this process. */
   readonly process: string;
   /** How long a heartbeat is valid, in milliseconds; default 5,000. */
@@ -96,7 +89,6 @@ export const openWorkPartitions = (options: WorkPartitionsOptions): WorkPartitio
     keep: (partition, work) => replicated.keep(partition, work),
     holds: (partition) => replicated.holds(partition),
     run: (signal) => replicated.run(signal),
-    standBy: (signal) => replicated.standBy(signal),
     claimFolder: (claim) => replicated.claimFolder(claim),
     waitWithOtherFolder: (signal) => replicated.waitWithOtherFolder(signal),
     replicas: () => replicated.replicas(),
@@ -123,7 +115,6 @@ class Replicated implements WorkPartitions {
   /** Aborted for an early heartbeat. */
   #wake = new AbortController();
   #beat = 0;
-  #hasStoodBy = false;
   #claim: FolderClaim | undefined;
   #isReplaced = false;
 
@@ -156,15 +147,9 @@ class Replicated implements WorkPartitions {
     return undefined;
   }
 
-  async standBy(signal: AbortSignal): Promise<void> {
-    const { replica, process: run, standbyName = `${replica}-standby-${run.slice(0, 8)}` } = this.#options;
-    await this.#waitBeside(standbyName, signal, {});
-    this.#hasStoodBy = true;
-  }
-
   waitWithOtherFolder(signal: AbortSignal): Promise<void> {
-    const { replica, process: run, standbyName = `${replica}-${run.slice(0, 8)}` } = this.#options;
-    return this.#waitBeside(standbyName, signal, { hasOtherFolder: true });
+    const { replica, process: run } = this.#options;
+    return this.#waitBeside(`${replica}-${run.slice(0, 8)}`, signal);
   }
 
   async replicas(): Promise<readonly Replica[]> {
@@ -198,12 +183,10 @@ class Replicated implements WorkPartitions {
     const { clock, replica } = this.#options;
     const sentAt = readingOf(clock);
     const partitions = [...this.#works.keys()];
-    const stoodBy = this.#hasStoodBy && this.#end === undefined;
     const division = await this.#changeAsOwner((before) =>
       withHeartbeat(before, {
         ...this.#heartbeat(before, replica),
         partitions,
-        stoodBy,
         folder: this.#claim?.folder,
         released: this.#released,
       }),
@@ -221,11 +204,11 @@ class Replicated implements WorkPartitions {
 
   /** The common part of every heartbeat. A beat is never sent twice, even if others have removed this replica meanwhile. */
   #heartbeat(before: Division, me: string): Omit<Heartbeat, 'partitions' | 'released'> {
-    const { process: run, standbyName, clock } = this.#options;
+    const { process: run, clock } = this.#options;
     const silent = this.#silence.silentIn(before);
     const ended = this.#silence.endedIn(silent);
     this.#beat += 1;
-    return { me, run, beat: this.#beat, ttlMs: this.#ttlMs, silent, ended, standbyName, now: clock.now() };
+    return { me, run, beat: this.#beat, ttlMs: this.#ttlMs, silent, ended, now: clock.now() };
   }
 
   /** Changes the row as a replica that works. @returns undefined if another process has the name of this replica */
@@ -323,7 +306,7 @@ class Replicated implements WorkPartitions {
 
   // Waiting while other replicas work
 
-  async #waitBeside(name: string, signal: AbortSignal, about: Pick<Heartbeat, 'hasOtherFolder'>): Promise<void> {
+  async #waitBeside(name: string, signal: AbortSignal): Promise<void> {
     const { clock, log, replica } = this.#options;
     const attempts = failureLog({
       log,
@@ -334,11 +317,12 @@ class Replicated implements WorkPartitions {
     while (!signal.aborted) {
       try {
         await this.#row.change((before) => {
-          const { standbyName: _, ...heartbeat } = this.#heartbeat(before, name);
+          const heartbeat = this.#heartbeat(before, name);
           // Whether the process that works under this name has ended is decided by its lock, not by its silence.
           const silent = new Set([...heartbeat.silent].filter((one) => one !== replica));
           const ended = this.#silence.endedIn(silent);
-          return withHeartbeat(before, { ...heartbeat, silent, ended, partitions: [], released: new Set(), ...about });
+          const none = { partitions: [], released: new Set<string>() };
+          return withHeartbeat(before, { ...heartbeat, silent, ended, ...none, hasOtherFolder: true });
         });
         attempts.succeeded();
       } catch (error) {

@@ -42,7 +42,7 @@ export interface ServiceStatus extends ServerReport {
 /** State of one process of a service. */
 interface ReplicaStatus {
   readonly name: string;
-  readonly state: 'working' | 'standby' | 'gone' | 'not ready';
+  readonly state: 'working' | 'gone' | 'not ready';
   /** Since when it is gone; empty otherwise. */
   readonly since: string;
 }
@@ -212,7 +212,6 @@ const jsonOf = (status: ServiceStatus | ServerStatus | PartProcess): JsonObject 
 
 const replicaStates: Readonly<Record<string, ReplicaStatus['state']>> = {
   GONE: 'gone',
-  STANDBY: 'standby',
   OTHER_HOST_FOLDER: 'not ready',
 };
 
@@ -230,13 +229,11 @@ const replicaText = ({ state, since }: ReplicaStatus): string => {
 const missingText = (replica: ReplicaStatus): readonly string[] =>
   replica.state === 'gone' || replica.state === 'not ready' ? [`${replica.name} is ${replicaText(replica)}`] : [];
 
-/** `2`, `1 of 2`; `2, 1 standby`: one of the two stands by. */
+/** `2`; `1 of 2`: one of the two is gone or not ready. */
 function processes(replicas: readonly ReplicaStatus[]): string {
   const count = (wanted: ReplicaStatus['state']): number => replicas.filter(({ state }) => state === wanted).length;
   const running = replicas.length - count('gone') - count('not ready');
-  const standby = count('standby');
-  const all = running === replicas.length ? `${running}` : `${running} of ${replicas.length}`;
-  return standby === 0 ? all : `${all}, ${standby} standby`;
+  return running === replicas.length ? `${running}` : `${running} of ${replicas.length}`;
 }
 
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);

@@ -38,7 +38,7 @@ export const nouns: Readonly<Record<string, string>> = {
   parked: 'facts that a service could not apply',
   consumers: 'consumer lag of the services',
   relay: 'whether a service can publish its facts',
-  replicas: 'the processes of each service: working, standby, or gone',
+  replicas: 'the processes of each service: working, or gone',
   feed: 'facts that a service published',
   platform: 'calls between services; needs the identity of a service',
 };

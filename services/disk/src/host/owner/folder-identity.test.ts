@@ -41,7 +41,7 @@ test('the lock of a folder is released when its process is killed', async () => 
   (await lockFolder(folder, { clock, patienceMs: 0, signal }))();
 });
 
-test('a standby process reports that it waits, waits without a limit, and stops on request', async () => {
+test('a process that waits for the lock of a folder reports it, and stops on request', async () => {
   const stopping = new AbortController();
   const patient = { clock, patienceMs: Number.POSITIVE_INFINITY, signal: stopping.signal };
   const unlock = await lockFolder(folder, {
