@@ -5,6 +5,8 @@ export interface Action {
   readonly name: string;
   /** How often it is chosen, relative to the other actions. */
   readonly weight: number;
+  /** Whether it needs disk hosts beside a control process; by default not. */
+  readonly needsHosts?: boolean;
   /** Acts on a resource that it picks; does nothing if no resource fits. */
   run(stage: Stage): Promise<void>;
 }

@@ -1,6 +1,7 @@
 import type { Action } from './action.ts';
 import { dataActions } from './data.ts';
 import { diskActions } from './disks.ts';
+import { hostActions } from './hosts.ts';
 import { keyActions } from './keys.ts';
 import { machineActions } from './machines.ts';
 import { purgeActions } from './purges.ts';
@@ -14,4 +15,5 @@ export const actions: readonly Action[] = [
   ...keyActions,
   ...setActions,
   ...purgeActions,
+  ...hostActions,
 ];

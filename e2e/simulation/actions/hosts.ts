@@ -1,7 +1,9 @@
+import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { names } from '@interlock/rpc';
 import { crashDisk, type Fault, pickHost } from '../faults/fault.ts';
 import { plannedSets, setName } from '../workload/estate.ts';
 import { attempt, type Stage } from '../workload/stage.ts';
+import type { Action } from './action.ts';
 import { createUnder } from './disks.ts';
 import { rotate } from './headers.ts';
 import { revokeForAWhile } from './keys.ts';
@@ -113,5 +115,54 @@ const cutWhileCreating: Fault = {
   },
 };
 
+/**
+ * A disk host has a gap in the messages of the bus: it learns of a loss, and not that access is restored. It must read that in the
+ * store (G7).
+ */
+const gapInMessages: Fault = {
+  name: 'gap in the messages of a host',
+  weight: 6,
+  needsHosts: true,
+  strike(stage) {
+    const { world, random, disturbances } = stage;
+    const host = pickHost(stage);
+    const set = setOn(stage, host.name);
+    if (!set) return;
+    const lostMs = 3_000 + random.fraction() * 4_000;
+    stage.begin(() => revokeForAWhile(stage, lostMs, set));
+    stage.later(1_000 + random.fraction() * 2_000, async () => {
+      const end = disturbances.begin(...host.disturbed);
+      world.faults.partition(host.part, 'bus');
+      stage.later(lostMs + random.fraction() * 8_000, async () => {
+        world.faults.heal(host.part, 'bus');
+        end();
+      });
+    });
+  },
+};
+
 /** What happens to one disk host of several. */
-export const hostFaults: readonly Fault[] = [hostAway, vaultAway, cordoned, cutWhileCreating];
+export const hostFaults: readonly Fault[] = [hostAway, vaultAway, cordoned, cutWhileCreating, gapInMessages];
+
+/** A call reaches a host that has not the disk, as from a process that knows an earlier host of it: nothing may change there. */
+const misroute: Action = {
+  name: 'host.misroute',
+  weight: 2,
+  needsHosts: true,
+  async run(stage) {
+    const { world, truth, random } = stage;
+    const disks = [...truth.disks.disks.values()].filter(({ attachedTo }) => attachedTo !== '');
+    if (disks.length === 0) return;
+    const { name, host, attachedTo } = random.pick(disks);
+    const others = world.diskHosts.filter((one) => one.name !== host);
+    if (others.length === 0) return;
+    const other = random.pick(others);
+    const { client } = world.as(world.people.workloads.compute).connectTo('disk', other.address);
+    await attempt(stage, 'host.misroute', `detach ${name} at ${other.name}`, () =>
+      client(DiskServiceDefinition).detachDisk({ name, virtualMachine: attachedTo }),
+    );
+  },
+};
+
+/** Calls that only disk hosts receive. */
+export const hostActions: readonly Action[] = [misroute];

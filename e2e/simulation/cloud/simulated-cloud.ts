@@ -265,7 +265,12 @@ const startServices = (
     shareTtlMs: settings.shareTtlMs,
     ownSeams: (replica) => processes.begin(replica),
     linkBetween: (from, to) =>
-      observedLink(linkBetween(network, endOf(from), endOf(to)), to.service, clock.monotonicMs, responseListeners),
+      observedLink(
+        linkBetween(network, endOf(from), endOf(to)),
+        { service: to.service, caller: from === 'outside' ? undefined : from },
+        clock.monotonicMs,
+        responseListeners,
+      ),
     chooseReplica: (running) => choice.pick(running),
     // Disk hosts are called by their address.
     isCalledByService: ({ service, replica }) => service !== 'disk' || replica === 0,

@@ -27,6 +27,7 @@ import { CopyJudge } from './copies.ts';
 import { checkHeaders } from './headers.ts';
 import { HostJudge } from './hosts.ts';
 import { LostWritesJudge } from './lost-writes.ts';
+import { OutageJudge } from './outages.ts';
 import { RotationJudge } from './rotation.ts';
 import { checkSecrets } from './secrets.ts';
 import { checkRows } from './store.ts';
@@ -66,6 +67,7 @@ export class Judge {
   readonly #io: IoJudge;
   readonly #lostWrites: LostWritesJudge;
   readonly #hosts: HostJudge;
+  readonly #outages: OutageJudge;
   readonly #machines: MachineJudge;
   readonly #forecast: StopForecast;
   readonly #rotations: RotationJudge;
@@ -81,6 +83,8 @@ export class Judge {
     this.#io = new IoJudge({ ...parts, storage: world.storage, bounds });
     this.#lostWrites = new LostWritesJudge(parts);
     this.#hosts = new HostJudge(parts);
+    this.#outages = new OutageJudge(parts);
+    world.onResponse((responded) => this.#outages.onResponse(responded));
     this.#machines = new MachineJudge({ ...parts, guests: () => world.guests.guests, bounds });
     this.#forecast = new StopForecast({ ...parts, bounds });
     this.onPreview = previewJudge({ log, forecast: this.#forecast });
@@ -99,8 +103,10 @@ export class Judge {
     if (service === 'disk-encryption-set') this.#rotations.onRows(commit.rows ?? []);
     for (const event of events) {
       this.#machines.onEvent(service, event);
-      if (service === 'compute') this.#forecast.noteMove(event.stream);
-      else if (service === 'disk-encryption-set') this.#rotations.onEvent(event);
+      if (service === 'compute') {
+        this.#outages.onEvent(event);
+        this.#forecast.noteMove(event.stream);
+      } else if (service === 'disk-encryption-set') this.#rotations.onEvent(event);
       else if (event.type === 'KeyPurged') this.#rotations.onPurge();
     }
   }

@@ -1,7 +1,7 @@
 import type { Mutant } from './mutant.ts';
 
 /**
- * Thirty-three bugs that an engineer could make, each in one place. The simulation must find every one of them by the guarantee
+ * Thirty-six bugs that an engineer could make, each in one place. The simulation must find every one of them by the guarantee
  * that it breaks: a verdict that never fails proves nothing.
  */
 export const mutants: readonly Mutant[] = [
@@ -276,5 +276,27 @@ export const mutants: readonly Mutant[] = [
     file: 'services/disk/src/host/keys/set-facts.ts',
     find: 'for (const set of new Set([...this.#losses.keys(), ...ofSets.keys()])) {',
     replace: 'for (const set of ofSets.keys()) {',
+  },
+  {
+    name: 'a host works on the disk of another host',
+    guarantee: 'G5',
+    file: 'services/disk/src/fleet/own.ts',
+    find: `      const decideOwn = (state: State) => {
+        refuseOther(name, state);`,
+    replace: '      const decideOwn = (state: State) => {',
+  },
+  {
+    name: 'a batch is answered in the order of its hosts',
+    guarantee: 'G6',
+    file: 'services/disk/src/routing/batches.ts',
+    find: 'return batch.items.map((_item, place) => settled.get(place) ?? missing());',
+    replace: 'return [...settled.values()];',
+  },
+  {
+    name: "the end of one disk host's outage ends those of all",
+    guarantee: 'G3',
+    file: 'services/compute/src/processes/sweep.ts',
+    find: 'const ofHost = host === undefined ? {} : { host };',
+    replace: 'const ofHost = {};',
   },
 ];

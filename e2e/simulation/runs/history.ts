@@ -1,7 +1,7 @@
 import type { Violation } from '@interlock/lab/judge/findings';
 import { Disturbances } from '@interlock/lab/judge/model/disturbances';
 import { seededRandom } from '@interlock/runtime';
-import type { SimulatedSettings } from '../cloud/deployment.ts';
+import { type SimulatedSettings, simulatedSettings } from '../cloud/deployment.ts';
 import { type Committed, createSimulatedCloud, type SimulatedCloud } from '../cloud/simulated-cloud.ts';
 import { Judge } from '../invariants/judge.ts';
 import { openTruth } from '../truth/truth.ts';
@@ -56,6 +56,12 @@ const patientShare = 1 / 7;
  */
 const shortHostLeaseMs = 5_000;
 
+/**
+ * How long a vault may be unreachable in half of the histories with disk hosts until a host reports that as an outage, in milliseconds:
+ * with the usual time most histories end first.
+ */
+const shortGraceMs = 6_000;
+
 /** Share of histories in which one process of disk has all volumes; the others have a control process and disk hosts. */
 const oneProcessShare = 0.5;
 /** Most disk hosts. */
@@ -73,13 +79,25 @@ const slowCopiesShare = 0.75;
 /** Whether a fact of a commit gets a line: decisions of services do, their progress does not. */
 const isWorthALine = (type: string): boolean => !type.startsWith('Rotation') || type === 'RotationFinished';
 
+/** The terms of a history that its seed chooses. */
+const termsOf = (seed: number, diskHosts: number): Partial<SimulatedSettings> => {
+  const hasShortGrace = diskHosts > 0 && seededRandom(seed).fork('grace').chance(0.5);
+  const { leases } = simulatedSettings;
+  return {
+    ...(seed % 2 === 0 ? { hostLeaseTtlMs: shortHostLeaseMs } : {}),
+    ...(hasShortGrace ? { leases: { ...leases, unreachableGraceMs: shortGraceMs } } : {}),
+  };
+};
+
 /** Plays one history: an estate, users and guests who act on it at random, faults, and what must be true at the end. */
 export const playHistory = async (options: HistoryOptions): Promise<PlayedHistory> => {
   const { seed, settings, untilAction = Number.POSITIVE_INFINITY } = options;
   const diskHosts = options.diskHosts ?? diskHostsOf(seed);
   const { cloud: image, commits } = await estateImage(diskHosts);
-  const lease = seed % 2 === 0 ? { hostLeaseTtlMs: shortHostLeaseMs } : {};
-  const world = await createSimulatedCloud({ seed, diskHosts, image, settings: { ...lease, ...settings } });
+  const world = await createSimulatedCloud({
+    ...{ seed, diskHosts, image },
+    settings: { ...termsOf(seed, diskHosts), ...settings },
+  });
   const log = openHistoryLog(() => world.clock.monotonicMs());
   const stage = openStage(world, log);
   for (const committed of commits) stage.truth.apply(committed);

@@ -1,9 +1,12 @@
+import type { Replica } from '@interlock/host';
 import type { Link, Workload } from '@interlock/rpc';
 import { ClientError, type Status } from 'nice-grpc-common';
 
 /** A call whose response reached its caller. */
 export interface Responded {
   readonly service: Workload;
+  /** The process that called; undefined: a caller outside. */
+  readonly caller: Replica | undefined;
   /** `/package.Service/Method`. */
   readonly path: string;
   /** True time at which it was sent: the service decided later. */
@@ -17,7 +20,12 @@ export interface Responded {
 
 /** A link that reports every response of a unary call to the listeners. */
 export const observedLink =
-  (link: Link, service: Workload, nowMs: () => number, listeners: readonly ((responded: Responded) => void)[]): Link =>
+  (
+    link: Link,
+    ends: Pick<Responded, 'service' | 'caller'>,
+    nowMs: () => number,
+    listeners: readonly ((responded: Responded) => void)[],
+  ): Link =>
   (carry) => {
     const inner = link(carry);
     return {
@@ -25,7 +33,7 @@ export const observedLink =
       async once(method, request, options) {
         const sentMs = nowMs();
         const report = (end: Pick<Responded, 'response' | 'refusal'>): void => {
-          for (const listener of listeners) listener({ service, path: method.path, sentMs, request, ...end });
+          for (const listener of listeners) listener({ ...ends, path: method.path, sentMs, request, ...end });
         };
         try {
           const response = await inner.once(method, request, options);

@@ -182,11 +182,22 @@ export const makeEstate = async (world: SimulatedCloud): Promise<void> => {
   await Promise.all(
     plannedSpares.map((spare) => disks.createDisk({ parent: group, location, ...newDisk(planOf(spare)) })),
   );
-  await Promise.all(
-    Object.entries(plannedMachines).map(([id, planned]) =>
-      compute.createVirtualMachine({ parent: group, virtualMachineId: id, location, ...machineDisks(planned) }),
-    ),
-  );
+  const create = (machines: readonly (readonly [string, readonly PlannedDisk[]])[]) =>
+    Promise.all(
+      machines.map(([id, planned]) =>
+        compute.createVirtualMachine({ parent: group, virtualMachineId: id, location, ...machineDisks(planned) }),
+      ),
+    );
+  const machines = Object.entries(plannedMachines);
+  if (world.diskHosts.length < 2) await create(machines);
+  else {
+    // A set fills one host before the next. Here the largest set has disks on two, so that batches and outages concern both.
+    await create(machines.filter((_machine, place) => place % 2 === 0));
+    const { diskHost: name } = await disks.getDisk({ name: diskName('premium-os') });
+    await disks.drainDiskHost({ name, cordonOnly: true });
+    await create(machines.filter((_machine, place) => place % 2 === 1));
+    await disks.resumeDiskHost({ name });
+  }
   await untilAllRun(world);
 };
 

@@ -51,11 +51,12 @@ export const act = async (stage: Stage, pace: Pace, untilAction: number): Promis
   const everyMs = pace.everyMs * (0.6 + 0.8 * world.random.fork('pace').fraction());
   // Each history has at least one revocation that its faults may meet.
   const certain = 20 + random.int(60);
+  const possible = actions.filter(({ needsHosts = false }) => world.hasControl || !needsHosts);
   for (let step = 0; log.actions.length < Math.min(pace.actions, untilAction); step += 1) {
     if (strikes.has(step)) beginFault(stage);
     if (random.chance(0.02)) stage.begin(() => judge.disturb());
     if (step === certain) stage.begin(() => revokeForAWhile(stage));
-    const { run } = pickByWeight(stage, actions);
+    const { run } = pickByWeight(stage, possible);
     stage.begin(() => run(stage));
     await world.clock.sleep(-Math.log(1 - random.fraction()) * everyMs);
     judge.check();

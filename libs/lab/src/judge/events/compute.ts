@@ -15,6 +15,8 @@ export interface KeyLoss {
   readonly traceId: string;
   /** Number of the loss; 0 for an outage, and if the disk service did not say it. */
   readonly accessEpoch: number;
+  /** The disk host whose outage it is: `diskHosts/{disk_host}`; absent for a loss, and in events of earlier releases. */
+  readonly host?: string;
 }
 
 /** A disk of a machine, as it was planned. */
@@ -59,5 +61,7 @@ export type ReadVmEvent =
       readonly type: 'DiskAttachedToVm' | 'DiskAttachFailed' | 'DiskDetaching' | 'DiskDetachedFromVm';
       readonly disk: string;
     }
+  /** Access is restored. `host`: only the outage of that disk host is over. */
+  | { readonly type: 'KeyAccessReturned'; readonly set: string; readonly keyVersion: string; readonly host?: string }
   /** The vault that was unreachable has decided. */
   | { readonly type: 'OutageExplained'; readonly loss: Omit<KeyLoss, 'disk'> };
