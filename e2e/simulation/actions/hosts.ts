@@ -115,34 +115,8 @@ const cutWhileCreating: Fault = {
   },
 };
 
-/**
- * A disk host has a gap in the messages of the bus: it learns of a loss, and not that access is restored. It must read that in the
- * store (G7).
- */
-const gapInMessages: Fault = {
-  name: 'gap in the messages of a host',
-  weight: 6,
-  needsHosts: true,
-  strike(stage) {
-    const { world, random, disturbances } = stage;
-    const host = pickHost(stage);
-    const set = setOn(stage, host.name);
-    if (!set) return;
-    const lostMs = 3_000 + random.fraction() * 4_000;
-    stage.begin(() => revokeForAWhile(stage, lostMs, set));
-    stage.later(1_000 + random.fraction() * 2_000, async () => {
-      const end = disturbances.begin(...host.disturbed);
-      world.faults.partition(host.part, 'bus');
-      stage.later(lostMs + random.fraction() * 8_000, async () => {
-        world.faults.heal(host.part, 'bus');
-        end();
-      });
-    });
-  },
-};
-
 /** What happens to one disk host of several. */
-export const hostFaults: readonly Fault[] = [hostAway, vaultAway, cordoned, cutWhileCreating, gapInMessages];
+export const hostFaults: readonly Fault[] = [hostAway, vaultAway, cordoned, cutWhileCreating];
 
 /** A call reaches a host that has not the disk, as from a process that knows an earlier host of it: nothing may change there. */
 const misroute: Action = {

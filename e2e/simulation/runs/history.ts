@@ -13,7 +13,7 @@ import {
   type Pace,
   provePurged,
   readEverything,
-  restoreEverything,
+  restoreWithGap,
   settle,
   startEverything,
   usualPace,
@@ -129,7 +129,7 @@ export const playHistory = async (options: HistoryOptions): Promise<PlayedHistor
 /** How a history ends. */
 const phases: readonly ((stage: HistoryStage) => Promise<void>)[] = [
   settle,
-  restoreEverything,
+  restoreWithGap,
   hear,
   startEverything,
   readEverything,

@@ -5,6 +5,7 @@ import { actions } from '../actions/actions.ts';
 import { faults } from '../actions/faults.ts';
 import { revokeForAWhile } from '../actions/keys.ts';
 import { startTogether } from '../actions/machines.ts';
+import { pickHost } from '../faults/fault.ts';
 import { keyOf, plannedSets, plannedVaults, reached, setName, vaultOf, waitUntil } from './estate.ts';
 import { grant, openNetwork, renewIdentity, restoreModel, setOperations } from './grants.ts';
 import { type DataAccess, readRange } from './io.ts';
@@ -114,7 +115,7 @@ export const hear = async (stage: Stage): Promise<void> => {
 };
 
 /** Restores all access, so that everything that can work again does (G5). */
-export const restoreEverything = async (stage: Stage): Promise<void> => {
+const restoreEverything = async (stage: Stage): Promise<void> => {
   const { clients, truth } = stage;
   const { keyVault } = clients;
   stage.log.note('everything that was taken is given back');
@@ -143,6 +144,24 @@ export const restoreEverything = async (stage: Stage): Promise<void> => {
       for (const vault of vaults) await grant(stage, vault, set.principal);
     }
   }
+};
+
+/** How long a disk host receives no messages after access is restored, in milliseconds. */
+const gapMs = 2_000;
+
+/**
+ * Restores all access; in most histories with disk hosts one of them receives no messages meanwhile. It must read in the store that
+ * access is restored (G7): no start of a machine shows it.
+ */
+export const restoreWithGap = async (stage: Stage): Promise<void> => {
+  const { world } = stage;
+  const { random } = world;
+  const host = world.hasControl && random.fork('gap').chance(0.7) ? pickHost({ world, random }) : undefined;
+  if (host) world.faults.partition(host.part, 'bus');
+  await restoreEverything(stage);
+  if (!host) return;
+  await world.clock.sleep(gapMs);
+  world.faults.heal(host.part, 'bus');
 };
 
 /** Starts every machine that is off and can be started. Each must run. */

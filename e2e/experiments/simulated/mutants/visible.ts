@@ -57,4 +57,16 @@ export const visibility: readonly Visibility[] = [
     mutant: 'a recall after a gap skips the sets that have no loss any more',
     why: 'a disk host that missed that access is restored serves the next start of the machines all the same',
   },
+  {
+    mutant: 'a host works on the disk of another host',
+    why: 'no action of an experiment calls a disk host that has not the disk',
+  },
+  {
+    mutant: 'a batch is answered in the order of its hosts',
+    why: 'the disks of a set are on one host there, so no batch of opens or rewraps concerns two',
+  },
+  {
+    mutant: "the end of one disk host's outage ends those of all",
+    why: 'the disks of a set are on one host there, so a key has the outage of one host only',
+  },
 ];
