@@ -92,6 +92,21 @@ test('G3: a host ends a loss whose end it missed, and keeps one that the store d
   assert.equal(reason(), 'KEY_DISABLED', 'the message is ahead of the store');
 });
 
+test('G7: a host that missed the end of a loss ends what the vault refused it for that loss, and keeps a newer refusal', async () => {
+  for (const [epoch, expected] of [
+    [5, undefined],
+    [7, 'KEY_DISABLED'],
+  ] as const) {
+    const { keyAccess, receive, store, recall, reason } = world([lost(5), restored(6)]);
+    receive(1);
+    const refused = { ...keyAccess.nextCall(), principal: 'principals/p' };
+    keyAccess.lost(key, { reason: 'KEY_DISABLED', accessEpoch: epoch, since: 1, traceId: '' }, refused);
+    await store(2);
+    await recall();
+    assert.equal(reason(), expected, `a refusal at ${epoch}`);
+  }
+});
+
 test('G3: a message that arrives late or again changes nothing after a newer one', () => {
   const { receive, reason } = world([lost(5), restored(6), lost(7), restored(8)]);
   receive(1, 2, 1);

@@ -1,4 +1,4 @@
-import { lossReasonOf } from '@interlock/access';
+import { FINAL_EPOCH, lossReasonOf } from '@interlock/access';
 import { DiskEncryptionSetEvent } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set_events.ts';
 import type { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { type Cause, eventId } from '@interlock/event-store';
@@ -36,8 +36,8 @@ interface SetFactsParts {
 export class SetFacts {
   readonly #parts: SetFactsParts;
   readonly #known = new Map<string, Known>();
-  /** The losses in force, by set and key version, each in a form that is equal for the same loss. */
-  readonly #losses = new Map<string, Map<string, string>>();
+  /** The losses in force, by set and key version. */
+  readonly #losses = new Map<string, Map<string, PublishedLoss>>();
 
   constructor(parts: SetFactsParts) {
     this.#parts = parts;
@@ -106,22 +106,23 @@ export class SetFacts {
   }
 
   #lost(key: SetKeyVersion, loss: PublishedLoss): void {
-    const losses = this.#losses.get(key.set) ?? new Map<string, string>();
-    this.#losses.set(key.set, losses.set(key.keyVersion, nameOf(loss)));
+    const losses = this.#losses.get(key.set) ?? new Map<string, PublishedLoss>();
+    this.#losses.set(key.set, losses.set(key.keyVersion, loss));
     this.#parts.keyAccess.lost(key, loss, 'fact');
   }
 
   /** Makes the losses of a set those of its row. The order of applying the same losses again would not be theirs. */
   #recallLosses(set: string, stored: ReadonlyMap<string, PublishedLoss>): void {
-    const losses = this.#losses.get(set) ?? new Map<string, string>();
-    for (const keyVersion of losses.keys()) {
+    const losses = this.#losses.get(set) ?? new Map<string, PublishedLoss>();
+    for (const [keyVersion, loss] of losses) {
       if (stored.has(keyVersion)) continue;
       losses.delete(keyVersion);
-      // Its epoch is not stored. A host that starts now has no lower bound either; the vault decides.
-      this.#parts.keyAccess.restored({ set, keyVersion }, 0);
+      // The epoch of its end is not stored: at least what was lost up to its own is over, also what the vault refused this host.
+      this.#parts.keyAccess.restored({ set, keyVersion }, endedWith(loss));
     }
     for (const [keyVersion, loss] of stored) {
-      if (losses.get(keyVersion) !== nameOf(loss)) this.#lost({ set, keyVersion }, loss);
+      const known = losses.get(keyVersion);
+      if (known === undefined || nameOf(known) !== nameOf(loss)) this.#lost({ set, keyVersion }, loss);
     }
     if (losses.size === 0 && stored.size === 0) this.#losses.delete(set);
     const version = Math.max(this.#known.get(set)?.version ?? -1, ...[...stored.values()].map(versionOf));
@@ -167,6 +168,10 @@ export const publishedLoss = (
 
 /** Equal for the same loss, as a message and as a row. */
 const nameOf = ({ reason, accessEpoch, since }: PublishedLoss): string => `${reason} ${accessEpoch} ${since}`;
+
+/** Up to which epoch losses are over with this one. That of a deleted identity, which no grant reaches, is no lower bound of grants. */
+const endedWith = ({ accessEpoch, principal }: PublishedLoss): number =>
+  principal === undefined && accessEpoch < FINAL_EPOCH ? accessEpoch : 0;
 
 /** Version of the event of a loss; -1 for a row of a release that did not store it. */
 const versionOf = ({ event }: PublishedLoss): number => {
