@@ -77,6 +77,9 @@ export interface People {
 export const issuer = 'https://identity.simulation';
 export const subscriptions = ['s1', 's2'] as const;
 
+/** Id of the folder of a disk host. */
+export const folderOf = (host: string): string => `volumes of ${host}`;
+
 /** The principals and master keys of a cloud: another cloud on the same stores needs the same. */
 export interface CloudSecrets {
   readonly people: People;
@@ -237,7 +240,7 @@ const users = (
         dataAddress: address,
         snapshotLimits: { perDiskMax: 50, recentMax: 20, recentMs: 60_000 },
         leases,
-        host: { name, folder: `volumes of ${name}`, machine, ttlMs: hostLeaseTtlMs },
+        host: { name, folder: folderOf(name), machine, ttlMs: hostLeaseTtlMs },
         watchCipher: (cipher, disk) => ciphers.watch(cipher, disk, name),
       },
     });

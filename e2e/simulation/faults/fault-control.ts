@@ -115,6 +115,20 @@ export class FaultControl {
     }
   }
 
+  /** Starts a process that may be refused. @returns why it did not start; undefined if it serves */
+  async startOnce(service: Workload, replica = 0): Promise<string | undefined> {
+    const { cloud, processes, log } = this.#parts;
+    try {
+      await cloud.start(service, replica);
+      return undefined;
+    } catch (error) {
+      processes.kill({ service, replica });
+      const why = error instanceof Error ? error.message : String(error);
+      log(`not started: ${nameOf({ service, replica })}: ${why}`);
+      return why;
+    }
+  }
+
   /** Stops all code of a process (SIGSTOP) for this time. Time and the other processes continue. */
   pause(service: Workload, durationMs: number, replica = 0): void {
     const { clock, processes } = this.#parts;

@@ -11,6 +11,13 @@ const hostStream = 'diskhost-';
 /** What a control process commits if the host of the disk does not respond. */
 const committedByControl: ReadonlySet<string> = new Set(['DiskClosed', 'DiskDetached', 'AccessEnded', 'AttachGivenUp']);
 
+/** What any host commits if the host of the disk is lost. */
+const committedForLost: ReadonlySet<string> = new Set([
+  ...committedByControl,
+  ...['DiskDeleting', 'DiskDeleted', 'DiskCreateFailed'],
+  ...['SnapshotDeleting', 'SnapshotDeleted', 'SnapshotCreateFailed'],
+]);
+
 /** What the state of a disk host becomes by an event. */
 const statusAfter: Readonly<Record<string, string>> = {
   DiskHostRegistered: 'open',
@@ -24,7 +31,8 @@ const statusAfter: Readonly<Record<string, string>> = {
 
 /**
  * G5: a disk has one host, which does all work on it. Only that host commits to the stream of a disk or snapshot, besides
- * closes and detaches while it does not respond, and the removal of what a move left at another host; nothing begins on or moves to
+ * closes and detaches while it does not respond, and the removal of what a move left at another host. What a lost host has is ended by
+ * any other one. Nothing begins on or moves to
  * a host that an operator closed; and no disk or snapshot names a deleted one.
  */
 export class HostJudge {
@@ -73,9 +81,16 @@ export class HostJudge {
     const name = nameIn(stream);
     const host = this.#workerOf(event);
     const process = world.diskHosts.find((one) => one.name === host);
-    const isControl = by !== undefined && nameOf(by) === 'disk' && committedByControl.has(type);
-    if (by !== undefined && !isControl && (process === undefined || nameOf(by) !== nameOf(process.replica)))
-      log.violate('G5', `only ${host}, the host of ${name}, works on it`, `${nameOf(by)} committed ${type}`);
+    const isOwner = by !== undefined && process !== undefined && nameOf(by) === nameOf(process.replica);
+    const isLost = this.#status.get(host) === 'lost';
+    const isByControl = by !== undefined && nameOf(by) === 'disk' && committedByControl.has(type);
+    const isAllowed = isLost ? !isOwner && committedForLost.has(type) : isOwner || isByControl;
+    if (by !== undefined && !isAllowed)
+      log.violate(
+        'G5',
+        `only ${host}, the host of ${name}, works on it${isLost ? ', and it is lost' : ''}`,
+        `${nameOf(by)} committed ${type}`,
+      );
     const begins = beginsOn(event, host);
     const status = this.#status.get(begins ?? '') ?? 'open';
     if (status !== 'open') log.violate('G5', `nothing begins on ${begins}, which is ${status}`, `${type} of ${name}`);

@@ -6,6 +6,7 @@ import { type Committed, createSimulatedCloud, type SimulatedCloud } from '../cl
 import { Judge } from '../invariants/judge.ts';
 import { openTruth } from '../truth/truth.ts';
 import { clientsOf, openEstate } from '../workload/estate.ts';
+import { loseHost } from '../workload/lost-host.ts';
 import type { Stage } from '../workload/stage.ts';
 import {
   act,
@@ -135,6 +136,7 @@ const phases: readonly ((stage: HistoryStage) => Promise<void>)[] = [
   readEverything,
   provePurged,
   ({ judge }) => judge.checkSettled(),
+  loseHost,
   ({ judge }) => judge.checkEnd(),
 ];
 
