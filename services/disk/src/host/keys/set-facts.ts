@@ -5,6 +5,7 @@ import { type Cause, eventId } from '@interlock/event-store';
 import type { IsStored } from '@interlock/messaging';
 import { type Clock, traceIdOf } from '@interlock/runtime';
 import type { KeyAccess, SetKeyVersion } from './key-access.ts';
+import type { LossFacts } from './key-reasons.ts';
 import type { Leases } from './leases.ts';
 import type { LossTable, PublishedLoss } from './set-losses.ts';
 import type { OptionTable, SetOptions } from './set-options.ts';
@@ -117,8 +118,11 @@ export class SetFacts {
     for (const [keyVersion, loss] of losses) {
       if (stored.has(keyVersion)) continue;
       losses.delete(keyVersion);
-      // The epoch of its end is not stored: at least what was lost up to its own is over, also what the vault refused this host.
-      this.#parts.keyAccess.restored({ set, keyVersion }, endedWith(loss));
+      // The epoch of its end is not stored. What the vault refused this host for it ends too, although a later change of the key may
+      // have raised its epoch. If the vault refused for a newer loss, the set publishes that one, and meanwhile no grant counts that
+      // was called for before the refusal.
+      const refused = this.#parts.keyAccess.lossOf({ set, keyVersion });
+      this.#parts.keyAccess.restored({ set, keyVersion }, Math.max(endedWith(loss), endedWith(refused)));
     }
     for (const [keyVersion, loss] of stored) {
       const known = losses.get(keyVersion);
@@ -170,7 +174,7 @@ export const publishedLoss = (
 const nameOf = ({ reason, accessEpoch, since }: PublishedLoss): string => `${reason} ${accessEpoch} ${since}`;
 
 /** Up to which epoch losses are over with this one. That of a deleted identity, which no grant reaches, is no lower bound of grants. */
-const endedWith = ({ accessEpoch, principal }: PublishedLoss): number =>
+const endedWith = ({ accessEpoch = 0, principal }: Partial<LossFacts> = {}): number =>
   principal === undefined && accessEpoch < FINAL_EPOCH ? accessEpoch : 0;
 
 /** Version of the event of a loss; -1 for a row of a release that did not store it. */
