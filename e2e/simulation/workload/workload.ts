@@ -5,7 +5,6 @@ import { actions } from '../actions/actions.ts';
 import { faults } from '../actions/faults.ts';
 import { revokeForAWhile } from '../actions/keys.ts';
 import { startTogether } from '../actions/machines.ts';
-import { pickHost } from '../faults/fault.ts';
 import { keyOf, plannedSets, plannedVaults, reached, setName, vaultOf, waitUntil } from './estate.ts';
 import { grant, openNetwork, renewIdentity, restoreModel, setOperations } from './grants.ts';
 import { type DataAccess, readRange } from './io.ts';
@@ -155,8 +154,8 @@ const gapMs = 2_000;
  */
 export const restoreWithGap = async (stage: Stage): Promise<void> => {
   const { world } = stage;
-  const { random } = world;
-  const host = world.hasControl && random.fork('gap').chance(0.7) ? pickHost({ world, random }) : undefined;
+  const random = world.random.fork('gap');
+  const host = world.hasControl && random.chance(0.7) ? random.pick(world.diskHosts) : undefined;
   if (host) world.faults.partition(host.part, 'bus');
   await restoreEverything(stage);
   if (!host) return;
