@@ -31,8 +31,6 @@ export interface FaultParts {
   readonly log: (line: string) => void;
 }
 
-/** Processes that a service may have at the same time: a control process of disk and four disk hosts. */
-const REPLICAS = [0, 1, 2, 3, 4] as const;
 /** How long a supervisor waits before it tries again to start a process, in milliseconds. */
 const RESTART_MS = 500;
 
@@ -194,7 +192,7 @@ export class FaultControl {
   jumpClock(service: Workload, offsetMs: number, only?: number): void {
     const whose = only === undefined ? service : nameOf({ service, replica: only });
     this.#strike('clock jump', `the clock of ${whose} is ${Math.round(offsetMs)} ms off`);
-    for (const replica of only === undefined ? REPLICAS : [only])
+    for (const replica of only === undefined ? this.#replicas() : [only])
       this.#parts.processes.skewOf({ service, replica }).offsetMs = offsetMs;
   }
 
@@ -219,10 +217,15 @@ export class FaultControl {
     for (const [a, b] of cuts.all()) this.heal(a, b);
     for (const replica of [...this.#paused.values()]) this.#resume(replica);
     for (const service of services) {
-      for (const replica of REPLICAS)
+      for (const replica of this.#replicas())
         Object.assign(processes.skewOf({ service, replica }), { offsetMs: 0, driftPpm: 0 });
     }
     for (const { service, replica } of [...this.#down.values()]) await this.restart(service, replica);
+  }
+
+  /** Processes that a service may have at the same time: two, or a control process of disk and its disk hosts. */
+  #replicas(): readonly number[] {
+    return Array.from({ length: Math.max(2, this.#parts.diskHosts.length + 1) }, (_, replica) => replica);
   }
 
   #strike(kind: string, line: string): void {

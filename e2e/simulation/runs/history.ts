@@ -27,10 +27,10 @@ export interface HistoryOptions {
   readonly seed: number;
   readonly pace?: Partial<Pace>;
   /** Starts no action from this number on, and finishes the history. */
-  readonly untilAction?: number;
+  readonly untilAction?: number | undefined;
   readonly settings?: Partial<SimulatedSettings>;
   /** Disk hosts beside a control process; by default as the seed says. */
-  readonly diskHosts?: number;
+  readonly diskHosts?: number | undefined;
 }
 
 /** A history that was played to its end, or to its first violation. */

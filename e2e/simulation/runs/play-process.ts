@@ -4,12 +4,14 @@ import { takeOrders } from './take-orders.ts';
 /** What histories of the simulation share. */
 export interface PlayTask {
   readonly untilAction: number | undefined;
+  /** Undefined: as the seed says. */
+  readonly diskHosts: number | undefined;
 }
 
 /** A history as a process reports it, with its log only if a guarantee was violated. */
 export type Result = Omit<PlayedHistory, 'lines'> & { readonly lines?: readonly string[] };
 
-takeOrders(async (seed, { untilAction }: PlayTask): Promise<Result> => {
-  const { lines, ...result } = await playHistory({ seed, ...(untilAction === undefined ? {} : { untilAction }) });
+takeOrders(async (seed, task: PlayTask): Promise<Result> => {
+  const { lines, ...result } = await playHistory({ seed, ...task });
   return result.violation ? { ...result, lines: lines() } : result;
 });

@@ -18,6 +18,8 @@ test('an invalid option is an error that says what is allowed', () => {
     );
   }
   assert.throws(() => read('--sede', '1'), UsageError);
+  assert.throws(() => read('--disk-hosts', '-1'), /--disk-hosts must be a whole number from 0 to 200, not "-1"/);
+  assert.equal(read('--disk-hosts', '50')?.diskHosts, 50);
 });
 
 test('--help gives no options, and a missing seed is drawn', () => {

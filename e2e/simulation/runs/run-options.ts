@@ -14,6 +14,8 @@ export interface RunOptions {
   readonly workers: number;
   /** Stops acting before this action of each history; undefined: acts to the end. */
   readonly untilAction: number | undefined;
+  /** Disk hosts of each history; undefined: as its seed says. */
+  readonly diskHosts: number | undefined;
 }
 
 /** A mistake in the command line, as a text for the user. */
@@ -27,6 +29,7 @@ export const usage = `npm run simulate -- [option …]
   --seconds S     plays for so many seconds of real time (default 60)
   --histories N   plays so many histories
   --workers N     in so many processes (default 2)
+  --disk-hosts N  gives each history so many disk hosts (default: as its seed says)
   --until N       stops acting before the Nth action of each history
   --help          says this`;
 
@@ -34,6 +37,8 @@ export const usage = `npm run simulate -- [option …]
 const SEED_MAX = 2 ** 32 - 1;
 const SECONDS_DEFAULT = 60;
 const WORKERS_DEFAULT = 2;
+/** Most disk hosts of a history. */
+const DISK_HOSTS_MAX = 200;
 
 /**
  * Reads the command line.
@@ -62,6 +67,7 @@ export const readOptions = (args: readonly string[], drawSeed: () => number): Ru
     seconds: seconds ?? (isOne || histories !== undefined ? Number.POSITIVE_INFINITY : SECONDS_DEFAULT),
     workers: number('workers', 1, 64) ?? WORKERS_DEFAULT,
     untilAction: number('until', 1, 1_000_000),
+    diskHosts: number('disk-hosts', 0, DISK_HOSTS_MAX),
   };
 };
 
@@ -74,12 +80,12 @@ const joined = (args: readonly string[]): string[] =>
     if (isName(arg) && isNegative(next)) return [`${arg}=${next}`];
     return isNegative(arg) && isName(args[index - 1] ?? '') ? [] : [arg];
   });
-const isName = (arg: string): boolean => /^--[a-z]+$/.test(arg);
+const isName = (arg: string): boolean => /^--[a-z-]+$/.test(arg);
 const isNegative = (arg: string): boolean => /^-\d/.test(arg);
 
 const parse = (args: readonly string[]): Readonly<Record<string, string | undefined>> => {
   try {
-    const options = { seed: text, seconds: text, histories: text, workers: text, until: text };
+    const options = { seed: text, seconds: text, histories: text, workers: text, until: text, 'disk-hosts': text };
     return { ...parseArgs({ args: joined(args), options, allowPositionals: false }).values };
   } catch (cause) {
     throw new UsageError(cause instanceof Error ? cause.message : String(cause), { cause });
