@@ -27,6 +27,7 @@ const startTestFollower = async (world: World, bus: Bus = world.bus) => {
     recall: async () => {
       recalls += 1;
       for (const { data } of await sink.read(`copy-${stream}`)) note(stream, Number(data.version));
+      return true;
     },
     signal: ending.signal,
   });
@@ -141,6 +142,7 @@ test('a recall that fails is repeated, and messages that it was to replace are n
         failures += 1;
         throw new Error('the store did not respond');
       }
+      return true;
     },
     signal: ending.signal,
   });
@@ -149,6 +151,38 @@ test('a recall that fails is repeated, and messages that it was to replace are n
   await clock.pass(0);
   world.bus.faults.loseAfterAck = 0;
   await clock.until(() => failures === 3 && recalled > 4, 60_000);
+  ending.abort();
+  await Promise.all(parts.map((part) => part.stop()));
+});
+
+test('G7: a recall after a gap that left something out is repeated, and one without a gap is not', async () => {
+  const world = testWorld();
+  const parts = [world.startRelay(), world.startConsumer()];
+  const ending = new AbortController();
+  const { bus, clock, log, sink } = world;
+  let recalled = 0;
+  let isWhole = false;
+  await startFollower({
+    ...{ service: 'dst', source: 'src', categories: CATEGORIES, store: sink, bus, clock, log, partitionCount: 2 },
+    apply: () => undefined,
+    recall: async () => {
+      recalled += 1;
+      return isWhole;
+    },
+    signal: ending.signal,
+  });
+  await clock.pass(60_000);
+  assert.equal(recalled, 1, 'nothing is missing');
+  world.bus.faults.loseAfterAck = 1;
+  await world.append(stream, 'Created');
+  await clock.pass(0);
+  world.bus.faults.loseAfterAck = 0;
+  await clock.until(() => recalled > 4, 30_000);
+  isWhole = true;
+  await clock.pass(10_000);
+  const enough = recalled;
+  await clock.pass(60_000);
+  assert.equal(recalled, enough, 'the last one left nothing out');
   ending.abort();
   await Promise.all(parts.map((part) => part.stop()));
 });

@@ -23,8 +23,11 @@ export interface Following {
   readonly source: string;
   /** Applies a fact to memory. A fact may arrive more than once, late, and behind a later fact of its stream. */
   readonly apply: (fact: Fact, cause: Cause) => void;
-  /** Makes memory equal to what the consumers of the service have stored, except for what later facts changed in memory. */
-  readonly recall: (isStored: IsStored) => Promise<void>;
+  /**
+   * Makes memory equal to what the consumers of the service have stored, except for what later facts changed in memory.
+   * @returns whether there was no such exception: it may hide something that was missed before those facts
+   */
+  readonly recall: (isStored: IsStored) => Promise<boolean>;
 }
 
 /** What `startFollower` needs. */
@@ -73,7 +76,7 @@ class Follower {
   readonly #silenceMs: number;
   readonly #places: readonly Place[];
   #recalledAtMs: number;
-  /** Whether a recall began and did not end: what the store had then is in neither memory nor the messages. */
+  /** Whether a recall began and did not end, or left something out after a gap: memory then lacks what the store has. */
   #isRecalling = false;
   /** Aborted when a gap is found. */
   #gap = new AbortController();
@@ -176,9 +179,11 @@ class Follower {
     this.#recalledAtMs = clock.monotonicMs();
     // Before the rows: they contain at least what the cursors say.
     const stored = await Promise.all(this.#places.map((_, partition) => store.cursor(cursorOf(source, partition))));
+    const isAfterGap = this.#isRecalling || this.#places.some((place) => place.missing > place.stored);
     this.#isRecalling = true;
     for (const [partition, place] of this.#places.entries()) place.stored = stored[partition] ?? 0;
-    await recall(({ stream, position }) => position <= (stored[partitionOf(stream, stored.length)] ?? 0));
-    this.#isRecalling = false;
+    const isStored: IsStored = ({ stream, position }) => position <= (stored[partitionOf(stream, stored.length)] ?? 0);
+    const isWhole = await recall(isStored);
+    this.#isRecalling = isAfterGap && !isWhole;
   }
 }

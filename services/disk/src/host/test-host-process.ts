@@ -83,7 +83,7 @@ export const startHostProcess = async (surroundings: HostSurroundings, machine: 
     cachedGrant: () => undefined,
     forgetPermissions: () => undefined,
     follow: ({ recall }: Following) => {
-      recallFacts = () => recall(() => true);
+      recallFacts = async () => void (await recall(() => true));
       return recallFacts();
     },
     client: (service: string, _definition: unknown, options?: { readonly credentials?: TokenSource }) =>

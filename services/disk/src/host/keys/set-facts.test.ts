@@ -108,6 +108,17 @@ test('G7: a host that missed the end of a loss also ends what the vault refused 
   }
 });
 
+test('G7: a recall says that it left out a set with a newer message, whose loss the host missed', async () => {
+  const { receive, store, recall, reason } = world([lost(5), option('STOP')]);
+  await store(1);
+  receive(2);
+  assert.equal(await recall(), false, 'the message is ahead of the store');
+  assert.equal(reason(), undefined);
+  await store(2);
+  assert.equal(await recall(), true);
+  assert.equal(reason(), 'KEY_DISABLED');
+});
+
 test('G3: a message that arrives late or again changes nothing after a newer one', () => {
   const { receive, reason } = world([lost(5), restored(6), lost(7), restored(8)]);
   receive(1, 2, 1);

@@ -54,12 +54,18 @@ export class SetFacts {
     this.#applyEvent(event, fact, cause);
   };
 
-  /** Makes memory equal to the rows, except for sets with newer messages in memory. */
-  readonly recall = async (isStored: IsStored): Promise<void> => {
+  /**
+   * Makes memory equal to the rows, except for sets with newer messages in memory.
+   * @returns whether there was no such set
+   */
+  readonly recall = async (isStored: IsStored): Promise<boolean> => {
     const { losses, options } = this.#parts.tables;
+    let isWhole = true;
     const isOlder = (set: string): boolean => {
       const { fact } = this.#known.get(set) ?? {};
-      return fact === undefined || isStored(fact);
+      const isOlderSet = fact === undefined || isStored(fact);
+      isWhole &&= isOlderSet;
+      return isOlderSet;
     };
     const ofSets = new Map<string, ReadonlyMap<string, PublishedLoss>>();
     for await (const { set, losses: stored } of losses.list()) ofSets.set(set, stored);
@@ -75,6 +81,7 @@ export class SetFacts {
     for (const set of isDifferent) if (isOlder(set)) this.#parts.options.forget(set);
     for (const [set, { fact }] of this.#known)
       if (fact !== undefined && isStored(fact)) this.#stored(set, ofSets.get(set));
+    return isWhole;
   };
 
   #applyEvent(event: NonNullable<DiskEncryptionSetEvent['event']>, fact: Fact, cause: Cause): void {
