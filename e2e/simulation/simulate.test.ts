@@ -8,15 +8,22 @@ import { emptySummary, meansLine, violationText, withResult } from './runs/run-s
 /** The histories that every run plays. */
 const FIXED_SEEDS = Array.from({ length: 40 }, (_, n) => n + 1);
 
+/** Histories that found a bug, and no fixed one does. */
+const KEPT_SEEDS = [
+  // A host missed a loss, and its recall left the set out: a newer message of it was not stored yet.
+  306,
+];
+
 /** Ends a test that hangs. An idle machine takes seconds; a busy one takes ten seconds for each history. */
 const limit = { timeout: 1_800_000 };
 
 test(
-  'G1 G2 G3 G4 G5 G6 G7 G8 G9 G10: no guarantee is broken in forty fixed histories and one with a new seed',
+  'G1 G2 G3 G4 G5 G6 G7 G8 G9 G10: no guarantee is broken in forty fixed histories, those kept, and one with a new seed',
   limit,
   async (context) => {
     const fresh = randomInt(2 ** 32);
-    const seeds = [fresh, ...FIXED_SEEDS];
+    const seeds = [fresh, ...FIXED_SEEDS, ...KEPT_SEEDS];
+    const played = seeds.length;
     let summary = emptySummary;
     await playInProcesses<PlayTask, Result>({
       script: new URL('./runs/play-process.ts', import.meta.url),
@@ -29,7 +36,7 @@ test(
     });
     context.diagnostic(`fresh seed ${fresh}; ${meansLine(summary)}`);
     assert.equal(summary.violations.map(violationText).join('\n\n'), '', `fresh seed ${fresh}`);
-    assert.equal(summary.histories, FIXED_SEEDS.length + 1);
+    assert.equal(summary.histories, played);
     // Minimum size of a history that can prove anything.
     const mean = (sum: number): number => sum / summary.histories;
     assert.ok(mean(summary.machines) >= 10, meansLine(summary));
