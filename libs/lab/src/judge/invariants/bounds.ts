@@ -4,6 +4,8 @@ export interface Terms {
   readonly leases: { readonly ttlMs: number; readonly unreachableGraceMs: number };
   readonly sweepIntervalMs: number;
   readonly guestStopTimeoutMs: number;
+  /** How long a disk host may use its volumes after its last renewal; absent if a recording does not say it. */
+  readonly hostLeaseTtlMs?: number;
 }
 
 /** How long each step may take, in milliseconds. */
@@ -20,6 +22,8 @@ export interface Bounds {
   readonly excuseMs: number;
   /** From the bound to a stopped machine, while compute, its store and the disk hosts are up (G2). */
   readonly stopMs: number;
+  /** How long a stop waits at most for a disk host that does not respond (G2). */
+  readonly hostAwayMs: number;
   /** From a loss to a stopped guest without any disturbance. */
   readonly promptMs: number;
   /** How long there must have been no disturbance for that. */
@@ -32,13 +36,17 @@ export interface Bounds {
 const backOffMs = 5_000;
 
 /** @param slackMs what a busy machine adds to each time except the bound of G1; 0 in virtual time */
-export const boundsOf = ({ authzTtlMs, leases, sweepIntervalMs, guestStopTimeoutMs }: Terms, slackMs = 0): Bounds => ({
+export const boundsOf = (
+  { authzTtlMs, leases, sweepIntervalMs, guestStopTimeoutMs, hostLeaseTtlMs }: Terms,
+  slackMs = 0,
+): Bounds => ({
   leaseTtlMs: leases.ttlMs,
   authzTtlMs,
   answerMs: 200 + slackMs,
   newsMs: 60_000,
   excuseMs: leases.ttlMs + leases.unreachableGraceMs + 40_000,
   stopMs: sweepIntervalMs + guestStopTimeoutMs + backOffMs + slackMs,
+  hostAwayMs: hostLeaseTtlMs ?? Number.POSITIVE_INFINITY,
   promptMs: guestStopTimeoutMs + 500 + slackMs,
   calmMs: 15_000,
   settleMs: 120_000,

@@ -33,7 +33,7 @@ const recorded = (stream: RecordedEvent['stream'], type: string, data: object = 
 const blocker = { reason: 'ACCESS_DENIED', sinceMs: 99_000, owner: 'key-vault' } as const;
 
 /** A judge of one machine `vm` with one disk of the set `s`. The set has just lost the version, because its grant is missing. */
-const judging = () => {
+const judging = (boundMs?: number) => {
   const disk: KnownDisk = {
     name: 'd',
     isSnapshot: false,
@@ -72,16 +72,18 @@ const judging = () => {
       ],
     },
     blockers: () => [],
-    boundMs: () => undefined,
+    boundMs: () => boundMs,
   };
   const disturbances = {
-    lastMs: () => undefined,
+    // With a bound, the host of the disk does not respond.
+    lastMs: (parts: Iterable<string>) =>
+      boundMs !== undefined && [...parts].includes('diskHosts/disk-0') ? 100_000 : undefined,
     lastAnyMs: () => undefined,
     lastOfHostMs: () => undefined,
     hostStartedMs: () => 0,
   };
   const bounds = boundsOf(testTerms);
-  const judge = new MachineJudge({ log, bounds, guests: () => [], disturbances, truth });
+  const judge = new MachineJudge({ log, bounds, guests: () => [['vm', [{ disk: 'd' }]]], disturbances, truth });
   return { judge, log, machine, forecast: new StopForecast({ truth, disturbances, bounds }) };
 };
 
@@ -103,6 +105,16 @@ test('judge of machines, G10: a stop must name the trace that took access away',
   known.judge.onEvent('key-vault', recorded('vault-kv', 'AccessPolicySet'));
   known.judge.onEvent('compute', recorded('vm-vm', 'VmStopping', { reason: stop }));
   assert.equal(known.log.violation, undefined);
+});
+
+test('judge of machines, G2: a disk host that does not respond delays a stop by the time of one lease at most', () => {
+  const { hostAwayMs, stopMs } = boundsOf(testTerms);
+  const due = judging(100_000 - hostAwayMs - stopMs - 1);
+  due.judge.checkGuests(false);
+  assert.equal(due.log.violation?.guarantee, 'G2');
+  const early = judging(100_000 - hostAwayMs - stopMs + 1);
+  early.judge.checkGuests(false);
+  assert.equal(early.log.violation, undefined);
 });
 
 test('judge of machines: a refusal of a recreated vault has no cause to name, because nothing was granted there', () => {

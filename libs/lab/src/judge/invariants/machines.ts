@@ -6,7 +6,7 @@ import type { KeyLoss, ReadVmEvent } from '../events/compute.ts';
 import { readEvent } from '../events/recorded.ts';
 import { type Findings, seconds } from '../findings.ts';
 import type { DiskTruth } from '../model/disks.ts';
-import { type Disturbances, type Disturbed, disturbedHosts } from '../model/disturbances.ts';
+import { type Disturbances, disturbedHosts } from '../model/disturbances.ts';
 import type { LossTruth } from '../model/losses.ts';
 import type { KnownMachine, MachineTruth } from '../model/machines.ts';
 import type { Truth } from '../model/truth.ts';
@@ -16,12 +16,6 @@ import { ReasonJudge } from './reasons.ts';
 
 /** Parts that every stop needs: only the vault can report a loss. Other parts may be down or cut off (G2). */
 const stoppingParts = ['compute', 'key-vault', 'identity', 'store', 'calls', 'volumes'] as const;
-
-/**
- * What may delay a stop: control, and the hosts of the disks. This allows more than a close at a host that does not respond needs,
- * which is one HOST_LEASE_TTL_MS (docs/limits.md).
- */
-const closesWaitFor = (hosts: Iterable<string>): readonly Disturbed[] => ['disk-control', ...disturbedHosts(hosts)];
 
 export interface MachineJudgeParts {
   /** Disks of each guest that really runs, by machine. */
@@ -92,10 +86,10 @@ export class MachineJudge {
     const nowMs = truth.nowMs();
     const hosts = this.#hostsOf(vm, disk.host);
     const openedMs = disk.open?.atMs ?? 0;
-    const dueMs =
-      Math.max(boundMs, disturbances.lastMs([...stoppingParts, ...closesWaitFor(hosts)]) ?? 0, openedMs) +
-      bounds.stopMs;
-    if (nowMs > dueMs) return true;
+    const fromMs = Math.max(boundMs, disturbances.lastMs([...stoppingParts, 'disk-control']) ?? 0, openedMs);
+    // A host that does not respond delays a stop by the time of one lease at most.
+    const awayMs = Math.min(disturbances.lastMs(disturbedHosts(hosts)) ?? 0, fromMs + bounds.hostAwayMs);
+    if (nowMs > Math.max(fromMs, awayMs) + bounds.stopMs) return true;
     // While events arrive the stop does not wait for the end of the lease.
     const lostMs = Math.min(...truth.blockers(disk, 'running').map(({ sinceMs }) => sinceMs));
     const promptMs = Math.max(lostMs, openedMs, disk.movedAtMs) + bounds.promptMs;

@@ -6,4 +6,5 @@ export const testTerms: Terms = {
   leases: { ttlMs: 10_000, unreachableGraceMs: 30_000 },
   sweepIntervalMs: 5_000,
   guestStopTimeoutMs: 2_000,
+  hostLeaseTtlMs: 30_000,
 };
