@@ -191,7 +191,9 @@ export class Sweep {
     if (reason !== undefined && isOutage(reason)) return;
     const cause = ownCause(random);
     const since = found.unavailableSince?.getTime() ?? clock.now();
-    const ofHost = host === undefined ? {} : { host };
+    // A refused start does not name the host. The disk does: the vault responds to that host, and maybe to no other (G3).
+    const back = host ?? found.diskHost;
+    const ofHost = back === '' ? {} : { host: back };
     if (reason === undefined) await returns.returned({ set, keyVersion, ends: 'outages', ...ofHost }, cause);
     else await stops.explain({ reason, set, keyVersion, since, traceId: '', accessEpoch: 0 }, cause);
   }
