@@ -47,12 +47,12 @@ const hostAway: Fault = {
 /** Two hosts cannot reach the vault, one of them for longer: the end of one outage is not the end of the other. */
 const vaultAway: Fault = {
   name: 'two hosts without a vault',
-  weight: 6,
+  weight: 12,
   needsHosts: true,
   strike(stage) {
     const { world, random, disturbances, judge } = stage;
     const graceMs = judge.bounds.leaseTtlMs + world.settings.leases.unreachableGraceMs;
-    const hosts = random.chance(0.5) ? world.diskHosts : [pickHost(stage)];
+    const hosts = random.chance(0.7) ? world.diskHosts : [pickHost(stage)];
     for (const { part, disturbed } of hosts) {
       world.faults.partition(part, 'key-vault');
       const end = disturbances.begin(...disturbed);

@@ -61,7 +61,7 @@ const shortHostLeaseMs = 5_000;
  * How long a vault may be unreachable in half of the histories with disk hosts until a host reports that as an outage, in milliseconds:
  * with the usual time most histories end first.
  */
-const shortGraceMs = 6_000;
+const shortGraceMs = 3_000;
 
 /** Share of histories in which one process of disk has all volumes; the others have a control process and disk hosts. */
 const oneProcessShare = 0.5;
