@@ -103,8 +103,8 @@ export class Judge {
     if (service === 'disk-encryption-set') this.#rotations.onRows(commit.rows ?? []);
     for (const event of events) {
       this.#machines.onEvent(service, event);
+      this.#outages.onEvent(event);
       if (service === 'compute') {
-        this.#outages.onEvent(event);
         this.#forecast.noteMove(event.stream);
       } else if (service === 'disk-encryption-set') this.#rotations.onEvent(event);
       else if (event.type === 'KeyPurged') this.#rotations.onPurge();

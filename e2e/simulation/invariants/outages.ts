@@ -38,6 +38,9 @@ export class OutageJudge {
   /** When the vault responded last, by host. */
   readonly #respondedMs = new Map<string, number>();
 
+  /** When a set published that access to a key version is restored: that ends every loss of it, also at hosts. */
+  readonly #restoredMs = new Map<string, number>();
+
   constructor(parts: Parts) {
     this.#parts = parts;
   }
@@ -51,9 +54,13 @@ export class OutageJudge {
     if (host) this.#respondedMs.set(host.name, clock.monotonicMs());
   }
 
-  /** Judges an event of a machine. */
+  /** Judges an event of a machine, and notes those of sets. */
   onEvent(recorded: RecordedEvent): void {
-    const { stream, cause } = recorded;
+    const { stream, type, cause } = recorded;
+    if (stream.startsWith('set-') && type === 'KeyAccessRestored') {
+      const { keyVersion } = recorded.data as { readonly keyVersion: string };
+      this.#restoredMs.set(`${nameIn(stream)} ${keyVersion}`, this.#parts.world.clock.monotonicMs());
+    }
     if (!stream.startsWith('vm-')) return;
     const vm = nameIn(stream);
     const event = readEvent<ReadVmEvent>(recorded);
@@ -88,8 +95,9 @@ export class OutageJudge {
   }
 
   /** Whether the process of the host that has the outage still has it: no response for at least the grace. */
-  #isGoingOn({ host, sinceMs }: Outage): boolean {
+  #isGoingOn({ host, sinceMs, set, keyVersion }: Outage): boolean {
     const { world, disturbances } = this.#parts;
+    if ((this.#restoredMs.get(`${set} ${keyVersion}`) ?? 0) >= sinceMs) return false;
     if (disturbances.hostStartedMs(host) >= sinceMs) return false;
     return world.clock.monotonicMs() - (this.#respondedMs.get(host) ?? 0) > world.settings.leases.unreachableGraceMs;
   }
