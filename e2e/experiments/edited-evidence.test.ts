@@ -19,6 +19,7 @@ steady: [{ services: ready }, { io: premium, gap: 1s }]
 timeline:
   - { at: 1s, disable-key: premium, as: loss }
   - { at: 6s, start: premium }
+  - { at: 7s, snapshot: premium }
   - { at: 12s, give-back: loss, start: true }
 proof: [{ of: loss, see: unwrap-refused, within: 5s }]
 expect:
@@ -174,6 +175,28 @@ const resealed: readonly (readonly [string, Edit, RegExp])[] = [
     /^(violated|vacuous|inconclusive)/,
   ],
   ['the operations are emptied', empty('io.jsonl'), /^(vacuous|violated|inconclusive)/],
+  [
+    'a snapshot was refused for another reason',
+    lines('steps.jsonl', (step) => ({
+      ...step,
+      ...(step.refused && {
+        // biome-ignore lint/suspicious/noExplicitAny: a line of any file
+        refused: step.refused.map((one: any) => ({ ...one, reason: 'KEY_EXPIRED' })),
+      }),
+    })),
+    /^violated: G10 snapshot-premium[\s\S]*refused for KEY_EXPIRED; expected: why .* was lost: KEY_DISABLED/,
+  ],
+  [
+    'a snapshot was refused before the loss',
+    lines('steps.jsonl', (step) => ({
+      ...step,
+      ...(step.refused && {
+        // biome-ignore lint/suspicious/noExplicitAny: a line of any file
+        refused: step.refused.map((one: any) => ({ ...one, atMs: one.atMs - 6_500 })),
+      }),
+    })),
+    /^violated: G10 snapshot-premium[\s\S]*it was not lost/,
+  ],
   [
     'the commit of the loss is another event',
     edit('events.jsonl', (all) => all.replace('"type":"KeyVersionDisabled"', '"type":"KeyVersionTagged"')),

@@ -6,6 +6,7 @@ import type {
   GuaranteeRecord,
   Lab,
   Observed,
+  RefusalRecord,
   SightingRecord,
   SteadyCheck,
   Step,
@@ -17,7 +18,7 @@ import type { History } from '@interlock/lab/judge/journal/history';
 import { guaranteesOf } from '@interlock/lab/judge/recording/guarantees';
 import { MachineLog } from '@interlock/lab/judge/recording/machine-log';
 import { rawRecord } from '@interlock/lab/judge/recording/raw-record';
-import type { Disturbance } from '@interlock/lab/judge/recording/replay';
+import type { Disturbance, RefusedOperation } from '@interlock/lab/judge/recording/replay';
 import { serviceNames } from '@interlock/local/services.ts';
 import type { ClientTls, Workload } from '@interlock/rpc';
 import { type Clock, systemClock, systemRandom } from '@interlock/runtime';
@@ -35,11 +36,13 @@ import {
   isKeyAction,
   type KeyEffect,
   type KeyUndo,
+  orRefused,
   planKeyAction,
   undoKeyAction,
 } from './key-actions.ts';
 import {
   carryOutMachineAction,
+  isBusy,
   isMachineAction,
   type MachineUndo,
   planMachineAction,
@@ -112,6 +115,8 @@ export class CloudLab implements Lab {
   readonly #hosts = new Map<string, string>();
   readonly #sinceMs = systemClock.now();
   readonly #starting: Promise<void>[] = [];
+  /** Operations of users that services refused because of a key. */
+  readonly #refusals: RefusedOperation[] = [];
   /** When machines were stopped to compare their disks: later changes of their power are not of the experiment. */
   #comparedMs = Number.POSITIVE_INFINITY;
   #isCompared = false;
@@ -195,15 +200,17 @@ export class CloudLab implements Lab {
     const { clients, faults } = this.#access;
     if (isKeyAction(action)) {
       const invokedMs = this.clock.now();
-      const effect = await carryOutKeyAction(this.#owner, action, data as unknown as KeyData);
-      return this.#effectOf(effect, invokedMs);
+      const undo = data as unknown as KeyData;
+      const work = () => carryOutKeyAction(this.#owner, action, undo);
+      const effect = await orRefused({ action, key: undo.key }, this.clock.now, work);
+      return this.#effectOf(step.name, effect, invokedMs);
     }
     if (!isMachineAction(action)) return faults.carryOut(step, data);
-    await carryOutMachineAction(clients, action, data as unknown as MachineUndo);
-    return {};
+    const work = () => carryOutMachineAction(clients, action, data as unknown as MachineUndo, this.clock.now);
+    return this.#refusedBy(step.name, await insist(this.clock, work, isBusy));
   }
 
-  async undo({ action, data }: Undo, start: boolean): Promise<Effect> {
+  async undo({ step, action, data }: Undo, start: boolean): Promise<Effect> {
     const { clients, faults } = this.#access;
     if (!isMachineAction(action)) this.#givenBackMs = this.clock.now();
     if (isKeyAction(action)) {
@@ -216,10 +223,10 @@ export class CloudLab implements Lab {
         starting.catch(() => undefined);
         this.#starting.push(starting);
       }
-      return this.#effectOf(effect, invokedMs);
+      return this.#effectOf(step, effect, invokedMs);
     }
     if (!isMachineAction(action)) return faults.undo(action, data);
-    await insist(this.clock, () => undoMachineAction(clients, action, data as unknown as MachineUndo));
+    await insist(this.clock, () => undoMachineAction(clients, action, data as unknown as MachineUndo), isBusy);
     return {};
   }
 
@@ -237,8 +244,18 @@ export class CloudLab implements Lab {
     };
   }
 
+  #refusedBy(step: string, refused: readonly RefusalRecord[]): Effect {
+    this.#refusals.push(...refused.map((one) => ({ ...one, step })));
+    return refused.length === 0 ? {} : { refused };
+  }
+
   /** When the commit of an action was stored by its owner. */
-  async #effectOf({ event, effectMs, keyVersions }: KeyEffect, invokedMs: number): Promise<Effect> {
+  async #effectOf(
+    step: string,
+    { event, effectMs, keyVersions, refused }: KeyEffect,
+    invokedMs: number,
+  ): Promise<Effect> {
+    if (refused !== undefined) return this.#refusedBy(step, [refused]);
     if (effectMs !== undefined || event === undefined)
       return { keyVersions, ...(effectMs === undefined ? {} : { effectMs }) };
     const lastMs = this.clock.monotonicMs() + backWithinMs;
@@ -313,6 +330,7 @@ export class CloudLab implements Lab {
         events,
         history,
         disturbances: faults.disturbances(),
+        refusals: this.#refusals,
         terms,
         machines: new Set(machines.map(({ name }) => name)),
         sinceMs: this.#sinceMs,

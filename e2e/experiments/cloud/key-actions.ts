@@ -5,11 +5,13 @@ import {
   choiceOf,
   giveAccessBack,
   isCallableKeyAction,
+  type RefusalRecord,
   type Step,
   takeAccess,
 } from '@interlock/lab';
 import type { KeyState } from '../../cloud/key-state.ts';
 import { type CallEffect, events, grantOn, type KeyOwner, serviceOwner } from '../../cloud/service-owner.ts';
+import { refusalIn } from './refused.ts';
 
 /** Everything that an action and its undo need. Plain JSON, for `Undo.data`. */
 export interface KeyUndo {
@@ -27,6 +29,8 @@ export interface KeyUndo {
 export interface KeyEffect extends CallEffect {
   /** Versions to which it removed or restored access. */
   readonly keyVersions: readonly string[];
+  /** Why the set could not use a key that was to replace another, or be replaced. */
+  readonly refused?: RefusalRecord;
 }
 
 const assign = async ({ clients, ownerToken }: KeyOwner, { key }: KeyUndo, keyUrl: string): Promise<CallEffect> => {
@@ -86,6 +90,24 @@ export const carryOutKeyAction = async (
   const variant = { cause: causeOf(action), ...(choice === undefined ? {} : { choice }) };
   const [first] = await takeAccess(variant, serviceOwner(owner, key, ids));
   return { ...first, keyVersions };
+};
+
+/**
+ * Carries out a key action. That the set cannot use a key is an outcome of a replacement, and no failure.
+ * @throws RpcFailure or Rejection of a service, for another cause
+ */
+export const orRefused = async (
+  { action, key: { place, keyVersion } }: { readonly action: CallableKeyAction; readonly key: KeyState },
+  now: () => number,
+  work: () => Promise<KeyEffect>,
+): Promise<KeyEffect> => {
+  try {
+    return await work();
+  } catch (error) {
+    const refused = isReplacement(action) ? refusalIn(error, now(), { set: place.set, keyVersion }) : undefined;
+    if (refused === undefined) throw error;
+    return { keyVersions: [], refused };
+  }
 };
 
 /** Restores the recorded state. Repeating it has no further effect. @throws RpcFailure or Rejection of a service */

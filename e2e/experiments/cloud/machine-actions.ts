@@ -1,4 +1,5 @@
-import { type DiskClass, type MachineAction, type Step, skuOfClass } from '@interlock/lab';
+import { Rejection } from '@interlock/event-store';
+import { type DiskClass, type MachineAction, type RefusalRecord, type Step, skuOfClass } from '@interlock/lab';
 import { shortName } from '@interlock/lab/short-name';
 import type { Clock } from '@interlock/runtime';
 import type { Clients } from '../../cloud/clients.ts';
@@ -6,6 +7,7 @@ import type { KeyPlace } from '../../cloud/key-state.ts';
 import { newDisk } from '../../cloud/make-estate.ts';
 import { location } from '../../cloud/world.ts';
 import type { MadeMachine } from './planned-estate.ts';
+import { refusedOf } from './refused.ts';
 
 /** Services that users of machines call. */
 export type MachineClients = Pick<Clients, 'sets' | 'disks' | 'compute'>;
@@ -78,8 +80,16 @@ const start = async ({ compute }: MachineClients, names: readonly string[]): Pro
   if (names.length > 0) await compute.startVirtualMachines({ names: [...names] });
 };
 
-const stop = async ({ compute }: MachineClients, names: readonly string[]): Promise<void> => {
-  await Promise.all(names.map((name) => compute.deallocateVirtualMachine({ name })));
+const stop = ({ compute }: MachineClients, names: readonly string[]): readonly Promise<unknown>[] =>
+  names.map((name) => compute.deallocateVirtualMachine({ name }));
+
+/** A disk whose attachment was refused is not there. */
+const detachIfAttached = async (compute: MachineClients['compute'], name: string, disk: string): Promise<void> => {
+  try {
+    await compute.detachDisk({ name, disk });
+  } catch (error) {
+    if (!(error instanceof Rejection) || error.reason !== 'DISK_NOT_ATTACHED') throw error;
+  }
 };
 
 const attach = async ({ disks, compute }: MachineClients, machine: TargetMachine): Promise<void> => {
@@ -90,67 +100,70 @@ const attach = async ({ disks, compute }: MachineClients, machine: TargetMachine
   await compute.attachDisk({ name, disk: disk.name, lun: disk.lun });
 };
 
+/** The calls of an action, which run at the same time. */
 interface Implementation {
-  carryOut(clients: MachineClients, machines: readonly TargetMachine[]): Promise<unknown>;
-  undo(clients: MachineClients, machines: readonly TargetMachine[]): Promise<unknown>;
+  carryOut(clients: MachineClients, machines: readonly TargetMachine[]): readonly Promise<unknown>[];
+  undo(clients: MachineClients, machines: readonly TargetMachine[]): readonly Promise<unknown>[];
 }
 
 const namesOf = (machines: readonly TargetMachine[]): readonly string[] => machines.map(({ name }) => name);
-const each = (machines: readonly TargetMachine[], work: (machine: TargetMachine) => Promise<unknown>) =>
-  Promise.all(machines.map(work));
 
 const implementations: Readonly<Record<MachineAction, Implementation>> = {
   start: {
-    carryOut: (clients, machines) => start(clients, namesOf(machines)),
+    carryOut: (clients, machines) => [start(clients, namesOf(machines))],
     undo: (clients, machines) => stop(clients, namesOf(machines.filter(({ wasOn }) => !wasOn))),
   },
   stop: {
     carryOut: (clients, machines) => stop(clients, namesOf(machines)),
-    undo: (clients, machines) => start(clients, namesOf(machines.filter(({ wasOn }) => wasOn))),
+    undo: (clients, machines) => [start(clients, namesOf(machines.filter(({ wasOn }) => wasOn)))],
   },
   attach: {
-    carryOut: (clients, machines) => each(machines, (machine) => attach(clients, machine)),
+    carryOut: (clients, machines) => machines.map((machine) => attach(clients, machine)),
     undo: ({ compute }, machines) =>
-      each(machines, ({ name, disk }) => compute.detachDisk({ name, disk: disk?.name ?? '' })),
+      machines.map(({ name, disk }) => detachIfAttached(compute, name, disk?.name ?? '')),
   },
   detach: {
     carryOut: ({ compute }, machines) =>
-      each(machines, ({ name, disk }) => compute.detachDisk({ name, disk: disk?.name ?? '' })),
+      machines.map(({ name, disk }) => compute.detachDisk({ name, disk: disk?.name ?? '' })),
     undo: ({ compute }, machines) =>
-      each(machines, ({ name, disk }) =>
+      machines.map(({ name, disk }) =>
         compute.attachDisk({ name, disk: disk?.name ?? '', lun: disk?.lun ?? attachLun }),
       ),
   },
   snapshot: {
     carryOut: ({ disks }, machines) =>
-      each(machines, ({ snapshots }) =>
-        Promise.all(
-          snapshots.map(({ disk: sourceDisk, name }) =>
-            disks.createSnapshot({
-              parent: parentOf(name),
-              snapshotId: shortName(name),
-              sourceDisk,
-              incremental: true,
-            }),
-          ),
+      machines.flatMap(({ snapshots }) =>
+        snapshots.map(({ disk: sourceDisk, name }) =>
+          disks.createSnapshot({
+            parent: parentOf(name),
+            snapshotId: shortName(name),
+            sourceDisk,
+            incremental: true,
+          }),
         ),
       ),
     undo: ({ disks }, machines) =>
-      each(machines, ({ snapshots }) => Promise.all(snapshots.map(({ name }) => disks.deleteSnapshot({ name })))),
+      machines.flatMap(({ snapshots }) => snapshots.map(({ name }) => disks.deleteSnapshot({ name }))),
   },
 };
 
 /** Whether users of machines carry the action out. */
 export const isMachineAction = (action: string): action is MachineAction => Object.hasOwn(implementations, action);
 
-/** Carries out an action on machines. @throws RpcFailure or Rejection of a service, also if a lost key refuses it */
-export const carryOutMachineAction = async (
+/** Another operation runs on the machine: a user waits until it has ended, and repeats. */
+export const isBusy = (error: unknown): boolean =>
+  error instanceof Rejection && error.reason === 'OPERATION_IN_PROGRESS';
+
+/**
+ * Carries out an action on machines.
+ * @returns the operations that were refused because of a key @throws RpcFailure or Rejection of a service for another cause
+ */
+export const carryOutMachineAction = (
   clients: MachineClients,
   action: MachineAction,
   { machines }: MachineUndo,
-): Promise<void> => {
-  await implementations[action].carryOut(clients, machines);
-};
+  now: () => number,
+): Promise<readonly RefusalRecord[]> => refusedOf(implementations[action].carryOut(clients, machines), now);
 
 /** Restores the earlier state. Disks that a step attached are detached and kept. @throws RpcFailure or Rejection of a service */
 export const undoMachineAction = async (
@@ -158,7 +171,7 @@ export const undoMachineAction = async (
   action: MachineAction,
   { machines }: MachineUndo,
 ): Promise<void> => {
-  await implementations[action].undo(clients, machines);
+  await Promise.all(implementations[action].undo(clients, machines));
 };
 
 /** How long a set may take until it can use its key again, and the pause between two checks, in milliseconds. */

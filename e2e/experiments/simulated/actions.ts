@@ -1,5 +1,14 @@
 import type { RecordedEvent } from '@interlock/event-store';
-import { type Effect, groupsOf, keyOfTarget, type Plan, type Step, type Undo } from '@interlock/lab';
+import {
+  type Effect,
+  groupsOf,
+  keyOfTarget,
+  type Plan,
+  type RefusalRecord,
+  type Step,
+  type Undo,
+} from '@interlock/lab';
+import type { RefusedOperation } from '@interlock/lab/judge/recording/replay';
 import { traceIdOf } from '@interlock/runtime';
 import { type KeyPlace, readKeyState } from '../../cloud/key-state.ts';
 import type { KeyOwner } from '../../cloud/service-owner.ts';
@@ -12,11 +21,13 @@ import {
   isKeyAction,
   type KeyEffect,
   type KeyUndo,
+  orRefused,
   planKeyAction,
   undoKeyAction,
 } from '../cloud/key-actions.ts';
 import {
   carryOutMachineAction,
+  isBusy,
   isMachineAction,
   type MachineUndo,
   planMachineAction,
@@ -52,6 +63,7 @@ export class Actions {
   /** Events of owners of access since the start, oldest first. */
   readonly #events: RecordedEvent[] = [];
   readonly #carriedOut = new Set<string>();
+  readonly #refusals: RefusedOperation[] = [];
 
   constructor(parts: ActionParts) {
     this.#parts = parts;
@@ -81,14 +93,15 @@ export class Actions {
     }
     if (isMachineAction(action)) {
       const { machines } = undo.data as unknown as MachineUndo;
-      await insist(world.clock, () => carryOutMachineAction(clients, action, { machines }));
-      return { effectMs: sinceMs };
+      const work = () => carryOutMachineAction(clients, action, { machines }, world.clock.now);
+      return this.#refusedBy(step.name, sinceMs, await insist(world.clock, work, isBusy));
     }
     if (!isKeyAction(action)) throw new Error(`${action} is no action of a timeline`);
     const effects: Effect[] = [];
     for (const key of keysIn(undo)) {
-      const effect = await insist(world.clock, () => carryOutKeyAction(this.#owner, action, key));
-      effects.push(this.#effectOf(effect, sinceMs));
+      const work = () => carryOutKeyAction(this.#owner, action, key);
+      const effect = await insist(world.clock, () => orRefused({ action, key: key.key }, world.clock.now, work));
+      effects.push(this.#effectOf(step.name, effect, sinceMs));
     }
     return together(effects);
   }
@@ -104,14 +117,14 @@ export class Actions {
     }
     if (isMachineAction(action)) {
       const { machines } = data as unknown as MachineUndo;
-      await insist(world.clock, () => undoMachineAction(clients, action, { machines }));
+      await insist(world.clock, () => undoMachineAction(clients, action, { machines }), isBusy);
       return { effectMs: sinceMs };
     }
     if (!isKeyAction(action)) throw new Error(`${action} is no action of a timeline`);
     const effects: Effect[] = [];
     for (const key of keysIn(undo)) {
       const effect = await insist(world.clock, () => undoKeyAction(this.#owner, action, key));
-      effects.push(this.#effectOf(effect, sinceMs));
+      effects.push(this.#effectOf(step, effect, sinceMs));
       const { set } = key.key.place;
       if (start) await insist(world.clock, () => startStopped(clients, world.clock, set, this.#machinesUnder(set)));
     }
@@ -151,8 +164,19 @@ export class Actions {
     return made.machines.filter(({ group }) => isUnder(group)).map(({ name }) => name);
   }
 
+  /** Operations of users that services refused because of a key, with the steps that they belong to. */
+  get refusals(): readonly RefusedOperation[] {
+    return this.#refusals;
+  }
+
+  #refusedBy(step: string, effectMs: number, refused: readonly RefusalRecord[]): Effect {
+    this.#refusals.push(...refused.map((one) => ({ ...one, step })));
+    return refused.length === 0 ? { effectMs } : { refused };
+  }
+
   /** When the owner of the key stored the change, with its trace. */
-  #effectOf({ keyVersions, effectMs, event }: KeyEffect, sinceMs: number): Effect {
+  #effectOf(step: string, { keyVersions, effectMs, event, refused }: KeyEffect, sinceMs: number): Effect {
+    if (refused !== undefined) return this.#refusedBy(step, sinceMs, [refused]);
     const found = this.#events.find(
       ({ stream, type, time }) => time >= sinceMs && stream === event?.stream && event.types.includes(type),
     );
@@ -177,4 +201,5 @@ export const keyVersionsIn = (undo: Undo): readonly string[] =>
 const together = (effects: readonly Effect[]): Effect => ({
   ...effects[0],
   keyVersions: effects.flatMap(({ keyVersions = [] }) => keyVersions),
+  ...(effects.some(({ refused }) => refused) && { refused: effects.flatMap(({ refused = [] }) => refused) }),
 });

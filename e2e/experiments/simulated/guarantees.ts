@@ -4,7 +4,7 @@ import type { GuaranteeRecord, IoRecord, RawRecord } from '@interlock/lab';
 import type { Guarantee } from '@interlock/lab/judge/findings';
 import { guaranteesOf } from '@interlock/lab/judge/recording/guarantees';
 import { rawRecord } from '@interlock/lab/judge/recording/raw-record';
-import type { Disturbance } from '@interlock/lab/judge/recording/replay';
+import type { Disturbance, RefusedOperation } from '@interlock/lab/judge/recording/replay';
 import type { Workload } from '@interlock/rpc';
 import type { SimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
 import { type HistoryLog, openHistoryLog } from '../../simulation/runs/history-log.ts';
@@ -56,6 +56,7 @@ export class Findings {
 export interface Recorded {
   readonly io: readonly IoRecord[];
   readonly disturbances: readonly Disturbance[];
+  readonly refusals: readonly RefusedOperation[];
   /** Full names of the machines. */
   readonly machines: readonly string[];
   /** Start of the run, in milliseconds since the epoch. */
@@ -65,7 +66,7 @@ export interface Recorded {
 /** The oracle's verdicts on the stored events and on the guests' I/O, by the same rules as for real processes, and what they derive from. */
 export const recordedRows = async (
   { storeOf, settings }: SimulatedCloud,
-  { io, disturbances, machines, sinceMs }: Recorded,
+  { io, disturbances, refusals, machines, sinceMs }: Recorded,
   findings: readonly GuaranteeRecord[],
 ): Promise<{ readonly guarantees: readonly GuaranteeRecord[]; readonly raw: RawRecord }> => {
   const feeds = workloads.map(async (service) => [service, await storeOf(service).feed(0, 10_000_000)] as const);
@@ -82,6 +83,7 @@ export const recordedRows = async (
       length: 0,
     })),
     disturbances,
+    refusals,
     terms,
     slackMs: 0,
     machines: new Set(machines),

@@ -352,6 +352,7 @@ export class SimulatedLab implements Lab {
     const recorded = {
       io: this.#frozen.io,
       disturbances: this.#faults.disturbed,
+      refusals: this.#actions.refusals,
       machines: this.#made.machines.map(({ name }) => name),
       sinceMs: this.#sinceMs,
     };

@@ -418,3 +418,31 @@ test('G5: the comparison repeats a read that the cloud cannot answer yet, and co
     assert.equal(content?.bytesLost, 0, `seed ${seed}`);
   }
 });
+
+test('CMK-105: what users do under a lost key is refused for the true reason: an outcome, and no failed step', async () => {
+  const steps = ['at: 1s, disable-key: k1, as: loss', 'at: 3s, snapshot: premium', 'at: 4s, attach: premium'];
+  const more = ['at: 5s, rotate-key: second', 'at: 6s, snapshot: second', 'at: 20s, give-back: loss, start: true'];
+  const record = await runSimulated(experimentOf([...steps, ...more]));
+  assert.deepEqual(record.run.problems, []);
+  assert.deepEqual(brokenIn(record), []);
+  const refused = record.steps.flatMap(({ name, refused = [] }) => refused.map(({ reason }) => [name, reason]));
+  assert.deepEqual(refused, [
+    ['snapshot-premium', 'KEY_DISABLED'],
+    ['attach-premium', 'KEY_DISABLED'],
+  ]);
+  const judged = record.guarantees.filter(({ subject }) => subject.includes('-premium') && !subject.includes('/'));
+  assert.deepEqual(
+    judged.map(({ rule, subject, holds }) => [rule, subject, holds]),
+    refused.map(([name]) => ['G10', name, true]),
+  );
+});
+
+test('CMK-38: a rotation of a set without an identity is refused, and no failed step', async () => {
+  const steps = ['at: 1s, set-identity-none: k1, as: loss', 'at: 3s, rotate-key: k1', 'at: 20s, give-back: loss'];
+  const record = await runSimulated(experimentOf(steps));
+  assert.deepEqual([record.run.problems, brokenIn(record)], [[], []]);
+  assert.deepEqual(
+    record.steps.flatMap(({ name, refused = [] }) => refused.map(({ reason }) => [name, reason])),
+    [['rotate-key-k1', 'IDENTITY_DELETED']],
+  );
+});

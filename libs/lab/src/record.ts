@@ -56,8 +56,21 @@ export interface StepRecord {
   readonly keyVersions?: readonly string[];
   /** `disk-host-0` for the target `disk-host-of-premium`. */
   readonly hosts?: readonly string[];
+  /** Operations of the user that a service refused because a key was lost: no failure. The oracle judges each. */
+  readonly refused?: readonly RefusalRecord[];
   /** Why it failed. */
   readonly error?: string;
+}
+
+/** A user's operation that a service refused because a set could not use a key, as the service said it. */
+export interface RefusalRecord {
+  /** When the refusal arrived. */
+  readonly atMs: number;
+  readonly reason: string;
+  /** Full names; empty if the refusal does not name it. */
+  readonly set: string;
+  readonly keyVersion: string;
+  readonly message: string;
 }
 
 /** Record of a machine. */

@@ -1,6 +1,14 @@
 import type { Clock } from '@interlock/runtime';
 import type { ExistingMachines, Experiment, Problem, SteadyCheck, Step } from './experiment.ts';
-import type { ContentRecord, GuaranteeRecord, IoRecord, MachineRecord, RawRecord, SightingRecord } from './record.ts';
+import type {
+  ContentRecord,
+  GuaranteeRecord,
+  IoRecord,
+  MachineRecord,
+  RawRecord,
+  RefusalRecord,
+  SightingRecord,
+} from './record.ts';
 
 /** Where experiments run: a local cloud, an existing one, a cluster, or the simulation. */
 export interface Target {
@@ -55,6 +63,8 @@ export interface Effect {
   readonly keyVersions?: readonly string[];
   /** The disk hosts that it affected, if its targets do not say which: `disk-host-0` for `disk-host-of-premium`. */
   readonly hosts?: readonly string[];
+  /** Operations of the step that a service refused because a key was lost. */
+  readonly refused?: readonly RefusalRecord[];
 }
 
 export interface Observed {

@@ -182,16 +182,17 @@ test('steps that the file never gives back are undone after the time that its pr
   );
 });
 
-test('faults of the cloud are undone before keys are given back', async () => {
+test('faults of the cloud are undone before keys are given back, and what users did with keys after that', async () => {
   const { calls } = await runOnTestLab(
     experimentOf([
       step('vault', 0, { action: 'pause', targets: ['key-vault'] }),
       step('loss', 10, { action: 'disable-key', targets: ['premium'] }),
+      step('rotated', 20, { action: 'rotate-key', targets: ['premium'] }),
     ]),
   );
   assert.deepEqual(
     calls.filter((call) => / undo /.test(call)),
-    ['10 undo vault', '10 undo loss'],
+    ['20 undo vault', '20 undo loss', '20 undo rotated'],
   );
 });
 

@@ -1,5 +1,5 @@
 import type { Undo } from '../target.ts';
-import { isFaultAction, isUndoable } from '../timeline/actions.ts';
+import { isFaultAction, isUndoable, takesAccess } from '../timeline/actions.ts';
 
 /** A line of the journal of a run. Times in milliseconds since the epoch. */
 export type JournalLine =
@@ -15,13 +15,16 @@ export interface StepJournal {
   append(line: JournalLine): void;
 }
 
-/** The order in which steps are undone: parts of the cloud first, because keys are given back through them, and the last step first. */
+/**
+ * The order in which steps are undone, the last step first: parts of the cloud, because keys are given back through them; lost keys,
+ * because what users did is undone with them; and the rest.
+ */
 export const undoOrder = <Started extends { readonly action: string }>(
   started: readonly Started[],
 ): readonly Started[] => {
   const lastFirst = started.toReversed();
-  const isFault = ({ action }: Started): boolean => isFaultAction(action);
-  return [...lastFirst.filter(isFault), ...lastFirst.filter((one) => !isFault(one))];
+  const rankOf = ({ action }: Started): number => (isFaultAction(action) ? 0 : takesAccess(action) ? 1 : 2);
+  return lastFirst.toSorted((one, other) => rankOf(one) - rankOf(other));
 };
 
 /** Started steps that can be undone and were not, in the order of their undo. */

@@ -12,7 +12,7 @@ import type { KnownMachine, MachineTruth } from '../model/machines.ts';
 import type { Truth } from '../model/truth.ts';
 import type { Bounds } from './bounds.ts';
 import { reasonsOf } from './io.ts';
-import { ReasonJudge } from './reasons.ts';
+import { type ClaimedLoss, ReasonJudge } from './reasons.ts';
 
 /** Parts that every stop needs: only the vault can report a loss. Other parts may be down or cut off (G2). */
 const stoppingParts = ['compute', 'key-vault', 'identity', 'store', 'calls', 'volumes'] as const;
@@ -58,6 +58,11 @@ export class MachineJudge {
     }
     if (stream.startsWith('vm-')) this.#onMachineEvent(recorded);
     this.#reasons.onEvent(recorded);
+  }
+
+  /** As `ReasonJudge.wrongIn`. */
+  wrongIn(claimed: ClaimedLoss): ReturnType<ReasonJudge['wrongIn']> {
+    return this.#reasons.wrongIn(claimed);
   }
 
   /**

@@ -12,8 +12,9 @@ import type { Truth } from '../model/truth.ts';
 import type { Bounds } from './bounds.ts';
 
 /** A loss as a service shows it: at a stop, a refused start, a lost disk, or a set. */
-export type ClaimedLoss = Pick<KeyLoss, 'reason' | 'set' | 'keyVersion'> &
-  Partial<Pick<KeyLoss, 'disk' | 'traceId' | 'accessEpoch'>>;
+export type ClaimedLoss = Pick<KeyLoss, 'set' | 'keyVersion'> & { readonly reason: string } & Partial<
+    Pick<KeyLoss, 'disk' | 'traceId' | 'accessEpoch'>
+  >;
 
 export interface ReasonJudgeParts {
   readonly log: Findings;
@@ -79,9 +80,15 @@ export class ReasonJudge {
   }
 
   #judge(what: string, claimed: ClaimedLoss): void {
+    const wrong = this.wrongIn(claimed);
+    if (wrong !== undefined) this.#parts.log.violate('G10', `${what} names ${wrong.expected}`, wrong.actual);
+  }
+
+  /** What a shown loss should say instead; undefined if it is a true one. */
+  wrongIn(claimed: ClaimedLoss): { readonly expected: string; readonly actual: string } | undefined {
     const { reason, set, keyVersion, traceId = '', accessEpoch = 0, disk } = claimed;
-    const { log, truth, bounds } = this.#parts;
-    if (isOutageReason(reason)) return;
+    const { truth, bounds } = this.#parts;
+    if (isOutageReason(reason)) return undefined;
     const all = truth.losses.losses(set, keyVersion, 'opening');
     const createdMs = this.#createdMs.get(set) ?? Number.NEGATIVE_INFINITY;
     // A loss that ended a moment ago may still be the newest that a service knows, also for a disk that was opened since.
@@ -89,14 +96,11 @@ export class ReasonJudge {
     const recent = all.filter(({ untilMs }) => untilMs === undefined || untilMs >= sinceMs);
     const fitting = recent.filter(({ reasons }) => isDefinite(reason) && reasons.has(reason));
     const subject = `${keyVersion} of ${set}${disk === undefined ? '' : ` (${disk})`}`;
-    if (fitting.length === 0) {
-      log.violate('G10', `${what} names why ${subject} was lost: ${reasonsText(recent)}`, reason);
-      return;
-    }
-    if (accessEpoch === 0 || traceId === '' || dates.includes(reason)) return;
+    if (fitting.length === 0) return { expected: `why ${subject} was lost: ${reasonsText(recent)}`, actual: reason };
+    if (accessEpoch === 0 || traceId === '' || dates.includes(reason)) return undefined;
     const traces = new Set(recent.flatMap((loss) => [...loss.traces]));
-    if (traces.size === 0 || traces.has(traceId)) return;
-    log.violate('G10', `${what} names the trace that removed ${subject}: ${[...traces].join(' or ')}`, traceId);
+    if (traces.size === 0 || traces.has(traceId)) return undefined;
+    return { expected: `the trace that removed ${subject}: ${[...traces].join(' or ')}`, actual: traceId };
   }
 }
 

@@ -8,7 +8,7 @@ import type { History } from '../journal/history.ts';
 import { hasVolumes } from '../model/disturbances.ts';
 import { judgeRecording } from './judge-recording.ts';
 import type { ObservedLoss } from './observed-losses.ts';
-import { type Disturbance, replay } from './replay.ts';
+import { type Disturbance, type JudgedRefusal, type RefusedOperation, replay } from './replay.ts';
 
 /** What a busy machine may add to a promised time, in milliseconds. Never added to the bound of I/O. */
 const slackDefaultMs = 15_000;
@@ -18,6 +18,8 @@ export interface Judged {
   readonly events: Readonly<Record<Workload, readonly RecordedEvent[]>>;
   readonly history: History;
   readonly disturbances: readonly Disturbance[];
+  /** Operations of users that services refused because of a key. */
+  readonly refusals?: readonly RefusedOperation[];
   readonly terms: Terms;
   /** What a busy machine may add to a promised time, in milliseconds; default 15,000. */
   readonly slackMs?: number;
@@ -29,14 +31,15 @@ export interface Judged {
 
 /** The oracle's verdicts on the events and on the guests' I/O: one row for each rule and subject. */
 export const guaranteesOf = (judged: Judged): readonly GuaranteeRecord[] => {
-  const { events, disturbances, terms, machines, sinceMs, slackMs = slackDefaultMs } = judged;
-  const recording = { events, disturbances, terms, slackMs };
+  const { events, disturbances, terms, machines, sinceMs, slackMs = slackDefaultMs, refusals = [] } = judged;
+  const recording = { events, disturbances, refusals, terms, slackMs };
   const ofEvents = judgeRecording(recording)
     .filter(({ subject, holds }) => machines.has(subject) || !holds)
     .filter(({ evidence }) => evidence.some(({ atMs }) => atMs >= sinceMs))
     .map(({ rule, subject, holds, seen }) => ({ rule, subject, holds, seen }))
     .sort((one, other) => `${one.rule} ${one.subject}`.localeCompare(`${other.rule} ${other.subject}`));
-  const losses = replay(recording).losses.filter(({ loss }) => loss.fromMs >= sinceMs);
+  const replayed = replay(recording);
+  const losses = replayed.losses.filter(({ loss }) => loss.fromMs >= sinceMs);
   const held = Object.entries(ofMachines).filter(
     ([name]) => !ofEvents.some(({ rule, holds }) => rule === name && !holds),
   );
@@ -44,9 +47,21 @@ export const guaranteesOf = (judged: Judged): readonly GuaranteeRecord[] => {
     ...held.map(([rule, seen]) => ({ rule, subject: 'every machine', holds: true, seen })),
     ...ofEvents,
     causesRow(events),
+    ...replayed.refusals.map(refusalRow),
     ...ioRows({ ...judged, history: judged.history.filter(({ completedAt }) => completedAt >= sinceMs) }, losses),
   ];
 };
+
+/** Whether an operation was refused for the reason for which the key was lost (CMK-105). */
+const refusalRow = ({ refused, wrong }: JudgedRefusal): GuaranteeRecord => ({
+  rule: 'G10',
+  subject: refused.step,
+  holds: wrong === undefined,
+  seen:
+    wrong === undefined
+      ? `refused for ${refused.reason} while the key was lost`
+      : `refused for ${wrong.actual}; expected: ${wrong.expected} (${refused.message})`,
+});
 
 /** Whether every event names the events it follows from. */
 const causesRow = (events: Judged['events']): GuaranteeRecord => {

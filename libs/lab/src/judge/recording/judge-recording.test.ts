@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { RecordedEvent, StreamName } from '@interlock/event-store';
 import type { ReadVmEvent } from '../events/compute.ts';
-import type { ReadDiskEvent } from '../events/disk.ts';
+import type { ReadDiskEvent, ReadSnapshotEvent } from '../events/disk.ts';
 import type { ReadSetEvent } from '../events/disk-encryption-set.ts';
 import type { ReadPrincipalEvent } from '../events/identity.ts';
 import type { ReadKeyEvent, ReadVaultEvent } from '../events/key-vault.ts';
 import { judgeRecording } from './judge-recording.ts';
-import type { Recording } from './replay.ts';
+import { type Recording, type RefusedOperation, replay } from './replay.ts';
 
 const [vault, keyVersion, set] = ['kv', 'vaults/kv/keys/k/versions/1', 'sets/s'];
 const traceId = '0af7651916cd43dd8448eb211c80319c';
@@ -22,7 +22,15 @@ const lostMs = 100_000;
 
 /** Events that the judge reads, and one that it does not. */
 type EventType =
-  | (ReadDiskEvent | ReadKeyEvent | ReadPrincipalEvent | ReadSetEvent | ReadVaultEvent | ReadVmEvent)['type']
+  | (
+      | ReadDiskEvent
+      | ReadKeyEvent
+      | ReadPrincipalEvent
+      | ReadSetEvent
+      | ReadSnapshotEvent
+      | ReadVaultEvent
+      | ReadVmEvent
+    )['type']
   | 'VmKeptOff';
 
 const event = (stream: StreamName, time: number, type: EventType, data: object = {}): RecordedEvent => ({
@@ -239,4 +247,55 @@ test('G10: a set must publish the true reason', () => {
   const lost = event(`set-${set}`, lostMs + 10, 'KeyAccessLost', { reason: 'KEY_DELETED', keyVersion });
   const sets = [...(of.events['disk-encryption-set'] ?? []), lost];
   assert.deepEqual(failing({ ...of, events: { ...of.events, 'disk-encryption-set': sets } }), [`G10 ${set}`]);
+});
+
+/** What a user's snapshot was refused for. */
+const refusedAt = (atMs: number, change: Partial<RefusedOperation> = {}): RefusedOperation => ({
+  ...{ step: 'snapshot', atMs, reason: 'KEY_DISABLED', set, keyVersion, message: 'refused' },
+  ...change,
+});
+
+/** What the refusals should have named, of a key that is lost for ten seconds. */
+const wrongRefusals = (...refusals: readonly RefusedOperation[]): readonly (string | undefined)[] => {
+  const { events, ...rest } = recording([...stopped, event('vm-other', lostMs + 200_000, 'VmKeptOff')], { refusals });
+  const enabled = event('key-vaults/kv/keys/k', lostMs + 10_000, 'KeyVersionEnabled', { version: '1' });
+  const keyVault = [...(events['key-vault'] ?? []), enabled];
+  return replay({ ...rest, events: { ...events, 'key-vault': keyVault } }).refusals.map(({ wrong }) => wrong?.actual);
+};
+
+test('CMK-105, G10: an operation is refused for the reason for which its key was lost', () => {
+  assert.deepEqual(wrongRefusals(refusedAt(lostMs + 1), refusedAt(lostMs + 9_000)), [undefined, undefined]);
+  assert.deepEqual(wrongRefusals(refusedAt(lostMs + 11_000)), [undefined], 'the set does not know yet that it is back');
+});
+
+for (const [title, change] of [
+  ['before its key was lost', { atMs: lostMs - 1 }],
+  ['long after its key was given back', { atMs: lostMs + 90_000 }],
+  ['for another reason', { reason: 'KEY_DELETED' }],
+  ['for another version', { keyVersion: 'vaults/kv/keys/k/versions/2' }],
+  ['for another set', { set: 'sets/other' }],
+  ['without naming its key', { set: '', keyVersion: '' }],
+] as const)
+  test(`CMK-105, G10: an operation that is refused ${title} is found`, () => {
+    const refused = refusedAt(lostMs + 1_000, change);
+    assert.deepEqual(wrongRefusals(refused), [refused.reason]);
+  });
+
+test('CMK-105, G1: a snapshot that is made under a key that was lost is found', () => {
+  const made = (acceptedMs: number): readonly string[] => {
+    const { events, ...rest } = recording([...stopped, event('vm-other', lostMs + 60_000, 'VmKeptOff')]);
+    const stream = 'snapshot-s1';
+    const snapshot = [
+      event(stream, acceptedMs, 'SnapshotCreating', { sourceDisk: 'd1', volumeId: 's1' }),
+      event(stream, acceptedMs + 500, 'SnapshotCreated', {
+        encryption: { type: 'customer', set },
+        keyVersion,
+        volume: { volumeId: 's1', headerSequence: 1 },
+      }),
+    ];
+    return failing({ ...rest, events: { ...events, disk: [...(events.disk ?? []), ...snapshot] } });
+  };
+  assert.deepEqual(made(lostMs - 1), []);
+  assert.deepEqual(made(lostMs + terms.leases.ttlMs - 1), [], 'within the bound');
+  assert.deepEqual(made(lostMs + terms.leases.ttlMs + 1), ['G1 s1']);
 });

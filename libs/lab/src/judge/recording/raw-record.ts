@@ -61,7 +61,8 @@ export function judgedAgain(record: RunRecord): RunRecord {
   const untilMs = facts.untilMs ?? Number.POSITIVE_INFINITY;
   for (const event of events.compute ?? []) if (event.time < untilMs) log.apply(event);
   const machines = record.machines.map((machine): MachineRecord => ({ ...machine, ...log.of(machine.name) }));
-  const judged = { events, ...facts, machines: new Set(machines.map(({ name }) => name)) };
+  const refusals = record.steps.flatMap(({ name, refused = [] }) => refused.map((one) => ({ ...one, step: name })));
+  const judged = { events, ...facts, refusals, machines: new Set(machines.map(({ name }) => name)) };
   const history = record.io.map(({ invokedMs: invokedAt, completedMs: completedAt, ...one }) => ({
     ...{ ...one, invokedAt, completedAt },
     ...{ offset: 0, length: 0 },

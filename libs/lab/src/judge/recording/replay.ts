@@ -1,7 +1,9 @@
 import type { RecordedEvent } from '@interlock/event-store';
 import type { Workload } from '@interlock/rpc';
+import type { RefusalRecord } from '../../record.ts';
 import type { Findings, Violation } from '../findings.ts';
 import { type Bounds, boundsOf, type Terms } from '../invariants/bounds.ts';
+import { CreationJudge } from '../invariants/creations.ts';
 import { MachineJudge } from '../invariants/machines.ts';
 import { DiskTruth } from '../model/disks.ts';
 import { type Disturbances, type Disturbed, disturbedHosts, isNearHost } from '../model/disturbances.ts';
@@ -18,11 +20,17 @@ export interface Disturbance {
   readonly restarted?: Disturbed;
 }
 
+/** An operation of a user that a service refused because of a key, by the step that it belongs to. */
+export interface RefusedOperation extends RefusalRecord {
+  readonly step: string;
+}
+
 /** The records of a run on real processes. */
 export interface Recording {
   /** Events of each service in the order of its feed. */
   readonly events: Readonly<Partial<Record<Workload, readonly RecordedEvent[]>>>;
   readonly disturbances?: readonly Disturbance[];
+  readonly refusals?: readonly RefusedOperation[];
   /** Settings of the services. */
   readonly terms: Terms;
   /** What a busy machine may add to times, in milliseconds. It never extends the bound of G1. */
@@ -34,10 +42,18 @@ export interface FoundViolation extends Violation {
   readonly event: RecordedEvent;
 }
 
+/** A refused operation, with what it should have named; undefined if the key was lost for that reason. */
+export interface JudgedRefusal {
+  readonly refused: RefusedOperation;
+  readonly wrong: ReturnType<MachineJudge['wrongIn']>;
+}
+
 /** The results of a replay. */
 export interface Replayed {
-  /** Every violation of G2, G3, G4 and G10 by machines. */
+  /** Every violation of G2, G3, G4 and G10 by machines, and of G1 by new disks and snapshots. */
   readonly violations: readonly FoundViolation[];
+  /** Each refused operation; `wrong`: what it should have named instead. */
+  readonly refusals: readonly JudgedRefusal[];
   /** Every time in which a set in use could not use a key version, with what it did to machines. */
   readonly losses: readonly ObservedLoss[];
   /** Time of the last event. */
@@ -89,16 +105,31 @@ export const replay = (recording: Recording): Replayed => {
       power === 'running' || power === 'stopping' ? [[name, [...own.values()]] as const] : [],
     );
   const machines = new MachineJudge({ guests, log, truth, disturbances, bounds });
+  const creations = new CreationJudge({ log, truth });
   const losses = new LossRecorder(truth);
+  const refusals: JudgedRefusal[] = [];
+  const refused = (recording.refusals ?? []).toSorted((a, b) => a.atMs - b.atMs);
+  const judgeRefusals = (untilMs: number): void => {
+    for (let next = refused[0]; next !== undefined && next.atMs < untilMs; next = refused[0]) {
+      refused.shift();
+      nowMs = Math.max(nowMs, next.atMs);
+      truth.losses.refreshDates();
+      refusals.push({ refused: next, wrong: machines.wrongIn(next) });
+    }
+  };
   for (const { atMs, service, event } of timelineOf(recording)) {
+    judgeRefusals(atMs);
     nowMs = atMs;
     current = event;
     truth.apply({ service, events: [event] });
     machines.onEvent(service, event);
+    creations.onEvent(event);
     losses.onEvent(event);
     machines.checkGuests(false);
   }
-  return { violations: found, losses: losses.all(), endMs: nowMs };
+  const endMs = nowMs;
+  judgeRefusals(Number.POSITIVE_INFINITY);
+  return { violations: found, refusals, losses: losses.all(), endMs };
 };
 
 /** The disturbances of a list at the present moment of a replay. */

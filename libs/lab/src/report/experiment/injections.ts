@@ -19,10 +19,10 @@ export function injections(experiment: Experiment, { steps, run }: RunRecord): H
     ${injected.map((step) => {
       const undo = steps.find(({ undoes }) => undoes === step.name);
       const late = step.invokedMs - step.plannedMs;
-      return html`<tr><td><b>${whatOf(experiment, step)}</b><div class="tag mono">${step.name}</div>${failure(step.error)}${failure(undo?.error)}</td>
+      return html`<tr><td><b>${whatOf(experiment, step)}</b><div class="tag mono">${step.name}</div>${failure(step.error)}${failure(undo?.error)}${refusal(step)}</td>
         <td class="num" data-label="planned">${at(step.plannedMs)}</td>
         <td class="num" data-label="carried out"><span>${at(step.invokedMs)}${late > lateMs ? html`<small>${duration(late)} late</small>` : ''}</span></td>
-        <td class="num" data-label="took effect">${step.effectMs === undefined ? (step.error === undefined ? 'not known' : 'never') : at(step.effectMs)}</td>
+        <td class="num" data-label="took effect">${step.effectMs === undefined ? (step.error === undefined && step.refused === undefined ? 'not known' : 'never') : at(step.effectMs)}</td>
         <td class="num" data-label="undone">${undo === undefined ? '–' : at(effectOf(undo))}</td></tr>`;
     })}</tbody></table></div>
     <p class="note">Times count from the start of the timeline, ${new Date(startedMs).toISOString().slice(0, 19).replace('T', ' ')} UTC. A key action takes
@@ -35,6 +35,13 @@ const sinceStart = (ms: number): string =>
 
 const failure = (error: string | undefined): Html =>
   error === undefined ? html`` : html`<div class="error">failed: ${error}</div>`;
+
+/** What a lost key refused to the user: no failure of the step. */
+const refusal = ({ refused = [] }: StepRecord): Html => {
+  const [first] = refused;
+  if (first === undefined) return html``;
+  return html`<div>refused ${refused.length === 1 ? '' : `${refused.length} times `}(${first.reason}): ${first.message}</div>`;
+};
 
 /** `premium: role removed`, `nats killed` */
 export function whatOf(
