@@ -1,4 +1,5 @@
 import type { KnownDisk } from '@interlock/lab/judge/model/disks';
+import { names } from '@interlock/rpc';
 import { encryptionOf, group, isPlanted, location, plannedSets } from '../workload/estate.ts';
 import { readSomething, writeSomething } from '../workload/io.ts';
 import { attempt, type Stage } from '../workload/stage.ts';
@@ -118,6 +119,25 @@ const changeEncryption: Action = {
   },
 };
 
+/** An operator moves a disk or snapshot to another host; sometimes an open one, which is refused. */
+const moveDisk: Action = {
+  name: 'disk.move',
+  weight: 2,
+  async run(stage) {
+    const { clients, random, world } = stage;
+    if (world.diskHosts.length < 2) return;
+    const mayBeOpen = random.chance(0.3);
+    const disk = pickDisk(stage, ({ open }) => mayBeOpen || open === undefined);
+    if (!disk) return;
+    const { name, isSnapshot } = disk;
+    const host = random.pick(world.diskHosts).name;
+    const request = { name, diskHost: names.diskHost.format({ diskHost: host }) };
+    await attempt(stage, isSnapshot ? 'snapshot.move' : 'disk.move', `${name} to ${host}`, async () =>
+      isSnapshot ? await clients.disks.moveSnapshot(request) : await clients.disks.moveDisk(request),
+    );
+  },
+};
+
 /** A user reads and writes a disk directly for a while. */
 const exportDisk: Action = {
   name: 'disk.export',
@@ -151,4 +171,5 @@ export const diskActions: readonly Action[] = [
   deleteDisk,
   changeEncryption,
   exportDisk,
+  moveDisk,
 ];

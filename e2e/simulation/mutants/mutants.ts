@@ -253,6 +253,20 @@ export const mutants: readonly Mutant[] = [
     replace: 'return await kind.transact(name, decideHere, cause, { ',
   },
   {
+    name: 'a disk moves while it is open',
+    guarantee: 'G1',
+    file: 'services/disk/src/disk/decider.ts',
+    find: 'if (access === null) return events;',
+    replace: 'if (access !== undefined) return events;',
+  },
+  {
+    name: 'a move leaves a piece out',
+    guarantee: 'G5',
+    file: 'services/disk/src/host/volume/stored-volume.ts',
+    find: 'for (let at = from; at < to; at += pieceSize) {',
+    replace: 'for (let at = from + pieceSize; at < to; at += pieceSize) {',
+  },
+  {
     name: 'a rotation lists what is on reachable hosts only',
     guarantee: 'G6',
     file: 'services/disk/src/routing/assemble-control.ts',

@@ -52,6 +52,8 @@ export const visibility: readonly Visibility[] = [
     mutant: 'a disk is placed on a host that an operator closed',
     why: 'no action of an experiment closes a disk host to new disks',
   },
+  { mutant: 'a disk moves while it is open', why: 'no action of an experiment moves a disk' },
+  { mutant: 'a move leaves a piece out', why: 'no action of an experiment moves a disk' },
   { mutant: 'a rotation lists what is on reachable hosts only', file: 'host-away' },
   {
     mutant: 'a recall after a gap skips the sets that have no loss any more',
