@@ -126,12 +126,12 @@ test('a disk host that stops is unreachable, not lost, and serves again when it 
 });
 
 test('G5: a disk host that was declared lost serves nothing again; its disks say so, and can only be ended', async (t) => {
-  const first = await started(t, { hostLeaseTtlMs: 1_000 });
+  const first = await started(t, { hostLeaseTtlMs: 3_000 });
   await first.disks.createDisk(disk);
   await first.disks.createSnapshot(newSnapshot);
   await first.disks.attachDisk({ name: diskName, virtualMachine, requestId: 'r' });
   await openDisk(first.disks, { name: diskName, virtualMachine });
-  const second = await started(t, { beside: first, name: 'disk-1', hostLeaseTtlMs: 1_000 });
+  const second = await started(t, { beside: first, name: 'disk-1', hostLeaseTtlMs: 3_000 });
   const calls = callsOf(second);
   await assert.rejects(calls.declareDiskHostLost({ name, folderId }), { reason: 'DISK_HOST_SERVING' });
   await assert.rejects(calls.declareDiskHostLost({ name, folderId: 'x' }), { reason: 'FOLDER_ID_MISMATCH' });
