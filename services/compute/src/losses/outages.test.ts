@@ -172,6 +172,69 @@ promised(
   },
 );
 
+promised('G3: the end of an outage that only a refused start found frees no machine of another disk host', async () => {
+  const set = fleet.newSet();
+  const hosts = ['diskHosts/one', 'diskHosts/two'] as const;
+  const machines = [await fleet.running(['PREMIUM_SSD', set]), await fleet.running(['PREMIUM_SSD', set])];
+  const [one, two] = machines;
+  const at = (n: number) => disks.disks.get(machines[n]?.disks[0] ?? '') ?? assert.fail('no disk');
+  for (const [n, host] of hosts.entries()) at(n).diskHost = host;
+  await world.compute.powerOffVirtualMachine({ name: one?.name ?? '' });
+  await fleet.settled(one?.name ?? '', 'STOPPED');
+  cutOff(set);
+  await fleet.report(set, 'KEY_VAULT_UNREACHABLE', 0, hosts[1]);
+  await fleet.settled(two?.name ?? '', 'STOPPED');
+  await world.compute.startVirtualMachine({ name: one?.name ?? '' });
+  await until(
+    () => fleet.get(one?.name ?? ''),
+    ({ failure }) => failure?.code === 'KEY_VAULT_UNREACHABLE',
+    clock,
+  );
+  const isBlocked = async (name = ''): Promise<boolean> => {
+    const { disks: shown } = await world.compute.getInstanceView({ name });
+    return shown.some(({ statuses }) => statuses.some(({ level }) => level !== 'INFO'));
+  };
+  assert.deepEqual([await isBlocked(one?.name), await isBlocked(two?.name)], [true, true]);
+  Object.assign(at(0), { availability: 'AVAILABLE', unavailableReason: undefined });
+  await until(
+    () => isBlocked(one?.name),
+    (is) => !is,
+    clock,
+  );
+  await clock.sleep(2 * sweepIntervalMs);
+  assert.ok(await isBlocked(two?.name), 'the vault does not respond to the other host yet');
+});
+
+promised('G3: a disk that moved to a host without an outage ends no outage of the host that it left', async () => {
+  const set = fleet.newSet();
+  const machines = [await fleet.running(['PREMIUM_SSD', set]), await fleet.running(['PREMIUM_SSD', set])];
+  const at = (n: number) => disks.disks.get(machines[n]?.disks[0] ?? '') ?? assert.fail('no disk');
+  for (const n of [0, 1]) at(n).diskHost = 'diskHosts/one';
+  cutOff(set);
+  await fleet.report(set, 'KEY_VAULT_UNREACHABLE', 0, 'diskHosts/one');
+  for (const { name } of machines) await fleet.settled(name, 'STOPPED');
+  const areBlocked = async (): Promise<readonly boolean[]> => {
+    const views = machines.map(({ name }) => world.compute.getInstanceView({ name }));
+    const isBlocked = ({ disks: shown }: Awaited<(typeof views)[number]>): boolean =>
+      shown.some(({ statuses }) => statuses.some(({ level }) => level !== 'INFO'));
+    return (await Promise.all(views)).map(isBlocked);
+  };
+  const move = (n: number) =>
+    Object.assign(at(n), { diskHost: 'diskHosts/two', availability: 'AVAILABLE', unavailableReason: undefined });
+  for (const [first, second] of [
+    [0, 1],
+    [1, 0],
+  ] as const) {
+    move(first);
+    await clock.sleep(2 * sweepIntervalMs);
+    assert.ok((await areBlocked())[second], 'its disk is still at the host without a vault');
+    Object.assign(at(first), { diskHost: 'diskHosts/one', availability: 'UNAVAILABLE' });
+    at(first).unavailableReason = 'KEY_VAULT_UNREACHABLE';
+  }
+  for (const n of [0, 1]) move(n);
+  await until(areBlocked, (blocked) => !blocked.includes(true), clock);
+});
+
 promised('G3: a machine with disks at two hosts waits for the end of both outages', async () => {
   const set = fleet.newSet();
   const { name, disks: own } = await fleet.running(['PREMIUM_SSD', set], ['PREMIUM_SSD', set]);

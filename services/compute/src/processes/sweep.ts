@@ -1,4 +1,5 @@
 import { isOutage } from '@interlock/access';
+import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import { type Category, type Loaded, StoreUnavailable } from '@interlock/event-store';
 import type { Clock, Logger, Random } from '@interlock/runtime';
 import { type Disks, Interrupted, orInterrupted, type Patience, TimedOut } from '../disk-service/disks.ts';
@@ -29,9 +30,16 @@ const callsMax = 8;
 interface Questions {
   /** Sets of disks of machines that run. */
   readonly sets: Set<string>;
-  /** Outages that block some machine, by set, version and disk host. */
-  readonly outages: Map<string, KeyLoss>;
+  /** Outages that block some machine, by set, version and disk host, each with the disks that have it. */
+  readonly outages: Map<string, Outage>;
 }
+
+interface Outage extends Pick<KeyLoss, 'set' | 'keyVersion' | 'host'> {
+  readonly disks: Set<string>;
+}
+
+/** Most disks that are looked up for one outage in one sweep: mostly the first one decides. */
+const lookUpsMax = 16;
 
 /** What the sweep works with. */
 interface SweepParts {
@@ -125,7 +133,7 @@ export class Sweep {
       // The disks of a whole fleet are closed together.
       else if (isClosable) closing.everywhere();
       for (const loss of state.blocked) {
-        if (isOutage(loss.reason)) outages.set(`${loss.set} ${loss.keyVersion} ${loss.host ?? ''}`, loss);
+        if (isOutage(loss.reason)) noteOutage(outages, loss);
       }
       if (state.power.work?.kind === 'delete') continue;
       if (driver.hasGuests) guests.push(this.#slots(() => this.#lookAtGuest(id, state)));
@@ -183,18 +191,46 @@ export class Sweep {
   }
 
   /** Looks whether the vault has decided something since the outage of a disk host, or responds to it again. */
-  async #followUp({ disk, set, keyVersion, host }: KeyLoss, patience: Patience): Promise<void> {
-    const { disks, returns, stops, clock, random } = this.#parts;
-    const found = await disks.insist((client, options) => lookUp(client, disk, options), patience);
-    if (found === undefined || found.keyVersion !== keyVersion) return;
+  async #followUp({ disks: blocked, ...outage }: Outage, patience: Patience): Promise<void> {
+    const { disks } = this.#parts;
+    let movedCount = 0;
+    for (const disk of [...blocked].slice(0, lookUpsMax)) {
+      const found = await disks.insist((client, options) => lookUp(client, disk, options), patience);
+      if (found === undefined || found.keyVersion !== outage.keyVersion) continue;
+      // What another host can do with a disk that has moved there says nothing of this one (G3).
+      if (outage.host === undefined || [outage.host, ''].includes(found.diskHost)) return this.#conclude(outage, found);
+      movedCount += 1;
+    }
+    if (movedCount > 0 && movedCount === blocked.size) await this.#end(outage, outage.host);
+  }
+
+  /** @param found a disk at the host of the outage; a refused start does not name the host, but its disk does */
+  async #conclude(outage: Omit<Outage, 'disks'>, found: Disk): Promise<void> {
+    const { stops, clock, random } = this.#parts;
+    const { set, keyVersion, host } = outage;
     const reason = reasonOf(found);
     if (reason !== undefined && isOutage(reason)) return;
-    const cause = ownCause(random);
+    // The vault responds to this host, and maybe to no other (G3).
+    if (reason === undefined) return this.#end(outage, host ?? found.diskHost);
     const since = found.unavailableSince?.getTime() ?? clock.now();
-    // A refused start does not name the host. The disk does: the vault responds to that host, and maybe to no other (G3).
-    const back = host ?? found.diskHost;
-    const ofHost = back === '' ? {} : { host: back };
-    if (reason === undefined) await returns.returned({ set, keyVersion, ends: 'outages', ...ofHost }, cause);
-    else await stops.explain({ reason, set, keyVersion, since, traceId: '', accessEpoch: 0 }, cause);
+    await stops.explain({ reason, set, keyVersion, since, traceId: '', accessEpoch: 0 }, ownCause(random));
+  }
+
+  async #end({ set, keyVersion }: Omit<Outage, 'disks'>, host = ''): Promise<void> {
+    const { returns, random } = this.#parts;
+    const ofHost = host === '' ? {} : { host };
+    await returns.returned({ set, keyVersion, ends: 'outages', ...ofHost }, ownCause(random));
   }
 }
+
+const noteOutage = (outages: Questions['outages'], { set, keyVersion, host, disk }: KeyLoss): void => {
+  const key = `${set} ${keyVersion} ${host ?? ''}`;
+  const known = outages.get(key) ?? {
+    set,
+    keyVersion,
+    disks: new Set<string>(),
+    ...(host === undefined ? {} : { host }),
+  };
+  known.disks.add(disk);
+  outages.set(key, known);
+};
