@@ -272,6 +272,7 @@ for (const [title, change] of [
   ['before its key was lost', { atMs: lostMs - 1 }],
   ['long after its key was given back', { atMs: lostMs + 90_000 }],
   ['for another reason', { reason: 'KEY_DELETED' }],
+  ['for an outage, which is no refusal of the vault', { reason: 'KEY_VAULT_UNREACHABLE' }],
   ['for another version', { keyVersion: 'vaults/kv/keys/k/versions/2' }],
   ['for another set', { set: 'sets/other' }],
   ['without naming its key', { set: '', keyVersion: '' }],

@@ -1,3 +1,4 @@
+import { lossReasonOf } from '@interlock/access';
 import type { RecordedEvent } from '@interlock/event-store';
 import type { Workload } from '@interlock/rpc';
 import type { RefusalRecord } from '../../record.ts';
@@ -114,7 +115,12 @@ export const replay = (recording: Recording): Replayed => {
       refused.shift();
       nowMs = Math.max(nowMs, next.atMs);
       truth.losses.refreshDates();
-      refusals.push({ refused: next, wrong: machines.wrongIn(next) });
+      // An outage is no refusal of the vault: a user who meets one repeats the operation.
+      const wrong =
+        lossReasonOf(next.reason) === undefined
+          ? { expected: 'the reason of a key loss', actual: next.reason }
+          : machines.wrongIn(next);
+      refusals.push({ refused: next, wrong });
     }
   };
   for (const { atMs, service, event } of timelineOf(recording)) {
