@@ -68,7 +68,7 @@ const expected = async (control: Control, name: string, volumeId: string): Promi
   throw new Rejection(
     'FAILED_PRECONDITION',
     'VOLUME_NOT_EXPECTED',
-    `no move of ${name} to disk host ${control.hostName} names this volume: it has ended, or was never announced`,
+    `no move of "${name}" to disk host ${control.hostName} names this volume: it has ended, or was never announced`,
     { resource: name, volume: volumeId },
   );
 };

@@ -40,6 +40,8 @@ export class VolumeMoves {
   readonly #links: Pick<HostLinks, 'to'>;
   /** What this process moves now, by name: the end of the move, whatever came of it. */
   readonly #running = new Map<string, PromiseWithResolvers<void>>();
+  /** What another host is asked to remove now, by name of the disk or snapshot. */
+  readonly #asked = new Set<string>();
   /** Moves that wait for their place. */
   readonly #waiting: (() => void)[] = [];
   #places = movesMax;
@@ -102,9 +104,22 @@ export class VolumeMoves {
     if (now === undefined || former === null) return;
     if (former.host === hostName) return removeFormer(this.#control, name, cause);
     if (fleet.isLost(former.host)) return recordRemoved(this.#control, name, former, cause);
-    if (now.host !== hostName) return;
-    await this.#at(former.host, async (link, signal) => {
-      await link.volumes.discardFormerVolume({ name }, { cause, signal });
+    if (now.host === hostName) this.#askToRemove(name, former.host, cause);
+  }
+
+  /** Not in the turn: opens and closes of the disk do not wait for another host. The search for unfinished work asks again. */
+  #askToRemove(name: string, host: string, cause: Cause): void {
+    if (this.#asked.has(name)) return;
+    this.#asked.add(name);
+    outsideOfCalls(async () => {
+      try {
+        await this.#at(host, (link, signal) => link.volumes.discardFormerVolume({ name }, { cause, signal }));
+      } catch (error) {
+        const { log } = this.#control;
+        log.info('a disk host has not removed yet what a move left there', { name, diskHost: host, error });
+      } finally {
+        this.#asked.delete(name);
+      }
     });
   }
 
@@ -124,7 +139,7 @@ export class VolumeMoves {
         this.#leave();
       }
     } catch (error) {
-      // Whoever takes this folder next ends the move.
+      // The process that takes this folder next ends the move.
       if (signal.aborted) return;
       log.warn('a disk or snapshot could not be moved', { name, diskHost: moving.host, error });
       const reason = error instanceof Rejection ? error.reason : 'INTERNAL';
