@@ -22,6 +22,7 @@ const known = (name: string, isSnapshot: boolean): KnownDisk => ({
   set: `set of ${name}`,
   keyVersion: `key of ${name}`,
   volumeId: `volume of ${name}`,
+  elsewhere: new Set<string>(),
   attachedTo: '',
   open: undefined,
   closed: undefined,

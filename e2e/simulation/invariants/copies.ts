@@ -52,8 +52,8 @@ export class CopyJudge {
       return;
     }
     const known = new Set<string>();
-    for (const { volumeId, host, name, isDeleting } of truth.disks.disks.values()) {
-      known.add(`${host} ${volumeId}`);
+    for (const { volumeId, host, name, isDeleting, elsewhere } of truth.disks.disks.values()) {
+      for (const one of [`${host} ${volumeId}`, ...elsewhere]) known.add(one);
       if (isDeleting) log.violate('G2', `${name} is deleted: its deletion began`, 'it is still being deleted');
     }
     const left = diskHosts.flatMap(({ name, volumes }) =>

@@ -16,6 +16,8 @@ const committedForLost: ReadonlySet<string> = new Set([
   ...committedByControl,
   ...['DiskDeleting', 'DiskDeleted', 'DiskCreateFailed'],
   ...['SnapshotDeleting', 'SnapshotDeleted', 'SnapshotCreateFailed'],
+  'VolumeMoveFailed',
+  'FormerVolumeRemoved',
 ]);
 
 /** What the state of a disk host becomes by an event. */

@@ -94,12 +94,15 @@ export class OutageJudge {
     }
   }
 
-  /** Whether the process of the host that has the outage still has it: no response for at least the grace. */
+  /** Whether the process of the host that has the outage still has it: no response since the machine named it, nor for the grace. */
   #isGoingOn({ host, sinceMs, set, keyVersion }: Outage): boolean {
     const { world, disturbances } = this.#parts;
     if ((this.#restoredMs.get(`${set} ${keyVersion}`) ?? 0) >= sinceMs) return false;
     if (disturbances.hostStartedMs(host) >= sinceMs) return false;
-    return world.clock.monotonicMs() - (this.#respondedMs.get(host) ?? 0) > world.settings.leases.unreachableGraceMs;
+    const respondedMs = this.#respondedMs.get(host) ?? 0;
+    // Without an open disk nothing calls the vault again after the response that ended the outage.
+    if (respondedMs >= sinceMs) return false;
+    return world.clock.monotonicMs() - respondedMs > world.settings.leases.unreachableGraceMs;
   }
 }
 

@@ -160,6 +160,9 @@ const deleteAll = async (stage: Stage, { host, name }: Lost): Promise<void> => {
     log.violate('G5', `what was on ${name}, which is lost, can be deleted`, `${here()[0]?.name} remains`);
     return;
   }
-  const { outcome } = await attempt(stage, 'host.delete', host.name, () => disks.deleteDiskHost({ name }));
-  if (outcome.kind !== 'ok') log.violate('G10', `${name} can be deleted: no disk names it`, JSON.stringify(outcome));
+  // Moves to or from it are ended by the other hosts, in their next search for unfinished work.
+  const remove = () => attempt(stage, 'host.delete', host.name, () => disks.deleteDiskHost({ name }));
+  const isDeleted = async (): Promise<boolean> => (await remove()).outcome.kind === 'ok';
+  if (!(await reached(() => waitUntil(world, 'the host is deleted', isDeleted))))
+    log.violate('G10', `${name} can be deleted: no disk names it`, 'it is refused');
 };

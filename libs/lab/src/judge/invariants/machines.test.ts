@@ -42,6 +42,7 @@ const judging = (boundMs?: number) => {
     set: 's',
     keyVersion,
     volumeId: 'v',
+    elsewhere: new Set<string>(),
     attachedTo: 'vm',
     open: undefined,
     closed: undefined,

@@ -24,6 +24,8 @@ export interface KnownDisk {
   /** The key version of its data key, as events record it; empty under a platform key. */
   keyVersion: string;
   volumeId: string;
+  /** Volumes at other hosts that a move in progress makes, or that moves have left, until they are removed: `<host> <volume id>`. */
+  readonly elsewhere: Set<string>;
   attachedTo: string;
   open: OpenAccess | undefined;
   /** The last open that ended: an operation requested under it may complete just after. */
@@ -92,6 +94,7 @@ export class DiskTruth {
         set: setOf(event.encryption),
         keyVersion: event.keyVersion,
         volumeId: event.volume.volumeId,
+        elsewhere: new Set(),
         attachedTo: '',
         open: undefined,
         closed: undefined,
@@ -105,13 +108,21 @@ export class DiskTruth {
     if (!disk) return;
     this.#applyAccess(disk, event);
     this.#applyKey(disk, event);
-    if (event.type === 'VolumeMoved') {
-      disk.host = event.host;
-      disk.volumeId = event.volumeId;
-      this.#hosts.set(name, event.host);
-    }
+    this.#applyMove(disk, event);
     if (event.type === 'DiskDeleting' || event.type === 'SnapshotDeleting') disk.isDeleting = true;
     else if (event.type === 'DiskDeleted' || event.type === 'SnapshotDeleted') this.#disks.delete(name);
+  }
+
+  #applyMove(disk: KnownDisk, event: ReadDiskEvent | ReadSnapshotEvent): void {
+    if (event.type === 'VolumeMoving') disk.elsewhere.add(`${event.host} ${event.volumeId}`);
+    if (event.type === 'FormerVolumeRemoved')
+      for (const one of disk.elsewhere) if (one.endsWith(` ${event.volumeId}`)) disk.elsewhere.delete(one);
+    if (event.type !== 'VolumeMoved') return;
+    disk.elsewhere.delete(`${event.host} ${event.volumeId}`);
+    disk.elsewhere.add(`${disk.host} ${disk.volumeId}`);
+    disk.host = event.host;
+    disk.volumeId = event.volumeId;
+    this.#hosts.set(disk.name, event.host);
   }
 
   #applyAccess(disk: KnownDisk, event: ReadDiskEvent | ReadSnapshotEvent): void {
