@@ -26,7 +26,7 @@ export const contentApi = ({ hosts, disks, snapshots }: Pick<Control, 'hosts' | 
   },
 });
 
-/** The machine and the set of a disk or snapshot; empty where there is none. */
+/** The machine and the set of a disk or snapshot; empty without one. */
 const holderAndSet = (state: Disk | Snapshot) => ({
   virtualMachine: 'holder' in state ? (state.holder?.virtualMachine ?? '') : '',
   diskEncryptionSet: 'encryption' in state ? setOf(state.encryption) : '',
