@@ -310,6 +310,24 @@ test('G2: an outage counts as a loss after the grace period, from the end of the
   stop();
 });
 
+for (const [why, error] of [
+  ['is deleted', new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', 'gone')],
+  ['moved to another host', new Rejection('FAILED_PRECONDITION', 'DISK_NOT_HERE', 'another host has it')],
+] as const)
+  test(`CMK-120: an outage is forgotten when the last disk, which was to check the key, ${why}`, async () => {
+    const { leases, userOf, pass, setVault, stop } = startLoop();
+    const { user } = userOf('one', undefined);
+    leases.join(key, user);
+    setVault(silent);
+    await pass(2 * (ttlMs + terms.unreachableGraceMs));
+    leases.leave(key, user);
+    assert.notEqual(leases.outageOf(key), undefined);
+    setVault(() => error);
+    await pass(2 * ttlMs);
+    assert.equal(leases.outageOf(key), undefined);
+    stop();
+  });
+
 test('G3, G10: local failures are no outage of the vault, and the grace period of a later outage starts with that outage', async () => {
   const { leases, reported, userOf, only, pass, setVault, stop } = startLoop();
   const { unreachableGraceMs } = terms;

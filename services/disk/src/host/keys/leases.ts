@@ -76,9 +76,10 @@ interface Entry {
 
 const nameOf = ({ set, keyVersion }: SetKeyVersion): string => `${set}\n${keyVersion}`;
 
-/** Whether the disk that was to check is deleted, or its header damaged. */
+/** Whether the disk that was to check is deleted, has moved to another host, or its header is damaged. */
 const cannotCheck = (error: unknown): boolean =>
-  error instanceof Rejection && (error.code === 'NOT_FOUND' || error.code === 'DATA_LOSS');
+  error instanceof Rejection &&
+  (error.code === 'NOT_FOUND' || error.code === 'DATA_LOSS' || error.reason === 'DISK_NOT_HERE');
 
 /** Whether the key is in use, or an outage that ended its use may be over. */
 const isWatched = ({ users, isCountedAsLost }: Entry): boolean => users.size > 0 || isCountedAsLost;
