@@ -25,9 +25,10 @@ const judging = (startedMs = 0) => {
     type: string,
     data: object,
     causes: readonly { readonly id: string; readonly kind: 'message' }[] = [],
+    stream: `${string}-${string}` = 'vm-vm',
   ) =>
     judge.onEvent({
-      ...{ position: 1, stream: 'vm-vm', version: 1, id: 'vm-vm@1', type, schema: 1, data: { ...data }, time: 1 },
+      ...{ position: 1, stream, version: 1, id: `${stream}@1`, type, schema: 1, data: { ...data }, time: 1 },
       cause: { correlationId: 'c', causes: [...causes], caller: 'system:compute' },
     });
   onEvent('VmStopping', { reason: outage });
@@ -40,7 +41,8 @@ const judging = (startedMs = 0) => {
     });
   const returned = (host?: string, causes?: Parameters<typeof onEvent>[2]): void =>
     onEvent('KeyAccessReturned', { set: 's', keyVersion: 'k', ...(host === undefined ? {} : { host }) }, causes);
-  return { log, respond, returned };
+  const moved = (disk: string): void => onEvent('VolumeMoved', { host: 'disk-0', volumeId: 'v' }, [], `disk-${disk}`);
+  return { log, respond, returned, moved };
 };
 
 test('G3: the outage of one disk host does not end because the vault responds to another', () => {
@@ -73,4 +75,15 @@ test('G3: an outage ends when the vault responds to its host, when a set publish
   const ofAnother = judging();
   ofAnother.returned('diskHosts/disk-0');
   assert.equal(ofAnother.log.violation, undefined);
+});
+
+test('G3: the outage of a host that its disk has left blocks a machine no more; that of another disk does', () => {
+  const left = judging();
+  left.moved('d');
+  left.returned();
+  assert.equal(left.log.violation, undefined);
+  const other = judging();
+  other.moved('another');
+  other.returned();
+  assert.equal(other.log.violation?.guarantee, 'G3');
 });

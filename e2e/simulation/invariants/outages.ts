@@ -61,6 +61,8 @@ export class OutageJudge {
       const { keyVersion } = recorded.data as { readonly keyVersion: string };
       this.#restoredMs.set(`${nameIn(stream)} ${keyVersion}`, this.#parts.world.clock.monotonicMs());
     }
+    // No outage of the host that it left blocks it any more.
+    if (type === 'VolumeMoved') for (const ofMachine of this.#outages.values()) ofMachine.delete(nameIn(stream));
     if (!stream.startsWith('vm-')) return;
     const vm = nameIn(stream);
     const event = readEvent<ReadVmEvent>(recorded);

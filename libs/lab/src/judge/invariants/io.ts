@@ -157,7 +157,8 @@ export class IoJudge {
       this.#failedFlushes.set(io.disk, { ...io, endedMs: truth.nowMs() });
     }
     const what = `the ${kind} on ${io.disk} by its ${io.by}`;
-    const disturbedMs = disturbances.lastOfHostMs(this.#hostOf(io.disk));
+    // A call that was lost on its way to a host ends with its deadline, maybe after the disk has moved.
+    const disturbedMs = disturbances.lastOfHostMs(truth.disks.hostAt(io.disk, invokedMs));
     const hasExcuse = disturbedMs !== undefined && disturbedMs >= invokedMs - bounds.excuseMs;
     if (!refusal) {
       // A writer to a disk that is being copied waits, sometimes for longer than its deadline.

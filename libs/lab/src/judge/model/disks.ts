@@ -50,6 +50,8 @@ export class DiskTruth {
   readonly #unwraps = new Map<string, number>();
   /** The host of each disk and snapshot, from the moment its creation began. */
   readonly #hosts = new Map<string, string>();
+  /** The host that each moved last from, and when. */
+  readonly #left = new Map<string, { readonly host: string; readonly atMs: number }>();
   readonly #nowMs: () => number;
 
   constructor(nowMs: () => number) {
@@ -68,6 +70,12 @@ export class DiskTruth {
   /** A second version under which the data key may be; none here, because events record one. */
   otherVersionOf(_disk: KnownDisk): string | undefined {
     return undefined;
+  }
+
+  /** The host that a disk or snapshot had at that true time; of several moves since, the host before the last. */
+  hostAt(name: string, atMs: number): string {
+    const left = this.#left.get(name);
+    return left !== undefined && left.atMs >= atMs ? left.host : this.hostOf(name);
   }
 
   /** Unique name of the host of a disk or snapshot that exists, or is being made. */
@@ -120,6 +128,7 @@ export class DiskTruth {
     if (event.type !== 'VolumeMoved') return;
     disk.elsewhere.delete(`${event.host} ${event.volumeId}`);
     disk.elsewhere.add(`${disk.host} ${disk.volumeId}`);
+    this.#left.set(disk.name, { host: disk.host, atMs: this.#nowMs() });
     disk.host = event.host;
     disk.volumeId = event.volumeId;
     this.#hosts.set(disk.name, event.host);
