@@ -310,7 +310,7 @@ export const mutants: readonly Mutant[] = [
     name: "the end of one disk host's outage ends those of all",
     guarantee: 'G3',
     file: 'services/compute/src/processes/sweep.ts',
-    find: "const ofHost = back === '' ? {} : { host: back };",
+    find: "const ofHost = host === '' ? {} : { host };",
     replace: 'const ofHost = {};',
   },
 ];
