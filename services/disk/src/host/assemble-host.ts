@@ -66,6 +66,7 @@ const assembleKeys = (seams: Seams<DiskSettings>, { setKeys, sets, options }: Of
   const { leases: terms } = settings;
   const running = { clock, random, log, tracer, signal: scope.signal };
   const keyAccess = createKeyAccess(clock, terms);
+  setKeys.listen((set, key) => keyAccess.inForce(set, key));
   const compute = client('compute', ComputeServiceDefinition);
   const stored = (key: SetKeyVersion) => hostLosses.stored(key);
   const diskHost = names.diskHost.format({ diskHost: settings.host.name });

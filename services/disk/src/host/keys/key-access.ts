@@ -2,6 +2,7 @@ import { concerns, FINAL_EPOCH, type Grant, isAboutIdentity, isSameIdentity } fr
 import { type Clock, leftMs, readingOf } from '@interlock/runtime';
 import type { LossFacts } from './key-reasons.ts';
 import { endOf, type KeyGrant, type LeaseTerms, type Refused, type SentCall } from './lease.ts';
+import type { SetKey } from './set-keys.ts';
 
 /** Receives the changes. */
 export interface KeyAccessListener {
@@ -86,7 +87,7 @@ const nameOf = ({ set, keyVersion }: SetKeyVersion): string => `${set}\n${keyVer
  * that of any loss that arrived, until the set publishes that access is restored and from which epoch on.
  *
  * Once the set has published the deletion of an identity, this host ignores grants to that identity, and refusals that are only
- * about it: the set may have another identity already.
+ * about it: the set may have another identity already. It also ignores that an identity is deleted if it calls as another one.
  *
  * A grant that proved an unwrap is a lease: DEKs may be used until its time is over (`lease.ts`).
  */
@@ -96,6 +97,8 @@ export class KeyAccess {
   readonly #entries = new Map<string, Entry>();
   /** By set: the identities whose deletion it published. */
   readonly #endedIdentities = new Map<string, Set<string>>();
+  /** By set: as which identity this host calls the vault, since which generation. */
+  readonly #inForce = new Map<string, Pick<SetKey, 'principal' | 'generation'>>();
   readonly #listeners: KeyAccessListener[] = [];
   #place = 0;
 
@@ -136,6 +139,7 @@ export class KeyAccess {
   /** A loss arrived: a fact of the set, or a refusal of the vault. Listeners are called before this returns. */
   lost(key: SetKeyVersion, facts: LossFacts, source: 'fact' | Refused): void {
     if (source !== 'fact' && isAboutIdentity(facts.reason) && this.#hasEnded(key.set, source.principal)) return;
+    if (source !== 'fact' && this.#isReplaced(key.set, facts)) return;
     const entry = this.#entryOf(key);
     const known = entry.loss;
     const loss = received(entry, facts, source, this.#nextPlace());
@@ -173,12 +177,27 @@ export class KeyAccess {
   }
 
   /**
+   * This host calls the vault as this identity from a generation of the set on. A refusal because an earlier one is deleted does not
+   * concern the set any more, also if the fact of that deletion did not arrive here.
+   */
+  inForce(set: string, { principal, generation }: Pick<SetKey, 'principal' | 'generation'>): void {
+    if (generation <= (this.#inForce.get(set)?.generation ?? -1)) return;
+    this.#inForce.set(set, { principal, generation });
+    for (const entry of this.#entries.values()) {
+      const { lease, loss } = entry;
+      const isOver = lease.key.set === set && loss?.source === 'refusal' && this.#isReplaced(set, loss);
+      if (isOver) this.#endLoss(entry, loss, entry.floorEpoch);
+    }
+  }
+
+  /**
    * A set was deleted: its losses do not concern a later set of that name (CMK-39).
    * @param isUsed whether a DEK under a key is in use: then the later set exists already and keeps its grants
    */
   forget(set: string, isUsed: (key: SetKeyVersion) => boolean): void {
     const prefix = nameOf({ set, keyVersion: '' });
     this.#endedIdentities.delete(set);
+    this.#inForce.delete(set);
     for (const [name, entry] of this.#entries) {
       if (!name.startsWith(prefix)) continue;
       if (isUsed(entry.lease.key)) {
@@ -256,6 +275,12 @@ export class KeyAccess {
 
   #hasEnded(set: string, principal: string | undefined): boolean {
     return principal !== undefined && this.#endedIdentities.get(set)?.has(principal) === true;
+  }
+
+  /** Whether a loss is only that an identity is deleted, and this host calls as another one. */
+  #isReplaced(set: string, { reason, principal }: LossFacts): boolean {
+    const inForce = this.#inForce.get(set)?.principal;
+    return reason === 'IDENTITY_DELETED' && principal !== undefined && inForce !== undefined && principal !== inForce;
   }
 
   #noteEnd(set: string, principal: string): void {

@@ -110,3 +110,17 @@ test('G10: a rewrap to a generation names the event that started it, even if a c
   assert.deepEqual(await causesOf(3), [{ id: `set-${set}@9`, kind: 'call' }]);
   assert.deepEqual(await causesOf(4), [{ id: `set-${set}@12`, kind: 'call' }]);
 });
+
+test('the listener receives each key in force that is read, the first and the stored ones', async () => {
+  const store = memoryStore({ clock: virtualClock() });
+  const keys = openSetKeys(store, { getDiskEncryptionSet: async () => known() }, { note: () => {} });
+  const read: [string, number][] = [];
+  keys.listen((of, { generation }) => read.push([of, generation]));
+  await keys.inForce(set, cause);
+  await keys.begin(set, { principal: 'principals/n', keyVersion: 'vaults/v/keys/k/versions/1', generation: 4 }, cause);
+  await keys.inForce(set, cause);
+  assert.deepEqual(read, [
+    [set, 3],
+    [set, 4],
+  ]);
+});

@@ -43,6 +43,7 @@ export class SetKeys {
   readonly #rows: Table<SetKey & { readonly set: string; readonly begunBy: Begun }>;
   /** By set: the call for its first key, shared by all who need it. */
   readonly #first = new Map<string, Promise<SetKey>>();
+  #listener: (set: string, key: SetKey) => void = () => undefined;
 
   constructor(store: EventStore, sets: SetClient, options: Pick<SetOptions, 'note'>) {
     this.#store = store;
@@ -88,7 +89,14 @@ export class SetKeys {
 
   /** The key in force; calls the set if no generation has begun here. */
   async inForce(set: string, cause: Cause): Promise<SetKey> {
-    return (await this.#stored(set)) ?? this.#firstKey(set, cause);
+    const key = (await this.#stored(set)) ?? (await this.#firstKey(set, cause));
+    this.#listener(set, key);
+    return key;
+  }
+
+  /** Calls the listener, in place of an earlier one, with each key in force that is read. An older one may arrive later. */
+  listen(listener: (set: string, key: SetKey) => void): void {
+    this.#listener = listener;
   }
 
   /**
