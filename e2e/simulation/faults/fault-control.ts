@@ -94,22 +94,27 @@ export class FaultControl {
     this.crash(service, replica, ' with its machine');
   }
 
-  /** Starts a process as a supervisor does: tries until it serves. */
-  async restart(service: Workload, replica = 0): Promise<void> {
+  /** Starts a process as a supervisor does: tries until it serves. @returns whether it started; false if it ran already */
+  async restart(service: Workload, replica = 0): Promise<boolean> {
     const { cloud, clock, processes, log } = this.#parts;
     const self = { service, replica };
-    if (cloud.running(service).includes(replica)) return;
+    const isRunning = (): boolean => cloud.running(service).includes(replica);
+    if (isRunning()) return false;
     for (let tries = 1; ; tries += 1) {
       try {
         await cloud.start(service, replica);
-        this.#down.delete(nameOf(self));
-        log(`started: ${nameOf(self)}${tries === 1 ? '' : `, at the ${tries}th try`}`);
-        return;
+        // Otherwise another fault is starting it.
+        if (isRunning()) {
+          this.#down.delete(nameOf(self));
+          log(`started: ${nameOf(self)}${tries === 1 ? '' : `, at the ${tries}th try`}`);
+          return true;
+        }
       } catch (error) {
         log(`not started: ${nameOf(self)}: ${error instanceof Error ? error.message : String(error)}`);
         processes.kill(self);
-        await clock.sleep(RESTART_MS);
       }
+      await clock.sleep(RESTART_MS);
+      if (isRunning()) return false;
     }
   }
 

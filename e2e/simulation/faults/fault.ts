@@ -70,21 +70,21 @@ export const allOfDisk = ({ world }: Pick<Stage, 'world'>): readonly DiskProcess
 ];
 
 /**
- * Ends a disk host and the power of its storage; it starts again later.
+ * Ends a disk host and the power of its storage; it starts again later, unless another fault has started it before.
  * @param isMachineLost on another machine @param awayMs until it starts
  */
 export const crashDisk = (
-  stage: Stage,
+  stage: Pick<Stage, 'world' | 'truth' | 'disturbances' | 'judge' | 'random' | 'later'>,
   host: SimulatedHost,
   isMachineLost = false,
   awayMs = stage.random.fraction() * 3_000,
 ): void => {
   const { world, truth, disturbances, judge } = stage;
   const { name, replica, disturbed } = host;
-  const lossy = isMachineLost ? judge.onMachineLost(name) : judge.volumesOfLostMachines(name);
-  // From now on each flush of these opens fails: the storage lost what they did not flush.
+  if (isMachineLost) judge.onMachineLost(name);
+  // From now on each flush of these opens fails: the storage lost what they did not flush. Meanwhile another machine may be lost.
   const noteLost = (): void => {
-    for (const volumeId of lossy) world.storage.note('flush', volumeId);
+    for (const volumeId of judge.volumesOfLostMachines(name)) world.storage.note('flush', volumeId);
   };
   if (isMachineLost) world.faults.loseMachine('disk', replica.replica);
   else world.faults.crash('disk', replica.replica);
@@ -94,8 +94,8 @@ export const crashDisk = (
   // What it had in memory is lost from now on, whenever it starts.
   disturbances.noteStart(...disturbed);
   stage.later(awayMs, async () => {
-    await world.faults.restart('disk', replica.replica);
-    disturbances.noteStart(...disturbed);
+    const isStarted = await world.faults.restart('disk', replica.replica);
+    if (isStarted) disturbances.noteStart(...disturbed);
     noteLost();
     end();
   });

@@ -117,8 +117,8 @@ export class Judge {
   }
 
   /** As `LostWritesJudge.onMachineLost`. */
-  onMachineLost(host: string): readonly string[] {
-    return this.#lostWrites.onMachineLost(host);
+  onMachineLost(host: string): void {
+    this.#lostWrites.onMachineLost(host);
   }
 
   /** As `LostWritesJudge.volumes`. */

@@ -18,8 +18,8 @@ export class LostWritesJudge {
     this.#parts = parts;
   }
 
-  /** The machine of a disk host is lost. @returns the volumes of all of its disks: an open that is under way may count as one before the loss */
-  onMachineLost(host: string): readonly string[] {
+  /** The machine of a disk host is lost. */
+  onMachineLost(host: string): void {
     const { truth } = this.#parts;
     const disks = [...truth.disks.disks.values()].filter((disk) => disk.host === host);
     const open = disks.filter((disk) => disk.open?.by === 'machine');
@@ -29,10 +29,12 @@ export class LostWritesJudge {
     const lost = this.#volumes.get(host) ?? new Set();
     for (const { volumeId } of disks) lost.add(volumeId);
     this.#volumes.set(host, lost);
-    return this.volumes(host);
   }
 
-  /** Volumes whose open disks may fail to flush until they are reopened, also after further starts of the host. */
+  /**
+   * Volumes whose open disks may fail to flush until they are reopened, also after further starts of the host: all that its lost
+   * machines had, because an open that is under way may count as one before the loss.
+   */
   volumes(host: string): readonly string[] {
     return [...(this.#volumes.get(host) ?? [])];
   }
