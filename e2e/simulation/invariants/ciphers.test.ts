@@ -1,14 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { RecordedEvent } from '@interlock/event-store';
 import { openFindings } from '@interlock/lab/judge/findings';
 import { boundsOf } from '@interlock/lab/judge/invariants/bounds';
+import type { KnownDisk } from '@interlock/lab/judge/model/disks';
 import { Disturbances } from '@interlock/lab/judge/model/disturbances';
 import { simulatedSettings } from '../cloud/deployment.ts';
+import { replicaOfHost } from '../cloud/parts.ts';
 import { createSimulatedCloud } from '../cloud/simulated-cloud.ts';
 import { estateImage } from '../runs/estate-image.ts';
 import { openTruth } from '../truth/truth.ts';
 import { diskName } from '../workload/estate.ts';
-import { checkCiphers } from './ciphers.ts';
+import { CipherJudge } from './ciphers.ts';
 
 test('G1: no host but that of a disk has its data key in memory', async () => {
   const { cloud: image, commits } = await estateImage(2);
@@ -28,10 +31,77 @@ test('G1: no host but that of a disk has its data key in memory', async () => {
       const cipherHolders = (disk: string): readonly string[] => (disk === name ? holders : []);
       const bounds = boundsOf(simulatedSettings);
       const disturbances = new Disturbances(truth.nowMs);
-      checkCiphers({ world: { cipherHolders, settings: world.settings }, log, truth, disturbances, bounds });
+      const { settings, hasControl } = world;
+      new CipherJudge({ world: { cipherHolders, settings, hasControl }, log, truth, disturbances, bounds }).check();
       assert.equal(log.violation?.guarantee, expected, holders.join(' and '));
     }
   } finally {
     world.close();
+  }
+});
+
+const closedMs = 20_000;
+const { hostLeaseTtlMs } = simulatedSettings;
+
+/** Judges an ultra disk whose DEK is in memory. Its key was lost at 1 s, and its machine's access ended at 20 s. */
+const judgingClosed = (isByControl: boolean, setUp: (disturbances: Disturbances) => void = () => undefined) => {
+  let nowMs = 1_000;
+  const open = { by: 'machine', attachEpoch: 1, atMs: 0, requestedMs: 0 } as const;
+  const disk = { name: 'd', host: 'disk-0', set: 's', sku: 'ultra', open, closed: undefined, movedAtMs: 0 };
+  const known = disk as unknown as KnownDisk;
+  const log = openFindings(() => nowMs);
+  const disturbances = new Disturbances(() => nowMs);
+  const judge = new CipherJudge({
+    world: { cipherHolders: () => ['disk-0'], settings: simulatedSettings, hasControl: true },
+    log,
+    truth: {
+      nowMs: () => nowMs,
+      boundMs: () => 11_000,
+      blockers: () => [{ reason: 'KEY_DISABLED', sinceMs: 1_000, owner: 'key-vault' }],
+      disks: { disks: new Map([['d', known]]) },
+    },
+    disturbances,
+    bounds: boundsOf(simulatedSettings),
+  });
+  const check = (atMs: number) => {
+    nowMs = atMs;
+    judge.check();
+    return log.violation?.guarantee;
+  };
+  assert.equal(check(closedMs), undefined, 'while it is open it is pinned');
+  setUp(disturbances);
+  known.closed = { ...open, closedMs };
+  known.open = undefined;
+  const by = isByControl ? ({ service: 'disk', replica: 0 } as const) : replicaOfHost(0);
+  const event: Pick<RecordedEvent, 'stream' | 'type'> = { stream: 'disk-d', type: 'DiskClosed' };
+  judge.onCommit({ by, events: [event as RecordedEvent] });
+  return { check, disturbances };
+};
+
+test('G8: the data key of a pinned disk is overwritten when its host commits the close', () => {
+  const { check } = judgingClosed(false);
+  assert.equal(check(closedMs + 1_000), undefined);
+  assert.equal(check(closedMs + 1_001), 'G8');
+});
+
+test('G8: a host that did not respond overwrites the data key of a pinned disk before it renews its lease', () => {
+  const { check } = judgingClosed(true);
+  assert.equal(check(closedMs + hostLeaseTtlMs + 1_000), undefined);
+  assert.equal(check(closedMs + hostLeaseTtlMs + 1_001), 'G8');
+});
+
+test('G8: a host that is away overwrites the data key of a pinned disk when it is back', () => {
+  for (const [isByControl, learnsMs] of [
+    [false, 0],
+    [true, hostLeaseTtlMs],
+  ] as const) {
+    let back = (): void => undefined;
+    const { check } = judgingClosed(isByControl, (disturbances) => {
+      back = disturbances.begin('diskHosts/disk-0');
+    });
+    assert.equal(check(100_000), undefined);
+    back();
+    assert.equal(check(100_000 + learnsMs + 1_000), undefined);
+    assert.equal(check(100_000 + learnsMs + 1_001), 'G8');
   }
 });

@@ -1,56 +1,86 @@
 import type { Findings } from '@interlock/lab/judge/findings';
 import type { Bounds } from '@interlock/lab/judge/invariants/bounds';
 import { reasonsOf } from '@interlock/lab/judge/invariants/io';
-import type { KnownDisk } from '@interlock/lab/judge/model/disks';
+import { type KnownDisk, nameIn } from '@interlock/lab/judge/model/disks';
 import { type Disturbances, disturbedHosts } from '@interlock/lab/judge/model/disturbances';
-import type { SimulatedCloud } from '../cloud/simulated-cloud.ts';
+import { nameOf } from '../cloud/parts.ts';
+import type { Committed, SimulatedCloud } from '../cloud/simulated-cloud.ts';
 import type { SimulatedTruth } from '../truth/truth.ts';
 
 /** How long after the loss or the bound a host may take to overwrite a DEK that it may no longer use, in milliseconds. */
 const lateMs = 1_000;
 
 interface Parts {
-  readonly world: Pick<SimulatedCloud, 'cipherHolders' | 'settings'>;
+  readonly world: Pick<SimulatedCloud, 'cipherHolders' | 'hasControl' | 'settings'>;
   readonly log: Findings;
-  readonly truth: SimulatedTruth;
+  readonly truth: Pick<SimulatedTruth, 'nowMs' | 'boundMs' | 'blockers'> & {
+    readonly disks: { readonly disks: ReadonlyMap<string, KnownDisk> };
+  };
   readonly disturbances: Disturbances;
   readonly bounds: Bounds;
 }
 
 /** G8 for memory: when the right to use a DEK ends, the host destroys the cipher that holds it, with or without I/O. */
-export const checkCiphers = (parts: Parts): void => {
-  const { world, log, truth } = parts;
-  for (const disk of truth.disks.disks.values()) {
-    if (disk.isSnapshot) continue;
-    const holders = world.cipherHolders(disk.name);
-    const other = holders.find((host) => host !== disk.host);
-    if (other !== undefined) {
-      log.violate('G1', `only ${disk.host}, the host of ${disk.name}, has its DEK in memory`, `${other} has it`);
+export class CipherJudge {
+  readonly #parts: Parts;
+  /** Ended accesses whose end a control process committed, because the host did not respond. */
+  readonly #endedByControl = new WeakSet<NonNullable<KnownDisk['closed']>>();
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  /** Notes who ended an access by a commit of disk, after the truth has applied it. */
+  onCommit({ by, events }: Pick<Committed, 'by' | 'events'>): void {
+    const { world, truth } = this.#parts;
+    if (!world.hasControl || by === undefined || nameOf(by) !== 'disk') return;
+    for (const { stream } of events) {
+      const closed = truth.disks.disks.get(nameIn(stream))?.closed;
+      if (closed?.closedMs === truth.nowMs()) this.#endedByControl.add(closed);
+    }
+  }
+
+  /** Checks every disk, at any moment. */
+  check(): void {
+    const { world, log, truth } = this.#parts;
+    for (const disk of truth.disks.disks.values()) {
+      if (disk.isSnapshot) continue;
+      const holders = world.cipherHolders(disk.name);
+      const other = holders.find((host) => host !== disk.host);
+      if (other !== undefined) {
+        log.violate('G1', `only ${disk.host}, the host of ${disk.name}, has its DEK in memory`, `${other} has it`);
+        return;
+      }
+      if (disk.set === '' || holders.length === 0 || this.#mayHold(disk)) continue;
+      const why = reasonsOf(truth.blockers(disk, 'running'));
+      log.violate('G8', `the DEK of ${disk.name} is overwritten: its key is lost (${why})`, 'it is in memory');
       return;
     }
-    if (disk.set === '' || holders.length === 0 || mayHold(disk, parts)) continue;
-    const why = reasonsOf(truth.blockers(disk, 'running'));
-    log.violate('G8', `the DEK of ${disk.name} is overwritten: its key is lost (${why})`, 'it is in memory');
-    return;
   }
-};
 
-/** Disks whose key is usable, and disks of running machines that keep their DEK through a loss (CMK-102). */
-const mayHold = (disk: KnownDisk, { world, truth, disturbances, bounds }: Parts): boolean => {
-  const boundMs = truth.boundMs(disk);
-  const nowMs = truth.nowMs();
-  // A host that did not respond to a close learns of it before it renews its lease of the volumes.
-  const awayMs = disturbances.lastMs(disturbedHosts([disk.host]));
-  const learnsMs = awayMs === undefined ? 0 : awayMs + world.settings.hostLeaseTtlMs;
-  if (boundMs === undefined || isPinned(disk, nowMs, learnsMs)) return true;
-  const lostMs = Math.min(...truth.blockers(disk, 'running').map(({ sinceMs }) => sinceMs));
-  // While events arrive, a loss is known at once. An open or move in progress learns of it by a refusal.
-  const isPrompt = (disturbances.lastOfHostMs(disk.host) ?? 0) < lostMs - bounds.calmMs;
-  if (isPrompt && nowMs > Math.max(lostMs, disk.movedAtMs, disk.open?.atMs ?? 0) + lateMs) return false;
-  return nowMs <= Math.max(boundMs, disturbances.lastMs(disturbedHosts([disk.host])) ?? 0) + lateMs;
-};
+  /** Disks whose key is usable, and disks of running machines that keep their DEK through a loss (CMK-102). */
+  #mayHold(disk: KnownDisk): boolean {
+    const { truth, disturbances, bounds } = this.#parts;
+    const boundMs = truth.boundMs(disk);
+    const nowMs = truth.nowMs();
+    const awayMs = disturbances.lastMs(disturbedHosts([disk.host])) ?? 0;
+    if (boundMs === undefined || this.#isPinned(disk, nowMs, awayMs)) return true;
+    const lostMs = Math.min(...truth.blockers(disk, 'running').map(({ sinceMs }) => sinceMs));
+    // While events arrive, a loss is known at once. An open or move in progress learns of it by a refusal.
+    const isPrompt = (disturbances.lastOfHostMs(disk.host) ?? 0) < lostMs - bounds.calmMs;
+    if (isPrompt && nowMs > Math.max(lostMs, disk.movedAtMs, disk.open?.atMs ?? 0) + lateMs) return false;
+    return nowMs <= Math.max(boundMs, awayMs) + lateMs;
+  }
 
-/** A close ends the session only once the store has acknowledged it, which may take a while. */
-const isPinned = ({ sku, open, closed }: KnownDisk, nowMs: number, learnsMs: number): boolean =>
-  sku === 'ultra' &&
-  (open?.by === 'machine' || (closed?.by === 'machine' && nowMs <= Math.max(closed.closedMs, learnsMs) + lateMs));
+  /**
+   * A close ends the session only once the store has acknowledged it, which may take a while. If control committed it, the host learns
+   * of it before it renews its lease of the volumes (G2). @param awayMs until when the host was away
+   */
+  #isPinned({ sku, open, closed }: KnownDisk, nowMs: number, awayMs: number): boolean {
+    if (sku !== 'ultra') return false;
+    if (open?.by === 'machine') return true;
+    if (closed?.by !== 'machine') return false;
+    const learnsMs = this.#endedByControl.has(closed) ? this.#parts.world.settings.hostLeaseTtlMs : 0;
+    return nowMs <= Math.max(closed.closedMs, awayMs) + learnsMs + lateMs;
+  }
+}

@@ -22,7 +22,7 @@ import type { Clients } from '../workload/estate.ts';
 import { refusalOf } from '../workload/outcomes.ts';
 import { AuditJudge } from './audit.ts';
 import { checkCauses } from './causes.ts';
-import { checkCiphers } from './ciphers.ts';
+import { CipherJudge } from './ciphers.ts';
 import { CopyJudge } from './copies.ts';
 import { checkHeaders } from './headers.ts';
 import { HostJudge } from './hosts.ts';
@@ -67,6 +67,7 @@ export class Judge {
   readonly #io: IoJudge;
   readonly #lostWrites: LostWritesJudge;
   readonly #hosts: HostJudge;
+  readonly #ciphers: CipherJudge;
   readonly #outages: OutageJudge;
   readonly #machines: MachineJudge;
   readonly #forecast: StopForecast;
@@ -83,6 +84,7 @@ export class Judge {
     this.#io = new IoJudge({ ...parts, storage: world.storage, bounds });
     this.#lostWrites = new LostWritesJudge(parts);
     this.#hosts = new HostJudge(parts);
+    this.#ciphers = new CipherJudge({ ...parts, bounds });
     this.#outages = new OutageJudge(parts);
     world.onResponse((responded) => this.#outages.onResponse(responded));
     this.#machines = new MachineJudge({ ...parts, guests: () => world.guests.guests, bounds });
@@ -98,7 +100,10 @@ export class Judge {
   /** Judges each commit after the truth has applied it, with the copies that it records. */
   onCommit(committed: Committed, made: readonly MadeCopy[]): void {
     const { service, commit, events } = committed;
-    if (service === 'disk') this.#hosts.onCommit(committed);
+    if (service === 'disk') {
+      this.#hosts.onCommit(committed);
+      this.#ciphers.onCommit(committed);
+    }
     for (const copy of made) this.#copies.onMade(copy);
     if (service === 'disk-encryption-set') this.#rotations.onRows(commit.rows ?? []);
     for (const event of events) {
@@ -157,7 +162,7 @@ export class Judge {
   /** Checks what must hold at any moment. */
   check(): void {
     this.#machines.checkGuests(false);
-    checkCiphers({ ...this.#parts, bounds: this.bounds });
+    this.#ciphers.check();
   }
 
   /** Checks what must hold once there is no disturbance and everything had enough time. */
