@@ -32,8 +32,15 @@ const recorded = (stream: RecordedEvent['stream'], type: string, data: object = 
 
 const blocker = { reason: 'ACCESS_DENIED', sinceMs: 99_000, owner: 'key-vault' } as const;
 
-/** A judge of one machine `vm` with one disk of the set `s`. The set has just lost the version, because its grant is missing. */
-const judging = (boundMs?: number) => {
+/** @returns when a host was last disturbed */
+type Disturbed = (host: string) => number | undefined;
+
+/**
+ * A judge of one machine `vm` with one disk of the set `s`. The set has just lost the version, because its grant is missing. Another
+ * machine has the disk `other` of that set at another host.
+ * @param lostMs since when the disk is blocked; absent: it is not, as far as the judge of guests is concerned
+ */
+const judging = (boundMs?: number, lostMs?: number, lastOfHostMs: Disturbed = () => undefined) => {
   const disk: KnownDisk = {
     name: 'd',
     isSnapshot: false,
@@ -50,6 +57,7 @@ const judging = (boundMs?: number) => {
     isDeleting: false,
     isChanging: false,
   };
+  const other: KnownDisk = { ...disk, name: 'other', host: 'disk-1', attachedTo: 'another vm' };
   const machine: KnownMachine = {
     name: 'vm',
     power: 'running',
@@ -63,7 +71,14 @@ const judging = (boundMs?: number) => {
   const truth = {
     nowMs: () => 100_000,
     machines: { machines: new Map([['vm', machine]]) },
-    disks: { disks: new Map([['d', disk]]), keyVersionOf: () => keyVersion, hostOf: () => 'disk-0' },
+    disks: {
+      disks: new Map([
+        ['d', disk],
+        ['other', other],
+      ]),
+      keyVersionOf: () => keyVersion,
+      hostOf: () => 'disk-0',
+    },
     losses: {
       losses: () => [
         {
@@ -72,7 +87,7 @@ const judging = (boundMs?: number) => {
         },
       ],
     },
-    blockers: () => [],
+    blockers: () => (lostMs === undefined ? [] : [{ ...blocker, sinceMs: lostMs }]),
     boundMs: () => boundMs,
   };
   const disturbances = {
@@ -80,12 +95,12 @@ const judging = (boundMs?: number) => {
     lastMs: (parts: Iterable<string>) =>
       boundMs !== undefined && [...parts].includes('diskHosts/disk-0') ? 100_000 : undefined,
     lastAnyMs: () => undefined,
-    lastOfHostMs: () => undefined,
+    lastOfHostMs,
     hostStartedMs: () => 0,
   };
   const bounds = boundsOf(testTerms);
   const judge = new MachineJudge({ log, bounds, guests: () => [['vm', [{ disk: 'd' }]]], disturbances, truth });
-  return { judge, log, machine, forecast: new StopForecast({ truth, disturbances, bounds }) };
+  return { judge, log, machine, other, forecast: new StopForecast({ truth, disturbances, bounds }) };
 };
 
 const stop: KeyLoss = {
@@ -116,6 +131,25 @@ test('judge of machines, G2: a disk host that does not respond delays a stop by 
   const early = judging(100_000 - hostAwayMs - stopMs + 1);
   early.judge.checkGuests(false);
   assert.equal(early.log.violation, undefined);
+});
+
+test('judge of machines, G2: while events arrive, a machine that starts waits only for the hosts of its sets', () => {
+  const { promptMs } = boundsOf(testTerms);
+  const judged = (power: 'running' | 'starting', disturbed: string, set = 's') => {
+    const { judge, log, machine, other } = judging(200_000, 100_000 - promptMs - 1, (host) =>
+      host === disturbed ? 100_000 : undefined,
+    );
+    machine.power = power;
+    other.set = set;
+    judge.checkGuests(false);
+    return log.violation?.guarantee;
+  };
+  assert.equal(judged('running', 'none'), 'G2');
+  assert.equal(judged('running', 'disk-0'), undefined, 'its own host');
+  assert.equal(judged('running', 'disk-1'), 'G2', 'a running machine does not wait for another host');
+  assert.equal(judged('starting', 'none'), 'G2');
+  assert.equal(judged('starting', 'disk-1'), undefined, 'a disk of its set is opened in the same call');
+  assert.equal(judged('starting', 'disk-1', 'another set'), 'G2');
 });
 
 test('judge of machines: a refusal of a recreated vault has no cause to name, because nothing was granted there', () => {

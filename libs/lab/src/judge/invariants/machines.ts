@@ -98,7 +98,8 @@ export class MachineJudge {
     // While events arrive the stop does not wait for the end of the lease.
     const lostMs = Math.min(...truth.blockers(disk, 'running').map(({ sinceMs }) => sinceMs));
     const promptMs = Math.max(lostMs, openedMs, disk.movedAtMs) + bounds.promptMs;
-    const disturbedMs = Math.max(0, ...[...hosts].map((host) => disturbances.lastOfHostMs(host) ?? 0));
+    const near = [...hosts, ...this.#hostsOfStart(vm)];
+    const disturbedMs = Math.max(0, ...near.map((host) => disturbances.lastOfHostMs(host) ?? 0));
     const controlMs = disturbances.lastMs(['disk-control']) ?? 0;
     return Math.max(disturbedMs, controlMs) < lostMs - bounds.calmMs && nowMs > promptMs;
   }
@@ -108,6 +109,18 @@ export class MachineJudge {
     const { machines, disks } = this.#parts.truth;
     const names = [...(machines.machines.get(vm)?.disks.keys() ?? [])];
     return new Set([host, ...names.map((name) => disks.hostOf(name))]);
+  }
+
+  /**
+   * The hosts that a starting machine waits for, until its guest runs. Disks of one set that are opened at the same time share a call,
+   * so it waits for disks of other machines too.
+   */
+  #hostsOfStart(vm: string): readonly string[] {
+    const { machines, disks } = this.#parts.truth;
+    const machine = machines.machines.get(vm);
+    if (machine?.power !== 'starting') return [];
+    const sets = new Set([...machine.disks.keys()].map((name) => disks.disks.get(name)?.set));
+    return [...disks.disks.values()].flatMap(({ set, host }) => (sets.has(set) ? [host] : []));
   }
 
   /** Disks of each guest that runs, and of each starting machine that has its disks open. */
