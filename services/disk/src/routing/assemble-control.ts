@@ -69,7 +69,7 @@ export const assembleControl: Assemble<ControlSettings> = async (seams) => {
 
   const links = new HostLinks({ fleet, connectTo, clock });
   scope.defer('connections to disk hosts', async () => links.close());
-  const router = new Router({ links, records });
+  const router = new Router({ links, records, clock });
   const show = showAsHosts({ links, availability, fleet, clock });
   const fence = new Fence({ fleet, leases: hostLeases, clock });
   const withoutHost = new WithoutHost({ store, disks: records.disks, fence, fleet, show: show.disks, clock });

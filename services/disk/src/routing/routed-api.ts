@@ -88,7 +88,7 @@ export const routedApi = (parts: RoutedParts) => {
         (link, options) => link.disks.createSnapshot(request, options),
       ),
     checkKeyAccess: (request: CheckKeyAccessRequest, call: Call) =>
-      router.atAny(request.diskEncryptionSet, call, (link, options) => link.disks.checkKeyAccess(request, options)),
+      router.atFirst(request.diskEncryptionSet, call, (link, options) => link.disks.checkKeyAccess(request, options)),
     ...batchApi(batches, withoutHost),
     listLeases: listLeasesOfAll(parts),
   };

@@ -1,9 +1,16 @@
 import { type Category, type EventOf, Rejection } from '@interlock/event-store';
 import { type Call, passingOn } from '@interlock/rpc';
+import type { Clock } from '@interlock/runtime';
 import { choice, type Placed } from '../fleet/choice.ts';
 import type { FleetHost } from '../fleet/decider.ts';
 import type { HostLink } from './host-link.ts';
 import type { HostLinks } from './host-links.ts';
+
+/**
+ * After so many milliseconds without a response of one host the next one is called too, for what any host can answer: the same time
+ * as until a host is probed. A healthy host answers in a few milliseconds.
+ */
+const nextAfterMs = 500;
 
 /** Most hosts that are called for one disk: it may move to another one between the reading of its row and the call. */
 const attemptsMax = 3;
@@ -31,6 +38,7 @@ export interface NewOne {
 /** What the router needs. */
 export interface RouterParts {
   readonly links: Pick<HostLinks, 'to' | 'serving' | 'hosts' | 'refresh' | 'expect'>;
+  readonly clock: Pick<Clock, 'sleep'>;
   /** The disks and snapshots of every host. */
   readonly records: { readonly disks: Records; readonly snapshots: Records };
 }
@@ -90,6 +98,30 @@ export class Router {
       }
     }
     throw last;
+  }
+
+  /**
+   * As `atAny`, for a read: one more host is called each time no host has responded for half a second, and the first answer counts. So
+   * a host that does not respond delays what a set finds out about its key by half a second, not by the time of its probes.
+   */
+  async atFirst<Answer>(key: string, call: PassedCall, send: Send<Answer>): Promise<Answer> {
+    const { links, clock } = this.#parts;
+    const ending = new AbortController();
+    const passed = { ...call, signal: AbortSignal.any([call.signal, ending.signal]) };
+    const answers: Promise<() => Answer>[] = [];
+    try {
+      for await (const host of this.#inTurn(await links.serving(key))) {
+        answers.push(definite(this.at(host, passed, send)));
+        const first = Promise.any(answers).catch(() => undefined);
+        const answer = await Promise.race([first, clock.sleep(nextAfterMs, ending.signal).then(() => undefined)]);
+        if (answer) return answer();
+      }
+      return (await Promise.any(answers))();
+    } catch (error) {
+      throw error instanceof AggregateError ? (error.errors.at(-1) ?? noneServing()) : error;
+    } finally {
+      ending.abort();
+    }
   }
 
   /**
@@ -187,6 +219,18 @@ export class Router {
 }
 
 const stateOf = (status: FleetHost['status']): string => (status === 'lost' ? 'lost' : `${status}, unreachable`);
+
+/** The answer of a host, or its refusal, as a function. @throws as `HostLink.call` if it is away */
+const definite = <Answer>(answer: Promise<Answer>): Promise<() => Answer> =>
+  answer.then(
+    (value) => () => value,
+    (error: unknown) => {
+      if (isAway(error)) throw error;
+      return () => {
+        throw error;
+      };
+    },
+  );
 
 /** Whether a host refused work because another one has the disk. */
 export const isNotHere = (error: unknown): boolean => error instanceof Rejection && error.reason === 'DISK_NOT_HERE';

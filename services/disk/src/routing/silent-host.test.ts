@@ -10,13 +10,12 @@ import { call, type FakeFleet, type FakeHost, fakeFleet, silence } from './test-
 
 const group = 'subscriptions/s/resourceGroups/g';
 const disk = (id: string | number): string => `${group}/disks/${id}`;
-const set = `${group}/diskEncryptionSets/e`;
 
 /** Within this time a caller knows that a host does not respond, its own further tries included. */
 const knownMs = 3_000;
 
-const { endAccess, openDisks, checkKeyAccess } = DiskServiceDefinition.methods;
-const definition = { ...DiskServiceDefinition, methods: { endAccess, openDisks, checkKeyAccess } } as const;
+const { endAccess, openDisks } = DiskServiceDefinition.methods;
+const definition = { ...DiskServiceDefinition, methods: { endAccess, openDisks } } as const;
 
 /** A client of the control process that tries again as clients do. */
 const callerOf = ({ served, clock }: FakeFleet, retry?: RetryPolicy) => {
@@ -32,7 +31,7 @@ const callerOf = ({ served, clock }: FakeFleet, retry?: RetryPolicy) => {
       service({
         definition,
         implementation: served,
-        authorization: { endAccess: rule, openDisks: rule, checkKeyAccess: rule },
+        authorization: { endAccess: rule, openDisks: rule },
       }),
     ],
   });
@@ -50,7 +49,7 @@ const silent = (seen: { calls: number }): FakeHost => {
     seen.calls += 1;
     return silence(request, options);
   };
-  return { responds: false, methods: { endAccess: never, openDisks: never, checkKeyAccess: never, createDisk: never } };
+  return { responds: false, methods: { endAccess: never, openDisks: never, createDisk: never } };
 };
 
 for (const [caller, retry] of [
@@ -107,14 +106,14 @@ test('G10: of several hosts that do not respond each costs nothing more than the
     names.map((name) => ({
       ...{ name, nameHash: hashOf(name), status: 'open', isServing: true, lease: undefined, volumeCount: 0 },
     })),
-    set,
+    disk('absent'),
     () => true,
   ).at(-1);
   const fleet = fakeFleet(Object.fromEntries(names.map((name) => [name, silent(seen)])));
   const { clock } = fleet;
   const client = callerOf(fleet);
   const startedAt = clock.monotonicMs();
-  await assert.rejects(clock.drive(client.checkKeyAccess({ diskEncryptionSet: set })), {
+  await assert.rejects(clock.drive(client.endAccess({ name: disk('absent') })), {
     reason: 'DISK_HOST_UNREACHABLE',
     metadata: { disk_host: `diskHosts/${last}` },
   });

@@ -103,7 +103,7 @@ export const fakeFleet = (
         return { id, version: 1, state: host === undefined ? { status: 'absent' } : { status: 'active', host } };
       }),
   };
-  const router = new Router({ links, records: { disks: records, snapshots: records } });
+  const router = new Router({ links, records: { disks: records, snapshots: records }, clock });
   const withoutHost: RoutedParts['withoutHost'] = {
     async closeDisks(host, closings) {
       return closings.map(({ name }) => ({
