@@ -43,11 +43,12 @@ test('G1: no host but that of a disk has its data key in memory', async () => {
 const closedMs = 20_000;
 const { hostLeaseTtlMs } = simulatedSettings;
 
-/** Judges an ultra disk whose DEK is in memory. Its key was lost at 1 s, and its machine's access ended at 20 s. */
-const judgingClosed = (isByControl: boolean, setUp: (disturbances: Disturbances) => void = () => undefined) => {
+const open = { by: 'machine', attachEpoch: 1, atMs: 0, requestedMs: 0 } as const;
+
+/** Judges a disk whose DEK is in memory, and which a machine has open. Its key was lost at 1 s. */
+const judging = (sku: string) => {
   let nowMs = 1_000;
-  const open = { by: 'machine', attachEpoch: 1, atMs: 0, requestedMs: 0 } as const;
-  const disk = { name: 'd', host: 'disk-0', set: 's', sku: 'ultra', open, closed: undefined, movedAtMs: 0 };
+  const disk = { name: 'd', host: 'disk-0', set: 's', sku, open, closed: undefined, movedAtMs: 0 };
   const known = disk as unknown as KnownDisk;
   const log = openFindings(() => nowMs);
   const disturbances = new Disturbances(() => nowMs);
@@ -68,6 +69,13 @@ const judgingClosed = (isByControl: boolean, setUp: (disturbances: Disturbances)
     judge.check();
     return log.violation?.guarantee;
   };
+  return { check, disturbances, judge, known };
+};
+
+/** Judges an ultra disk whose access ended at 20 s. */
+const judgingClosed = (isByControl: boolean, setUp: (disturbances: Disturbances) => void = () => undefined) => {
+  const judged = judging('ultra');
+  const { check, disturbances, judge, known } = judged;
   assert.equal(check(closedMs), undefined, 'while it is open it is pinned');
   setUp(disturbances);
   known.closed = { ...open, closedMs };
@@ -75,8 +83,18 @@ const judgingClosed = (isByControl: boolean, setUp: (disturbances: Disturbances)
   const by = isByControl ? ({ service: 'disk', replica: 0 } as const) : replicaOfHost(0);
   const event: Pick<RecordedEvent, 'stream' | 'type'> = { stream: 'disk-d', type: 'DiskClosed' };
   judge.onCommit({ by, events: [event as RecordedEvent] });
-  return { check, disturbances };
+  return judged;
 };
+
+test('G8: while events arrive, a data key is overwritten within a second of the loss, also at the very start', () => {
+  const calm = judging('premium_ssd');
+  assert.equal(calm.check(2_000), undefined);
+  assert.equal(calm.check(2_001), 'G8');
+  const disturbed = judging('premium_ssd');
+  disturbed.disturbances.begin('diskHosts/disk-0')();
+  assert.equal(disturbed.check(12_000), undefined, 'after a disturbance it has the time of the bound');
+  assert.equal(disturbed.check(12_001), 'G8');
+});
 
 test('G8: the data key of a pinned disk is overwritten when its host commits the close', () => {
   const { check } = judgingClosed(false);

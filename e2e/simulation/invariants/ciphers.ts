@@ -67,7 +67,8 @@ export class CipherJudge {
     if (boundMs === undefined || this.#isPinned(disk, nowMs, awayMs)) return true;
     const lostMs = Math.min(...truth.blockers(disk, 'running').map(({ sinceMs }) => sinceMs));
     // While events arrive, a loss is known at once. An open or move in progress learns of it by a refusal.
-    const isPrompt = (disturbances.lastOfHostMs(disk.host) ?? 0) < lostMs - bounds.calmMs;
+    const disturbedMs = disturbances.lastOfHostMs(disk.host) ?? Number.NEGATIVE_INFINITY;
+    const isPrompt = disturbedMs < lostMs - bounds.calmMs;
     if (isPrompt && nowMs > Math.max(lostMs, disk.movedAtMs, disk.open?.atMs ?? 0) + lateMs) return false;
     return nowMs <= Math.max(boundMs, awayMs) + lateMs;
   }

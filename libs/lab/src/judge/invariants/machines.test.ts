@@ -152,6 +152,17 @@ test('judge of machines, G2: while events arrive, a machine that starts waits on
   assert.equal(judged('starting', 'disk-1', 'another set'), 'G2');
 });
 
+test('judge of machines, G2: a loss at the very start is prompt too, unless a host was disturbed just before', () => {
+  for (const [disturbedMs, expected] of [
+    [undefined, 'G2'],
+    [0, undefined],
+  ] as const) {
+    const { judge, log } = judging(200_000, 5_000, () => disturbedMs);
+    judge.checkGuests(false);
+    assert.equal(log.violation?.guarantee, expected);
+  }
+});
+
 test('judge of machines: a refusal of a recreated vault has no cause to name, because nothing was granted there', () => {
   const { judge, log } = judging();
   judge.onEvent('compute', recorded('vault-kv', 'VaultCreated'));

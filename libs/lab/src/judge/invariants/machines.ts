@@ -99,9 +99,9 @@ export class MachineJudge {
     const lostMs = Math.min(...truth.blockers(disk, 'running').map(({ sinceMs }) => sinceMs));
     const promptMs = Math.max(lostMs, openedMs, disk.movedAtMs) + bounds.promptMs;
     const near = [...hosts, ...this.#hostsOfStart(vm)];
-    const disturbedMs = Math.max(0, ...near.map((host) => disturbances.lastOfHostMs(host) ?? 0));
-    const controlMs = disturbances.lastMs(['disk-control']) ?? 0;
-    return Math.max(disturbedMs, controlMs) < lostMs - bounds.calmMs && nowMs > promptMs;
+    const disturbedMs = [disturbances.lastMs(['disk-control']), ...near.map((host) => disturbances.lastOfHostMs(host))];
+    const isCalm = disturbedMs.every((atMs) => atMs === undefined || atMs < lostMs - bounds.calmMs);
+    return isCalm && nowMs > promptMs;
   }
 
   /** The hosts of the disks of a machine. */
