@@ -82,6 +82,9 @@ const struckOf = <Service extends Workload>(stage: Stage, service: Service) =>
 /** Services with more than one working process; the one that partitions its work is listed more often. Volumes have one holder. */
 const replicated = ['key-vault', 'disk-encryption-set', 'identity', 'compute', 'compute'] as const;
 
+/** Copies that begin just before an isolation: some of them end after the bound of the loss, and before the isolation does. */
+const isolatedCopies = 3;
+
 export const faults: readonly Fault[] = [
   {
     name: 'replica',
@@ -143,7 +146,7 @@ export const faults: readonly Fault[] = [
       if (random.chance(0.3)) return isolate();
       // A copy that started before continues, and must not be recorded only because its start was allowed.
       const set = random.pick(plannedSets);
-      stage.begin(() => copyUnder(stage, setName(set.id)));
+      for (let copies = 0; copies < isolatedCopies; copies += 1) stage.begin(() => copyUnder(stage, setName(set.id)));
       stage.begin(async () => {
         await world.clock.sleep(random.fraction() * 500);
         if (!stage.isEnding()) isolate(set);
