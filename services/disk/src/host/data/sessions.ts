@@ -1,5 +1,4 @@
 import { type Cause, Rejection } from '@interlock/event-store';
-import { outsideOfCalls } from '@interlock/rpc';
 import type { Clock, KeyedMutex, Logger } from '@interlock/runtime';
 import { isLayered, setOf } from '../../disk/encryption.ts';
 import type { RetryQueue } from '../../retry-queue.ts';
@@ -14,9 +13,7 @@ import type { Headers } from '../volume/authentic-headers.ts';
 import type { Volumes } from '../volume/volumes.ts';
 import { epochOfToken, hashAccessToken } from './access-token.ts';
 import { outdated, Session, type SessionParts } from './session.ts';
-
-/** DEKs unwrapped at the same time for sessions that no read or write waits for. */
-const idleFetchesMax = 64;
+import { Unpinned } from './unpinned.ts';
 
 /** Accesses read at once. */
 const accessesMax = 1_000;
@@ -48,8 +45,8 @@ export class Sessions {
   readonly #scratch = createScratch();
   /** Volumes that ended sessions are closing. */
   readonly #closing = new Map<string, Promise<void>>();
-  /** Resumed pinnable sessions without a DEK, each with the cause of this process's start. */
-  readonly #unpinned = new Map<Session, Cause>();
+  /** Resumed pinnable sessions without a DEK. */
+  readonly #unpinned: Unpinned;
   /** Sessions whose access the records may no longer contain. */
   readonly #doubted = new Set<Session>();
   #closingsApplied = 0;
@@ -63,8 +60,7 @@ export class Sessions {
       return parts.deks.check(holder, await parts.headers.inspect(holder), cause, terms);
     };
     this.#shared = { keyAccess, leases, clock, openCipher, openThreadGate, intactSince, probe };
-    // Outside of the check that was granted: its deadline may pass before the last DEK is unwrapped.
-    keyAccess.listen({ held: (key) => outsideOfCalls(() => void (this.#unpinned.size > 0 && this.#pinUnder(key))) });
+    this.#unpinned = new Unpinned({ keyAccess, log: parts.log, fetchDek: (...given) => this.fetchDek(...given) });
   }
 
   /**
@@ -317,26 +313,6 @@ export class Sessions {
     }
   }
 
-  /** If this fails, the next grant of the lease or the next read or write tries again. */
-  async #pin(session: Session, cause: Cause): Promise<void> {
-    try {
-      if (!session.hasDek && !session.isEnded) await this.fetchDek(session, cause);
-    } catch (error) {
-      this.#parts.log.warn('an ultra disk has no data key yet', { disk: session.name, error });
-    }
-    if (session.hasDek || session.isEnded) this.#unpinned.delete(session);
-  }
-
-  async #pinUnder({ set, keyVersion }: SetKeyVersion): Promise<void> {
-    const found = [...this.#unpinned].filter(
-      ([{ lease }]) => lease?.key.set === set && lease.key.keyVersion === keyVersion,
-    );
-    for (let first = 0; first < found.length; first += idleFetchesMax) {
-      const batch = found.slice(first, first + idleFetchesMax);
-      await Promise.all(batch.map(([session, cause]) => this.#pin(session, cause)));
-    }
-  }
-
   /** If this fails, the first read or write makes the session, and reports the error. */
   #resumeOne(name: string, cause: Cause): Promise<void> {
     const { turns, records, log } = this.#parts;
@@ -347,8 +323,7 @@ export class Sessions {
       if (access === null || this.#sessions.has(name)) return;
       const session = await this.#make({ ...record, access }, since);
       if (!session.isPinnable || session.lease === undefined) return;
-      this.#unpinned.set(session, cause);
-      if (session.lease.isHeld()) outsideOfCalls(() => void this.#pin(session, cause));
+      this.#unpinned.add(session, cause);
     }).catch((error: unknown) => log.error('an open disk could not be resumed', { disk: name, error }));
   }
 }
