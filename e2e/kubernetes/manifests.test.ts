@@ -113,7 +113,9 @@ for (const overlay of overlays) {
       for (const { metadata, spec } of workloadsIn(objectsOf(overlay)))
         assert.deepEqual(restrictedProblems(spec.template.spec), [], metadata.name);
     });
+  });
 
+  describe(`the settings and connections of the ${overlay} overlay`, () => {
     test('liveness depends on no other service, and the shutdown fits into the grace period', () => {
       const { data = {} } = find(overlay, 'ConfigMap', 'interlock-settings');
       for (const workload of own(overlay)) {
@@ -217,7 +219,7 @@ for (const overlay of ['local', 'chaos'] as const)
     assert.match(textOf('docs/how-to/deploy-on-kubernetes.md'), /`kubectl delete namespace interlock --wait`/);
   });
 
-for (const overlay of overlays.filter(isProduction))
+for (const overlay of overlays.filter(isProduction)) {
   describe(`${overlay}, as a platform runs it`, () => {
     test('services have at least three replicas over zones and nodes, one may be evicted at a time, and load adds more', () => {
       for (const name of ['identity', 'key-vault', 'disk-encryption-set', 'gateway']) {
@@ -273,7 +275,9 @@ for (const overlay of overlays.filter(isProduction))
         secretAccessKey: { name: 'interlock-backups', key: 'ACCESS_SECRET_KEY' },
       });
     });
+  });
 
+  describe(`${overlay}, its keys and certificates`, () => {
     test('an update of NATS waits until a server has caught up, and finished Jobs are deleted', () => {
       const [nats] = containersOf(find(overlay, 'StatefulSet', 'nats'));
       assert.equal(nats?.startupProbe?.httpGet?.path, '/healthz');
@@ -333,6 +337,7 @@ for (const overlay of overlays.filter(isProduction))
       assert.equal(find(overlay, 'Certificate', 'client').spec.secretName, secretNames.clientTls);
     });
   });
+}
 
 test('KV-100: production limits the rate of key uses for each principal and vault', () => {
   for (const overlay of overlays.filter(isProduction)) {

@@ -170,7 +170,7 @@ test('the authorization of the overlays is generated from the tables `consumes` 
   }
 });
 
-describe('on a server with the configuration of the production overlay', () => {
+describe('streams on servers with the configuration of the production overlay', () => {
   test('with a server missing, the operator creates no stream with fewer copies, and the error says to start it', {
     timeout: 300_000,
   }, async () => {
@@ -232,7 +232,9 @@ describe('on a server with the configuration of the production overlay', () => {
     ])
       await assert.rejects(operator.request(subject, '', { timeout: 10_000 }), /Permissions Violation/, subject);
   });
+});
 
+describe('permissions of a service', () => {
   for (const service of serviceNames) {
     test(`${service} consumes ${consumes[service].join(' and ')} on each partition`, { timeout: 300_000 }, async () => {
       const user = await userOf(service);
@@ -312,7 +314,9 @@ describe('on a server with the configuration of the production overlay', () => {
       }
     });
   }
+});
 
+describe('G3: permissions of a service end at its own facts', () => {
   test('G3: no service can publish facts of another, or read responses for it', async () => {
     for (const service of serviceNames) {
       const bus = await busOf(service);
@@ -361,7 +365,9 @@ describe('on a server with the configuration of the production overlay', () => {
     const { config } = Object(info.json());
     assert.deepEqual([config.republish, config.sources, config.subjects], [undefined, undefined, ['interlock.disk.*']]);
   });
+});
 
+describe('G3: permissions of a service end at its own consumers', () => {
   test('G3: a service can create a consumer only under its own name for its one subject', async () => {
     const disk = await connectAs('disk');
     const stream = 'interlock_disk-encryption-set';
@@ -434,7 +440,9 @@ describe('on a server with the configuration of the production overlay', () => {
       await assert.rejects(listening[Symbol.asyncIterator]().next(), isForbidden, subject);
     }
   });
+});
 
+describe('certificates and users', () => {
   test('new connections get a renewed certificate; open connections continue', async () => {
     const bus = await busOf('compute');
     const session = bus.session();

@@ -107,14 +107,58 @@ const followToHead = async (store: EventStore, keepers: readonly ReturnType<type
   await Promise.all(following);
 };
 
-const contract = (kind: string, open: () => Promise<EventStore>, runs: number) => {
-  describe(`rows kept on the ${kind} store`, () => {
-    let store: EventStore;
-    before(async () => {
-      store = await open();
-    });
-    after(() => store.close());
+/** The memory store with latency: each call takes a random number of turns of the event loop. */
+const slowed = (store: EventStore): EventStore => {
+  const turns = async (): Promise<void> => {
+    for (let n = Math.floor(systemRandom.fraction() * 3); n > 0; n--) await new Promise(setImmediate);
+  };
+  const slow =
+    <Arguments extends readonly unknown[], Result>(call: (...given: Arguments) => Promise<Result>) =>
+    async (...given: Arguments): Promise<Result> => {
+      await turns();
+      const result = await call(...given);
+      await turns();
+      return result;
+    };
+  return {
+    ...store,
+    commit: slow(store.commit),
+    read: slow(store.read),
+    readStreams: slow(store.readStreams),
+    getStates: slow(store.getStates),
+    streamsBehind: slow(store.streamsBehind),
+    renewRows: slow(store.renewRows),
+  };
+};
 
+let database: TestDatabase;
+
+/** How each kind of store is opened, and how many generated cases it runs. */
+const kinds: Readonly<Record<string, { readonly open: () => Promise<EventStore>; readonly runs: number }>> = {
+  memory: { open: async () => slowed(memoryStore({ clock: systemClock })), runs: 100 },
+  Postgres: {
+    open: async () => {
+      database = await createTestDatabase();
+      return openPostgresStore({ url: database.url, clock: systemClock, pollIntervalMs: 20 });
+    },
+    runs: 25,
+  },
+};
+
+const stores: EventStore[] = [];
+after(async () => {
+  await Promise.all(stores.map((store) => store.close()));
+  await database.drop();
+});
+
+for (const [kind, { open, runs }] of Object.entries(kinds)) {
+  let store: EventStore;
+  before(async () => {
+    store = await open();
+    stores.push(store);
+  });
+
+  describe(`building rows on the ${kind} store`, () => {
     test('G7: opening a new state version builds complete lists from position 0, without gone streams', async () => {
       const name = newName();
       const old = await keeperOf(store).open(release(1, name));
@@ -203,7 +247,9 @@ const contract = (kind: string, open: () => Promise<EventStore>, runs: number) =
       await assertIsFold(store, await keeperOf(counting).open(release(2, name)));
       assert.equal(made, 2_300 - done, 'no row is built twice');
     });
+  });
 
+  describe(`rows of several releases on the ${kind} store`, () => {
     test('loads and decisions include events of a release that writes another table', async () => {
       const name = newName();
       const [one, two] = [await keeperOf(store).open(release(1, name)), await keeperOf(store).open(release(2, name))];
@@ -297,7 +343,9 @@ const contract = (kind: string, open: () => Promise<EventStore>, runs: number) =
       assert.deepEqual(looked.slice(0, 1), [before + 3_000]);
       assert.equal((await everyRow(own)).length, 3_002);
     });
+  });
 
+  describe(`random writers during rebuilds on the ${kind} store`, () => {
     test('G7: with writers of several releases during rebuilds, the rows end as the fold of the events', async () => {
       const step = fc.record({
         release: fc.constantFrom(1, 2),
@@ -351,39 +399,4 @@ const contract = (kind: string, open: () => Promise<EventStore>, runs: number) =
       );
     });
   });
-};
-
-/** The memory store with latency: each call takes a random number of turns of the event loop. */
-const slowed = (store: EventStore): EventStore => {
-  const turns = async (): Promise<void> => {
-    for (let n = Math.floor(systemRandom.fraction() * 3); n > 0; n--) await new Promise(setImmediate);
-  };
-  const slow =
-    <Arguments extends readonly unknown[], Result>(call: (...given: Arguments) => Promise<Result>) =>
-    async (...given: Arguments): Promise<Result> => {
-      await turns();
-      const result = await call(...given);
-      await turns();
-      return result;
-    };
-  return {
-    ...store,
-    commit: slow(store.commit),
-    read: slow(store.read),
-    readStreams: slow(store.readStreams),
-    getStates: slow(store.getStates),
-    streamsBehind: slow(store.streamsBehind),
-    renewRows: slow(store.renewRows),
-  };
-};
-
-contract('memory', async () => slowed(memoryStore({ clock: systemClock })), 100);
-
-describe('on Postgres', () => {
-  let database: TestDatabase;
-  before(async () => {
-    database = await createTestDatabase();
-  });
-  after(() => database.drop());
-  contract('Postgres', () => openPostgresStore({ url: database.url, clock: systemClock, pollIntervalMs: 20 }), 25);
-});
+}

@@ -100,7 +100,7 @@ describe('copies and snapshots', () => {
   });
 });
 
-describe('size, access, attachment and lists of disks', () => {
+describe('access and attachment of disks', () => {
   test(
     'direct access is read-only, is replaced by a newer one, and ends on request or after its duration',
     limit,
@@ -153,6 +153,9 @@ describe('size, access, attachment and lists of disks', () => {
       });
     },
   );
+});
+
+describe('showing, listing and opening disks', () => {
   test(
     'CMK-109: a set and its disks and snapshots can be shown and deleted while their key is disabled',
     limit,

@@ -15,13 +15,14 @@ import {
   verdictOf,
 } from '../verdict/test-record.ts';
 
-describe('expectations', () => {
-  const resultOf = (text: string, change: Change = () => ({})) => {
-    const { rules } = verdictOf(change, experimentOf(testFile.replace(/expect:[\s\S]*$/, `expect: ["${text}"]`)));
-    const { result, seen } = rules.find(({ kind }) => kind === 'expectation') ?? assert.fail();
-    return `${result}: ${seen}`;
-  };
+/** Result of one expectation, and what was seen, on the record of a run with a change. */
+const resultOf = (text: string, change: Change = () => ({})) => {
+  const { rules } = verdictOf(change, experimentOf(testFile.replace(/expect:[\s\S]*$/, `expect: ["${text}"]`)));
+  const { result, seen } = rules.find(({ kind }) => kind === 'expectation') ?? assert.fail();
+  return `${result}: ${seen}`;
+};
 
+describe('expectations of stops and starts', () => {
   for (const [text, expected] of [
     ['premium.stopped <= 3.55s', /^held: 3\.55 s after the loss/],
     ['3.54s >= premium.stopped', /^violated/],
@@ -108,7 +109,9 @@ describe('expectations', () => {
     }));
     assert.match(resultOf('ultra.startRefused <= 5s', failed), /^vacuous/);
   });
+});
 
+describe('moments and gaps of I/O', () => {
   test('a moment that never occurred violates an upper bound, and makes a lower bound vacuous', () => {
     const never = changeMachine('premium-2', ({ power }) => ({ power: power.slice(0, 1) }));
     assert.match(resultOf('premium.stopped <= loss + 60s', never), /^violated: premium-2 never stopped/);

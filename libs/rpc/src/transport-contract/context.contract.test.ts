@@ -8,7 +8,7 @@ import { type Call, currentCall } from '../call.ts';
 import { manualClock } from '../test-clock.ts';
 import { overEachTransport, rejection } from './test-transports.ts';
 
-overEachTransport('context of calls', ({ echo, spanCount, spans, tracer }) => {
+overEachTransport('context of calls', ({ echo }) => {
   test('a handler receives the caller, the cause and the deadline of its call', async () => {
     const clock = manualClock();
     let seen: Call | undefined;
@@ -31,27 +31,6 @@ overEachTransport('context of calls', ({ echo, spanCount, spans, tracer }) => {
     assert.equal(seen?.cause.caller, 'principals/user-1');
     assert.equal(seen?.deadline, clock.now() + 5_000);
     assert.equal(seen?.signal.aborted, false);
-  });
-
-  test('G10: a call of a service carries the event behind it, and returns the events that it caused', async () => {
-    const seen: (readonly CausedBy[])[] = [];
-    const { client } = await echo({
-      handlers: {
-        echo: async (word, { cause }) => {
-          seen.push(cause.causes);
-          cause.tracker?.stored('disk-d', 3);
-          return word;
-        },
-      },
-    });
-    for (const token of ['workload:compute', 'user-1']) {
-      const cause = followed({ correlationId: 'c', causes: [{ id: 'vm-v@2', kind: 'step' }], caller: 'system:test' });
-      await client.echo({ text: 'a' }, { token, cause });
-      const isService = token !== 'user-1';
-      assert.deepEqual(seen.at(-1), isService ? [{ id: 'vm-v@2', kind: 'call' }] : []);
-      const answers = isService ? [{ id: 'disk-d@3', kind: 'answer' }] : [];
-      assert.deepEqual(cause.tracker?.causesOf(undefined, []), answers, 'a user does not receive the events');
-    }
   });
 
   test('a call without a correlation id gets its request id as one', async () => {
@@ -111,6 +90,45 @@ overEachTransport('context of calls', ({ echo, spanCount, spans, tracer }) => {
       );
     });
   }
+
+  test('client and server share no objects', async () => {
+    const sent = { text: 'a' };
+    let received: unknown;
+    const { client } = await echo({
+      handlers: {
+        echo: async (word) => {
+          received = word;
+          return word;
+        },
+      },
+    });
+    const answer = await client.echo(sent);
+    assert.notEqual(received, sent);
+    assert.notEqual(answer, received);
+  });
+});
+
+overEachTransport('traces and causes of calls', ({ echo, spanCount, spans, tracer }) => {
+  test('G10: a call of a service carries the event behind it, and returns the events that it caused', async () => {
+    const seen: (readonly CausedBy[])[] = [];
+    const { client } = await echo({
+      handlers: {
+        echo: async (word, { cause }) => {
+          seen.push(cause.causes);
+          cause.tracker?.stored('disk-d', 3);
+          return word;
+        },
+      },
+    });
+    for (const token of ['workload:compute', 'user-1']) {
+      const cause = followed({ correlationId: 'c', causes: [{ id: 'vm-v@2', kind: 'step' }], caller: 'system:test' });
+      await client.echo({ text: 'a' }, { token, cause });
+      const isService = token !== 'user-1';
+      assert.deepEqual(seen.at(-1), isService ? [{ id: 'vm-v@2', kind: 'call' }] : []);
+      const answers = isService ? [{ id: 'disk-d@3', kind: 'answer' }] : [];
+      assert.deepEqual(cause.tracker?.causesOf(undefined, []), answers, 'a user does not receive the events');
+    }
+  });
 
   test('tracestate and baggage reach the handler and the cause of its events; events keep no long baggage', async () => {
     let seen: readonly (string | undefined)[] = [];
@@ -173,21 +191,5 @@ overEachTransport('context of calls', ({ echo, spanCount, spans, tracer }) => {
     assert.equal(server?.spanContext().traceId, client?.spanContext().traceId);
     assert.equal(traceIdOf(seen?.cause.traceparent), server?.spanContext().traceId);
     assert.equal(server?.attributes['rpc.status_code'], 'OK');
-  });
-
-  test('client and server share no objects', async () => {
-    const sent = { text: 'a' };
-    let received: unknown;
-    const { client } = await echo({
-      handlers: {
-        echo: async (word) => {
-          received = word;
-          return word;
-        },
-      },
-    });
-    const answer = await client.echo(sent);
-    assert.notEqual(received, sent);
-    assert.notEqual(answer, received);
   });
 });

@@ -4,7 +4,7 @@ import { Rejection, StoreUnavailable, VersionConflict } from '@interlock/event-s
 import { RpcFailure } from '../rpc-failure.ts';
 import { failure, overEachTransport, rejection } from './test-transports.ts';
 
-overEachTransport('errors of calls', ({ echo, hasSizes }) => {
+overEachTransport('errors of handlers', ({ echo }) => {
   test('the caller receives a rejection with code, reason, message and metadata as thrown', async () => {
     const thrown = new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', 'key version v1 is disabled', {
       keyVersion: 'v1',
@@ -99,7 +99,9 @@ overEachTransport('errors of calls', ({ echo, hasSizes }) => {
       assert.equal(logged.length, 1);
     });
   }
+});
 
+overEachTransport('errors of connections and sizes', ({ echo, hasSizes }) => {
   test('if a service is refused with its own token, its caller gets DEPENDENCY_UNAVAILABLE', async () => {
     const inner = await echo();
     const other = inner.connect({ credentials: { token: () => 'bad', refused: () => undefined } });

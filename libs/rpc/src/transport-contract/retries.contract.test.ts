@@ -7,19 +7,19 @@ import { manualClock } from '../test-clock.ts';
 import type { EchoOptions } from '../test-echo.ts';
 import { failure, overEachTransport, rejection } from './test-transports.ts';
 
-overEachTransport('retries of calls', ({ echo }) => {
-  const failing = (times: number, error: () => Error) => {
-    let calls = 0;
-    return {
-      calls: () => calls,
-      handle: async (word: { text: string }) => {
-        if (++calls <= times) throw error();
-        return word;
-      },
-    };
+const failing = (times: number, error: () => Error) => {
+  let calls = 0;
+  return {
+    calls: () => calls,
+    handle: async (word: { text: string }) => {
+      if (++calls <= times) throw error();
+      return word;
+    },
   };
-  const unavailable = () => new Rejection('UNAVAILABLE', 'KEY_VAULT_UNREACHABLE', 'later');
+};
+const unavailable = () => new Rejection('UNAVAILABLE', 'KEY_VAULT_UNREACHABLE', 'later');
 
+overEachTransport('retries of calls', ({ echo }) => {
   test('an idempotent call is retried while UNAVAILABLE', async () => {
     const { calls, handle } = failing(2, unavailable);
     const { client } = await echo({ handlers: { echo: handle } });
@@ -99,7 +99,9 @@ overEachTransport('retries of calls', ({ echo }) => {
     await late;
     assert.equal(calls, 2);
   });
+});
 
+overEachTransport('calls that are not retried', ({ echo }) => {
   test('a call that is not marked as idempotent is not retried', async () => {
     const { calls, handle } = failing(2, unavailable);
     const { client } = await echo({ handlers: { change: handle } });

@@ -51,7 +51,9 @@ overEachTransport('streams', ({ echo }) => {
     );
     assert.deepEqual(received, [{ text: 'a' }]);
   });
+});
 
+overEachTransport('ends of streams', ({ echo }) => {
   test('a caller that stops reading ends the handler', async () => {
     const handler = new EventEmitter();
     const { client } = await echo({

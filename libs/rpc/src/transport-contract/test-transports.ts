@@ -21,29 +21,29 @@ export interface TestTransport {
   readonly tracer: () => Telemetry['tracer'];
 }
 
-/** Runs a part of the contract over every transport. Called once in a file, because it starts the telemetry of the process. */
+/** Runs a part of the contract over every transport. Each suite has its own telemetry. */
 export const overEachTransport = (subject: string, suite: (transport: TestTransport) => void): void => {
-  const spans = new InMemorySpanExporter();
-  let telemetry: Telemetry;
-  before(() => {
-    telemetry = startTelemetry({
-      service: 'test',
-      random: systemRandom,
-      processors: [new SimpleSpanProcessor({ exporter: spans })],
-    });
-  });
-  after(() => telemetry.shutdown());
   for (const [transport, start] of Object.entries(transports)) {
-    const running: Echo[] = [];
-    const echo = async (options: EchoOptions = {}): Promise<Echo> => {
-      const started = await start({ ...options, server: { tracer: telemetry.tracer, ...options.server } });
-      running.push(started);
-      return started;
-    };
-    const spanCount = async (count: number): Promise<void> => {
-      while (spans.getFinishedSpans().length < count) await new Promise(setImmediate);
-    };
     describe(`${subject} over ${transport}`, () => {
+      const spans = new InMemorySpanExporter();
+      let telemetry: Telemetry;
+      before(() => {
+        telemetry = startTelemetry({
+          service: 'test',
+          random: systemRandom,
+          processors: [new SimpleSpanProcessor({ exporter: spans })],
+        });
+      });
+      after(() => telemetry.shutdown());
+      const running: Echo[] = [];
+      const echo = async (options: EchoOptions = {}): Promise<Echo> => {
+        const started = await start({ ...options, server: { tracer: telemetry.tracer, ...options.server } });
+        running.push(started);
+        return started;
+      };
+      const spanCount = async (count: number): Promise<void> => {
+        while (spans.getFinishedSpans().length < count) await new Promise(setImmediate);
+      };
       afterEach(async () => {
         await Promise.all(running.splice(0).map((each) => each.close()));
         spans.reset();

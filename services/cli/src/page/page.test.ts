@@ -17,28 +17,28 @@ test('the files of the page have at most 150 kB, compressed', async () => {
   assert.ok(total <= 150_000, `${total} bytes`);
 });
 
-describe('the live page in a browser', { skip: withoutBrowser }, () => {
-  let browser: Browser;
-  const pages: TestPage[] = [];
-  before(async () => {
-    browser = await openBrowser();
-  });
-  after(async () => {
-    await browser?.close();
-    for (const one of pages) await one.end();
-  });
+let browser: Browser;
+const pages: TestPage[] = [];
+before(async () => {
+  if (!withoutBrowser) browser = await openBrowser();
+});
+after(async () => {
+  await browser?.close();
+  for (const one of pages) await one.end();
+});
 
-  const served = async (cloud: TestCloud): Promise<TestPage> => {
-    const one = await testPage(cloud);
-    pages.push(one);
-    await one.look();
-    return one;
-  };
-  const see = (page: Page, text: string | RegExp) => page.getByText(text).first().waitFor();
-  const shoot = async (page: Page, name: string): Promise<void> => {
-    if (shots !== undefined) await page.screenshot({ path: `${shots}/${name}.png`, fullPage: true });
-  };
+const served = async (cloud: TestCloud): Promise<TestPage> => {
+  const one = await testPage(cloud);
+  pages.push(one);
+  await one.look();
+  return one;
+};
+const see = (page: Page, text: string | RegExp) => page.getByText(text).first().waitFor();
+const shoot = async (page: Page, name: string): Promise<void> => {
+  if (shots !== undefined) await page.screenshot({ path: `${shots}/${name}.png`, fullPage: true });
+};
 
+describe('the live page in a browser during a revocation', { skip: withoutBrowser }, () => {
   test('a revocation is watched from the loss to the return, without an error in the console', async () => {
     const cloud = new TestCloud(3, Date.now);
     const { address, look } = await served(cloud);
@@ -91,6 +91,31 @@ describe('the live page in a browser', { skip: withoutBrowser }, () => {
     assert.deepEqual(problems, []);
   });
 
+  test('when the cloud ends the page says so and keeps what it has, and it continues when it returns', async () => {
+    const cloud = new TestCloud(2, Date.now);
+    const { address, look, end, again } = await served(cloud);
+    const { page } = await openPage(browser, address, { width: 1440 });
+    await see(page, /live, /);
+    cloud.end(true);
+    await look();
+    await see(page, /the cloud has ended or does not respond since/);
+    await see(page, /2 running/);
+    cloud.end(false);
+    cloud.disable();
+    await look();
+    await see(page, /The platform stopped 2 of 3 machines/);
+    await end();
+    await see(page, /not connected since/);
+    await see(page, /The platform stopped 2 of 3 machines/);
+    cloud.restore();
+    await again();
+    await look();
+    await see(page, 'access given back');
+    await see(page, /live, /);
+  });
+});
+
+describe('how the live page looks in a browser', { skip: withoutBrowser }, () => {
   test('at 320 pixels nothing scrolls sideways, in light and dark', async () => {
     const cloud = new TestCloud(3, Date.now);
     cloud.disable();
@@ -126,29 +151,6 @@ describe('the live page in a browser', { skip: withoutBrowser }, () => {
       await page.getByRole('dialog').getByText('No spans').waitFor();
       assert.deepEqual(await violationsOf(page), [], `${width} ${scheme}, with the reason of a machine`);
     }
-  });
-
-  test('when the cloud ends the page says so and keeps what it has, and it continues when it returns', async () => {
-    const cloud = new TestCloud(2, Date.now);
-    const { address, look, end, again } = await served(cloud);
-    const { page } = await openPage(browser, address, { width: 1440 });
-    await see(page, /live, /);
-    cloud.end(true);
-    await look();
-    await see(page, /the cloud has ended or does not respond since/);
-    await see(page, /2 running/);
-    cloud.end(false);
-    cloud.disable();
-    await look();
-    await see(page, /The platform stopped 2 of 3 machines/);
-    await end();
-    await see(page, /not connected since/);
-    await see(page, /The platform stopped 2 of 3 machines/);
-    cloud.restore();
-    await again();
-    await look();
-    await see(page, 'access given back');
-    await see(page, /live, /);
   });
 
   test('a text that tries to be part of the page is shown as text', async () => {

@@ -105,6 +105,9 @@ describe('moving to another key', () => {
       assert.equal((await cloud.newDisk({ set })).keyVersion, next.keyVersion);
     },
   );
+});
+
+describe('the key version of a disk', () => {
   test(
     'KV-43, KV-55: a header stores the exact key version and algorithm of its wrap, and an unwrap uses that version',
     limit,

@@ -13,65 +13,64 @@ import { ownerRemovals } from './removals.ts';
 const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 const now = () => systemClock.now();
 
+const processOn = (store: EventStore) => {
+  const principals = category(store, principal.principals);
+  const assignments = category(store, roleAssignments);
+  const removals = category(store, ownerRemovals);
+  const owners = new PlatformOwners({ store, principals, assignments, removals });
+  const give = openAssigning({ store, assignments, holders: category(store, grantHolders) });
+  return { principals, assignments, owners, give };
+};
+type Process = ReturnType<typeof processOn>;
+
+const newOwner = async ({ principals, assignments }: Process, secretExpiresAt?: number): Promise<string> => {
+  const id = systemRandom.uuid();
+  const request = { tenant: 'tenants/t', principalType: 'user', displayName: 'a user' } as const;
+  await principals.transact(id, principal.create(now(), request), cause);
+  await principals.transact(id, principal.addSecret(0, 's', id, secretExpiresAt), cause);
+  const grant = { principal: `principals/${id}`, role: 'roles/owner', scope: '/' };
+  await assignments.transact(id, assign(now(), grant), cause);
+  return id;
+};
+const remove = ({ owners }: Process, id: string): Promise<unknown> =>
+  owners.changePrincipal(id, principal.remove(now()), now(), cause, {});
+const removeSecret = ({ owners }: Process, id: string): Promise<unknown> =>
+  owners.changePrincipal(id, principal.removeSecret(now(), 's'), now(), cause, {});
+const removeRole = ({ owners }: Process, id: string): Promise<unknown> => owners.removeAssignment(id, now(), cause, {});
+const take = [remove, removeSecret, removeRole];
+
+/** Creates an owner and removes the role of all others. */
+const soleOwner = async (process: Process): Promise<string> => {
+  const sole = await newOwner(process);
+  for (const { id, state } of await process.assignments.listAll({ index: { index: 'scope', value: '/' } })) {
+    const isOther = state.status === 'assigned' && state.principal !== `principals/${sole}`;
+    if (isOther) await removeRole(process, id);
+  }
+  return sole;
+};
+
+/** A process whose first commit waits for `meanwhile`. */
+const heldUp = (store: EventStore, meanwhile: () => Promise<unknown>): Process => {
+  let isHeldUp = false;
+  const commit: EventStore['commit'] = async (...what) => {
+    if (!isHeldUp) {
+      isHeldUp = true;
+      await meanwhile();
+    }
+    return store.commit(...what);
+  };
+  return processOn({ ...store, commit });
+};
+
 /** Tests for each kind of store. @param open one more process on the same store */
 const ownersContract = (name: string, open: () => Promise<EventStore>): void => {
   describe(`owners of the platform over the ${name} store`, () => {
-    const processOn = (store: EventStore) => {
-      const principals = category(store, principal.principals);
-      const assignments = category(store, roleAssignments);
-      const removals = category(store, ownerRemovals);
-      const owners = new PlatformOwners({ store, principals, assignments, removals });
-      const give = openAssigning({ store, assignments, holders: category(store, grantHolders) });
-      return { principals, assignments, owners, give };
-    };
-    type Process = ReturnType<typeof processOn>;
     const stores: EventStore[] = [];
     before(async () => {
       stores.push(await open(), await open());
     });
     after(() => Promise.all(stores.map((store) => store.close())));
     const processes = () => stores.map(processOn);
-
-    const newOwner = async ({ principals, assignments }: Process, secretExpiresAt?: number): Promise<string> => {
-      const id = systemRandom.uuid();
-      const request = { tenant: 'tenants/t', principalType: 'user', displayName: 'a user' } as const;
-      await principals.transact(id, principal.create(now(), request), cause);
-      await principals.transact(id, principal.addSecret(0, 's', id, secretExpiresAt), cause);
-      const grant = { principal: `principals/${id}`, role: 'roles/owner', scope: '/' };
-      await assignments.transact(id, assign(now(), grant), cause);
-      return id;
-    };
-    const remove = ({ owners }: Process, id: string): Promise<unknown> =>
-      owners.changePrincipal(id, principal.remove(now()), now(), cause, {});
-    const removeSecret = ({ owners }: Process, id: string): Promise<unknown> =>
-      owners.changePrincipal(id, principal.removeSecret(now(), 's'), now(), cause, {});
-    const removeRole = ({ owners }: Process, id: string): Promise<unknown> =>
-      owners.removeAssignment(id, now(), cause, {});
-    const take = [remove, removeSecret, removeRole];
-
-    /** Creates an owner and removes the role of all others. */
-    const soleOwner = async (process: Process): Promise<string> => {
-      const sole = await newOwner(process);
-      for (const { id, state } of await process.assignments.listAll({ index: { index: 'scope', value: '/' } })) {
-        const isOther = state.status === 'assigned' && state.principal !== `principals/${sole}`;
-        if (isOther) await removeRole(process, id);
-      }
-      return sole;
-    };
-    /** A process whose first commit waits for `meanwhile`. */
-    const heldUp = (meanwhile: () => Promise<unknown>): Process => {
-      const [store] = stores;
-      assert.ok(store);
-      let isHeldUp = false;
-      const commit: EventStore['commit'] = async (...what) => {
-        if (!isHeldUp) {
-          isHeldUp = true;
-          await meanwhile();
-        }
-        return store.commit(...what);
-      };
-      return processOn({ ...store, commit });
-    };
 
     test('of owners that are removed at the same time, in different ways, the last one stays', async () => {
       const [one, other] = processes();
@@ -99,7 +98,7 @@ const ownersContract = (name: string, open: () => Promise<EventStore>): void => 
       const request = { tenant: 'tenants/t', principalType: 'user', displayName: 'next' } as const;
       await one.principals.transact(next, principal.create(now(), request), cause);
       await one.principals.transact(next, principal.addSecret(0, 's', next, undefined), cause);
-      const slow = heldUp(async () => {
+      const slow = heldUp(stores[0] ?? assert.fail(), async () => {
         const grant = { principal: `principals/${next}`, role: 'roles/owner', scope: '/' };
         await one.give(systemRandom.uuid(), grant, now(), cause);
         await remove(one, first);
@@ -111,7 +110,7 @@ const ownersContract = (name: string, open: () => Promise<EventStore>): void => 
       const [one] = processes();
       assert.ok(one);
       const [first, next] = [await soleOwner(one), await newOwner(one, 1)];
-      const slow = heldUp(async () => {
+      const slow = heldUp(stores[0] ?? assert.fail(), async () => {
         await one.principals.transact(next, principal.addSecret(now(), 's2', `${next}2`, undefined), cause);
         await remove(one, first);
       });

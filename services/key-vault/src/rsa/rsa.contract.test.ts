@@ -59,19 +59,19 @@ function privateJwk(bits: number, change: Record<string, unknown> = {}): Record<
 }
 
 for (const [name, createEngine] of Object.entries(engines)) {
-  describe(`RSA engine: ${name}`, () => {
-    const sealing = newSealing();
-    const engine = createEngine(sealing, false);
-    const legacy = createEngine(sealing, true);
-    after(() => Promise.all([engine.close(), legacy.close()]));
-    let first: RsaKey;
-    let second: RsaKey;
-    before(async () => {
-      first = keyOf('keys/a/1', await engine.generate('keys/a/1', 2048, order));
-      second = keyOf('keys/a/2', await engine.generate('keys/a/2', 3072, order));
-    });
-    const dek = randomBytes(32);
+  const sealing = newSealing();
+  const engine = createEngine(sealing, false);
+  const legacy = createEngine(sealing, true);
+  after(() => Promise.all([engine.close(), legacy.close()]));
+  let first: RsaKey;
+  let second: RsaKey;
+  before(async () => {
+    first = keyOf('keys/a/1', await engine.generate('keys/a/1', 2048, order));
+    second = keyOf('keys/a/2', await engine.generate('keys/a/2', 3072, order));
+  });
+  const dek = randomBytes(32);
 
+  describe(`wraps of the RSA engine ${name}`, () => {
     for (const algorithm of ['RSA-OAEP-256', 'RSA-OAEP', 'RSA1_5']) {
       test(`${algorithm} unwraps what it wrapped, up to the limit of the key; a longer value is refused (KV-40, KV-42)`, async () => {
         for (const [key, modulus] of [
@@ -144,7 +144,9 @@ for (const [name, createEngine] of Object.entries(engines)) {
       const changed = { ...algorithms, value: flipped(value) };
       await assert.rejects(engine.rewrap(first, second, changed), rejectsWith('BAD_CIPHERTEXT'));
     });
+  });
 
+  describe(`signatures of the RSA engine ${name}`, () => {
     for (const [bits, length] of [
       [256, 32],
       [384, 48],
@@ -173,7 +175,9 @@ for (const [name, createEngine] of Object.entries(engines)) {
         }
       });
     }
+  });
 
+  describe(`sizes and imports of the RSA engine ${name}`, () => {
     test('sizes other than 2048, 3072 and 4096 are refused, generated or imported (CMK-20)', async () => {
       for (const bits of [0, 1024, 2047, 8192]) {
         await assert.rejects(engine.generate('keys/size/1', bits, order), rejectsWith('KEY_SIZE_UNSUPPORTED'));
@@ -244,7 +248,9 @@ for (const [name, createEngine] of Object.entries(engines)) {
         await assert.rejects(engine.import('keys/bad/1', { format: 'pem', pem }, order), rejectsWith(reason));
       }
     });
+  });
 
+  describe(`keys at rest in the RSA engine ${name}`, () => {
     test('a sealed key that was changed, or belongs to another version, is refused', async () => {
       const version = 'keys/sealed/1';
       const made = await engine.generate(version, 2048, order);

@@ -36,7 +36,7 @@ const readAll = async (disk: EncryptedDisk, offset = 0, length = disk.size(), ch
   Buffer.concat(await Array.fromAsync(disk.read(offset, length, check)));
 
 for (const [name, newStore] of Object.entries(stores)) {
-  describe(`encrypted disk over ${name}`, () => {
+  describe(`content of an encrypted disk over ${name}`, () => {
     test('behaves like a plain buffer under any sequence of reads and writes (CMK-09, CMK-127)', async () => {
       const size = 8 * sectorSize;
       const range = fc.tuple(fc.nat(size), fc.nat(3 * sectorSize)).map(([offset, length]) => ({
@@ -101,7 +101,9 @@ for (const [name, newStore] of Object.entries(stores)) {
       assert.ok((await readAll(disk)).equals(model));
       await disk.close();
     });
+  });
 
+  describe(`key and access of an encrypted disk over ${name}`, () => {
     test('a long transfer is split into pieces of at most 1 MiB, with an access check before each', async () => {
       const size = 3 * pieceSize;
       const disk = new EncryptedDisk(volumeOver(await newStore(size)), newCipher());
