@@ -84,6 +84,20 @@ test('G1: one I/O for each disk and pause may complete if the host was stopped a
   assert.deepEqual(kindsOf([io(-8, 2_501), io(-7, 2_501)], { pauses }), ['more in hand than a pause can hold']);
 });
 
+test('G1: a pause is noted before its first signal and after its second, and the process may run until and from these', () => {
+  const pauses = [{ from: t0 - 5, to: t0 + 3_900 }];
+  assert.deepEqual(kindsOf([io(-1, 3_896)], { pauses }), []);
+  assert.deepEqual(kindsOf([io(100, 3_896)], { pauses }), ['invoked in a pause that outlasted the bound']);
+  assert.deepEqual(kindsOf([io(-1, 3_500)], { pauses }), ['acknowledged long after the bound']);
+});
+
+test('G1: the pause of a disk host excuses no I/O on the disks of another', () => {
+  const pause = { from: t0 - 5, to: t0 + 3_900 };
+  const pauses = [{ ...pause, concerns: (name: string) => name === 'disks/elsewhere' }];
+  assert.deepEqual(kindsOf([io(-8, 3_901)], { pauses }), ['acknowledged long after the bound']);
+  assert.deepEqual(kindsOf([io(-8, 3_901)], { pauses: [pause] }), []);
+});
+
 test('G1: a pause that ends within the bound excuses no I/O after the bound', () => {
   const pauses = [{ from: t0, to: t0 + 1_000 }];
   assert.deepEqual(kindsOf([io(500, 1_001)], { pauses }), []);

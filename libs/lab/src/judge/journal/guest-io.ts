@@ -22,10 +22,12 @@ export interface KeyLossWindow {
   readonly reasons: ReadonlySet<string>;
 }
 
-/** A time in which the process of the disk host was stopped (SIGSTOP, SIGCONT). */
+/** A time in which the process of a disk host was stopped. `from` was noted before SIGSTOP, `to` after SIGCONT. */
 export interface Pause {
   readonly from: number;
   readonly to: number;
+  /** Whether the host had that disk; absent: every disk. */
+  readonly concerns?: (disk: string) => boolean;
 }
 
 /** What was done to the cloud. */
@@ -58,6 +60,8 @@ export interface IoVerdict {
 const noticeMs = 1_000;
 /** A disk must have done good I/O within this time before t0, because a history without it proves nothing. In milliseconds. */
 const livelyMs = 2_000;
+/** How long before the noted end of a pause, and after its noted start, the process may run, in milliseconds. */
+const signalMs = 50;
 /** How far the guests' two clocks may drift apart within a history, in milliseconds. */
 const driftMs = 50;
 
@@ -81,7 +85,11 @@ const judgeLoss = (history: History, loss: KeyLossWindow, pauses: readonly Pause
   let lastGoodMs = Number.NEGATIVE_INFINITY;
   /** Responses past their last check when the host was stopped: the stated exception. */
   let inHand = 0;
+  let inHandMax = 0;
   for (const disk of disks) {
+    const ownPauses = pauses.filter(({ concerns = () => true }) => concerns(disk));
+    // A guest does one operation at a time on a disk, so a host that is stopped once holds one response for each disk.
+    inHandMax += ownPauses.length;
     const own = history.filter((io) => io.disk === disk && isData(io) && io.invokedAt < restoredAt);
     if (!own.some(({ ok, completedAt }) => ok && completedAt <= t0 && completedAt > t0 - livelyMs)) {
       violations.push({ kind: 'proves nothing', about: `${disk} had no good I/O in the ${livelyMs} ms before t0` });
@@ -89,13 +97,12 @@ const judgeLoss = (history: History, loss: KeyLossWindow, pauses: readonly Pause
     // I/O that completes after access was restored may have waited for that.
     for (const io of own.filter(({ ok, completedAt }) => ok && completedAt < restoredAt)) {
       lastGoodMs = Math.max(lastGoodMs, io.completedAt - t0);
-      const kind = judgeSuccess(io, loss, pauses);
+      const kind = judgeSuccess(io, loss, ownPauses);
       if (kind === 'in hand') inHand += 1;
       else if (kind !== undefined) violations.push({ kind, about: textOf(io, t0) });
     }
   }
-  // A guest does one operation at a time on a disk, so a host that is stopped once holds one response for each disk.
-  if (inHand > disks.length * pauses.length) {
+  if (inHand > inHandMax) {
     violations.push({ kind: 'more in hand than a pause can hold', about: `${inHand} on ${disks.length} disks` });
   }
   return { violations, lastGoodMs };
@@ -110,11 +117,11 @@ const judgeSuccess = (
   const endAt = t0 + boundMs;
   if (io.invokedAt > endAt) return 'invoked after the bound';
   if (io.completedAt <= endAt) return undefined;
-  const pause = pauses.find(({ from, to }) => io.invokedAt <= to && io.completedAt >= to && from <= endAt);
+  const pause = pauses.find(({ from, to }) => io.invokedAt <= to && io.completedAt >= to - signalMs && from <= endAt);
   if (pause === undefined || pause.to <= endAt) {
     return io.completedAt > endAt + noticeMs ? 'acknowledged long after the bound' : undefined;
   }
-  return io.invokedAt >= pause.from ? 'invoked in a pause that outlasted the bound' : 'in hand';
+  return io.invokedAt >= pause.from + signalMs ? 'invoked in a pause that outlasted the bound' : 'in hand';
 };
 
 /** The violation of an operation that failed, or undefined. */

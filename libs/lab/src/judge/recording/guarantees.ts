@@ -5,7 +5,7 @@ import { judgeCauses } from '../causes/judge-causes.ts';
 import type { Terms } from '../invariants/bounds.ts';
 import { type IoViolation, judgeIo, type KeyLossWindow } from '../journal/guest-io.ts';
 import type { History } from '../journal/history.ts';
-import { hasVolumes } from '../model/disturbances.ts';
+import { hasVolumes, isNearHost } from '../model/disturbances.ts';
 import { judgeRecording } from './judge-recording.ts';
 import type { ObservedLoss } from './observed-losses.ts';
 import { type Disturbance, type JudgedRefusal, type RefusedOperation, replay } from './replay.ts';
@@ -98,9 +98,13 @@ const ioRows = (judged: Judged, losses: readonly ObservedLoss[]): readonly Guara
   const known = new Set(history.map(({ disk }) => disk));
   const windows = losses.flatMap((loss) => windowsOf(loss, terms, known));
   if (history.length === 0) return [];
-  const pauses = disturbances.flatMap(({ parts, fromMs, toMs, restarted }) =>
-    parts.some(hasVolumes) && restarted === undefined && toMs !== undefined ? [{ from: fromMs, to: toMs }] : [],
-  );
+  const hosts = new Map(losses.flatMap(({ disks }) => disks.map(({ name, host }) => [name, host])));
+  const pauses = disturbances.flatMap(({ parts, fromMs, toMs, restarted }) => {
+    const paused = parts.filter(hasVolumes);
+    if (paused.length === 0 || restarted !== undefined || toMs === undefined) return [];
+    const concerns = (disk: string): boolean => paused.some((part) => isNearHost(part, hosts.get(disk) ?? ''));
+    return [{ from: fromMs, to: toMs, concerns }];
+  });
   const { violations, lastGoodMs } = judgeIo(history, { losses: windows, pauses });
   const broken = violations.flatMap(({ kind, about }): readonly GuaranteeRecord[] => {
     const rule = guaranteeOf[kind];

@@ -55,6 +55,8 @@ export interface ObservedMachine {
 /** A disk under a lost key version. */
 export interface ObservedDisk {
   readonly name: string;
+  /** Unique name of its disk host at the start of the loss. */
+  readonly host: string;
   /** Whether it was an ultra disk of a running machine. */
   readonly isPinned: boolean;
   /** When it was under another key version: a rotation may rewrap it during the loss. */
@@ -109,7 +111,9 @@ export class LossRecorder {
       set,
       keyVersion,
       loss,
-      disks: under.map(({ name, sku, open }) => ({ name, isPinned: sku === 'ultra' && open?.by === 'machine' })),
+      disks: under.map(({ name, host, sku, open }) => ({
+        ...{ name, host, isPinned: sku === 'ultra' && open?.by === 'machine' },
+      })),
       machines: new Map([...machines.machines.values()].map((machine) => [machine.name, observed(machine, names)])),
     };
   }
