@@ -12,11 +12,11 @@ import type {
   Step,
   Undo,
 } from '@interlock/lab';
-import { isDiskHostTarget, isFaultAction, keyOfTarget } from '@interlock/lab';
+import { isFaultAction, keyOfTarget } from '@interlock/lab';
 import type { Terms } from '@interlock/lab/judge/invariants/bounds';
 import type { History } from '@interlock/lab/judge/journal/history';
 import { guaranteesOf } from '@interlock/lab/judge/recording/guarantees';
-import { MachineLog } from '@interlock/lab/judge/recording/machine-log';
+import { type DiskFacts, MachineLog } from '@interlock/lab/judge/recording/machine-log';
 import { rawRecord } from '@interlock/lab/judge/recording/raw-record';
 import type { Disturbance, RefusedOperation } from '@interlock/lab/judge/recording/replay';
 import { serviceNames } from '@interlock/local/services.ts';
@@ -26,7 +26,7 @@ import type { Clients } from '../../cloud/clients.ts';
 import { type KeyState, readKeyState } from '../../cloud/key-state.ts';
 import type { KeyOwner } from '../../cloud/service-owner.ts';
 import { compareDisks } from './content.ts';
-import { withHosts } from './disk-hosts.ts';
+import { factsOf, withHosts } from './disk-hosts.ts';
 import type { EventFeeds } from './event-feed.ts';
 import { type GuestJournals, ioRecordOf } from './guest-journals.ts';
 import { comparedByGuests } from './guest-reads.ts';
@@ -111,8 +111,8 @@ export class CloudLab implements Lab {
   readonly #close: () => Promise<void>;
   readonly #journals: GuestJournals;
   readonly #keys = new Map<string, KeyState>();
-  /** Full name of the host of each disk, if a step names a disk host. */
-  readonly #hosts = new Map<string, string>();
+  /** What each disk was when the timeline started, by its full name; with its host if the experiment has disk hosts. */
+  readonly #disks = new Map<string, DiskFacts>();
   readonly #sinceMs = systemClock.now();
   readonly #starting: Promise<void>[] = [];
   /** Operations of users that services refused because of a key. */
@@ -137,11 +137,11 @@ export class CloudLab implements Lab {
   async prepare(): Promise<void> {
     for (const [name, place] of this.#estate.keys)
       this.#keys.set(name, await readKeyState(this.#access.clients, place));
-    if (!this.#experiment.timeline.some(({ targets }) => targets.some(isDiskHostTarget))) return;
     const { disks } = this.#access.clients;
-    for (const disk of this.#estate.machines.flatMap((machine) => machine.disks)) {
-      const { diskHost } = await disks.getDisk({ name: disk.name });
-      this.#hosts.set(disk.name, diskHost);
+    for (const { name, key } of this.#estate.machines.flatMap((machine) => machine.disks)) {
+      const { diskHost } = await disks.getDisk({ name });
+      const keyVersion = this.#keys.get(key)?.keyVersion ?? '';
+      this.#disks.set(name, factsOf(this.#experiment, { keyVersion, diskHost }));
     }
   }
 
@@ -155,8 +155,7 @@ export class CloudLab implements Lab {
     const { clients, faults } = this.#access;
     const [target = ''] = targets;
     if (isFaultAction(action)) {
-      const hosts = this.#hosts;
-      const hostOf = (disk: string): string => hosts.get(disk) ?? '';
+      const hostOf = (disk: string): string => this.#disks.get(disk)?.diskHost ?? '';
       return faults.plan({ ...step, targets: withHosts(step, this.#estate.machines, hostOf) });
     }
     if (isMachineAction(action)) {
@@ -338,7 +337,7 @@ export class CloudLab implements Lab {
     const refused = await refusedUses(clients, this.#estate, this.#sinceMs);
     const identities = refusedIdentities(events['disk-encryption-set'], this.#sinceMs);
     return {
-      machines: log.records(machines, this.#keyVersions(), (name) => this.#journals.console(name)),
+      machines: log.records(machines, this.#disks, (name) => this.#journals.console(name)),
       io: history.map(ioRecordOf),
       sightings: [...refused, ...identities, ...faults.sightings()].sort((one, other) => one.atMs - other.atMs),
       // Judged only when it is read: abort conditions seldom need it.
@@ -347,12 +346,6 @@ export class CloudLab implements Lab {
       },
       ...(this.#isCompared && { raw: rawRecord(events, { ...facts, findings: [] }) }),
     };
-  }
-
-  /** Key version of each disk when the timeline started. */
-  #keyVersions(): ReadonlyMap<string, string> {
-    const disks = this.#estate.machines.flatMap((machine) => machine.disks);
-    return new Map(disks.map(({ name, key }) => [name, this.#keys.get(key)?.keyVersion ?? '']));
   }
 
   async compareContent(): Promise<ContentRecord> {

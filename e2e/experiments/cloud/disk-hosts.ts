@@ -1,9 +1,21 @@
-import { type DiskHostTarget, diskHostNamed, type Step } from '@interlock/lab';
+import { type DiskHostTarget, diskHostNamed, type Experiment, isDiskHostTarget, type Step } from '@interlock/lab';
+import type { DiskFacts } from '@interlock/lab/judge/recording/machine-log';
 import type { MadeMachine } from './planned-estate.ts';
 
 /** The process of a disk host as a target, by its unique name: `disk-host-0` of `disk-0` or `diskHosts/disk-0`. */
 export const targetOfHost = (host: string): DiskHostTarget =>
   `disk-host-${host.replace('diskHosts/', '').replace(/^disk-/, '')}`;
+
+/** Whether an experiment is about single disk hosts: its cloud has some of their own, or a step names one. */
+const hasDiskHosts = ({ estate, timeline }: Experiment): boolean =>
+  (estate.kind === 'planned' && estate.diskHosts !== undefined) ||
+  timeline.some(({ targets }) => targets.some(isDiskHostTarget));
+
+/** What the record of a run keeps of a disk; its host if the experiment is about single disk hosts. */
+export const factsOf = (experiment: Experiment, { keyVersion, diskHost }: Required<DiskFacts>): DiskFacts => ({
+  keyVersion,
+  ...(hasDiskHosts(experiment) && { diskHost: targetOfHost(diskHost) }),
+});
 
 /** The number of such a target. @throws Error for another target */
 export const numberOfHost = (target: DiskHostTarget): number => {
@@ -15,7 +27,7 @@ export const numberOfHost = (target: DiskHostTarget): number => {
 /**
  * The targets of a step, with the disk host that has the disks of a group in place of `disk-host-of-<group>`: of its disks under a
  * customer's key, if it has some. If they are on several hosts, that with most of them counts, and then the first by number.
- * @param hostOf unique name of the host of a disk, by its full name
+ * @param hostOf the host of a disk as a target, by the full name of the disk
  * @throws Error if a step cuts a disk host from itself
  */
 export const withHosts = (
@@ -32,16 +44,12 @@ export const withHosts = (
   return resolved;
 };
 
-const hostOfGroup = (
-  group: string,
-  machines: readonly MadeMachine[],
-  hostOf: (disk: string) => string,
-): DiskHostTarget => {
+const hostOfGroup = (group: string, machines: readonly MadeMachine[], hostOf: (disk: string) => string): string => {
   const all = machines.filter((machine) => machine.group === group).flatMap(({ disks }) => disks);
   const own = all.filter(({ key }) => key !== 'platform');
   const counts = new Map<string, number>();
   for (const { name } of own.length > 0 ? own : all) counts.set(hostOf(name), (counts.get(hostOf(name)) ?? 0) + 1);
   const [most] = [...counts].toSorted(([a, n], [b, m]) => m - n || a.localeCompare(b, 'en', { numeric: true }));
   if (most === undefined) throw new Error(`no machine is in the group ${group}`);
-  return targetOfHost(most[0]);
+  return most[0];
 };

@@ -86,7 +86,7 @@ test('makes a vault and a set for each key, with roles where a step removes a ro
     const [premium] = machines;
     await clients.compute.deallocateVirtualMachine({ name: premium?.name ?? '' });
     await world.clock.sleep(20_000);
-    const [first, ...others] = log.records(machines, new Map([[premium?.disks[0]?.name ?? '', 'v1']]));
+    const [first, ...others] = log.records(machines, new Map([[premium?.disks[0]?.name ?? '', { keyVersion: 'v1' }]]));
     assert.deepEqual(
       first?.power.map(({ state }) => state),
       ['starting', 'running', 'stopping', 'deallocated'],

@@ -52,7 +52,7 @@ export interface ActionParts {
   readonly clients: Clients;
   readonly made: MadeEstate;
   readonly faults: Faults;
-  /** Unique name of the host of a disk, by its full name. */
+  /** The host of a disk as a target, by the full name of the disk. */
   readonly hostOf: (disk: string) => string;
 }
 

@@ -17,7 +17,7 @@ import {
   type Undo,
 } from '@interlock/lab';
 import { Disturbances } from '@interlock/lab/judge/model/disturbances';
-import { MachineLog } from '@interlock/lab/judge/recording/machine-log';
+import { type DiskFacts, MachineLog } from '@interlock/lab/judge/recording/machine-log';
 import type { Workload } from '@interlock/rpc';
 import type { VirtualClock } from '@interlock/runtime';
 import type { SimulatedSpan } from '../../simulation/cloud/recorded-span.ts';
@@ -25,6 +25,7 @@ import { type Committed, createSimulatedCloud, type SimulatedCloud } from '../..
 import { Judge } from '../../simulation/invariants/judge.ts';
 import { openTruth, type SimulatedTruth } from '../../simulation/truth/truth.ts';
 import { type Clients, clientsOf } from '../../simulation/workload/estate.ts';
+import { factsOf, targetOfHost } from '../cloud/disk-hosts.ts';
 import { type MadeEstate, untilRunning } from '../cloud/planned-estate.ts';
 import { Actions, keyVersionsIn } from './actions.ts';
 import { type ContentStage, compareContent } from './content.ts';
@@ -100,7 +101,7 @@ export class SimulatedLab implements Lab {
   #isOver = false;
   /** When the machines ran, in milliseconds since the epoch. */
   #sinceMs = 0;
-  #keyVersions: ReadonlyMap<string, string> = new Map();
+  #diskFacts: ReadonlyMap<string, DiskFacts> = new Map();
   #frozen: Frozen | undefined;
   #judged: Pick<Observed, 'guarantees' | 'raw'> | undefined;
 
@@ -123,7 +124,7 @@ export class SimulatedLab implements Lab {
     this.#sightings = new Sightings(world);
     const onGone = this.#sightings.onGone.bind(this.#sightings);
     this.#faults = new Faults({ world, truth, disturbances, onGone });
-    const hostOf = (disk: string): string => truth.disks.hostOf(disk);
+    const hostOf = (disk: string): string => targetOfHost(truth.disks.hostOf(disk));
     this.#actions = new Actions({ plan: experiment, world, clients, made: image.made, faults: this.#faults, hostOf });
     this.#guests = new Guests({
       ...this.#stage(),
@@ -249,7 +250,7 @@ export class SimulatedLab implements Lab {
     await clock.sleep((random.fork('phase').fraction() * settings.leases.ttlMs) / 2);
     const all = this.#made.machines.flatMap((machine) => machine.disks.map(({ name }) => name));
     const shown = await Promise.all(all.map((name) => disks.getDisk({ name })));
-    this.#keyVersions = new Map(shown.map(({ name, keyVersion }) => [name, keyVersion]));
+    this.#diskFacts = new Map(shown.map((disk) => [disk.name, factsOf(this.#experiment, disk)]));
     this.#sinceMs = clock.now();
     this.#sightings.begin();
     this.#guests.begin();
@@ -332,7 +333,7 @@ export class SimulatedLab implements Lab {
   /** @param sightings no condition reads them before the end */
   #recorded(sightings: readonly SightingRecord[] = []): Frozen {
     return {
-      machines: this.#machines.records(this.#made.machines, this.#keyVersions),
+      machines: this.#machines.records(this.#made.machines, this.#diskFacts),
       // Not copied: an abort condition reads it at once, and no operation comes after the end of the guests.
       io: this.#guests.records,
       sightings,

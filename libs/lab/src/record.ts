@@ -94,6 +94,8 @@ export interface DiskRecord {
   readonly key: string;
   /** Key version when the timeline started; empty under a platform key. */
   readonly keyVersion: string;
+  /** Its disk host when the timeline started, `disk-host-0`; absent without disk hosts of their own. */
+  readonly diskHost?: string;
 }
 
 export interface PowerRecord {

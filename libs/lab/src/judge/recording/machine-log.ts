@@ -4,9 +4,12 @@ import type { DiskRecord, MachineRecord, PowerRecord, StartRecord } from '../../
 import type { ReadVmEvent } from '../events/compute.ts';
 import { readEvent } from '../events/recorded.ts';
 
+/** What is read of a disk when the timeline starts. */
+export type DiskFacts = Pick<DiskRecord, 'keyVersion' | 'diskHost'>;
+
 /** A machine of an estate, as its target made it. */
 interface KnownMachine extends Pick<MachineRecord, 'name' | 'group'> {
-  readonly disks: readonly Omit<DiskRecord, 'keyVersion'>[];
+  readonly disks: readonly Omit<DiskRecord, keyof DiskFacts>[];
   /** A Linux in QEMU, and no process. */
   readonly isQemu: boolean;
 }
@@ -71,22 +74,22 @@ export class MachineLog {
   }
 
   /**
-   * @param keyVersions key version of each disk when the timeline started, by full name of the disk
+   * @param facts of each disk, by its full name
    * @param console last lines of the serial console of a machine
    */
   records(
     machines: readonly KnownMachine[],
-    keyVersions: ReadonlyMap<string, string>,
+    facts: ReadonlyMap<string, DiskFacts>,
     console: (machine: string) => readonly string[] = () => [],
   ): readonly MachineRecord[] {
     return machines.map(({ name, group, disks, isQemu }) => {
       const { power = [], starts = [] } = this.#logs.get(name) ?? {};
-      const withVersion = (disk: Omit<DiskRecord, 'keyVersion'>): DiskRecord => ({
+      const withFacts = (disk: (typeof disks)[number]): DiskRecord => ({
         ...disk,
-        keyVersion: keyVersions.get(disk.name) ?? '',
+        ...(facts.get(disk.name) ?? { keyVersion: '' }),
       });
       return {
-        ...{ name, group, disks: disks.map(withVersion), power: [...power], starts: [...starts] },
+        ...{ name, group, disks: disks.map(withFacts), power: [...power], starts: [...starts] },
         ...(isQemu ? { console: console(name) } : {}),
       };
     });

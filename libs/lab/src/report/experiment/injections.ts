@@ -1,5 +1,5 @@
 import type { Experiment } from '../../experiment.ts';
-import { isFaultTarget } from '../../experiment.ts';
+import { diskHostNamed, isFaultTarget } from '../../experiment.ts';
 import type { RunRecord, StepRecord } from '../../record.ts';
 import { actionInWords } from '../../timeline/actions.ts';
 import { duration, type Html, html } from '../html.ts';
@@ -19,7 +19,7 @@ export function injections(experiment: Experiment, { steps, run }: RunRecord): H
     ${injected.map((step) => {
       const undo = steps.find(({ undoes }) => undoes === step.name);
       const late = step.invokedMs - step.plannedMs;
-      return html`<tr><td><b>${whatOf(experiment, step)}</b><div class="tag mono">${step.name}</div>${failure(step.error)}${failure(undo?.error)}${refusal(step)}</td>
+      return html`<tr><td><b>${whatOf(experiment, step)}</b><div class="tag mono">${step.name}${(step.hosts ?? []).map((host) => ` · ${host}`)}</div>${failure(step.error)}${failure(undo?.error)}${refusal(step)}</td>
         <td class="num" data-label="planned">${at(step.plannedMs)}</td>
         <td class="num" data-label="carried out"><span>${at(step.invokedMs)}${late > lateMs ? html`<small>${duration(late)} late</small>` : ''}</span></td>
         <td class="num" data-label="took effect">${step.effectMs === undefined ? (step.error === undefined && step.refused === undefined ? 'not known' : 'never') : at(step.effectMs)}</td>
@@ -42,6 +42,13 @@ const refusal = ({ refused = [] }: StepRecord): Html => {
   if (first === undefined) return html``;
   return html`<div>refused ${refused.length === 1 ? '' : `${refused.length} times `}(${first.reason}): ${first.message}</div>`;
 };
+
+/** The targets of a step, each disk host by its number: `disk-host-1` for `disk-host-of-premium`. */
+export const partsOf = ({ targets, hosts: [host] = [] }: Pick<StepRecord, 'targets' | 'hosts'>): readonly string[] =>
+  targets.map((target) => {
+    const named = diskHostNamed(target);
+    return named !== undefined && 'group' in named ? (host ?? target) : target;
+  });
 
 /** `premium: role removed`, `nats killed` */
 export function whatOf(

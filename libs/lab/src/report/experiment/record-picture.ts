@@ -8,6 +8,7 @@ import type { FaultBar } from '../picture/faults.ts';
 import type { Lane } from '../picture/lane.ts';
 import { sharedPauseMs, sharedPauses } from '../picture/pauses.ts';
 import type { Mark, PictureContent } from '../picture/picture.ts';
+import { partsOf } from './injections.ts';
 import { commonStretches, effectOf, type Happenings, lossesOf, runningTimes, stretchesOf } from './losses.ts';
 
 /** With more machines than this, those of a group with the same outcome share a lane. */
@@ -92,7 +93,7 @@ function laneOf(
     ]),
   );
   return {
-    name: bundle.length === 1 ? shortName(first?.name ?? '') : `${first?.group}: ${bundle.length} machines`,
+    name: bundle.length === 1 ? nameOfMachine(first) : `${first?.group}: ${bundle.length} machines`,
     about: bundle.length === 1 ? aboutMachine(first) : aboutBundle(bundle, record),
     operations: bundle.flatMap(({ name }) =>
       (ioOf.get(name) ?? []).map(({ completedMs, ok }) => ({ atMs: completedMs, ok })),
@@ -102,6 +103,10 @@ function laneOf(
       .map((one) => ({ ...one, fromMs: Math.max(fromMs, one.fromMs) })),
   };
 }
+
+/** `premium-1`, or `premium-1 · disk-host-1` with disk hosts of their own. */
+const nameOfMachine = ({ name, disks }: Pick<MachineRecord, 'name' | 'disks'> = { name: '', disks: [] }): string =>
+  [shortName(name), ...new Set(disks.flatMap(({ diskHost }) => diskHost ?? []))].join(' · ');
 
 function aboutMachine(machine: MachineRecord | undefined): string {
   const { name = '', group = '', disks = [] } = machine ?? {};
@@ -162,7 +167,7 @@ function faultsOf(steps: readonly StepRecord[], toMs: number): readonly FaultBar
       const undo = steps.find(({ undoes, error }) => undoes === step.name && error === undefined);
       const end = isUndoable(step.action) ? toMs : (step.doneMs ?? toMs);
       return {
-        part: step.targets.join(' ↔ '),
+        part: partsOf(step).join(' ↔ '),
         label: `${actionInWords(step.action)}${step.error === undefined ? '' : ' (failed)'}`,
         fromMs: effectOf(step),
         untilMs: Math.max(effectOf(step), undo === undefined ? end : effectOf(undo)),

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { diskHostOf } from '../../experiment.ts';
 import { reportPage } from './report-page.ts';
-import { type Case, cases } from './test-records.ts';
+import { type Case, cases, startMs } from './test-records.ts';
 
 const pageOf = ({ experiment, record, verdict }: Case): string => reportPage(experiment, record, verdict);
 
@@ -162,6 +163,36 @@ test('shows the last lines on the consoles of machines in QEMU', () => {
   const page = reportPage(experiment, { ...record, machines }, verdict);
   assert.match(page, /interlock: booted in 3\.9 s\n&lt;b&gt;EXT4-fs error/);
   assert.doesNotMatch(pageOf(cases.held), /serial console/);
+});
+
+test('with disk hosts, the page names the host of each machine, the number of a disturbed host, and how it delayed the slowest stop', () => {
+  const { experiment, record, verdict } = cases.held;
+  const pause = { name: 'pause-host', action: 'pause', targets: [diskHostOf('premium')] } as const;
+  const timeline = [
+    { ...pause, atMs: 0, options: {}, line: 11 },
+    ...experiment.timeline.filter(({ name }) => name === 'loss'),
+  ];
+  const at = (ms: number) => ({ plannedMs: startMs + ms, invokedMs: startMs + ms, effectMs: startMs + ms });
+  const steps = [
+    { ...pause, hosts: ['disk-host-1'], ...at(0) },
+    ...record.steps.filter(({ name }) => name === 'loss' || name === 'give-back loss'),
+    { ...pause, name: 'undo pause-host', undoes: 'pause-host', ...at(5_000) },
+  ];
+  const pageWith = (host: string): string => {
+    const machines = record.machines.map((machine) => ({
+      ...machine,
+      disks: machine.disks.map((disk) => ({ ...disk, diskHost: machine.group === 'premium' ? host : 'disk-host-0' })),
+    }));
+    return textOf(reportPage({ ...experiment, timeline }, { ...record, steps, machines }, verdict));
+  };
+  const text = pageWith('disk-host-1');
+  assert.match(
+    text,
+    /premium-2 stopped last.* disk-host-1 was disturbed until 150 ms before \(“pause-host”\): it has disks of the machine/,
+  );
+  assert.match(text, /premium-1 · disk-host-1 /);
+  assert.match(text, /pause-host · disk-host-1/);
+  assert.match(pageWith('disk-host-2'), /premium-2 stopped last.* No part was disturbed/);
 });
 
 test('the page says why the slowest machine stopped when it did, and why operations of a control failed', () => {

@@ -5,6 +5,7 @@ import type { IoRecord, RunRecord } from '../../record.ts';
 import { shortName } from '../../short-name.ts';
 import { isFaultAction } from '../../timeline/actions.ts';
 import { duration, type Html, html } from '../html.ts';
+import { partsOf } from './injections.ts';
 
 /** Why the slowest machine stopped when it did, and why operations failed of groups that no step concerns. */
 export function whyItHappened(experiment: Experiment, record: RunRecord): Html {
@@ -39,23 +40,25 @@ function stopInWords({ machine, keyStop, episode }: Stopped, evidence: Evidence)
     return fromMs !== undefined && fromMs <= keyStop.atMs && untilMs >= episode.startMs;
   });
   const last = `${shortName(machine.name)} stopped last, ${duration(keyStop.atMs - episode.startMs)} after the loss, for ${keyStop.reason}.`;
-  return `${last} ${deciding(faults, keyStop.atMs, evidence)}`;
+  const hosts = machine.disks.flatMap(({ diskHost }) => diskHost ?? []);
+  return `${last} ${deciding(faults, keyStop.atMs, hosts, evidence)}`;
 }
 
-/** How each part that is out delays a stop, the strongest first. */
-const delays: readonly (readonly [string, string])[] = [
+/** How each part that is out delays a stop, the strongest first. @param hosts disk hosts that have disks of the machine */
+const delaysOf = (hosts: readonly string[]): readonly (readonly [string, string])[] => [
   ['compute', 'machines are stopped by it'],
   ['key-vault', 'only it can refuse the key'],
   ['identity', 'the vault needs it to know a removed role or identity'],
   ['postgres', 'no service can store a decision without it'],
+  ...hosts.map((host) => [host, 'it has disks of the machine, and checks the lease of their key'] as const),
   ['disk', 'it checks the lease of the key'],
   ['nats', 'no event arrived, and the timed check of the lease decided'],
   ['disk-encryption-set', 'no loss was published, and the report of the disk host or the timed check decided'],
 ];
 
-function deciding(faults: readonly Step[], stoppedMs: number, evidence: Evidence): string {
-  for (const [part, how] of delays) {
-    const fault = faults.find(({ targets }) => targets.includes(part));
+function deciding(faults: readonly Step[], stoppedMs: number, hosts: readonly string[], evidence: Evidence): string {
+  for (const [part, how] of delaysOf(hosts)) {
+    const fault = faults.find((step) => partsOf(evidence.stepRecord(step) ?? step).includes(part));
     if (fault === undefined) continue;
     const endMs = evidence.undoneMs(fault);
     const until =
