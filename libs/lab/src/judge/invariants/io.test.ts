@@ -47,5 +47,7 @@ test('judge of reads and writes, CMK-102, G1: an open pins an ultra disk, unless
     'G1',
     'by a host that began after the loss',
   );
+  assert.equal(judged('ultra', { requestedMs: 9_000, atMs: 9_500 }, 29_999), 'G1', 'by the next host process');
+  assert.equal(judged('ultra', { requestedMs: 9_000, atMs: 9_500 }, 30_000), undefined, 'the host ended meanwhile');
   assert.equal(judged('premium_ssd', { requestedMs: 9_000, atMs: 9_500 }, 0), 'G1', 'of another class');
 });

@@ -99,7 +99,7 @@ export class IoJudge {
   /**
    * Whether the lease of a running machine's ultra disk is pinned: opened before the loss by a process that still runs
    * (CMK-102). `surely`: that process opened it. `maybe` also counts an unwrap that was requested before the loss, and an
-   * operation invoked before the disk was closed.
+   * operation invoked before the disk was closed or its process ended.
    */
   #isPinned(disk: KnownDisk, { by, attachEpoch, invokedMs }: DiskIo, how: 'surely' | 'maybe'): boolean {
     const { truth, disturbances } = this.#parts;
@@ -112,7 +112,8 @@ export class IoJudge {
     const sinceMs = Math.min(...truth.blockers(disk, 'running').map((blocker) => blocker.sinceMs));
     const startedMs = disturbances.hostStartedMs(disk.host);
     if (how === 'surely') return open.atMs <= sinceMs && startedMs <= open.atMs;
-    return open.requestedMs <= sinceMs && startedMs <= sinceMs;
+    // A process that ended after the operation was invoked may have served it before.
+    return open.requestedMs <= sinceMs && (startedMs <= sinceMs || startedMs >= invokedMs);
   }
 
   #hostOf(disk: string): string {
