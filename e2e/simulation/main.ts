@@ -41,7 +41,7 @@ const playMany = async (options: RunOptions, elapsedMs: () => number): Promise<R
       },
       played: (result) => {
         summary = withResult(summary, result);
-        if (result.violation) console.log(violationText(result));
+        if (result.violation) console.log(violationText(result, options.diskHosts));
       },
     });
   } finally {

@@ -39,7 +39,7 @@ test(
       },
     });
     context.diagnostic(`fresh seed ${fresh}; ${meansLine(summary)}`);
-    assert.equal(summary.violations.map(violationText).join('\n\n'), '', `fresh seed ${fresh}`);
+    assert.equal(summary.violations.map((one) => violationText(one)).join('\n\n'), '', `fresh seed ${fresh}`);
     assert.equal(summary.histories, played);
     // Minimum size of a history that can prove anything.
     const mean = (sum: number): number => sum / summary.histories;

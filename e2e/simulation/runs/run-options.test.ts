@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { readOptions, UsageError } from './run-options.ts';
-import { emptySummary, throughputLine } from './run-summary.ts';
+import { emptySummary, throughputLine, violationText } from './run-summary.ts';
 
 const read = (...args: readonly string[]) => readOptions(args, () => 7);
 
@@ -29,4 +29,11 @@ test('--help gives no options, and a missing seed is drawn', () => {
 
 test('one history is singular', () => {
   assert.match(throughputLine({ ...emptySummary, histories: 1 }, 1_000), /^1 history in 1\.0 s: .* 0 violations$/);
+});
+
+test('the command that repeats a violation has the number of disk hosts, which changes what a seed plays', () => {
+  const violation = { guarantee: 'G1', expected: 'a', actual: 'b', atMs: 1_000 } as const;
+  const text = (diskHosts?: number) => violationText({ ...emptySummary, seed: 7, violation }, diskHosts);
+  assert.match(text(), /npm run simulate -- --seed 7$/);
+  assert.match(text(0), /npm run simulate -- --seed 7 --disk-hosts 0$/);
 });

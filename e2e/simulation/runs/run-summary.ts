@@ -63,8 +63,8 @@ export const lastLine = (summary: RunSummary, elapsedMs: number, seed: number): 
 /** Lines before and after a violation that are worth reading. */
 const CONTEXT_LINES = 60;
 
-/** A violation with its log. */
-export const violationText = ({ seed, violation, lines = [] }: Result): string => {
+/** A violation with its log. @param diskHosts of the option `--disk-hosts`, which changes what a seed plays */
+export const violationText = ({ seed, violation, lines = [] }: Result, diskHosts?: number): string => {
   if (!violation) return '';
   const at = lines.findIndex((line) => line.includes('VIOLATION'));
   const around =
@@ -74,6 +74,6 @@ export const violationText = ({ seed, violation, lines = [] }: Result): string =
     `  expected: ${violation.expected}`,
     `  actual:   ${violation.actual}`,
     ...around.map((line) => `  ${line}`),
-    `Again, with its whole log: npm run simulate -- --seed ${seed}`,
+    `Again, with its whole log: npm run simulate -- --seed ${seed}${diskHosts === undefined ? '' : ` --disk-hosts ${diskHosts}`}`,
   ].join('\n');
 };
