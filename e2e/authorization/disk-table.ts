@@ -287,5 +287,7 @@ export const diskHostTable = rowsOf(
   describeVolumes: { rule: workload('disk'), request: ({ disk }) => ({ names: [disk] }) },
   receiveVolume: { rule: workload('disk'), request: ({ disk }) => [{ name: disk, volumeId: 'missing' }] },
   sealVolume: { rule: workload('disk'), request: ({ disk }) => ({ name: disk, volumeId: 'missing' }) },
+  prepareArrival: { rule: workload('disk'), request: ({ disk }) => ({ name: disk, volumeId: 'missing' }) },
+  resumeAccess: { rule: workload('disk'), request: ({ disk }) => ({ name: disk }) },
   discardFormerVolume: { rule: workload('disk'), request: ({ disk }) => ({ name: disk }) },
 });

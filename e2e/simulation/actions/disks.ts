@@ -119,14 +119,14 @@ const changeEncryption: Action = {
   },
 };
 
-/** An operator moves a disk or snapshot to another host; sometimes an open one, which is refused. */
+/** An operator moves a disk or snapshot to another host, open or closed; what a user has open is refused, and an open ultra disk. */
 const moveDisk: Action = {
   name: 'disk.move',
   weight: 2,
   async run(stage) {
     const { clients, random, world } = stage;
     if (world.diskHosts.length < 2) return;
-    const mayBeOpen = random.chance(0.3);
+    const mayBeOpen = random.chance(0.6);
     const disk = pickDisk(stage, ({ open }) => mayBeOpen || open === undefined);
     if (!disk) return;
     const { name, isSnapshot } = disk;

@@ -1,3 +1,4 @@
+import { Rejection } from '@interlock/event-store';
 import type { DiskIo } from '@interlock/lab/judge/invariants/io';
 import { type CellRange, cellBytes, rangeContent, sectorCells } from '@interlock/lab/judge/model/content';
 import { Metadata } from 'nice-grpc-common';
@@ -45,6 +46,29 @@ const ioOf = (stage: IoStage, access: DataAccess, kind: DiskIo['kind']): Omit<Di
   invokedMs: stage.truth.nowMs(),
 });
 
+type DataClient = ReturnType<IoStage['clients']['dataAt']>;
+
+/** Hosts that name each other as the one that has a disk are called so often. */
+const followsMax = 3;
+
+/** Calls the host that has the disk: an open disk may have moved, and its former host names the next. */
+const atItsHost = async <Answer>(
+  { clients }: Pick<IoStage, 'clients'>,
+  { address: first }: DataAccess,
+  call: (client: DataClient) => Promise<Answer>,
+): Promise<Answer> => {
+  let address = first;
+  for (let follows = 0; ; follows += 1) {
+    try {
+      return await call(clients.dataAt(address));
+    } catch (error) {
+      const next = error instanceof Rejection && error.reason === 'DISK_NOT_HERE' ? error.metadata.data_address : '';
+      if (!next || follows === followsMax) throw error;
+      address = next;
+    }
+  }
+};
+
 const rangeText = ({ first, count }: CellRange): string => `cells ${first}..${first + count - 1}`;
 
 /** A stream of one message. */
@@ -65,7 +89,7 @@ const pickRange = ({ random }: Pick<Stage, 'random'>, sectorsMax: number): CellR
 
 /** Writes new content that identifies its write. */
 export const writeSomething = async (stage: IoStage, access: DataAccess): Promise<void> => {
-  const { clients, truth, judge } = stage;
+  const { truth, judge } = stage;
   const content = truth.contentOf(access.disk);
   const range = pickRange(stage, 2);
   if (!content.isFree(range)) return;
@@ -79,7 +103,7 @@ export const writeSomething = async (stage: IoStage, access: DataAccess): Promis
     stage,
     'write',
     `${name} ${rangeText(range)} as ${value} by ${access.who}`,
-    () => clients.dataAt(access.address).write(only({ header, data }), withToken(access)),
+    () => atItsHost(stage, access, (client) => client.write(only({ header, data }), withToken(access))),
   );
   end(outcome.kind === 'ok' ? 'done' : outcome.kind === 'refused' ? 'refused' : 'unknown');
   judge.onIo({ ...io, outcome, refusal: refusalOf(error) });
@@ -87,7 +111,7 @@ export const writeSomething = async (stage: IoStage, access: DataAccess): Promis
 
 /** Reads a range and compares every byte. */
 export const readRange = async (stage: IoStage, access: DataAccess, range: CellRange): Promise<boolean> => {
-  const { clients, truth, judge } = stage;
+  const { truth, judge } = stage;
   const content = truth.contentOf(access.disk);
   if (!content.isFree(range)) return false;
   const io = ioOf(stage, access, 'read');
@@ -97,11 +121,12 @@ export const readRange = async (stage: IoStage, access: DataAccess, range: CellR
     stage,
     'read',
     `${access.disk} ${rangeText(range)} by ${access.who}`,
-    async () => {
-      const pieces: Uint8Array[] = [];
-      for await (const { data } of clients.dataAt(access.address).read(request, withToken(access))) pieces.push(data);
-      return pieces.length === 1 && pieces[0] ? pieces[0] : Buffer.concat(pieces);
-    },
+    () =>
+      atItsHost(stage, access, async (client) => {
+        const pieces: Uint8Array[] = [];
+        for await (const { data } of client.read(request, withToken(access))) pieces.push(data);
+        return pieces.length === 1 && pieces[0] ? pieces[0] : Buffer.concat(pieces);
+      }),
   );
   const wrong = end(value);
   judge.onIo({ ...io, outcome, refusal: refusalOf(error) });
@@ -114,11 +139,11 @@ export const readSomething = (stage: IoStage, access: DataAccess): Promise<boole
 
 /** Flushes what was acknowledged. */
 export const flush = async (stage: IoStage, access: DataAccess): Promise<void> => {
-  const { clients, truth, judge } = stage;
+  const { truth, judge } = stage;
   const flushed = truth.contentOf(access.disk).beginFlush();
   const io = ioOf(stage, access, 'flush');
   const { outcome, error } = await attempt(stage, 'flush', `${access.disk} by ${access.who}`, () =>
-    clients.dataAt(access.address).flush({ name: access.disk }, withToken(access)),
+    atItsHost(stage, access, (client) => client.flush({ name: access.disk }, withToken(access))),
   );
   if (outcome.kind === 'ok') flushed();
   judge.onIo({ ...io, outcome, refusal: refusalOf(error) });

@@ -60,8 +60,13 @@ export const assemble: Assemble<DiskSettings> = async (seams) => {
   const sets = client('disk-encryption-set', DiskEncryptionSetServiceDefinition);
   const setKeys = openSetKeys(store, sets, options);
   const records = openRecords({ ...ofHosts, stored, turns, clock });
+  // The moves are assembled over the host, which resumes open disks after that.
+  let endForeignMove = async (name: string): Promise<void> => {
+    throw new Error(`${name} is opened before moves are known`);
+  };
   const { host, sessions, keyAccess, leases, hostLosses, data, nbd, leaseApi } = await assembleHost(seams, {
     ...{ records, setKeys, sets, options, turns, retries },
+    endForeignMove: (name) => endForeignMove(name),
   });
 
   const cause = { correlationId: random.uuid(), causes: [], caller: 'system:disk' };
@@ -80,6 +85,7 @@ export const assemble: Assemble<DiskSettings> = async (seams) => {
   const links = new HostLinks({ fleet: control.fleet, connectTo: seams.connectTo, clock });
   scope.defer('connections to other disk hosts', async () => links.close());
   const moves = new VolumeMoves(control, links);
+  endForeignMove = (name) => moves.reconcile(name, cause);
   const facts = new SetFacts({ keyAccess, leases, options, tables, clock });
   await seams.follow({ source: 'disk-encryption-set', apply: facts.apply, recall: facts.recall });
   await startWatchdog(control, { diskCreation, snapshotCreation, encryptionChange, moves }, cause);

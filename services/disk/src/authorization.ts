@@ -48,5 +48,7 @@ export const hostAuthorization = {
   describeVolumes: { workload: ['disk'] },
   receiveVolume: { workload: ['disk'] },
   sealVolume: { workload: ['disk'] },
+  prepareArrival: { workload: ['disk'] },
+  resumeAccess: { workload: ['disk'] },
   discardFormerVolume: { workload: ['disk'] },
 } satisfies Authorization<typeof DiskHostServiceDefinition>;

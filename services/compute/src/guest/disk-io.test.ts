@@ -28,6 +28,8 @@ const never = new AbortController().signal;
 /** Calls that reached the host. */
 let calls = 0;
 let refusal: string | undefined;
+/** Where the disk is by now, as the first call is told. */
+let movedTo: string | undefined;
 /** While it is set, calls wait for it before they are answered. */
 let holding: Promise<void> | undefined;
 const data = service({
@@ -41,6 +43,9 @@ const data = service({
     async write(requests) {
       calls += 1;
       if (refusal !== undefined) throw new Rejection('UNAVAILABLE', refusal, 'refused');
+      if (movedTo !== undefined && calls === 1) {
+        throw new Rejection('FAILED_PRECONDITION', 'DISK_NOT_HERE', 'moved', { resource: 'd', data_address: movedTo });
+      }
       await holding;
       let writtenBytes = 0;
       for await (const { data: piece } of requests) writtenBytes += piece.length;
@@ -91,7 +96,7 @@ test('the connection to a host that is gone times out within a minute, however l
 
 test('a restart of the host delays reads, writes and flushes, and fails none', async () => {
   const first = await host('127.0.0.1:0');
-  const io = diskIo(clientOf(first.address), disk, clock);
+  const io = diskIo(() => clientOf(first.address), disk, clock);
   await io.write(0, new Uint8Array(8), never);
   await first.stop();
   const waiting = [io.write(0, new Uint8Array(8), never), io.read(0, 8, never), io.flush(never)];
@@ -127,7 +132,7 @@ experimental.registerResolver('moving', MovingResolver);
 test('G5: a guest finds its host at a new address while the old address accepts connections and does not respond', async () => {
   const first = await host('127.0.0.1:0');
   whereabouts = first.address;
-  const io = diskIo(clientOf('moving:host'), disk, clock);
+  const io = diskIo(() => clientOf('moving:host'), disk, clock);
   await io.write(0, new Uint8Array(8), never);
   await first.stop();
   const waiting = io.write(0, new Uint8Array(8), never);
@@ -151,7 +156,7 @@ test('G5: the guest reconnects when its connection to the host no longer respond
   const proxy = await startMutingProxy('127.0.0.1', Number(running.address.split(':')[1]));
   const client = new Client(`127.0.0.1:${proxy.port}`, credentials.createInsecure(), connectionOptions(200));
   clients.push(client);
-  const io = diskIo(client, disk, clock, 60_000);
+  const io = diskIo(() => client, disk, clock, 60_000);
   await io.write(0, new Uint8Array(8), never);
   proxy.mute();
   await io.write(0, new Uint8Array(8), never);
@@ -172,7 +177,7 @@ test('G5: operations that the host has received when their connection ends are r
   });
   between.listen(0, '127.0.0.1');
   await once(between, 'listening');
-  const io = diskIo(clientOf(`127.0.0.1:${(between.address() as AddressInfo).port}`), disk, clock, 60_000);
+  const io = diskIo(() => clientOf(`127.0.0.1:${(between.address() as AddressInfo).port}`), disk, clock, 60_000);
   calls = 0;
   const { promise: held, resolve: release } = Promise.withResolvers<void>();
   holding = held;
@@ -193,7 +198,7 @@ test('G5: operations that the host has received when their connection ends are r
 
 test('an operation that the host refuses is not retried', async () => {
   const running = await host('127.0.0.1:0');
-  const io = diskIo(clientOf(running.address), disk, clock);
+  const io = diskIo(() => clientOf(running.address), disk, clock);
   calls = 0;
   refusal = 'KEY_VAULT_UNREACHABLE';
   await assert.rejects(
@@ -207,16 +212,42 @@ test('an operation that the host refuses is not retried', async () => {
 test('an operation on an unreachable host fails with DEADLINE_EXCEEDED after its time limit', async () => {
   const gone = await host('127.0.0.1:0');
   await gone.stop();
-  const io = diskIo(clientOf(gone.address), disk, clock, 200);
+  const io = diskIo(() => clientOf(gone.address), disk, clock, 200);
   await assert.rejects(io.flush(never), (error) => error instanceof IoError && error.reason === 'DEADLINE_EXCEEDED');
 });
 
 test('a stop does not wait for an unreachable host', async () => {
   const gone = await host('127.0.0.1:0');
   await gone.stop();
-  const io = diskIo(clientOf(gone.address), disk, clock);
+  const io = diskIo(() => clientOf(gone.address), disk, clock);
   const stopping = new AbortController();
   const waiting = assert.rejects(io.flush(stopping.signal), (error) => error instanceof IoError);
   stopping.abort();
   await waiting;
+});
+
+test('G6: an operation whose disk moves to another host is repeated there, and the next ones go there at once', async () => {
+  const [from, to] = [await host('127.0.0.1:0'), await host('127.0.0.1:0')];
+  const called: string[] = [];
+  const io = diskIo(
+    (address) => {
+      called.push(address);
+      return clientOf(address);
+    },
+    { ...disk, dataAddress: from.address },
+    clock,
+  );
+  calls = 0;
+  refusal = undefined;
+  movedTo = to.address;
+  try {
+    await io.write(0, new Uint8Array(8), never);
+    assert.deepEqual([calls, called], [2, [from.address, to.address]]);
+    await from.stop({ graceMs: 0 });
+    await io.flush(never);
+    assert.equal(calls, 3);
+  } finally {
+    movedTo = undefined;
+    await to.stop({ graceMs: 0 });
+  }
 });

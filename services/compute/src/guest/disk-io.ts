@@ -16,7 +16,7 @@ import {
 } from '@interlock/contracts/interlock/disk/v1/data.ts';
 import type { Clock } from '@interlock/runtime';
 import type { GuestDisk } from '../guests/vm-host.ts';
-import { reasonIn } from './error-reason.ts';
+import { refusedIn } from './error-reason.ts';
 
 /** Reads and writes of one open disk. Each throws `IoError`. */
 export interface DiskIo {
@@ -34,6 +34,16 @@ export class IoError extends Error {
   constructor(reason: string, options?: ErrorOptions) {
     super(`disk I/O failed: ${reason}`, options);
     this.reason = reason;
+  }
+}
+
+/** Another host has the disk by now. */
+class DiskMoved extends IoError {
+  /** `host:port` of its DiskDataService. */
+  readonly address: string;
+  constructor(address: string, cause: unknown) {
+    super('DISK_NOT_HERE', { cause });
+    this.address = address;
   }
 }
 
@@ -71,7 +81,8 @@ const lookUpMs = 500;
 
 /** An open disk as its calls need it. */
 interface OpenDisk {
-  readonly client: Client;
+  /** The connection to the host that has it. */
+  client: Client;
   readonly disk: GuestDisk;
   readonly clock: Pick<Clock, 'now' | 'alarm' | 'sleep'>;
   readonly timeoutMs: number;
@@ -89,39 +100,49 @@ const resendMs = 50;
 /**
  * Reads and writes of one open disk with the methods of grpc-js and nothing above it: a guest should be up as soon as its
  * process has loaded.
+ * @param clientOf the connection to the disk host at an address, `host:port`
  * @param timeoutMs longest single read, write or flush
  */
 export const diskIo = (
-  client: Client,
+  clientOf: (address: string) => Client,
   disk: GuestDisk,
   clock: OpenDisk['clock'],
   timeoutMs = ioTimeoutDefaultMs,
 ): DiskIo => {
-  const open: OpenDisk = { client, disk, clock, timeoutMs };
+  const open: OpenDisk = { client: clientOf(disk.dataAddress), disk, clock, timeoutMs };
+  const follow = (address: string): void => {
+    open.client = clientOf(address);
+  };
+  const insist = <Value>(signal: AbortSignal, attempt: (one: Try) => Promise<Value>) =>
+    persistent(open, follow, signal, attempt);
   return {
-    read: (offset, length, signal) => persistent(open, signal, (one) => read(one, offset, length, signal)),
-    write: (offset, data, signal) => persistent(open, signal, (one) => write(one, offset, data, signal)),
-    flush: (signal) => persistent(open, signal, (one) => flush(one, signal)),
+    read: (offset, length, signal) => insist(signal, (one) => read(one, offset, length, signal)),
+    write: (offset, data, signal) => insist(signal, (one) => write(one, offset, data, signal)),
+    flush: (signal) => insist(signal, (one) => flush(one, signal)),
   };
 };
 
 /**
  * Repeats an operation until the host answers it or its time is over. `waitForReady` lets a call wait for its connection; a
  * call that was sent when the host was killed, fails with that connection. It may have been carried out: a repeated read,
- * write of the same bytes, or flush has the same result. What the host answers is never repeated.
+ * write of the same bytes, or flush has the same result. What the host answers is repeated only if another host has the disk by now: it
+ * was not carried out, and is repeated there.
  */
 const persistent = async <Value>(
   open: OpenDisk,
+  follow: (address: string) => void,
   signal: AbortSignal,
   attempt: (one: Try) => Promise<Value>,
 ): Promise<Value> => {
-  const one: Try = { ...open, deadline: open.clock.now() + open.timeoutMs };
+  const deadline = open.clock.now() + open.timeoutMs;
   for (;;) {
     try {
-      return await attempt(one);
+      return await attempt({ ...open, deadline });
     } catch (error) {
-      const isOver = signal.aborted || open.clock.now() + resendMs >= one.deadline;
-      if (!(error instanceof ConnectionEnded) || isOver) throw error;
+      const isOver = signal.aborted || open.clock.now() + resendMs >= deadline;
+      if (isOver || !(error instanceof ConnectionEnded || error instanceof DiskMoved)) throw error;
+      if (error instanceof DiskMoved) follow(error.address);
+      // Also after a move: two hosts that name each other are not called without a pause.
       await open.clock.sleep(resendMs, signal);
     }
   }
@@ -236,7 +257,9 @@ const encode =
 
 const ioError = (error: ServiceError): IoError => {
   const [details] = error.metadata?.get('grpc-status-details-bin') ?? [];
-  const reason = details instanceof Uint8Array ? reasonIn(details) : undefined;
-  if (reason === undefined && error.code === status.UNAVAILABLE) return new ConnectionEnded(error);
-  return new IoError(reason ?? status[error.code] ?? 'UNKNOWN', { cause: error });
+  const refused = details instanceof Uint8Array ? refusedIn(details) : undefined;
+  if (refused === undefined && error.code === status.UNAVAILABLE) return new ConnectionEnded(error);
+  const address = refused?.reason === 'DISK_NOT_HERE' ? refused.metadata.get('data_address') : undefined;
+  if (address !== undefined) return new DiskMoved(address, error);
+  return new IoError(refused?.reason ?? status[error.code] ?? 'UNKNOWN', { cause: error });
 };

@@ -27,17 +27,30 @@ const fieldsOf = (bytes: Uint8Array): readonly { readonly field: number; readonl
   return fields;
 };
 
+/** A refusal of a service. */
+interface Refused {
+  readonly reason: string;
+  readonly metadata: ReadonlyMap<string, string>;
+}
+
 /**
- * The reason in the details of an error (google.rpc.Status with an ErrorInfo of domain `interlock`). Read by hand, in a
- * few lines, because the libraries for it take longer to load than a guest to start.
+ * The reason in the details of an error (google.rpc.Status with an ErrorInfo of domain `interlock`), with its metadata. Read by hand, in
+ * a few lines, because the libraries for it take longer to load than a guest to start.
  */
-export const reasonIn = (status: Uint8Array): string | undefined => {
+export const refusedIn = (status: Uint8Array): Refused | undefined => {
   const text = (bytes: Uint8Array | undefined): string => new TextDecoder().decode(bytes);
   for (const { bytes: any } of fieldsOf(status).filter(({ field }) => field === 3)) {
     const [typeUrl, value] = [1, 2].map((number) => fieldsOf(any).find(({ field }) => field === number)?.bytes);
     if (!value || !text(typeUrl).endsWith('/google.rpc.ErrorInfo')) continue;
-    const [reason, domain] = [1, 2].map((number) => fieldsOf(value).find(({ field }) => field === number)?.bytes);
-    if (text(domain) === 'interlock') return text(reason);
+    const fields = fieldsOf(value);
+    const [reason, domain] = [1, 2].map((number) => fields.find(({ field }) => field === number)?.bytes);
+    if (text(domain) !== 'interlock') continue;
+    const entries = fields.filter(({ field }) => field === 3).map(({ bytes }) => fieldsOf(bytes));
+    const metadata = entries.map((entry): [string, string] => [
+      text(entry.find(({ field }) => field === 1)?.bytes),
+      text(entry.find(({ field }) => field === 2)?.bytes),
+    ]);
+    return { reason: text(reason), metadata: new Map(metadata) };
   }
   return undefined;
 };

@@ -35,7 +35,7 @@ const guest = createGuest({
   journal: counters.over(openJournal(journalFile)),
   history,
   clock,
-  openIo: (disk) => diskIo(clientOf(disk.dataAddress), disk, clock, ioTimeoutMs),
+  openIo: (disk) => diskIo(clientOf, disk, clock, ioTimeoutMs),
 });
 
 const apply = async (): Promise<void> => {

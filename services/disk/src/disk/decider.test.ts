@@ -394,7 +394,7 @@ const commands: fc.Arbitrary<Command> = fc
       decider.finishChange(time, text, { volume: next, wrap: ref, accessEpoch: 1 }),
       decider.failChange(time, text, 'KEY_DISABLED'),
       decider.move(time, text, `${text} moved`),
-      onActive((disk) => finishMove(disk, time, `${text} moved`)),
+      onActive((disk) => finishMove(disk, time, `${text} moved`, number)),
       onActive((disk) => failMove(disk, time, `${text} moved`, 'INTERRUPTED')),
       onActive((disk) => noteRemoved(disk, time, flag ? volume.volumeId : text)),
       decider.rewrap(time, ref, next, 1),

@@ -1,3 +1,4 @@
+import { outlivesKeyLoss } from '@interlock/access/outcome';
 import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import { beginMove, refuseLeftElsewhere, refuseMoving } from '../fleet/moving.ts';
@@ -91,7 +92,18 @@ export const beginChange =
   };
 
 /**
- * Announces a move to another host. Only a closed disk moves: nothing writes to it meanwhile.
+ * Why a disk that is open stays at its host, in words; undefined: it may move. The machine of an open ultra disk would lose its data if
+ * the key is lost during the move (CMK-102), and the clients of direct access do not follow a disk.
+ */
+export const whyItStays = (active: ActiveDisk, at: Instant): string | undefined => {
+  const access = accessAt(active, at);
+  if (access?.by === 'user') return 'a user has direct access to it';
+  const isKept = access !== null && outlivesKeyLoss(skuOnWire[active.sku]);
+  return isKept ? `it is an ultra disk, and ${active.holder?.virtualMachine} has it open` : undefined;
+};
+
+/**
+ * Announces a move to another host, also of a disk that a machine has open.
  * @throws Rejection FAILED_PRECONDITION DISK_OPEN; ABORTED DISK_CHANGING, DISK_MOVING
  */
 export const move =
@@ -101,13 +113,16 @@ export const move =
     const events = beginMove(active, at, host, volumeId);
     if (events.length === 0) return [];
     refuseChanging(active);
-    const access = accessAt(active, at);
-    if (access === null) return events;
-    const by = access.by === 'user' ? 'a user has direct access to it' : `${active.holder?.virtualMachine} has it open`;
-    throw new Rejection('FAILED_PRECONDITION', 'DISK_OPEN', `an open disk stays at its host: ${by}`, {
-      virtual_machine: active.holder?.virtualMachine ?? '',
-    });
+    const why = whyItStays(active, at);
+    if (why !== undefined) throw staysHere(why, active.holder?.virtualMachine);
+    return events;
   };
+
+/** The refusal to move an open disk. */
+export const staysHere = (why: string, virtualMachine = ''): Rejection =>
+  new Rejection('FAILED_PRECONDITION', 'DISK_OPEN', `the disk stays at its host while it is open: ${why}`, {
+    virtual_machine: virtualMachine,
+  });
 
 /** The result of a change of encryption. */
 export interface Changed {

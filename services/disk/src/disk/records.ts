@@ -19,6 +19,7 @@ export const recordOf = ({ id: name, state }: Loaded<ActiveDisk>, clock: Pick<Cl
   attachEpoch: state.attachEpoch,
   grant: grantOf(state),
   openedBy: diskSteps(name, state, state.access?.by === 'user' ? 'access' : 'open')[0],
+  isMoving: state.moving !== null,
   outlivesKeyLoss: outlivesKeyLoss(skuOnWire[state.sku]),
 });
 

@@ -169,8 +169,13 @@ const evolveActive = (
         former: leftHere(disk, disk.volume.volumeId === volume.volumeId ? undefined : disk.volume.volumeId),
       };
     }
+    case 'VolumeMoved': {
+      const { access } = disk;
+      const { hostEpoch } = event;
+      const moved = access === null || hostEpoch === undefined ? access : { ...access, hostEpoch };
+      return { ...evolveMove(disk, event), access: moved };
+    }
     case 'VolumeMoving':
-    case 'VolumeMoved':
     case 'VolumeMoveFailed':
     case 'FormerVolumeRemoved':
       return evolveMove(disk, event);

@@ -1,6 +1,6 @@
 import { type Cause, type Loaded, Rejection } from '@interlock/event-store';
 import type { Control } from '../disk/control.ts';
-import { accessAt } from '../disk/decider.ts';
+import { whyItStays } from '../disk/decider.ts';
 import { type FleetHost, noteDrained } from './decider.ts';
 import { ofHost, unfinishedOn } from './own.ts';
 import type { HostContent, OpenDisks } from './wire.ts';
@@ -33,7 +33,7 @@ export const contentOf = async (
 /** Names of open disks that are shown. */
 const shownMax = 10;
 
-/** The open disks of a host while it is draining; another one does not wait for them. */
+/** The open disks of a host that stay while it is draining (`whyItStays`); another one does not wait for them. */
 export const openDisksOf = async (
   { disks, clock }: { readonly disks: Pick<Control['disks'], 'list'>; readonly clock: Control['clock'] },
   { id: host, state }: Loaded<FleetHost>,
@@ -47,7 +47,7 @@ export const openDisksOf = async (
       ...(after === undefined ? {} : { after }),
     });
     for (const { id, state: disk } of page.items)
-      if (disk.status === 'active' && accessAt(disk, clock.now()) !== null) names.push(id);
+      if (disk.status === 'active' && whyItStays(disk, clock.now()) !== undefined) names.push(id);
     after = page.next;
   } while (after !== undefined);
   return { count: names.length, names: names.slice(0, shownMax) };

@@ -28,7 +28,7 @@ const after = (...decisions: readonly Decision[]): Movable =>
   decisions.reduce((state, decide) => decide(state).reduce(evolveMove, state), here);
 
 const begun: Decision = (state) => beginMove(state, at, 'disk-1', 'v2');
-const finished: Decision = (state) => finishMove(state, at, 'v2');
+const finished: Decision = (state) => finishMove(state, at, 'v2', 7);
 const failed: Decision = (state) => failMove(state, at, 'v2', 'STORAGE_FULL');
 const removed =
   (volumeId: string): Decision =>

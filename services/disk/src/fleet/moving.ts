@@ -10,7 +10,14 @@ export type MoveEvent =
   /** The barrier: from here on a volume of this id may be at `host`, and is to be removed there unless `VolumeMoved` follows. */
   | { readonly type: 'VolumeMoving'; readonly host: string; readonly volumeId: string; readonly at: Instant }
   /** `host` has the volume, durably and with a header of its own: it works on the disk from now on. */
-  | { readonly type: 'VolumeMoved'; readonly host: string; readonly volumeId: string; readonly at: Instant }
+  | {
+      readonly type: 'VolumeMoved';
+      readonly host: string;
+      readonly volumeId: string;
+      /** Epoch of that host, for the access of an open disk: writes that are not flushed may be lost with a later one. */
+      readonly hostEpoch?: number;
+      readonly at: Instant;
+    }
   | { readonly type: 'VolumeMoveFailed'; readonly volumeId: string; readonly reason: string; readonly at: Instant }
   /** What a move or a change of encryption left is removed. */
   | { readonly type: 'FormerVolumeRemoved'; readonly volumeId: string; readonly at: Instant };
@@ -83,8 +90,13 @@ export const beginMove = (state: Movable, at: Instant, host: string, volumeId: s
  * The announced volume is complete at the receiver: it has the disk from now on.
  * @throws Rejection ABORTED DISK_CHANGED if that move has ended: an open, or a later process of the sender, ended it
  */
-export const finishMove = ({ moving, volume }: Movable, at: Instant, volumeId: string): readonly MoveEvent[] => {
-  if (moving?.volumeId === volumeId) return [{ type: 'VolumeMoved', ...moving, at }];
+export const finishMove = (
+  { moving, volume }: Movable,
+  at: Instant,
+  volumeId: string,
+  hostEpoch: number,
+): readonly MoveEvent[] => {
+  if (moving?.volumeId === volumeId) return [{ type: 'VolumeMoved', ...moving, hostEpoch, at }];
   if (volume.volumeId === volumeId) return [];
   throw new Rejection(
     'ABORTED',

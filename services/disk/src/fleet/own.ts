@@ -57,12 +57,15 @@ export const ownStreams = <State extends OnHost, Event extends EventOf>(
   };
 };
 
+/** What a refusal needs to know of other hosts. */
+type KnownHosts = Pick<Fleet, 'isLost' | 'folderOf' | 'leaseOf'>;
+
 /** The refusals of a host: it works on what it has. */
 export const refusalOn =
-  (self: string, fleet: Pick<Fleet, 'isLost'>) =>
+  (self: string, fleet: KnownHosts) =>
   (name: string, host: string): Rejection | undefined => {
     if (host === self) return undefined;
-    return fleet.isLost(host) ? lost(name, host) : notHere(name, host, self);
+    return fleet.isLost(host) ? lost(name, host) : notHere(name, host, self, fleet);
   };
 
 /**
@@ -70,9 +73,9 @@ export const refusalOn =
  * because nothing serves it any more.
  */
 export const refusalToEnd =
-  (self: string, fleet: Pick<Fleet, 'isLost'>) =>
+  (self: string, fleet: KnownHosts) =>
   (name: string, host: string): Rejection | undefined =>
-    host === self || fleet.isLost(host) ? undefined : notHere(name, host, self);
+    host === self || fleet.isLost(host) ? undefined : notHere(name, host, self, fleet);
 
 const lost = (name: string, host: string): Rejection =>
   new Rejection(
@@ -82,10 +85,14 @@ const lost = (name: string, host: string): Rejection =>
     { resource: name, disk_host: `diskHosts/${host}` },
   );
 
-const notHere = (name: string, host: string, self: string): Rejection =>
-  new Rejection(
+/** The refusal of a host that has not, or not any more, what is called. `data_address`: where machines read and write it, if that is known. */
+export const notHere = (name: string, host: string, self: string, fleet: Omit<KnownHosts, 'isLost'>): Rejection => {
+  const folder = fleet.folderOf(host);
+  const address = folder === undefined ? '' : (fleet.leaseOf(folder)?.dataAddress ?? '');
+  return new Rejection(
     'FAILED_PRECONDITION',
     'DISK_NOT_HERE',
     `${name} is on disk host ${host}, and this is ${self}: call ${host}`,
-    { resource: name, disk_host: `diskHosts/${host}` },
+    { resource: name, disk_host: `diskHosts/${host}`, ...(address === '' ? {} : { data_address: address }) },
   );
+};

@@ -47,6 +47,8 @@ interface OfControl {
   readonly options: SetOptions;
   readonly turns: KeyedMutex;
   readonly retries: RetryQueue;
+  /** As of `SessionsParts`. */
+  readonly endForeignMove: (name: string) => Promise<void>;
 }
 
 /** Takes the volumes of this host's folder and assembles what serves them. */
@@ -160,7 +162,7 @@ const eraseLater = (volumes: Volumes, retries: RetryQueue, volumeId: string): vo
 /** Open disks, new volumes and copies. */
 const assembleAccess = (
   seams: Seams<DiskSettings>,
-  { records, setKeys, turns, retries }: OfControl,
+  { records, setKeys, turns, retries, endForeignMove }: OfControl,
   keys: ReturnType<typeof assembleKeys>,
   { ownership, volumes, headers, noteFlushed }: Awaited<ReturnType<typeof takeVolumes>>,
 ) => {
@@ -172,6 +174,7 @@ const assembleAccess = (
     ...{ records, volumes, ownership, headers, deks, keyAccess, leases, turns, retries, clock, log },
     openCipher: (dek, disk) => watchCipher(openDiskCipher(dek, mask), disk),
     openThreadGate: settings.nbd?.isThreaded ? (dek) => new ThreadGate(dek) : undefined,
+    endForeignMove,
     watchHolder: (session) => holders.watch(session),
   });
   const holders = new Holders({

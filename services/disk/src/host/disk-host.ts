@@ -16,7 +16,7 @@ import type { CheckTerms, Vault, VaultQuestion } from './keys/vault.ts';
 import type { DiskRecord } from './records.ts';
 import type { Headers, HeaderUse } from './volume/authentic-headers.ts';
 import { type HeaderChange, replaceHeader } from './volume/replace-header.ts';
-import type { StoredPiece, StoredRange } from './volume/stored-volume.ts';
+import type { FollowedVolume, StoredPiece, StoredRange } from './volume/stored-volume.ts';
 import { type CommitMade, outlastingItsCall, type VolumeMaking, type VolumeSpec } from './volume/volume-making.ts';
 import type { Volumes } from './volume/volumes.ts';
 
@@ -24,6 +24,7 @@ export type {
   DekHolder,
   DiskHeader,
   DiskRecord,
+  FollowedVolume,
   KeyGrant,
   KeyUnavailable,
   SetKey,
@@ -89,6 +90,7 @@ export interface DiskHost {
   expect(volumeId: string, shape: { readonly sizeBytes: number; readonly isLayered: boolean }): Promise<void>;
   receive(volumeId: string, pieces: AsyncIterable<StoredPiece>): Promise<Buffer>;
   seal(volumeId: string, header: DiskHeader): Promise<void>;
+  follow(volumeId: string, isLayered: boolean): Promise<FollowedVolume>;
 
   /** The header of a disk or snapshot (`Headers.inspect`). */
   inspect(holder: DekHolder, use?: HeaderUse): Promise<DiskHeader>;
@@ -116,6 +118,13 @@ export interface DiskHost {
    * @throws Rejection a reason of key loss; DATA_LOSS HEADER_CORRUPT, WRONG_DEK, VOLUME_MISSING; UNAVAILABLE
    */
   prepareOpen(holder: DekHolder, cause: Cause, step?: Step): Promise<PreparedOpen | undefined>;
+  /** Has the vault check whether the DEK of a header can be unwrapped; wins the lease of its key. @throws as `prepareOpen` */
+  checkDek(holder: DekHolder, header: DiskHeader, cause: Cause): Promise<void>;
+  /** As the methods of `Sessions`. */
+  handOver(name: string, refusal: Rejection): void;
+  whyItStays(name: string): string | undefined;
+  isOpen(name: string): boolean;
+  resumeAccess(name: string, cause: Cause): Promise<void>;
   /** Ends the access to a disk here; its DEK is overwritten before this returns. */
   close(name: string): void;
   /** As `Sessions.doubt`: the store did not respond to a commit that begins or ends an access. */
@@ -209,6 +218,9 @@ export class LocalDiskHost implements DiskHost {
   seal(volumeId: string, header: DiskHeader): Promise<void> {
     return this.#parts.volumes.seal(volumeId, header);
   }
+  follow(volumeId: string, isLayered: boolean): Promise<FollowedVolume> {
+    return this.#parts.volumes.follow(volumeId, isLayered);
+  }
 
   inspect(holder: DekHolder, use?: HeaderUse): Promise<DiskHeader> {
     return this.#parts.headers.inspect(holder, use);
@@ -263,6 +275,21 @@ export class LocalDiskHost implements DiskHost {
     return undefined;
   }
 
+  async checkDek(holder: DekHolder, header: DiskHeader, cause: Cause): Promise<void> {
+    await this.#parts.deks.check(holder, header, cause);
+  }
+  handOver(name: string, refusal: Rejection): void {
+    this.#parts.sessions.handOver(name, refusal);
+  }
+  whyItStays(name: string): string | undefined {
+    return this.#parts.sessions.whyItStays(name);
+  }
+  isOpen(name: string): boolean {
+    return this.#parts.sessions.has(name);
+  }
+  resumeAccess(name: string, cause: Cause): Promise<void> {
+    return this.#parts.sessions.resumeOne(name, cause);
+  }
   close(name: string): void {
     this.#parts.sessions.end(name);
   }

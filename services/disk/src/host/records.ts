@@ -32,6 +32,8 @@ export interface DiskRecord {
   readonly grant: Grant;
   /** Event of the newest access; undefined before the first. */
   readonly openedBy?: string | undefined;
+  /** Whether a move to another host was announced and has not ended. */
+  readonly isMoving: boolean;
   /** Whether a running machine keeps its DEK during an access loss (CMK-102). */
   readonly outlivesKeyLoss: boolean;
 }

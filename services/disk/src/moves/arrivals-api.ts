@@ -1,6 +1,8 @@
 import type {
   DiscardFormerVolumeRequest,
+  PrepareArrivalRequest,
   ReceiveVolumeRequest,
+  ResumeAccessRequest,
   SealVolumeRequest,
 } from '@interlock/contracts/interlock/disk/v1/volumes.ts';
 import { Rejection } from '@interlock/event-store';
@@ -50,8 +52,20 @@ export const arrivalsApi = (control: Control) => {
         const header = await stored.get(volume.volumeId);
         if (!header || headerDigest(header) !== volume.headerDigest) throw changed(name);
         await host.seal(volumeId, header);
-        return {};
+        return { hostEpoch: host.epoch };
       }),
+    // Not in the turn: it waits for the vault.
+    async prepareArrival({ name, volumeId }: PrepareArrivalRequest, { cause }: Call) {
+      const found = await expected(control, name, volumeId);
+      const header = await stored.get(found.volume.volumeId);
+      if (!header) throw changed(name);
+      await host.checkDek({ ...found, name }, header, cause);
+      return {};
+    },
+    async resumeAccess({ name }: ResumeAccessRequest, { cause }: Call) {
+      await host.resumeAccess(name, cause);
+      return {};
+    },
     discardFormerVolume: ({ name }: DiscardFormerVolumeRequest, { cause }: Call) =>
       turns(name, async () => {
         await removeFormer(control, name, cause);

@@ -1,7 +1,7 @@
 import { type Category, type Cause, type EventOf, Rejection, stepCauses } from '@interlock/event-store';
 import { outsideOfCalls } from '@interlock/rpc';
 import type { Control } from '../disk/control.ts';
-import { accessAt } from '../disk/decider.ts';
+import { whyItStays } from '../disk/decider.ts';
 import { setOf } from '../disk/encryption.ts';
 import type { Disk } from '../disk/state.ts';
 import { choice } from '../fleet/choice.ts';
@@ -18,8 +18,8 @@ const pageSize = 200;
 const movesMax = 2;
 
 /**
- * Empties this host while it is draining: each closed disk and each snapshot moves to the host that its set prefers among those that
- * take new disks. An open disk stays until it is closed; it moves in a later round. There is no state of a drain besides that of the
+ * Empties this host while it is draining: each disk and each snapshot moves to the host that its set prefers among those that take new
+ * disks. An open disk that cannot move (`whyItStays`) stays until it is closed, and moves in a later round. There is no state of a drain besides that of the
  * host: what is left to do is what still names it.
  */
 export class Drain {
@@ -78,7 +78,7 @@ export class Drain {
   #isMovable(state: Disk | Snapshot): state is Moved {
     if (state.status !== 'active') return false;
     if (!('access' in state)) return true;
-    return state.changing === null && accessAt(state, this.#control.clock.now()) === null;
+    return state.changing === null && whyItStays(state, this.#control.clock.now()) === undefined;
   }
 
   /** Its moves are steps of the drain that an operator requested. */

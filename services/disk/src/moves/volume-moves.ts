@@ -1,43 +1,43 @@
-import { createHash } from 'node:crypto';
-import type { ReceiveVolumeRequest } from '@interlock/contracts/interlock/disk/v1/volumes.ts';
 import { type Cause, Rejection, StoreUnavailable } from '@interlock/event-store';
-import { outsideOfCalls } from '@interlock/rpc';
+import { outsideOfCalls, RpcFailure } from '@interlock/rpc';
 import type { Control } from '../disk/control.ts';
+import { staysHere } from '../disk/decider.ts';
 import { isLayered } from '../disk/encryption.ts';
 import { existingHost } from '../fleet/decider.ts';
-import { failMove, finishMove, type VolumeAt } from '../fleet/moving.ts';
+import { failMove, finishMove, type Movable, type VolumeAt } from '../fleet/moving.ts';
+import { notHere } from '../fleet/own.ts';
 import { hostNameOnWire } from '../fleet/wire.ts';
-import type { StoredPiece } from '../host/disk-host.ts';
-import type { HostLink } from '../routing/host-link.ts';
 import type { HostLinks } from '../routing/host-links.ts';
 import { isAway } from '../routing/router.ts';
 import { recordRemoved, removeFormer } from './former-volume.ts';
-import { type Moved, movedKind } from './moved-kinds.ts';
-
-/** Bytes that are sent, and made durable at the receiver, in one call: what an interrupted call has to repeat. */
-const chunkBytes = 64 * 1024 * 1024;
-/** Tries of one call while the receiver is away or busy, and the wait before the second one, which doubles. */
-const triesMax = 6;
-const retryMs = 1_000;
-/** Longest duration of one call, in milliseconds. */
-const chunkMs = 120_000;
+import { type Moved, type MovedKind, movedKind } from './moved-kinds.ts';
+import { Sending, type Sent } from './sending.ts';
 
 /** Moves that run at one time in this process: each reads one piece of 1 MiB at a time. */
 const movesMax = 2;
 
+/** How long the guest of an open disk may wait for a write while the disk changes its host, in milliseconds (G6). */
+const pauseMs = 2_000;
+/** How often that is tried. */
+const handOversMax = 5;
+/** The wait before the store is asked again who has a disk, in milliseconds. */
+const settleMs = 500;
+
 /**
- * Moves closed disks and snapshots to other hosts, as their present host (the sender):
+ * Moves disks and snapshots to other hosts, as their present host (the sender):
  *
- *   VolumeMoving ──▶ pieces as they are stored, durable at the receiver ──▶ [turn of the disk: events follow the header ──▶ receiver
- *     writes the header with its own epoch ──▶ VolumeMoved ] ──▶ sender's volume removed ──▶ FormerVolumeRemoved
- *   anything fails, or the disk is opened ──▶ VolumeMoveFailed ──▶ receiver's volume removed ──▶ FormerVolumeRemoved
+ *   VolumeMoving ──▶ pieces as they are stored, durable at the receiver ──▶ what was written meanwhile ──▶ receiver wins the lease of
+ *     the key ──▶ [turn of the disk, no writes: the rest ──▶ events follow the header ──▶ receiver writes the header with its own epoch
+ *     ──▶ VolumeMoved ──▶ the access here ends: DISK_NOT_HERE] ──▶ sender's volume removed ──▶ FormerVolumeRemoved
+ *   anything fails, or the disk is opened anew ──▶ VolumeMoveFailed ──▶ receiver's volume removed ──▶ FormerVolumeRemoved
  *
- * Until `VolumeMoved` the disk is here and unchanged. That commit requires the very move that was announced, so a sender that was
- * paused cannot give a disk away which its successor has opened. A key may be rotated or lost meanwhile: no step needs it.
+ * Until `VolumeMoved` the disk is here and unchanged. That commit requires the very move that was announced, and a process that takes this
+ * folder ends the move before it serves the disk: so a sender that was paused cannot give a disk away that its successor serves. A closed
+ * disk needs no key, so that may be rotated or lost meanwhile. An open one stays if the receiver cannot win the lease of its key.
  */
 export class VolumeMoves {
   readonly #control: Control;
-  readonly #links: Pick<HostLinks, 'to'>;
+  readonly #sending: Sending;
   /** What this process moves now, by name: the end of the move, whatever came of it. */
   readonly #running = new Map<string, PromiseWithResolvers<void>>();
   /** What another host is asked to remove now, by name of the disk or snapshot. */
@@ -48,12 +48,12 @@ export class VolumeMoves {
 
   constructor(control: Control, links: Pick<HostLinks, 'to'>) {
     this.#control = control;
-    this.#links = links;
+    this.#sending = new Sending(control, links);
   }
 
   /**
    * Begins a move, or finds it in progress.
-   * @throws Rejection NOT_FOUND DISK_HOST_NOT_FOUND; as `MovedKind.announce`
+   * @throws Rejection NOT_FOUND DISK_HOST_NOT_FOUND; FAILED_PRECONDITION DISK_OPEN; as `MovedKind.announce`
    */
   async begin(name: string, host: string, cause: Cause, expected?: number): Promise<void> {
     const { turns, hosts, random } = this.#control;
@@ -62,6 +62,7 @@ export class VolumeMoves {
     const volumeId = random.uuid();
     const { moving } = await turns(name, async () => {
       await this.reconcile(name, cause);
+      this.#refuseStaying(name);
       await kind.follow(name, cause);
       const announced = await kind.announce(name, host, volumeId, cause, expected);
       if (announced.moving?.volumeId === volumeId) this.#running.set(name, Promise.withResolvers());
@@ -113,7 +114,7 @@ export class VolumeMoves {
     this.#asked.add(name);
     outsideOfCalls(async () => {
       try {
-        await this.#at(host, (link, signal) => link.volumes.discardFormerVolume({ name }, { cause, signal }));
+        await this.#sending.at(host, (link, signal) => link.volumes.discardFormerVolume({ name }, { cause, signal }));
       } catch (error) {
         const { log } = this.#control;
         log.info('a disk host has not removed yet what a move left there', { name, diskHost: host, error });
@@ -129,12 +130,11 @@ export class VolumeMoves {
   }
 
   async #run(name: string, moving: VolumeAt, cause: Cause): Promise<void> {
-    const { turns, log, signal } = this.#control;
+    const { log, signal } = this.#control;
     try {
       await this.#place();
       try {
-        await this.#send(name, moving, cause);
-        await turns(name, () => this.#finish(name, moving, cause));
+        await this.#carryOut(name, moving, cause);
       } finally {
         this.#leave();
       }
@@ -159,81 +159,107 @@ export class VolumeMoves {
     return turns(name, () => kind.commit(name, (state) => failMove(state, clock.now(), volumeId, reason), cause));
   }
 
-  /** Sends everything as it is stored. An access that is given meanwhile ends the move, and so this. */
-  async #send(name: string, moving: VolumeAt, cause: Cause): Promise<void> {
-    const { host } = this.#control;
-    const { volume, encryption } = await this.#stillMoving(name, moving);
-    const stored = { volumeId: volume.volumeId, isLayered: isLayered(encryption) };
-    const sizeBytes = await host.storedBytes(stored.volumeId, stored.isLayered);
-    for (let from = 0; from < sizeBytes; from += chunkBytes) {
-      if (from > 0) await this.#stillMoving(name, moving);
-      const to = Math.min(from + chunkBytes, sizeBytes);
-      await this.#sendChunk(
-        { name, moving, pieces: () => host.readStored(stored.volumeId, stored.isLayered, { from, to }) },
-        cause,
-      );
-    }
-  }
-
-  /** @throws Rejection ABORTED DISK_CHANGED */
-  async #stillMoving(name: string, { volumeId }: VolumeAt): Promise<Moved> {
-    const now = await movedKind(this.#control, name).load(name);
-    if (now?.moving?.volumeId === volumeId) return now;
-    throw new Rejection('ABORTED', 'DISK_CHANGED', `the move of ${name} has ended`, { resource: name });
-  }
-
-  /** Calls again while the receiver is away, for about half a minute. */
-  async #sendChunk(chunk: Chunk, cause: Cause): Promise<void> {
-    const { clock, signal } = this.#control;
-    for (let tries = 1; ; tries += 1) {
-      try {
-        return await this.#sendOnce(chunk, cause);
-      } catch (error) {
-        const mayPass = isAway(error) || (error instanceof Rejection && busyReasons.has(error.reason));
-        if (!mayPass || tries === triesMax) throw error;
-        await clock.sleep(retryMs * 2 ** (tries - 1), signal);
-        if (signal.aborted) throw error;
+  async #carryOut(name: string, moving: VolumeAt, cause: Cause): Promise<void> {
+    const { host, turns } = this.#control;
+    const { volume, encryption } = await this.#sending.stillMoving(name, moving);
+    const followed = await host.follow(volume.volumeId, isLayered(encryption));
+    const sent: Sent = { name, moving, volume: followed, cause };
+    try {
+      await this.#sending.all(sent);
+      for (let tries = 1; ; tries += 1) {
+        await this.#sending.written(sent);
+        if (host.isOpen(name)) await this.#prepare(sent);
+        if (await turns(name, () => this.#handOver(sent))) break;
+        if (tries === handOversMax) throw pauseTooLong(name);
       }
+    } finally {
+      await followed.end();
     }
+    await this.#resumeThere(sent);
   }
 
-  async #sendOnce({ name, moving, pieces }: Chunk, cause: Cause): Promise<void> {
-    const digest = createHash('sha256');
-    async function* messages(): AsyncGenerator<Partial<ReceiveVolumeRequest>> {
-      yield { name, volumeId: moving.volumeId };
-      for await (const { part, offset, data } of pieces()) {
-        digest.update(data);
-        yield { part: part === 'data' ? 'DATA' : 'LAYER', offsetBytes: offset, data };
-      }
-    }
-    const received = await this.#at(moving.host, (link, signal) =>
-      link.volumes.receiveVolume(messages(), { cause, signal, deadlineMs: chunkMs }),
+  #prepare({ name, moving, cause }: Sent): Promise<unknown> {
+    return this.#sending.at(moving.host, (link, signal) =>
+      link.volumes.prepareArrival({ name, volumeId: moving.volumeId }, { cause, signal }),
     );
-    if (digest.digest().equals(received.sha256)) return;
-    throw new Rejection('DATA_LOSS', 'VOLUME_DAMAGED', `what disk host ${moving.host} received is not what was sent`, {
-      resource: name,
-      disk_host: hostNameOnWire(moving.host),
-    });
   }
 
-  /** In the turn: nothing changes the header meanwhile. */
-  async #finish(name: string, moving: VolumeAt, cause: Cause): Promise<void> {
-    const { host, stored, clock } = this.#control;
+  /** The receiver has the disk. Without this, the next read or write of the guest resumes its access. */
+  async #resumeThere({ name, moving, cause }: Sent): Promise<void> {
+    const { log } = this.#control;
+    await this.#sending
+      .at(moving.host, (link, signal) => link.volumes.resumeAccess({ name }, { cause, signal }))
+      .catch((error: unknown) => log.info('a moved disk is not resumed yet', { name, diskHost: moving.host, error }));
+  }
+
+  /**
+   * In the turn: nothing changes the header meanwhile.
+   * @returns false if the guest of an open disk would have to wait for too long: nothing has changed
+   */
+  async #handOver(sent: Sent): Promise<boolean> {
+    const { name, moving } = sent;
+    await this.#sending.stillMoving(name, moving);
+    this.#refuseStaying(name);
+    return sent.volume.withoutWrites(() => this.#finish(sent));
+  }
+
+  async #finish(sent: Sent): Promise<boolean> {
+    const { host, stored, clock, fleet, hostName } = this.#control;
+    const { name, moving, cause } = sent;
     const kind = movedKind(this.#control, name);
-    await this.#stillMoving(name, moving);
-    await kind.follow(name, cause);
-    const now = await this.#stillMoving(name, moving);
-    const header = await host.inspect({ ...now, name }, 'erase previous');
-    await this.#at(moving.host, (link, signal) =>
-      link.volumes.sealVolume({ name, volumeId: moving.volumeId }, { cause, signal }),
-    );
-    const rows = [stored.put(moving.volumeId, header)];
-    await kind.commit(name, (state) => finishMove(state, clock.now(), moving.volumeId), cause, { rows });
+    const endMs = clock.monotonicMs() + (host.isOpen(name) ? pauseMs : closedMs);
+    const leftMs = (): number => Math.max(1, endMs - clock.monotonicMs());
+    try {
+      await this.#sending.rest(sent, leftMs());
+      await kind.follow(name, cause);
+      const now = await this.#sending.stillMoving(name, moving);
+      const header = await host.inspect({ ...now, name }, 'erase previous');
+      const { hostEpoch } = await this.#sending.at(moving.host, (link, signal) =>
+        link.volumes.sealVolume({ name, volumeId: moving.volumeId }, { cause, signal, deadlineMs: leftMs() }),
+      );
+      if (clock.monotonicMs() >= endMs) return false;
+      const rows = [stored.put(moving.volumeId, header)];
+      await this.#commit(sent, (state) => finishMove(state, clock.now(), moving.volumeId, hostEpoch), { rows });
+    } catch (error) {
+      if (host.isOpen(name) && isTooSlow(error)) return false;
+      throw error;
+    }
+    host.handOver(name, notHere(name, moving.host, hostName, fleet));
+    return true;
   }
 
-  async #at<Answer>(host: string, send: (link: HostLink, signal: AbortSignal) => Promise<Answer>): Promise<Answer> {
-    const link = await this.#links.to(host);
-    return link.call(this.#control.signal, send);
+  /**
+   * Records the end of the move. If the store does not respond, nothing is written here until it says who has the disk: either the move is
+   * stored, or that it failed is, and then it cannot be stored later.
+   */
+  async #commit({ name, moving, cause }: Sent, ...[decide, options]: CommitTerms): Promise<void> {
+    const { clock, signal, host, fleet, hostName } = this.#control;
+    const kind = movedKind(this.#control, name);
+    try {
+      return await kind.commit(name, decide, cause, options);
+    } catch (error) {
+      if (!(error instanceof StoreUnavailable)) throw error;
+    }
+    const end = (state: Movable) => failMove(state, clock.now(), moving.volumeId, 'STORE_UNAVAILABLE');
+    for (;;) {
+      try {
+        await kind.commit(name, end, cause);
+        throw new Rejection('ABORTED', 'DISK_CHANGED', `the store did not respond at the end of the move of ${name}`);
+      } catch (error) {
+        if (error instanceof Rejection && error.reason === 'DISK_NOT_HERE') return;
+        if (!(error instanceof StoreUnavailable)) throw error;
+        await clock.sleep(settleMs, signal);
+        if (!signal.aborted) continue;
+        host.handOver(name, notHere(name, moving.host, hostName, fleet));
+        throw error;
+      }
+    }
+  }
+
+  /** @throws Rejection FAILED_PRECONDITION DISK_OPEN */
+  #refuseStaying(name: string): void {
+    const why = this.#control.host.whyItStays(name);
+    if (why !== undefined) throw staysHere(why);
   }
 
   async #place(): Promise<void> {
@@ -253,15 +279,22 @@ export class VolumeMoves {
   }
 }
 
-/** What one call sends. */
-interface Chunk {
-  readonly name: string;
-  readonly moving: VolumeAt;
-  readonly pieces: () => AsyncIterable<StoredPiece>;
-}
+type CommitTerms = [decide: Parameters<MovedKind['commit']>[1], options: Parameters<MovedKind['commit']>[3]];
 
-/** Refusals of a receiver that end by themselves: other volumes arrive, or an interrupted call has not ended there. */
-const busyReasons: ReadonlySet<string> = new Set(['TOO_MANY_ARRIVALS', 'DISK_BUSY']);
+/** Longest hand-over of what nobody has open, in milliseconds. */
+const closedMs = 60_000;
+
+/** Whether the receiver took too long, or was away: the guest continues here meanwhile. */
+const isTooSlow = (error: unknown): boolean =>
+  isAway(error) || (error instanceof RpcFailure && error.code === 'DEADLINE_EXCEEDED');
+
+const pauseTooLong = (name: string): Rejection =>
+  new Rejection(
+    'UNAVAILABLE',
+    'MOVE_PAUSE_TOO_LONG',
+    `${name} was not handed over within ${pauseMs} ms, ${handOversMax} times: its guest would have waited for longer`,
+    { resource: name, limit_ms: String(pauseMs) },
+  );
 
 const isAt = (self: string, host: string, fleet: Pick<Control['fleet'], 'isLost'>): boolean =>
   host === self || fleet.isLost(host);

@@ -24,7 +24,7 @@ export interface WithoutHostParts {
   /** The disks of every host. */
   readonly disks: Category<Disk, DiskEvent>;
   readonly fence: Pick<Fence, 'passed'>;
-  readonly fleet: Pick<Fleet, 'isLost'>;
+  readonly fleet: Pick<Fleet, 'isLost' | 'folderOf' | 'leaseOf'>;
   readonly show: (disks: readonly Loaded<Disk>[]) => Promise<readonly WireDisk[]>;
   readonly clock: Clock;
 }

@@ -18,6 +18,7 @@ const sessionOf = ({ isPinned }: { readonly isPinned: boolean }): Session => {
     access: { by: 'machine', attachEpoch: 1, tokenHash: 't' },
     attachEpoch: 1,
     grant: { accessEpoch: 1 },
+    isMoving: false,
     outlivesKeyLoss: isPinned,
   } as const;
   const disk = { giveKey: () => undefined, dropKey: () => undefined } as unknown as EncryptedDisk;

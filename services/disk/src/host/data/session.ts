@@ -55,6 +55,10 @@ export class Session implements LeaseUser {
   /** Reads and writes in progress. */
   streams = 0;
   isEnded = false;
+  /** What its reads and writes are refused with once it has ended; undefined: that a newer access ended it. */
+  refusal: Rejection | undefined;
+  /** Connections that use it as a network block device. */
+  blockDevices = 0;
   /** The unwrap in progress, shared by all reads and writes that wait for the DEK. */
   fetching: Promise<void> | undefined;
   /** The lease of the DEK's key version; undefined under a platform key. */
@@ -126,10 +130,10 @@ export class Session implements LeaseUser {
     return Math.max(this.lease.leftMs(), this.#previousTerm?.leftMs() ?? 0);
   }
 
-  /** @throws Rejection FAILED_PRECONDITION ATTACH_EPOCH_OUTDATED */
+  /** @throws Rejection FAILED_PRECONDITION ATTACH_EPOCH_OUTDATED, DISK_NOT_HERE */
   refuseEnded(at: Instant): void {
     if (!this.isEnded && (this.expiresAt === undefined || this.expiresAt > at)) return;
-    throw outdated(this.name, this.access.attachEpoch);
+    throw this.refusal ?? outdated(this.name, this.access.attachEpoch);
   }
 
   /** @throws Rejection a reason of key loss */

@@ -234,6 +234,7 @@ const openedDisk = async () => {
     turns: keyedMutex(),
     retries: { add: () => assert.fail('the store responds') },
     openCipher: (dek) => openDiskCipher(dek, undefined),
+    endForeignMove: async () => undefined,
     watchHolder: async () => undefined,
     clock,
     log,

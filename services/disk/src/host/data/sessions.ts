@@ -31,6 +31,8 @@ export interface SessionsParts {
   readonly retries: Pick<RetryQueue, 'add'>;
   readonly openCipher: SessionParts['openCipher'];
   readonly openThreadGate?: SessionParts['openThreadGate'];
+  /** Ends a move of a disk that this process does not carry out, in the disk's turn. */
+  readonly endForeignMove: (name: string) => Promise<void>;
   /** Ends direct access when its principal loses the right to begin one (see `Holders`). */
   readonly watchHolder: (session: Session) => Promise<void>;
   readonly clock: Clock;
@@ -129,6 +131,24 @@ export class Sessions {
   }
 
   /**
+   * Ends the session of a disk that another host has by now.
+   * @param refusal what its reads and writes under way are answered
+   */
+  handOver(name: string, refusal: Rejection): void {
+    const session = this.#sessions.get(name);
+    if (session) session.refusal = refusal;
+    this.end(name);
+  }
+
+  /** Why an open disk stays at this host, in words; undefined: it may move. */
+  whyItStays(name: string): string | undefined {
+    const session = this.#sessions.get(name);
+    if (session === undefined) return undefined;
+    if (session.blockDevices > 0) return 'it is used as a network block device';
+    return session.mayLackWrites ? 'the machine of its host has lost writes of this open' : undefined;
+  }
+
+  /**
    * The store did not respond to a commit that begins or ends an access to this disk. As soon as it does, the session ends
    * unless the records still contain its access.
    */
@@ -223,7 +243,7 @@ export class Sessions {
    * held, even before a read: otherwise there would be no DEK to keep during a loss (CMK-102).
    */
   async resume(cause: Cause): Promise<void> {
-    for await (const name of this.#parts.records.withAccess()) await this.#resumeOne(name, cause);
+    for await (const name of this.#parts.records.withAccess()) await this.resumeOne(name, cause);
   }
 
   async #accessOf(name: string): Promise<GrantedAccess | null> {
@@ -238,7 +258,9 @@ export class Sessions {
 
   /** @param since `closingsApplied` before the record was read */
   async #make(record: DiskRecord & { readonly access: GrantedAccess }, since: number): Promise<Session> {
-    const { holder, access } = record;
+    const { holder, access, isMoving } = record;
+    // An earlier process of this folder may still be about to record the end of a move: it would lose what is written from now on (G5).
+    if (isMoving) await this.#parts.endForeignMove(holder.name);
     this.end(holder.name);
     await this.#closing.get(holder.name);
     const { volume, keyVersion } = await this.#openVolume(holder);
@@ -313,8 +335,8 @@ export class Sessions {
     }
   }
 
-  /** If this fails, the first read or write makes the session, and reports the error. */
-  #resumeOne(name: string, cause: Cause): Promise<void> {
+  /** The same for one disk. If this fails, the first read or write makes the session, and reports the error. */
+  resumeOne(name: string, cause: Cause): Promise<void> {
     const { turns, records, log } = this.#parts;
     return turns(name, async () => {
       const since = this.#closingsApplied;

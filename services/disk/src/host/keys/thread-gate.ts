@@ -42,14 +42,20 @@ export class ThreadGate {
     return Atomics.exchange(this.#words, usedAt, 0) === 1;
   }
 
+  /** Closes it until the end of that: the other thread calls this one meanwhile. What it has begun may take until `idle`. @returns ends that */
+  hold(): () => void {
+    Atomics.add(this.#words, closedAt, 1);
+    return () => void Atomics.sub(this.#words, closedAt, 1);
+  }
+
   /** Runs `work` while the other thread does not touch the file. */
   async whileClosed<Result>(work: () => Promise<Result>): Promise<Result> {
-    Atomics.add(this.#words, closedAt, 1);
+    const release = this.hold();
     try {
       if (this.#isBusy()) await this.idle();
       return await work();
     } finally {
-      Atomics.sub(this.#words, closedAt, 1);
+      release();
     }
   }
 

@@ -83,11 +83,13 @@ export class SessionExport implements Export {
   readonly session: Session;
   readonly #io: SessionIo;
   readonly #caller: IoCaller;
+  #isReleased = false;
 
   constructor(session: Session, io: SessionIo, caller: IoCaller) {
     this.session = session;
     this.#io = io;
     this.#caller = caller;
+    session.blockDevices += 1;
   }
 
   get name(): string {
@@ -147,7 +149,11 @@ export class SessionExport implements Export {
   confirm(): void | Promise<void> {
     return this.#io.checkOf(this.session, this.#caller, 0)();
   }
-  release(): void {}
+  release(): void {
+    if (this.#isReleased) return;
+    this.#isReleased = true;
+    this.session.blockDevices -= 1;
+  }
 }
 
 /** An export whose access ended. */

@@ -111,7 +111,8 @@ export class EncryptedDisk {
     checkRange(offset, bytes.length, this.size());
     // A paused write waits here and not behind the gate: a copy of the disk waits for the writes behind the gate.
     await check();
-    await this.#volume.gate.write(() => this.#noted(this.#writePieces(offset, bytes, check)));
+    const range = { offset, length: bytes.length };
+    await this.#volume.gate.write(range, () => this.#noted(this.#writePieces(offset, bytes, check)));
   }
 
   /**
@@ -127,8 +128,9 @@ export class EncryptedDisk {
     ];
     await check();
     for (const piece of cut(first, end, pieceSize)) {
+      const range = { offset: piece[0], length: piece[1] - piece[0] };
       await repeatedIfDropped(
-        () => this.#volume.gate.write(() => this.#noted(this.#discardPiece(piece, check))),
+        () => this.#volume.gate.write(range, () => this.#noted(this.#discardPiece(piece, check))),
         check,
       );
     }

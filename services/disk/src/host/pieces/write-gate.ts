@@ -1,25 +1,58 @@
 import type { ThreadGate } from '../keys/thread-gate.ts';
 
-/** Keeps writes away while a volume is copied, so that a copy is the content of one moment. A class: one for each open disk. */
+/** A range of a volume that is written, in bytes. */
+export interface WrittenRange {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/**
+ * Keeps writes away while a volume is copied, so that a copy is the content of one moment, and reports them to who copies it meanwhile.
+ * A class: one for each open disk.
+ */
 export class WriteGate {
   #writes: Set<Promise<unknown>> | undefined;
   #copying: Promise<void> | undefined;
   /** Gates of another thread that writes the same volume. */
-  #threads: Set<ThreadGate> | undefined;
+  #threads: Map<ThreadGate, (() => void) | undefined> | undefined;
+  /** Receives each range when its write has ended. */
+  #follower: ((range: WrittenRange) => void) | undefined;
 
   attach(gate: ThreadGate): void {
-    this.#threads ??= new Set();
-    this.#threads.add(gate);
+    this.#threads ??= new Map();
+    this.#threads.set(gate, this.#follower === undefined ? undefined : gate.hold());
   }
   detach(gate: ThreadGate): void {
+    this.#threads?.get(gate)?.();
     this.#threads?.delete(gate);
   }
 
-  /** Runs a write concurrently with others; waits while a copy is made. */
-  async write<Result>(work: () => Promise<Result>): Promise<Result> {
+  /**
+   * Calls `follower` with each range when its write has ended, also if it failed, and before `withoutWrites` begins. A mark before the
+   * write would be too early: a piece could be read between both. Another thread passes its writes to this one meanwhile. One follower
+   * at a time.
+   * @returns ends that
+   */
+  async follow(follower: (range: WrittenRange) => void): Promise<() => void> {
+    if (this.#follower !== undefined) throw new Error('the writes to this volume are followed already');
+    this.#follower = follower;
+    const gates = [...(this.#threads?.keys() ?? [])];
+    for (const gate of gates) this.#threads?.set(gate, gate.hold());
+    await Promise.all(gates.map((gate) => gate.idle()));
+    return () => {
+      this.#follower = undefined;
+      for (const [gate, release] of this.#threads ?? []) {
+        release?.();
+        this.#threads?.set(gate, undefined);
+      }
+    };
+  }
+
+  /** Runs a write of a range concurrently with others; waits while a copy is made. */
+  async write<Result>(range: WrittenRange, work: () => Promise<Result>): Promise<Result> {
     while (this.#copying !== undefined) await this.#copying;
     this.#writes ??= new Set();
-    const writing = work();
+    const writing = work().finally(() => this.#follower?.(range));
     const ended = writing.then(
       () => undefined,
       () => undefined,
@@ -39,7 +72,7 @@ export class WriteGate {
     this.#copying = promise;
     try {
       await Promise.all(this.#writes ?? []);
-      const closed = [...(this.#threads ?? [])].reduce((inner, gate) => () => gate.whileClosed(inner), work);
+      const closed = [...(this.#threads?.keys() ?? [])].reduce((inner, gate) => () => gate.whileClosed(inner), work);
       return await closed();
     } finally {
       this.#copying = undefined;

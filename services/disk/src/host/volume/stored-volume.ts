@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { headerSize } from '../header/disk-header.ts';
+import type { DirtyPieces } from '../pieces/dirty-pieces.ts';
 import { type BlockStore, writtenRuns } from '../storage/block-store.ts';
 import { pieceSize, sectorSize } from '../storage/sector.ts';
 import type { VolumeFiles } from '../storage/volume-files.ts';
@@ -20,7 +21,7 @@ export interface StoredPiece {
 /** Size of the part with the sealed key of a lower layer, in bytes. */
 const layerSize = sectorSize;
 
-/** Reads a range as it is stored; sectors of zeros are left out. Writes may not change it meanwhile. */
+/** Reads a range as it is stored; sectors of zeros are left out. What is written meanwhile may be read in part. */
 export async function* readStored(raw: BlockStore, { from, to }: StoredRange): AsyncGenerator<StoredPiece> {
   for (let at = from; at < to; at += pieceSize) {
     // Fresh memory: a message that is being sent refers to it.
@@ -28,6 +29,28 @@ export async function* readStored(raw: BlockStore, { from, to }: StoredRange): A
     await raw.read(at, piece);
     for (const [start, end] of writtenRuns(piece))
       yield { part: 'data', offset: at + start, data: piece.subarray(start, end) };
+  }
+}
+
+/** A volume whose writes are followed. */
+export interface FollowedVolume {
+  /** What was written since it was taken last. */
+  readonly dirty: DirtyPieces;
+  /** Reads ranges as they are stored, zeros included: what is there already is replaced. */
+  read(ranges: Iterable<StoredRange>): AsyncIterable<StoredPiece>;
+  /** Runs `work` while nothing writes to the volume. */
+  withoutWrites<Result>(work: () => Promise<Result>): Promise<Result>;
+  /** Ends that. */
+  end(): Promise<void>;
+}
+
+/** Reads ranges of at most one piece each as they are stored, zeros included. */
+export async function* readWhole(raw: BlockStore, ranges: Iterable<StoredRange>): AsyncGenerator<StoredPiece> {
+  for (const { from, to } of ranges) {
+    // Fresh memory: a message that is being sent refers to it.
+    const data = Buffer.allocUnsafeSlow(to - from);
+    await raw.read(from, data);
+    yield { part: 'data', offset: from, data };
   }
 }
 

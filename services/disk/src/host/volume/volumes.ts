@@ -11,13 +11,22 @@ import {
 import type { DiskHeader } from '../header/disk-header-format.ts';
 import type { PlatformKey } from '../keys/platform-key.ts';
 import { hostReplaced } from '../owner/ownership.ts';
+import { DirtyPieces } from '../pieces/dirty-pieces.ts';
 import type { OpenVolume } from '../pieces/open-volume.ts';
 import { WriteGate } from '../pieces/write-gate.ts';
 import type { BlockStore } from '../storage/block-store.ts';
 import { sectorSize } from '../storage/sector.ts';
 import type { VolumeFiles } from '../storage/volume-files.ts';
 import { layerKeyLength, withInfrastructureLayer } from './infrastructure-layer.ts';
-import { expectStored, readStored, receiveStored, type StoredPiece, type StoredRange } from './stored-volume.ts';
+import {
+  expectStored,
+  type FollowedVolume,
+  readStored,
+  readWhole,
+  receiveStored,
+  type StoredPiece,
+  type StoredRange,
+} from './stored-volume.ts';
 
 /** The purpose that the key of a lower layer is sealed for. Part of the format of volumes. */
 const layerPurpose = 'interlock infrastructure layer in units of 512 bytes';
@@ -150,6 +159,25 @@ export class Volumes {
     } finally {
       await this.#release(volumeId, shared);
     }
+  }
+
+  /**
+   * Follows the writes to a volume, whether it is open or will be opened meanwhile. Call `end` in any case.
+   * @throws Rejection DATA_LOSS VOLUME_MISSING, LAYER_CORRUPT
+   */
+  async follow(volumeId: string, isLayered: boolean): Promise<FollowedVolume> {
+    const shared = await this.#use(volumeId, isLayered);
+    const dirty = new DirtyPieces(shared.raw.size());
+    const stop = await shared.gate.follow(({ offset, length }) => dirty.mark(offset, length));
+    return {
+      dirty,
+      read: (ranges) => readWhole(shared.raw, ranges),
+      withoutWrites: (work) => shared.gate.withoutWrites(work),
+      end: () => {
+        stop();
+        return this.#release(volumeId, shared);
+      },
+    };
   }
 
   /** As `expectStored`. */

@@ -118,10 +118,14 @@ class ThreadHost {
 
   async #open(name: string, token: string) {
     const opened = await this.#exports.open(name, token);
-    if (opened.ending.aborted) throw exportOver(name);
+    if (opened.ending.aborted) {
+      opened.release();
+      throw exportOver(name);
+    }
     this.#lastId += 1;
     const id = this.#lastId;
     const onEnded = (): void => {
+      opened.release();
       this.#served.delete(id);
       void this.thread.end(id);
     };
@@ -136,7 +140,8 @@ class ThreadHost {
   #release(id: ExportId): void {
     const served = this.#served.get(id);
     // The session outlives its connections: each would leave a listener.
-    if (served) served.opened.ending.removeEventListener('abort', served.onEnded);
+    served?.opened.ending.removeEventListener('abort', served.onEnded);
+    served?.opened.release();
     this.#served.delete(id);
   }
 
