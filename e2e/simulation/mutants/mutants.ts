@@ -253,11 +253,26 @@ export const mutants: readonly Mutant[] = [
     replace: 'return await kind.transact(name, decideHere, cause, { ',
   },
   {
-    name: 'a disk moves while it is open',
-    guarantee: 'G1',
-    file: 'services/disk/src/disk/decider.ts',
-    find: 'if (access === null) return events;',
-    replace: 'if (access !== undefined) return events;',
+    name: 'a sender keeps the access to a disk that has moved',
+    guarantee: 'G5',
+    file: 'services/disk/src/moves/volume-moves.ts',
+    find: `    host.handOver(name, notHere(name, moving.host, hostName, fleet));
+    return true;`,
+    replace: '    return true;',
+  },
+  {
+    name: 'a piece is marked as written before its write',
+    guarantee: 'G5',
+    file: 'services/disk/src/host/pieces/write-gate.ts',
+    find: 'const writing = work().finally(() => this.#follower?.(range));',
+    replace: 'this.#follower?.(range);\n    const writing = work();',
+  },
+  {
+    name: 'a disk is handed over before the last pieces are sent',
+    guarantee: 'G5',
+    file: 'services/disk/src/moves/volume-moves.ts',
+    find: 'await this.#sending.rest(sent, leftMs());',
+    replace: '',
   },
   {
     name: 'a move leaves a piece out',
