@@ -1,7 +1,7 @@
 import type { Mutant } from './mutant.ts';
 
 /**
- * Thirty-eight bugs that an engineer could make, each in one place. The simulation must find every one of them by the guarantee
+ * Forty bugs that an engineer could make, each in one place. The simulation must find every one of them by the guarantee
  * that it breaks: a verdict that never fails proves nothing.
  */
 export const mutants: readonly Mutant[] = [
