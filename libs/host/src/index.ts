@@ -16,6 +16,7 @@ export {
 export type { WorkPartitions } from './partitions/work-partitions.ts';
 export { openPeers, type Peers, type PeersOptions } from './peers.ts';
 export { type Finding, startProbes } from './probe-server.ts';
+export { callsPerProcessMax, type LinkRefusals, ProcessLink } from './process-link.ts';
 export { publishedStreams } from './published-streams.ts';
 export { isReachable } from './reaching.ts';
 export { hostFolderSpec, hostSpec, workloads } from './settings.ts';

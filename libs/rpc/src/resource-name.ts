@@ -138,6 +138,7 @@ export const names = {
   diskHost: resourceName('diskHosts/{diskHost}'),
   disk: resourceName('subscriptions/{subscription}/resourceGroups/{resourceGroup}/disks/{disk}'),
   snapshot: resourceName('subscriptions/{subscription}/resourceGroups/{resourceGroup}/snapshots/{snapshot}'),
+  vmHost: resourceName('vmHosts/{vmHost}'),
   virtualMachine: resourceName(
     'subscriptions/{subscription}/resourceGroups/{resourceGroup}/virtualMachines/{virtualMachine}',
   ),

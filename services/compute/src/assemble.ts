@@ -5,6 +5,7 @@ import { type Assemble, openSubscriptions } from '@interlock/host';
 import { service } from '@interlock/rpc';
 import { authorization } from './authorization.ts';
 import { openDisks } from './disk-service/disks.ts';
+import { ownGuests } from './guests/guests.ts';
 import type { VmHost } from './guests/vm-host.ts';
 import { accessLossApi } from './losses/access-loss-api.ts';
 import { KeyReturns } from './losses/key-returns.ts';
@@ -18,7 +19,7 @@ import { openNoteMismatches } from './processes/content-mismatches.ts';
 import { followDecisions } from './processes/decisions.ts';
 import { Engine } from './processes/engine.ts';
 import { FleetClosing } from './processes/fleet-closing.ts';
-import { guardedDriver, machineShares, shareOf } from './processes/machine-shares.ts';
+import { guardedGuests, machineShares, shareOf } from './processes/machine-shares.ts';
 import { Sweep } from './processes/sweep.ts';
 import { toFact } from './published.ts';
 import { diskReactor, setReactor } from './reactor.ts';
@@ -49,10 +50,11 @@ export interface ComputeSettings {
 export const assemble: Assemble<ComputeSettings> = async (seams) => {
   const { store, openCategory, clock, random, log, tracer, meter, settings, authorize, client, partitions } = seams;
   const { startTimeoutMs, guestStopTimeoutMs, dataDisksMax, diskCallsMax } = settings;
+  const all = ownGuests(settings.driver);
   // Machines with guests are divided among the replicas; without guests any replica may work on any machine.
-  const isDivided = settings.driver.hasGuests;
+  const isDivided = all.hasGuests;
   const holds = (vm: string): boolean => !isDivided || partitions.holds(shareOf(vm));
-  const driver = isDivided ? guardedDriver(settings.driver, holds) : settings.driver;
+  const guests = isDivided ? guardedGuests(all, holds) : all;
   const vms = await openCategory(virtualMachines);
   const losses = openLosses(store);
   const diskClient = client('disk', DiskServiceDefinition);
@@ -60,15 +62,15 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
   // Calls that users wait for do not queue behind the disks of a whole fleet.
   const userDisks = openDisks({ client: diskClient, clock, random, tracer, callsMax: diskCallsMax });
   const measureStops = meterStops(meter, settings.leaseTtlMs);
-  const work = { vms, disks, driver, losses, clock, random, log, measureStops, startTimeoutMs, guestStopTimeoutMs };
+  const work = { vms, disks, guests, losses, clock, random, log, measureStops, startTimeoutMs, guestStopTimeoutMs };
   const engine = new Engine({ ...work, isOurs: holds, tracer });
   if (isDivided) for (const share of machineShares) partitions.keep(share, (signal) => engine.serve(share, signal));
   const following = isDivided ? [followDecisions({ store, engine, clock, log, from: await store.head() })] : [];
   const isOurs = (vm: string): boolean => engine.isOurs(vm);
   const preempt = (ids: readonly string[]): void => engine.preempt(ids);
-  const begin = (ids: readonly string[]): void => (driver.hasGuests ? engine.preempt(ids) : engine.kick(ids));
+  const begin = (ids: readonly string[]): void => (guests.hasGuests ? engine.preempt(ids) : engine.kick(ids));
   const closing = new FleetClosing({ vms, disks, engine, clock, random, log });
-  const lossParts = { vms, disks: userDisks, driver, losses, clock, random, measure: measureStops };
+  const lossParts = { vms, disks: userDisks, guests, losses, clock, random, measure: measureStops };
   const stops = new KeyStops({ ...lossParts, preempt, closing });
   const plan = diskPlanner({ disks: userDisks, authorize });
   const subscriptions = openSubscriptions(client('identity', IdentityServiceDefinition));
@@ -101,7 +103,7 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
     definition: ComputeServiceDefinition,
     implementation: {
       ...vmApi({ store, vms, clock, log, engine, authorize, subscriptions, plan, dataDisksMax }),
-      ...readApi({ store, vms, losses, driver }),
+      ...readApi({ store, vms, losses, guests }),
       ...accessLossApi({ stops, lost, losses, returns, clock }),
       ...impactApi({ vms }),
     },

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { enterHostFolder, hostService, watchFolderSpace } from '@interlock/host';
 import { assemble } from './assemble.ts';
 import { GuestDriver } from './guests/guest-driver.ts';
+import { ownGuests } from './guests/guests.ts';
 import { idleDriver } from './guests/idle-driver.ts';
 import { endOrphansUntil } from './processes/orphans.ts';
 import { computeSpec } from './settings.ts';
@@ -52,7 +53,8 @@ await hostService({
       lost: settings.lostFolderId,
       // What starts processes here starts a new one, which is not ready then.
       onReplaced: () => process.kill(process.pid, 'SIGTERM'),
-      meanwhile: (signal) => endOrphansUntil(signal, { ...seams, driver, intervalMs: settings.sweepIntervalMs }),
+      meanwhile: (signal) =>
+        endOrphansUntil(signal, { ...seams, guests: ownGuests(driver), intervalMs: settings.sweepIntervalMs }),
     });
     return assemble({ ...seams, settings: { ...settings, driver } });
   },

@@ -55,6 +55,7 @@ const published = (virtualMachine: string, event: VmEvent): PublishedEvent | und
     case 'VmCreationUndoing':
     case 'VmCreationFailed':
     case 'VmStarting':
+    case 'VmPlaced':
     case 'DisksOpened':
     case 'VmKeptOff':
     case 'VmDeallocating':

@@ -12,6 +12,7 @@ import {
 } from '@interlock/event-store';
 import { systemClock, systemRandom } from '@interlock/runtime';
 import { type Disks, Interrupted } from '../disk-service/disks.ts';
+import { ownGuests } from '../guests/guests.ts';
 import { idleDriver } from '../guests/idle-driver.ts';
 import { virtualMachines } from '../vm/decider.ts';
 import type { VmEvent } from '../vm/events.ts';
@@ -66,7 +67,7 @@ const openStops = (
       },
     },
     disks,
-    driver: idleDriver(),
+    guests: ownGuests(idleDriver()),
     losses,
     clock: systemClock,
     random: systemRandom,

@@ -1,7 +1,7 @@
 import type { Category, Cause, Page, Rejection, RowChange, Transacted } from '@interlock/event-store';
 import type { Clock, Random } from '@interlock/runtime';
 import { type Disks, Interrupted, orInterrupted } from '../disk-service/disks.ts';
-import type { VmHost } from '../guests/vm-host.ts';
+import type { Guests } from '../guests/guests.ts';
 import { keyStopWork, unlessCaused } from '../vm/causes.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { applyKeyLoss, explainOutage, type LossTerms, type SetLoss } from '../vm/key-loss.ts';
@@ -24,7 +24,7 @@ export interface LossNews {
 export interface StopParts {
   readonly vms: Category<Vm, VmEvent>;
   readonly disks: Disks;
-  readonly driver: VmHost;
+  readonly guests: Pick<Guests, 'hasGuests'>;
   readonly losses: Losses;
   readonly clock: Clock;
   readonly random: Random;
@@ -96,8 +96,8 @@ export class KeyStops {
   }
 
   async #pass({ loss, isPartial }: LossNews, cause: Cause, signal: AbortSignal): Promise<number> {
-    const { vms, driver, losses, clock, random } = this.#parts;
-    const terms = { loss, work: keyStopWork(cause, clock, random), isInstant: !driver.hasGuests };
+    const { vms, guests, losses, clock, random } = this.#parts;
+    const terms = { loss, work: keyStopWork(cause, clock, random), isInstant: !guests.hasGuests };
     if (isPartial) {
       // Listing disks may take a while, so the loss is stored before it: an open meanwhile finds it.
       await losses.remember(loss, cause);

@@ -4,6 +4,7 @@ import { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import { category, memoryStore } from '@interlock/event-store';
 import { systemClock, systemRandom } from '@interlock/runtime';
 import type { Disks } from '../disk-service/disks.ts';
+import { ownGuests } from '../guests/guests.ts';
 import { idleDriver } from '../guests/idle-driver.ts';
 import { virtualMachines } from '../vm/decider.ts';
 import type { VmEvent } from '../vm/events.ts';
@@ -39,7 +40,7 @@ for (const meanwhile of ['nothing happens', 'another machine and disk get the na
       },
     };
     const lostDisks = new LostDisks({
-      ...{ vms, disks: disks as Disks, driver: idleDriver(), losses: openLosses(store) },
+      ...{ vms, disks: disks as Disks, guests: ownGuests(idleDriver()), losses: openLosses(store) },
       ...{ clock: systemClock, random: systemRandom, isOurs: () => true, begin: () => {}, measure: () => {} },
     });
     const patience = { signal: new AbortController().signal };
@@ -80,7 +81,7 @@ for (const origin of [
       },
     };
     const lostDisks = new LostDisks({
-      ...{ vms, disks: disks as Disks, driver: idleDriver(), losses: openLosses(store) },
+      ...{ vms, disks: disks as Disks, guests: ownGuests(idleDriver()), losses: openLosses(store) },
       ...{ clock: systemClock, random: systemRandom, isOurs: () => true, begin: () => {}, measure: () => {} },
     });
     await lostDisks.stopUnder({ diskEncryptionSet: setOf('des') }, undefined, { signal: new AbortController().signal });
@@ -113,7 +114,7 @@ test('G10: a stop shows the time of the current loss, not of the earlier loss th
   } as const;
   const losses = { of: async () => [{ ...known, accessEpoch: 1_000, isOver: false, cause }] };
   const lostDisks = new LostDisks({
-    ...{ vms, disks: disks as Disks, driver: idleDriver(), losses },
+    ...{ vms, disks: disks as Disks, guests: ownGuests(idleDriver()), losses },
     ...{ clock: systemClock, random: systemRandom, isOurs: () => true, begin: () => {}, measure: () => {} },
   });
   await lostDisks.stopUnder({ diskEncryptionSet: setOf('des') }, undefined, { signal: new AbortController().signal });

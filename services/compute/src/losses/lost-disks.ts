@@ -3,14 +3,14 @@ import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.t
 import { type Category, type Cause, noteEventSpan, Rejection } from '@interlock/event-store';
 import type { Clock, Random } from '@interlock/runtime';
 import type { Disks, Patience } from '../disk-service/disks.ts';
-import type { VmHost } from '../guests/vm-host.ts';
+import { type Guests, machineAt } from '../guests/guests.ts';
 import { limiter } from '../limiter.ts';
 import { keyStopWork, ownCause, unlessCaused } from '../vm/causes.ts';
 import { isPinned } from '../vm/disk-state.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { type SeenLost, stopForLostDisks } from '../vm/key-loss.ts';
 import type { VmDisk } from '../vm/machine.ts';
-import type { Vm } from '../vm/state.ts';
+import type { Machine, Vm } from '../vm/state.ts';
 import type { KnownLoss, Losses } from './losses.ts';
 import type { StopMeter } from './stop-metrics.ts';
 
@@ -25,7 +25,7 @@ export interface LostReport {
 export interface LostDiskParts {
   readonly vms: Category<Vm, VmEvent>;
   readonly disks: Disks;
-  readonly driver: VmHost;
+  readonly guests: Pick<Guests, 'hasGuests' | 'look'>;
   readonly losses: Pick<Losses, 'of'>;
   readonly clock: Clock;
   readonly random: Random;
@@ -95,11 +95,11 @@ export class LostDisks {
     report: LostReport | undefined,
     patience: Patience,
   ): Promise<boolean> {
-    const { vms, driver, clock, random, begin, measure } = this.#parts;
+    const { vms, guests, clock, random, begin, measure } = this.#parts;
     const { state } = await vms.load(vm);
     if (state.status !== 'active') return false;
     const open = state.disks.filter(({ disk, access }) => names.includes(disk) && access === 'open');
-    if (open.every(isPinned) && !(await this.#hasLostPinned(vm))) return false;
+    if (open.every(isPinned) && !(await this.#hasLostPinned(vm, state))) return false;
     const seen: SeenLost[] = [];
     let cause = report?.cause;
     for (const disk of open) {
@@ -110,7 +110,7 @@ export class LostDisks {
     }
     if (seen.length === 0) return false;
     const by = cause ?? ownCause(random);
-    const stop = stopForLostDisks(seen, { work: keyStopWork(by, clock, random), isInstant: !driver.hasGuests });
+    const stop = stopForLostDisks(seen, { work: keyStopWork(by, clock, random), isInstant: !guests.hasGuests });
     // A later machine of the name may have a disk of that name, opened as often.
     const isSame = (now: Vm): boolean => now.status === 'active' && now.createdAt === state.createdAt;
     const { events } = await vms.transact(vm, (now) => (isSame(now) ? stop(now) : []), by, unlessCaused(by, 'open'));
@@ -166,9 +166,9 @@ export class LostDisks {
    * Whether a guest that runs with ultra disks has lost their data. If the guest ended together with its host, that is why
    * the machine is off, and not the key (CMK-102): the replica that works on the machine sees it.
    */
-  async #hasLostPinned(vm: string): Promise<boolean> {
-    const { driver, isOurs } = this.#parts;
-    return !driver.hasGuests || (isOurs(vm) && (await driver.isRunning(vm)));
+  async #hasLostPinned(vm: string, machine: Machine): Promise<boolean> {
+    const { guests, isOurs } = this.#parts;
+    return !guests.hasGuests || (isOurs(vm) && (await guests.look(machineAt(vm, machine))) === 'running');
   }
 }
 

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { category, memoryStore } from '@interlock/event-store';
 import { logger, systemClock, systemRandom } from '@interlock/runtime';
 import type { Disks } from '../disk-service/disks.ts';
+import { ownGuests } from '../guests/guests.ts';
 import { idleDriver } from '../guests/idle-driver.ts';
 import { openLosses } from '../losses/losses.ts';
 import { virtualMachines } from '../vm/decider.ts';
@@ -39,7 +40,7 @@ for (const [ending, { begun }] of Object.entries(endings)) {
     const vms = category(store, virtualMachines);
     const loaded = await vms.transact(vm, () => [...cutOff, begun], cause);
     const parts = {
-      ...{ vms, disks: { insist } as unknown as Disks, driver: idleDriver(), losses: openLosses(store) },
+      ...{ vms, disks: { insist } as unknown as Disks, guests: ownGuests(idleDriver()), losses: openLosses(store) },
       ...{ clock: systemClock, random: systemRandom, measureStops: () => {}, startTimeoutMs: 0, guestStopTimeoutMs: 0 },
       isOurs: () => true,
       log: logger({ service: 'test', clock: systemClock, write: () => {} }),

@@ -1,4 +1,5 @@
 import { Interrupted, orInterrupted, type Patience } from '../disk-service/disks.ts';
+import { machineAt } from '../guests/guests.ts';
 import type { VmDisk } from '../vm/machine.ts';
 import {
   diskAttached,
@@ -41,7 +42,7 @@ export const attachDisk: Process<Busy> = {
 const takeFromGuest: Step<Busy> = {
   name: 'take the disk from the guest',
   async effect({ parts, vm, state }) {
-    await parts.driver.detach(vm, diskName(state));
+    await parts.guests.detach(machineAt(vm, state), diskName(state));
   },
 };
 
@@ -138,7 +139,9 @@ async function open(run: Run<Busy>): Promise<Ended | undefined> {
   return isReplaced ? { ended: undefined } : undefined;
 }
 
-async function giveToGuest({ parts, vm, signal, opening }: Run<Busy>): Promise<undefined> {
+async function giveToGuest({ parts, vm, state, signal, opening }: Run<Busy>): Promise<undefined> {
   if (signal.aborted) throw new Interrupted('stopped before the guest got the disk');
-  for (const disk of opening?.guestDisks ?? []) await orInterrupted(parts.driver.attach(vm, disk), signal);
+  for (const disk of opening?.guestDisks ?? []) {
+    await orInterrupted(parts.guests.attach(machineAt(vm, state), disk), signal);
+  }
 }

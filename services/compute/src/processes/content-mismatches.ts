@@ -1,33 +1,34 @@
 import type { Category, Cause } from '@interlock/event-store';
 import type { Clock, Logger, Random } from '@interlock/runtime';
 import type { Meter } from '@opentelemetry/api';
-import type { VmHost } from '../guests/vm-host.ts';
+import type { GuestIo } from '../guests/vm-host.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { mismatchesFound } from '../vm/progress.ts';
 import type { Machine, Vm } from '../vm/state.ts';
 
-/** Stores the reads of a machine's guest that returned other bytes than were written. */
-export type NoteMismatches = (vm: string, machine: Machine, cause: Cause) => Promise<void>;
+/**
+ * Stores the reads of a machine's guest that returned other bytes than were written.
+ * @param io what the guest counted; undefined if none was started
+ */
+export type NoteMismatches = (vm: string, machine: Machine, io: GuestIo | undefined, cause: Cause) => Promise<void>;
 
 /** The counter `interlock.vm.content_mismatch` rises by each such read once it is stored. */
 export const openNoteMismatches = (parts: {
   readonly vms: Pick<Category<Vm, VmEvent>, 'transact'>;
-  readonly driver: Pick<VmHost, 'ioOf'>;
   readonly clock: Clock;
   readonly random: Pick<Random, 'uuid'>;
   readonly log: Logger;
   readonly meter: Meter;
 }): NoteMismatches => {
-  const { vms, driver, clock, random, log } = parts;
+  const { vms, clock, random, log } = parts;
   const found = parts.meter.createCounter('interlock.vm.content_mismatch', {
     unit: '{read}',
     description: 'Reads of guests that returned other bytes than their machine wrote',
   });
   // A metric that appears with its first value shows no increase.
   found.add(0);
-  return async (vm, { uniqueId, mismatches }, cause) => {
+  return async (vm, { uniqueId, mismatches }, io, cause) => {
     const before = mismatches?.count ?? 0;
-    const io = await driver.ioOf(vm, uniqueId);
     if (io === undefined || io.mismatches <= before) return;
     const { events } = await vms.transact(vm, mismatchesFound(clock.now(), random.uuid(), uniqueId, io), cause, {
       step: 'work',

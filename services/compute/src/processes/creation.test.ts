@@ -4,6 +4,7 @@ import type { OpenDiskResponse } from '@interlock/contracts/interlock/disk/v1/at
 import { type Commit, category, type EventStore, memoryStore, Rejection } from '@interlock/event-store';
 import { logger, systemClock, systemRandom } from '@interlock/runtime';
 import type { Disks } from '../disk-service/disks.ts';
+import { ownGuests } from '../guests/guests.ts';
 import { idleDriver } from '../guests/idle-driver.ts';
 import { openLosses } from '../losses/losses.ts';
 import { virtualMachines } from '../vm/decider.ts';
@@ -37,7 +38,7 @@ const beginCreation = async (watched: EventStore, disks: Disks, ...planned: read
   assert.ok(state.status === 'creating');
   const losses = openLosses(watched);
   const parts = {
-    ...{ vms, disks, driver: idleDriver(), losses, clock },
+    ...{ vms, disks, guests: ownGuests(idleDriver()), losses, clock },
     isOurs: () => true,
     random: systemRandom,
     log: logger({ service: 'test', clock: systemClock, write: () => {} }),

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { category, type EventStore, memoryStore, Rejection, StoreUnavailable } from '@interlock/event-store';
 import { logger, systemClock, systemRandom } from '@interlock/runtime';
 import type { Disks } from '../disk-service/disks.ts';
+import { ownGuests } from '../guests/guests.ts';
 import { idleDriver } from '../guests/idle-driver.ts';
 import { openLosses } from '../losses/losses.ts';
 import { virtualMachines } from '../vm/decider.ts';
@@ -71,7 +72,7 @@ const beginDeletion = async (afterDeletion: (put: (found: Found) => void) => Pro
   const begun = { type: 'VmDeleting', work: work('delete'), at } as const;
   const loaded = await vms.transact(vm, () => [...running([os]), begun], cause);
   const parts = {
-    ...{ vms, disks: { insist } as unknown as Disks, driver: idleDriver(), losses: openLosses(watched) },
+    ...{ vms, disks: { insist } as unknown as Disks, guests: ownGuests(idleDriver()), losses: openLosses(watched) },
     ...{ clock: systemClock, random: systemRandom, measureStops: () => {}, startTimeoutMs: 0, guestStopTimeoutMs: 0 },
     isOurs: () => true,
     log: logger({ service: 'test', clock: systemClock, write: () => {} }),

@@ -4,6 +4,7 @@ import { type Category, category, type Loaded, memoryStore } from '@interlock/ev
 import { logger, systemClock, systemRandom } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import type { Disks } from '../disk-service/disks.ts';
+import { ownGuests } from '../guests/guests.ts';
 import { idleDriver } from '../guests/idle-driver.ts';
 import type { VmHost } from '../guests/vm-host.ts';
 import { openLosses } from '../losses/losses.ts';
@@ -44,7 +45,7 @@ const openEngine = (
     },
   };
   const engine = new Engine({
-    ...{ vms, driver, losses: openLosses(store), disks: {} as Disks },
+    ...{ vms, guests: ownGuests(driver), losses: openLosses(store), disks: {} as Disks },
     ...{ clock: systemClock, random: systemRandom, tracer: trace.getTracer('test') },
     log: logger({ service: 'test', clock: systemClock, write: () => {} }),
     measureStops: () => {},

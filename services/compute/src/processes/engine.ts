@@ -95,7 +95,7 @@ export class Engine {
 
   /** Whether this replica works on a machine now. Any may work on one without a guest: what is done twice has one effect. */
   isOurs(id: string): boolean {
-    return !this.#parts.driver.hasGuests || this.#served.has(shareOf(id));
+    return !this.#parts.guests.hasGuests || this.#served.has(shareOf(id));
   }
 
   /** Calls `listener` whenever this replica begins to serve a work partition. */

@@ -1,6 +1,6 @@
 import { partitionOf } from '@interlock/messaging';
 import { Interrupted } from '../disk-service/disks.ts';
-import type { VmHost } from '../guests/vm-host.ts';
+import type { Guests, MachineAtHost } from '../guests/guests.ts';
 
 /** Work partitions of machines: more than there are ever replicas. Every release must use the same number. */
 const shareCount = 16;
@@ -12,42 +12,43 @@ export const shareOf = (vm: string): string => `machines/${partitionOf(vm, share
 export const machineShares: readonly string[] = Array.from({ length: shareCount }, (_, share) => `machines/${share}`);
 
 /**
- * A host that touches the guest of a machine only while this replica owns the machine's work partition: of two replicas at one
- * start, one would leave a guest with tokens that the other's opens have ended.
+ * Guests that are touched only while this replica owns the work partition of their machine: of two replicas at one start, one would
+ * leave a guest with tokens that the other's opens have ended.
  * @param isOurs called before the guest is touched, and again after a start
  */
-export const guardedDriver = (driver: VmHost, isOurs: (vm: string) => boolean): VmHost => {
-  const assertOurs = (vm: string): void => {
+export const guardedGuests = (guests: Guests, isOurs: (vm: string) => boolean): Guests => {
+  const assertOurs = ({ vm }: MachineAtHost): void => {
     if (!isOurs(vm)) throw new Interrupted(`another replica works on ${vm}`);
   };
   return {
-    hasGuests: driver.hasGuests,
-    isRunning: (vm) => driver.isRunning(vm),
-    ioOf: (vm, machineId) => driver.ioOf(vm, machineId),
-    journalOf: (vm, machineId, after, limit) => driver.journalOf(vm, machineId, after, limit),
-    forget: (vm) => driver.forget(vm),
-    runningGuests: () => driver.runningGuests(),
-    endOf: (vm) => driver.endOf(vm),
-    onEnded: (listener) => driver.onEnded(listener),
-    async start(vm, plan) {
-      assertOurs(vm);
-      await driver.start(vm, plan);
-      if (isOurs(vm)) return;
+    hasGuests: guests.hasGuests,
+    choose: () => guests.choose(),
+    look: (machine) => guests.look(machine),
+    ioOf: (machine) => guests.ioOf(machine),
+    journalOf: (machine, after, limit) => guests.journalOf(machine, after, limit),
+    forget: (machine) => guests.forget(machine),
+    survey: () => guests.survey(),
+    endOf: (machine) => guests.endOf(machine),
+    onEnded: (listener) => guests.onEnded(listener),
+    async start(machine, plan) {
+      assertOurs(machine);
+      await guests.start(machine, plan);
+      if (isOurs(machine.vm)) return;
       // The new owner opens the disks again, so this guest can do nothing, and would block the owner's.
-      await driver.stop(vm, { graceMs: 0 });
-      throw new Interrupted(`another replica came to work on ${vm} while its guest was started`);
+      await guests.stop(machine, { graceMs: 0 });
+      throw new Interrupted(`another replica came to work on ${machine.vm} while its guest was started`);
     },
-    async stop(vm, order) {
-      assertOurs(vm);
-      await driver.stop(vm, order);
+    async stop(machine, order) {
+      assertOurs(machine);
+      return guests.stop(machine, order);
     },
-    async attach(vm, disk) {
-      assertOurs(vm);
-      await driver.attach(vm, disk);
+    async attach(machine, disk) {
+      assertOurs(machine);
+      await guests.attach(machine, disk);
     },
-    async detach(vm, disk) {
-      assertOurs(vm);
-      await driver.detach(vm, disk);
+    async detach(machine, disk) {
+      assertOurs(machine);
+      await guests.detach(machine, disk);
     },
   };
 };

@@ -15,14 +15,14 @@ export const stopIfLossMissed = async (
   machine: Loaded<Vm>,
 ): Promise<boolean> => {
   if (opening === undefined) return false;
-  const { vms, losses, clock, random, driver } = parts;
+  const { vms, losses, clock, random, guests } = parts;
   const opened = asKnownBy(machine.state, opening.opened);
   const known = await losses.missedBy(opened);
   if (!known) return false;
   const { cause, isOver: _over, ...loss } = known;
   const isUnder = ({ disk }: { readonly disk: string }): boolean =>
     opened.some((one) => one.disk === disk && one.set === loss.set && one.keyVersion === loss.keyVersion);
-  const terms = { loss, work: keyStopWork(cause, clock, random), isInstant: !driver.hasGuests, isUnder };
+  const terms = { loss, work: keyStopWork(cause, clock, random), isInstant: !guests.hasGuests, isUnder };
   const { events } = await vms.transact(machine.id, stopForKeyLoss(terms), cause);
   parts.measureStops(events);
   return true;

@@ -1,44 +1,40 @@
 import { type Category, StoreUnavailable } from '@interlock/event-store';
 import type { Seams } from '@interlock/host';
 import type { Clock, Logger } from '@interlock/runtime';
-import type { RunningGuest, VmHost } from '../guests/vm-host.ts';
+import type { FoundGuest, Guests } from '../guests/guests.ts';
 import { virtualMachines } from '../vm/decider.ts';
 import type { VmEvent } from '../vm/events.ts';
-import { isOff, type Vm } from '../vm/state.ts';
+import { isOff, type Machine, type Vm } from '../vm/state.ts';
 
 /**
- * Ends guests whose machine is off by its record: a host took them for gone, or the store was restored to an earlier moment.
- * The guests are listed before the records are read, so the guest of a later start is never ended.
+ * Ends guests that are not those of the record of their machine: the machine is off, or its newest guest was started elsewhere or later.
+ * A host took a guest for gone, or did not respond, or the store was restored to an earlier moment. Then removes files of machines that
+ * are not there any more. The guests are found before the records are read, so the guest of a later start is never ended.
  * @param isOurs whether this process may touch the guest of a machine
  * @throws StoreUnavailable
  */
 export const endOrphans = async (parts: {
   readonly vms: Pick<Category<Vm, VmEvent>, 'load'>;
-  readonly driver: Pick<VmHost, 'runningGuests'>;
+  readonly found: readonly FoundGuest[];
   readonly log: Logger;
   readonly isOurs: (vm: string) => boolean;
 }): Promise<void> => {
-  const { vms, driver, log, isOurs } = parts;
-  for (const { vm, end } of await listed(driver, log)) {
+  const { vms, found, log, isOurs } = parts;
+  for (const guest of found) {
+    const { vm } = guest;
     if (!isOurs(vm)) continue;
     try {
-      if (!isWithoutGuest((await vms.load(vm)).state)) continue;
-      await end();
-      log.warn('ended the guest of a machine that is off', { vm });
+      const { state } = await vms.load(vm);
+      if (guest.isRunning && !isOfRecord(guest, state)) {
+        await guest.end();
+        log.warn('ended a guest that is not that of its machine', { vm, ...guest.at });
+      } else if (!guest.isRunning && isLeft(guest, state)) {
+        await guest.forget();
+      }
     } catch (error) {
       if (error instanceof StoreUnavailable) throw error;
-      log.warn('the guest of a machine that is off could not be ended', { vm, error });
+      log.warn('a guest that is not that of its machine could not be ended', { vm, ...guest.at, error });
     }
-  }
-};
-
-/** The guests that run; none if the folder cannot be read. */
-const listed = async (driver: Pick<VmHost, 'runningGuests'>, log: Logger): Promise<readonly RunningGuest[]> => {
-  try {
-    return await driver.runningGuests();
-  } catch (error) {
-    log.warn('the guests of this host could not be listed', { error });
-    return [];
   }
 };
 
@@ -50,17 +46,18 @@ export const endOrphansUntil = async (
   signal: AbortSignal,
   parts: {
     readonly openCategory: Seams<unknown>['openCategory'];
-    readonly driver: VmHost;
+    readonly guests: Pick<Guests, 'survey'>;
     readonly clock: Clock;
     readonly log: Logger;
     readonly intervalMs: number;
   },
 ): Promise<void> => {
-  const { driver, clock, log, intervalMs } = parts;
+  const { guests, clock, log, intervalMs } = parts;
   const vms = await parts.openCategory(virtualMachines);
   while (!signal.aborted) {
     try {
-      await endOrphans({ vms, driver, log, isOurs: () => true });
+      const { found } = await guests.survey();
+      await endOrphans({ vms, found, log, isOurs: () => true });
     } catch (error) {
       log.warn('guests were not compared with the records of their machines', { error });
     }
@@ -68,5 +65,22 @@ export const endOrphansUntil = async (
   }
 };
 
-/** Whether no guest may run for the machine. One that is being created has none yet and is left to its creation. */
-const isWithoutGuest = (vm: Vm): boolean => (vm.status === 'active' ? isOff(vm) : vm.status !== 'creating');
+/** Whether the guest is the one that the record of its machine names. One that is being created has none yet and is left to its creation. */
+const isOfRecord = ({ at }: FoundGuest, vm: Vm): boolean => {
+  if (vm.status !== 'active') return vm.status === 'creating' && at === undefined;
+  return !isOff(vm) && (at === undefined || isPlacedAt(vm, at));
+};
+
+/** Whether files at a VM host are those of a machine that is deleted, or whose guests are elsewhere by now. */
+const isLeft = ({ at }: FoundGuest, vm: Vm): boolean =>
+  at !== undefined &&
+  vm.status !== 'creating' &&
+  (vm.status !== 'active' || !isPlacedAt(vm, { ...at, number: undefined }));
+
+const isPlacedAt = (
+  { uniqueId, placement }: Machine,
+  at: { readonly machineId: string; readonly host: string; readonly number: number | undefined },
+): boolean =>
+  uniqueId === at.machineId &&
+  placement?.host === at.host &&
+  (at.number === undefined || placement.number === at.number);

@@ -1,7 +1,8 @@
 import { type Category, type Cause, type Loaded, stepIds, type Transacted } from '@interlock/event-store';
 import type { Clock, Logger, Random } from '@interlock/runtime';
 import { type Disks, Interrupted } from '../disk-service/disks.ts';
-import type { GuestDisk, VmHost } from '../guests/vm-host.ts';
+import type { Guests } from '../guests/guests.ts';
+import type { GuestDisk } from '../guests/vm-host.ts';
 import type { Losses } from '../losses/losses.ts';
 import type { StopMeter } from '../losses/stop-metrics.ts';
 import { causeOf, ownCause, streamOf } from '../vm/causes.ts';
@@ -13,7 +14,7 @@ import { type Creating, currentWork, type Machine, type PowerState, type Vm } fr
 export interface ProcessParts {
   readonly vms: Category<Vm, VmEvent>;
   readonly disks: Disks;
-  readonly driver: VmHost;
+  readonly guests: Guests;
   readonly losses: Losses;
   readonly clock: Clock;
   readonly random: Random;
@@ -62,6 +63,8 @@ export interface Run<State> extends RunContext {
   loaded: Loaded<Vm>;
   /** The disks this run opened. They have secrets and are never stored. */
   opening: OpenOutcome | undefined;
+  /** The VM host did not say that the guest is gone: only closing its disks makes sure that it does nothing. */
+  mayGuestRun: boolean;
   /** How far each disk of a creation got in this run. */
   readonly progressOfDisks: Map<string, MakingProgress>;
 }
@@ -139,6 +142,7 @@ export const nextRun = <State extends Creating | Machine>(
       carryOut(process, {
         ...{ parts, vm: loaded.id, state, cause, loaded, signal, settled },
         opening: undefined,
+        mayGuestRun: false,
         progressOfDisks: new Map(),
       }),
   };

@@ -4,7 +4,9 @@ import { category, memoryStore, Rejection } from '@interlock/event-store';
 import { logger, seededRandom, virtualClock } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { Interrupted, openDisks } from '../disk-service/disks.ts';
+import { type Guests, ownGuests } from '../guests/guests.ts';
 import { simulatedDriver } from '../guests/simulated-driver.ts';
+import type { VmHost } from '../guests/vm-host.ts';
 import { openLosses } from '../losses/losses.ts';
 import { FakeDiskService } from '../testing/test-disk-service.ts';
 import { virtualMachines } from '../vm/decider.ts';
@@ -14,7 +16,7 @@ import type { Creating, Machine, Vm } from '../vm/state.ts';
 import { deallocatedVm, disk, running, specFor, stopped, vm, work } from '../vm/test-machine.ts';
 import { attachDisk, detachDisk, undoAttachment } from './attachment.ts';
 import { createMachine, undoneCreation } from './creation.ts';
-import { nextRun, type Process, type ProcessParts, type Step } from './process.ts';
+import { type Busy, nextRun, type Process, type ProcessParts, type Step } from './process.ts';
 import { startMachine } from './starting.ts';
 import { closeDisks, deallocateMachine, deleteMachine, stopForRestart, stopMachine } from './stopping.ts';
 import { nextProcess, processes } from './table.ts';
@@ -27,8 +29,8 @@ const fresh: PlannedDisk = {
   make: { sku: 'PREMIUM_SSD', sizeGib: 4, encryptionType: '', set: 'des' },
 };
 
-/** A machine with this history, with matching disks and guest, and the parts of a process. */
-const openWorld = async (history: readonly VmEvent[]) => {
+/** A machine with this history, with matching disks and guest, and the parts of a process. `isHostAway`: its VM host does not respond. */
+const openWorld = async (history: readonly VmEvent[], isHostAway = false) => {
   const clock = virtualClock();
   const random = seededRandom(1);
   const store = memoryStore({ clock });
@@ -54,7 +56,7 @@ const openWorld = async (history: readonly VmEvent[]) => {
   const hasGuest = state.status === 'active' && ['running', 'stopping', 'deallocating'].includes(state.power.state);
   if (hasGuest) await driver.start(vm, { machineId: 'm', guest: 'PROCESS', disks: [], workload: state.spec.workload });
   const parts: ProcessParts = {
-    ...{ vms, driver, clock, random, losses: openLosses(store) },
+    ...{ vms, guests: isHostAway ? away(driver) : ownGuests(driver), clock, random, losses: openLosses(store) },
     disks: openDisks({ client: disks.client, clock, random, tracer: trace.getTracer('test'), callsMax: 8 }),
     log: logger({ service: 'test', clock, write: () => {} }),
     measureStops: () => {},
@@ -62,8 +64,9 @@ const openWorld = async (history: readonly VmEvent[]) => {
     startTimeoutMs: 60_000,
     guestStopTimeoutMs: 1_000,
   };
-  return { clock, vms, parts, disks, driver, store };
+  return { clock, vms, parts, disks, driver, store, isHostAway };
 };
+const away = (driver: VmHost): Guests => ({ ...ownGuests(driver), stop: async () => 'unknown' });
 type World = Awaited<ReturnType<typeof openWorld>>;
 
 const context = () => ({ signal: new AbortController().signal, settled: async () => {} });
@@ -116,13 +119,18 @@ const failure: Failure = {
 const covered: string[] = [];
 
 /** Tests the same guarantees for every row of the table, whatever its steps are. */
-const checkProcess = <State extends Creating | Machine>(process: Process<State>, history: readonly VmEvent[]): void => {
+const checkProcess = <State extends Creating | Machine>(
+  process: Process<State>,
+  history: readonly VmEvent[],
+  { isHostAway = false } = {},
+): void => {
   covered.push(process.name);
   const applied = process.steps.flatMap((step, n) => [{ step, n }]);
+  const open = () => openWorld(history, isHostAway);
 
-  describe(process.name, () => {
+  describe(isHostAway ? `${process.name}, with a VM host that does not respond` : process.name, () => {
     test(`VM-20: "${process.name}" is the only process of its state and ends with ${process.success.event}`, async () => {
-      const world = await openWorld(history);
+      const world = await open();
       const loaded = await world.vms.load(vm);
       assert.equal(processes.filter(({ next }) => next(world.parts, loaded) !== undefined).length, 1);
       await runOnce(world, process);
@@ -131,7 +139,7 @@ const checkProcess = <State extends Creating | Machine>(process: Process<State>,
 
     for (const { step, n } of applied) {
       test(`VM-21: doing "${step.name}" twice changes nothing`, async () => {
-        const [once, twice] = [await openWorld(history), await openWorld(history)];
+        const [once, twice] = [await open(), await open()];
         await runOnce(once, process);
         const repeated = withEffect(
           process,
@@ -145,7 +153,7 @@ const checkProcess = <State extends Creating | Machine>(process: Process<State>,
       });
 
       test(`CMK-110: a failure of "${step.name}" is ${process.failure ? `stored as ${process.failure.event}` : 'retried'}`, async () => {
-        const world = await openWorld(history);
+        const world = await open();
         if (step.when && !(await isReached(world, process, n))) return;
         const before = await countOf(world);
         const failing = withEffect(process, n, () => async () => {
@@ -168,7 +176,7 @@ const checkProcess = <State extends Creating | Machine>(process: Process<State>,
       });
 
       test(`G7: a crash after "${step.name}" does not change the outcome`, async () => {
-        const [straight, crashed] = [await openWorld(history), await openWorld(history)];
+        const [straight, crashed] = [await open(), await open()];
         await runAll(straight);
         const crashing = withEffect(process, n, ({ effect }) => async (run) => {
           await effect(run);
@@ -191,7 +199,8 @@ const isReached = async <State extends Creating | Machine>(
 ): Promise<boolean> => {
   const state = process.appliesTo((await world.vms.load(vm)).state);
   const { when } = process.steps[n] ?? {};
-  return state !== undefined && when?.({ state } as Parameters<typeof when>[0]) !== false;
+  const run = { state, mayGuestRun: world.isHostAway };
+  return state !== undefined && when?.(run as Parameters<typeof when>[0]) !== false;
 };
 
 const at = 1_000;
@@ -204,6 +213,9 @@ checkProcess(createMachine, creating);
 checkProcess(undoneCreation, [...creating, { type: 'VmCreationUndoing', failure, at }]);
 checkProcess(startMachine, [...stopped([os, data]), { type: 'VmStarting', work: work('start'), from: 'stopped', at }]);
 checkProcess(stopMachine, [...running([os, data]), { type: 'VmStopping', work: work('powerOff'), at }]);
+checkProcess(stopMachine, [...running([os, data]), { type: 'VmStopping', work: work('powerOff'), at }], {
+  isHostAway: true,
+});
 checkProcess(stopForRestart, [...running([os, data]), { type: 'VmStopping', work: work('restart'), at }]);
 checkProcess(deallocateMachine, [...running([os, data]), { type: 'VmDeallocating', work: work('deallocate'), at }]);
 checkProcess(deleteMachine, [...running([os, data]), { type: 'VmDeleting', work: work('delete'), at }]);
@@ -219,6 +231,25 @@ checkProcess(closeDisks, [
   { type: 'VmStopping', work: work('powerOff'), at },
   { type: 'VmStopped', at },
 ]);
+
+test('G2: a machine whose VM host does not respond is off once its disks are closed, and its record says so', async () => {
+  const world = await openWorld([...running([os, data]), { type: 'VmStopping', work: work('powerOff'), at }], true);
+  let seen = '';
+  const closesFirst: Process<Busy> = {
+    ...stopMachine,
+    success: {
+      event: 'VmStopped',
+      decide: (run) => {
+        seen = [...world.disks.disks.values()].map(({ isOpen }) => (isOpen ? 'open' : 'closed')).join();
+        return stopMachine.success.decide?.(run) ?? (() => []);
+      },
+    },
+  };
+  await runOnce(world, closesFirst);
+  assert.equal(seen, 'closed,closed', 'before the machine is recorded as off');
+  const [last] = (await world.store.read(`vm-${vm}`)).slice(-1);
+  assert.deepEqual([last?.type, last?.data.isFenced], ['VmStopped', true]);
+});
 
 test('every process of the table is tested above', () => {
   assert.deepEqual(

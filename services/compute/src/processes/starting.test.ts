@@ -4,6 +4,7 @@ import type { OpenDiskResponse } from '@interlock/contracts/interlock/disk/v1/at
 import { type Category, category, type EventStore, memoryStore, Rejection } from '@interlock/event-store';
 import { logger, systemClock, systemRandom } from '@interlock/runtime';
 import type { Disks } from '../disk-service/disks.ts';
+import { type Guests, HostAway, ownGuests, PlacementOutdated } from '../guests/guests.ts';
 import { idleDriver } from '../guests/idle-driver.ts';
 import type { VmHost } from '../guests/vm-host.ts';
 import { openLosses } from '../losses/losses.ts';
@@ -29,7 +30,11 @@ const data = { ...disk('data', 1, 'PREMIUM_SSD', 'des'), keyVersion: version2 };
  * Starts a machine whose disks are unwrapped at epoch 8.
  * @param isOurs whether the replica still owns the machine's work partition
  */
-const start = async (driver: VmHost, meanwhile: Meanwhile, { isOurs = true, disks: planned = [os] } = {}) => {
+const start = async (
+  driver: VmHost | Guests,
+  meanwhile: Meanwhile,
+  { isOurs = true, disks: planned = [os], startTimeoutMs = 60_000 } = {},
+) => {
   const store = memoryStore({ clock: systemClock });
   const commits: (readonly string[])[] = [];
   const measured: string[] = [];
@@ -47,6 +52,7 @@ const start = async (driver: VmHost, meanwhile: Meanwhile, { isOurs = true, disk
   const { state } = loaded;
   assert.ok(state.status === 'active' && state.power.work);
   const opens: (number | undefined)[] = [];
+  let closes = 0;
   const disks: Partial<Disks> = {
     async open({ name, attachEpochBefore }) {
       opens.push(attachEpochBefore);
@@ -55,12 +61,24 @@ const start = async (driver: VmHost, meanwhile: Meanwhile, { isOurs = true, disk
       const keyOf = { diskEncryptionSet: setOf('des'), keyVersion, accessEpoch: 8 };
       return { ...keyOf, attachEpoch: 2, diskVersion: 1, sku: 'PREMIUM_SSD', principal: '' } as OpenDiskResponse;
     },
+    async insist() {
+      closes += 1;
+      return undefined as never;
+    },
   };
   const parts = {
-    ...{ vms, disks: disks as Disks, driver, losses, clock: systemClock, random: systemRandom, isOurs: () => isOurs },
+    ...{
+      vms,
+      disks: disks as Disks,
+      guests: 'choose' in driver ? driver : ownGuests(driver),
+      losses,
+      clock: systemClock,
+      random: systemRandom,
+      isOurs: () => isOurs,
+    },
     log: logger({ service: 'test', clock: systemClock, write: () => {} }),
     measureStops: (events: readonly VmEvent[]) => void measured.push(...events.map(({ type }) => type)),
-    startTimeoutMs: 60_000,
+    startTimeoutMs,
     guestStopTimeoutMs: 0,
   };
   commits.length = 0;
@@ -74,7 +92,7 @@ const start = async (driver: VmHost, meanwhile: Meanwhile, { isOurs = true, disk
   });
   const after = await vms.load(vm);
   const power = after.state.status === 'active' ? after.state.power.state : undefined;
-  return { commits, measured, known, failure, opens, after, power };
+  return { commits, measured, known, failure, opens, closes, after, power };
 };
 
 const withGuests: VmHost = { ...idleDriver(), hasGuests: true };
@@ -170,4 +188,45 @@ test('VM-40: a start that another replica reported as failed leaves no guest', a
     vms = of;
   });
   assert.deepEqual([power, guests], ['stopped', []]);
+});
+
+/** Guests at a VM host; each start is answered by the next of these. */
+const atHost = (...answers: readonly (Error | 'up')[]): Guests & { readonly starts: number[] } => {
+  const starts: number[] = [];
+  return {
+    ...ownGuests(withGuests),
+    starts,
+    choose: async () => 'vmHosts/a',
+    async start({ placement }) {
+      const answer = answers[starts.length];
+      starts.push(placement?.number ?? 0);
+      if (answer instanceof Error) throw answer;
+    },
+    stop: async ({ placement }) => (placement === undefined ? 'gone' : 'unknown'),
+  };
+};
+
+test('G2: the host of a guest is recorded, with a new number, before the host is called', async () => {
+  const guests = atHost('up');
+  const { commits, after } = await start(guests, async () => {});
+  assert.deepEqual(commits, [['DisksOpened', 'VmPlaced'], ['VmStarted']]);
+  assert.deepEqual(guests.starts, [1]);
+  assert.deepEqual(after.state.status === 'active' && after.state.placement, { host: 'vmHosts/a', number: 1 });
+});
+
+test('a host that knows a later placement gets one above it: the record was restored to an earlier moment', async () => {
+  const guests = atHost(new PlacementOutdated(6), 'up');
+  const { commits, power } = await start(guests, async () => {});
+  assert.deepEqual(commits, [['DisksOpened', 'VmPlaced'], ['VmPlaced'], ['VmStarted']]);
+  assert.deepEqual([guests.starts, power], [[1, 7], 'running']);
+});
+
+test('G2: a start whose host does not respond closes the disks, and begins again at another host', async () => {
+  const { failure, closes, power } = await start(atHost(new HostAway('vmHosts/a')), async () => {}, {
+    startTimeoutMs: Number.MAX_SAFE_INTEGER,
+  });
+  assert.equal(failure instanceof Error && failure.name, 'Interrupted');
+  assert.deepEqual([closes > 0, power], [true, 'starting']);
+  const late = await start(atHost(new HostAway('vmHosts/a')), async () => {});
+  assert.deepEqual([late.closes > 0, late.power], [true, 'stopped'], 'not beyond the time of a start');
 });

@@ -1,10 +1,13 @@
 import { Interrupted, orInterrupted } from '../disk-service/disks.ts';
-import { disksOpened, guestStarted, runsWithoutGuest, startFailed } from '../vm/progress.ts';
-import { isOff } from '../vm/state.ts';
+import { HostAway, type MachineAtHost, machineAt, PlacementOutdated } from '../guests/guests.ts';
+import type { VmEvent } from '../vm/events.ts';
+import { disksOpened, guestStarted, placed, runsWithoutGuest, startFailed } from '../vm/progress.ts';
+import { isOff, type Vm } from '../vm/state.ts';
 import { DisksFailed, failureOf } from './failures.ts';
 import { stopIfLossMissed } from './missed-losses.ts';
 import { openAll } from './opening.ts';
 import { type Busy, type Ended, inPower, isStillAt, type Process, type Run } from './process.ts';
+import { closeToGuest } from './stopping.ts';
 
 /**
  * Starts a machine: opens every disk, then the guest. A definite refusal leaves it as it was before, FAILED, and names every
@@ -17,8 +20,8 @@ export const startMachine: Process<Busy> = {
     {
       // Only a start that a crash interrupted leaves a guest. The opens below end the tokens it has.
       name: 'end the guest of an interrupted start',
-      async effect({ parts, vm }) {
-        await parts.driver.stop(vm, { graceMs: 0 });
+      async effect({ parts, vm, state }) {
+        await parts.guests.stop(machineAt(vm, state), { graceMs: 0 });
       },
     },
     {
@@ -41,39 +44,77 @@ export const startMachine: Process<Busy> = {
       return startFailed(at, work.id, failureOf(error, work, vm, at), blocked);
     },
   },
-  async afterwards({ parts, vm }, stored) {
+  async afterwards(run, stored) {
     // Another replica reported that the start failed: no process looks for the guest of a machine that is off.
-    if (stored.state.status !== 'active' || isOff(stored.state)) await parts.driver.stop(vm, { graceMs: 0 });
+    const isUnwanted = stored.state.status !== 'active' || isOff(stored.state);
+    if (isUnwanted) await run.parts.guests.stop(newestPlacement(run), { graceMs: 0 });
     return stored;
   },
 };
 
-/** Stores the opens. Without guests the machine runs in the same commit. */
+/** Stores the opens, and the host that is chosen. Without guests the machine runs in the same commit. */
 async function storeOpens(run: Run<Busy>): Promise<Ended | undefined> {
   const { parts, vm, state, cause, loaded, opening } = run;
-  const { driver, clock } = parts;
-  const report = driver.hasGuests ? disksOpened : runsWithoutGuest;
-  const stored = await parts.vms.transact(vm, report(clock.now(), state.work.id, opening?.opened ?? []), cause, {
-    known: loaded,
-    step: 'work',
-  });
-  const isOn = driver.hasGuests ? isStillAt(stored.state, state.work) : stored.events.length > 0;
+  const { guests, clock } = parts;
+  const { id: work } = state.work;
+  const host = await guests.choose();
+  const at = clock.now();
+  const opened = opening?.opened ?? [];
+  const report = (machine: Vm): readonly VmEvent[] => {
+    if (!guests.hasGuests) return runsWithoutGuest(at, work, opened)(machine);
+    const isPlaced = host === undefined ? [] : placed(at, work, host)(machine);
+    return [...disksOpened(at, work, opened)(machine), ...isPlaced];
+  };
+  const stored = await parts.vms.transact(vm, report, cause, { known: loaded, step: 'work' });
+  const isOn = guests.hasGuests ? isStillAt(stored.state, state.work) : stored.events.length > 0;
   if (!isOn || (await stopIfLossMissed(run, stored))) return { ended: undefined };
   run.loaded = stored;
-  return driver.hasGuests ? undefined : { ended: stored };
+  return guests.hasGuests ? undefined : { ended: stored };
 }
 
-async function startGuest({ parts, vm, state, signal, opening }: Run<Busy>): Promise<undefined> {
-  if (signal.aborted) throw new Interrupted('stopped before the guest was started');
+async function startGuest(run: Run<Busy>): Promise<undefined> {
+  const { parts, vm, state, signal, opening } = run;
   const { uniqueId: machineId, spec } = state;
   const { guest, workload } = spec;
   const plan = { machineId, guest, disks: opening?.guestDisks ?? [], workload };
-  try {
-    await orInterrupted(parts.driver.start(vm, plan), signal);
-  } catch (error) {
-    if (error instanceof Interrupted) throw error;
-    parts.log.warn('guest did not start', { vm, error });
-    await parts.driver.stop(vm, { graceMs: 0 });
-    throw error;
+  for (;;) {
+    if (signal.aborted) throw new Interrupted('stopped before the guest was started');
+    try {
+      return void (await orInterrupted(parts.guests.start(newestPlacement(run), plan), signal));
+    } catch (error) {
+      if (error instanceof Interrupted) throw error;
+      parts.log.warn('guest did not start', { vm, error });
+      if (error instanceof PlacementOutdated) await placeAbove(run, error.newest);
+      else await giveUpGuest(run, error);
+    }
   }
 }
+
+/** The machine where this run placed it. */
+const newestPlacement = ({ vm, state, loaded }: Run<Busy>): MachineAtHost =>
+  machineAt(vm, loaded.state.status === 'active' ? loaded.state : state);
+
+/** Places the machine at the same host once more, with a number that the host does not know yet. @throws Interrupted */
+const placeAbove = async (run: Run<Busy>, newest: number): Promise<void> => {
+  const { parts, vm, state, cause } = run;
+  const { placement } = newestPlacement(run);
+  if (placement === undefined) throw new Error(`${vm} is at no VM host, and a VM host knows a later placement of it`);
+  const decision = placed(parts.clock.now(), state.work.id, placement.host, newest);
+  run.loaded = await parts.vms.transact(vm, decision, cause, { step: 'work' });
+  if (!isStillAt(run.loaded.state, state.work)) throw new Interrupted('the start was replaced');
+};
+
+/**
+ * Ends what is left of a guest that did not come up, so that the machine is off. If its host does not respond, the start begins again
+ * at another host, as long as it may take.
+ * @throws the error; Interrupted
+ */
+const giveUpGuest = async (run: Run<Busy>, error: unknown): Promise<never> => {
+  const { parts, state } = run;
+  const left = await parts.guests.stop(newestPlacement(run), { graceMs: 0 });
+  if (left === 'unknown') await closeToGuest(run);
+  const isInTime = parts.clock.now() < state.power.since + parts.startTimeoutMs;
+  throw error instanceof HostAway && isInTime
+    ? new Interrupted(`${error.host} does not respond: another is chosen`)
+    : error;
+};

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { category, memoryStore } from '@interlock/event-store';
 import { logger, systemClock, systemRandom } from '@interlock/runtime';
 import type { Disks } from '../disk-service/disks.ts';
+import { ownGuests } from '../guests/guests.ts';
 import { idleDriver } from '../guests/idle-driver.ts';
 import type { StopOrder, VmHost } from '../guests/vm-host.ts';
 import { openLosses } from '../losses/losses.ts';
@@ -25,7 +26,14 @@ const stopOrderOf = async (begun: VmEvent): Promise<StopOrder> => {
   const loaded = await vms.transact(vm, () => [...running([os]), begun], cause);
   const disks: unknown = { insist: async () => undefined };
   const parts = {
-    ...{ vms, disks: disks as Disks, driver, losses: openLosses(store), clock: systemClock, random: systemRandom },
+    ...{
+      vms,
+      disks: disks as Disks,
+      guests: ownGuests(driver),
+      losses: openLosses(store),
+      clock: systemClock,
+      random: systemRandom,
+    },
     ...{ guestStopTimeoutMs, measureStops: () => {}, startTimeoutMs: 0, isOurs: () => true },
     log: logger({ service: 'test', clock: systemClock, write: () => {} }),
   };

@@ -1,4 +1,5 @@
 import { type Patience, TimedOut } from '../disk-service/disks.ts';
+import { machineAt } from '../guests/guests.ts';
 import { isToBeClosed } from '../vm/decider.ts';
 import type { VmDisk, Work } from '../vm/machine.ts';
 import { deallocated, deleted, guestStopped } from '../vm/progress.ts';
@@ -10,21 +11,34 @@ import { atWork, type Busy, inPower, type Process, type Run, type Step } from '.
 const stopGuest: Step<Busy> = {
   name: 'stop the guest',
   isUrgent: true,
-  async effect({ parts, vm, state: { work } }) {
+  async effect(run) {
+    const { parts, vm, state } = run;
+    const { work } = state;
     const graceMs = work.isHard === true ? 0 : parts.guestStopTimeoutMs;
-    await parts.driver.stop(vm, { graceMs, isKeyLost: work.kind === 'keyStop' });
+    const left = await parts.guests.stop(machineAt(vm, state), { graceMs, isKeyLost: work.kind === 'keyStop' });
+    run.mayGuestRun = left === 'unknown';
   },
 };
 
-const guestStoppedOutcome = {
-  decide: ({ parts, state }: Run<Busy>) => guestStopped(parts.clock.now(), state.work.id),
+/** A guest that may run does nothing any more once every disk of its machine is closed (G2). */
+const fenceGuest: Step<Busy> = {
+  name: 'close the disks of a guest that may run',
+  when: ({ mayGuestRun }) => mayGuestRun,
+  effect: closeToGuest,
 };
 
-/** Stops a machine. It is off once its guest is, so an unreachable disk service keeps no machine running (VM-40, VM-42). */
+const guestStoppedOutcome = {
+  decide: ({ parts, state, mayGuestRun }: Run<Busy>) => guestStopped(parts.clock.now(), state.work.id, mayGuestRun),
+};
+
+/**
+ * Stops a machine. It is off once its guest is, so an unreachable disk service keeps no machine running (VM-40, VM-42). Only if its VM
+ * host does not respond either, the machine is off once its disks are closed.
+ */
 export const stopMachine: Process<Busy> = {
   name: 'stop',
   appliesTo: inPower('stopping', ({ kind }) => kind !== 'restart'),
-  steps: [stopGuest],
+  steps: [stopGuest, fenceGuest],
   success: { event: 'VmStopped', ...guestStoppedOutcome },
   async afterwards({ parts }, stored) {
     parts.measureStops(stored.events);
@@ -84,8 +98,8 @@ export const deleteMachine: Process<Busy> = {
     },
     {
       name: 'remove the folder of the guest',
-      async effect({ parts, vm }) {
-        await parts.driver.forget(vm);
+      async effect({ parts, vm, state }) {
+        await parts.guests.forget(machineAt(vm, state));
       },
     },
   ],
@@ -107,6 +121,13 @@ export const closeDisks: Process<Machine> = {
   // Stored by the step, in one commit for many machines.
   success: { event: 'DisksClosed' },
 };
+
+/** Closes every disk of a machine, so that a guest that its VM host may still run reads and writes nothing. */
+export async function closeToGuest({ parts, vm, loaded, cause, signal }: Run<Busy>): Promise<undefined> {
+  const { state } = loaded;
+  const disks = state.status === 'active' ? state.disks : [];
+  await closeAll(parts, [{ vm, disks, isDeallocated: false }], cause, { signal });
+}
 
 const freeOrDelete = async ({ parts, vm, state: { work }, cause, signal }: Run<Busy>, one: VmDisk): Promise<void> => {
   const { disk, deleteWithVm, attachRequest } = one;

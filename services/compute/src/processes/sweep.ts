@@ -3,7 +3,7 @@ import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.t
 import { type Category, type Loaded, StoreUnavailable } from '@interlock/event-store';
 import type { Clock, Logger, Random } from '@interlock/runtime';
 import { type Disks, Interrupted, orInterrupted, type Patience, TimedOut } from '../disk-service/disks.ts';
-import type { VmHost } from '../guests/vm-host.ts';
+import { type GuestSurvey, type Guests, machineAt } from '../guests/guests.ts';
 import { limiter } from '../limiter.ts';
 import type { KeyReturns } from '../losses/key-returns.ts';
 import type { KeyStops } from '../losses/key-stops.ts';
@@ -49,7 +49,7 @@ interface SweepParts {
   readonly stops: Pick<KeyStops, 'explain'>;
   readonly returns: KeyReturns;
   readonly nextStarts: ReturnType<typeof nextStarts>;
-  readonly driver: VmHost;
+  readonly guests: Guests;
   readonly noteMismatches: NoteMismatches;
   readonly engine: Pick<Engine, 'kick' | 'hasRoom' | 'isOurs' | 'onServed'>;
   readonly closing: Pick<FleetClosing, 'everywhere'>;
@@ -74,8 +74,8 @@ export class Sweep {
 
   /** Sweeps until `signal` is aborted. */
   async run(signal: AbortSignal): Promise<void> {
-    const { vms, driver, engine, clock, log, intervalMs } = this.#parts;
-    driver.onEnded((vm) => void this.#guestGone(vm));
+    const { guests, engine, clock, log, intervalMs } = this.#parts;
+    guests.onEnded((vm) => void this.#guestGone(vm));
     let wake = new AbortController();
     // The owner before this replica left unfinished work, and guests may have ended since.
     engine.onServed(() => wake.abort());
@@ -83,8 +83,7 @@ export class Sweep {
     while (!signal.aborted) {
       wake = new AbortController();
       try {
-        if (driver.hasGuests) await endOrphans({ vms, driver, log, isOurs: (vm) => engine.isOurs(vm) });
-        const questions = await this.#look(signal);
+        const questions = await this.#look(await this.#survey(), signal);
         asking ??= this.#ask(questions, signal).finally(() => {
           asking = undefined;
         });
@@ -94,6 +93,21 @@ export class Sweep {
         if (!signal.aborted && !(error instanceof Interrupted)) log.warn('sweep did not finish', { error });
       }
       await clock.sleep(intervalMs, signal, wake.signal);
+    }
+  }
+
+  /** Finds the guests, and ends those that are not of a record; undefined where there are none, or they could not be found. */
+  async #survey(): Promise<GuestSurvey | undefined> {
+    const { vms, guests, engine, log } = this.#parts;
+    if (!guests.hasGuests) return undefined;
+    try {
+      const survey = await guests.survey();
+      await endOrphans({ vms, found: survey.found, log, isOurs: (vm) => engine.isOurs(vm) });
+      return survey;
+    } catch (error) {
+      if (error instanceof StoreUnavailable) throw error;
+      log.warn('the guests could not be found', { error });
+      return undefined;
     }
   }
 
@@ -107,13 +121,13 @@ export class Sweep {
   }
 
   /** Looks at every machine. @returns what to ask the disk service about them */
-  async #look(signal: AbortSignal): Promise<Questions> {
+  async #look(survey: GuestSurvey | undefined, signal: AbortSignal): Promise<Questions> {
     const { vms, random } = this.#parts;
     const questions: Questions = { sets: new Set(), outages: new Map() };
     let after: string | undefined;
     do {
       const page = await vms.list({ limit: pageSize, ...(after === undefined ? {} : { after }) });
-      await this.#lookAt(page.items, questions);
+      await this.#lookAt(page.items, questions, survey);
       await this.#parts.nextStarts(page.items, ownCause(random));
       after = page.next;
     } while (after !== undefined && !signal.aborted);
@@ -121,8 +135,12 @@ export class Sweep {
   }
 
   /** Resumes unfinished work on these machines, looks at their guests, and collects questions. */
-  async #lookAt(machines: readonly Loaded<Vm>[], { sets, outages }: Questions): Promise<void> {
-    const { engine, closing, driver } = this.#parts;
+  async #lookAt(
+    machines: readonly Loaded<Vm>[],
+    { sets, outages }: Questions,
+    survey: GuestSurvey | undefined,
+  ): Promise<void> {
+    const { engine, closing } = this.#parts;
     const unfinished: string[] = [];
     const guests: Promise<void>[] = [];
     for (const { id, state } of machines) {
@@ -136,7 +154,7 @@ export class Sweep {
         if (isOutage(loss.reason)) noteOutage(outages, loss);
       }
       if (state.power.work?.kind === 'delete') continue;
-      if (driver.hasGuests) guests.push(this.#slots(() => this.#lookAtGuest(id, state)));
+      if (survey !== undefined) guests.push(this.#slots(() => this.#lookAtGuest(id, state, survey)));
       if (!isOnOrStarting(state)) continue;
       for (const { set } of state.disks) if (set !== '') sets.add(set);
     }
@@ -145,11 +163,14 @@ export class Sweep {
   }
 
   /** Looks at the guest of one machine. A failure does not keep the sweep from the others. */
-  async #lookAtGuest(vm: string, machine: Machine): Promise<void> {
+  async #lookAtGuest(vm: string, machine: Machine, survey: GuestSurvey): Promise<void> {
     const { engine, noteMismatches, random, log } = this.#parts;
     try {
-      if (engine.isOurs(vm)) await noteMismatches(vm, machine, ownCause(random));
-      if (machine.power.state === 'running') await this.#stopWithoutGuest(vm, machine);
+      if (!engine.isOurs(vm)) return;
+      const at = machineAt(vm, machine);
+      await noteMismatches(vm, machine, await survey.ioOf(at), ownCause(random));
+      if (machine.power.state !== 'running' || (await survey.look(at)) !== 'gone') return;
+      await this.#stopWithoutGuest(vm, machine);
     } catch (error) {
       if (error instanceof StoreUnavailable) throw error;
       log.warn('the guest of a machine could not be looked at', { vm, error });
@@ -157,13 +178,14 @@ export class Sweep {
   }
 
   /** Stops a machine whose guest is gone. What became of its last writes is unknown, so only its user starts it again. */
-  async #stopWithoutGuest(vm: string, { startedAt }: Machine): Promise<void> {
-    const { vms, driver, engine, clock, random } = this.#parts;
-    if (!engine.isOurs(vm) || (await driver.isRunning(vm))) return;
+  async #stopWithoutGuest(vm: string, machine: Machine): Promise<void> {
+    const { vms, guests, engine, clock, random } = this.#parts;
+    const at = machineAt(vm, machine);
+    if (!engine.isOurs(vm) || (await guests.look(at)) !== 'gone') return;
     const cause = ownCause(random);
     const work = { ...keyStopWork(cause, clock, random), kind: 'guestEnded' } as const;
-    const ending = await driver.endOf(vm);
-    const { events } = await vms.transact(vm, guestEnded(work, startedAt, ending), cause, { step: 'work' });
+    const ending = await guests.endOf(at);
+    const { events } = await vms.transact(vm, guestEnded(work, machine.startedAt, ending), cause, { step: 'work' });
     if (events.length > 0) engine.kick([vm]);
   }
 

@@ -5,11 +5,10 @@ import {
 } from '@interlock/contracts/interlock/compute/v1/activity_log.ts';
 import { eventReader, type RecordedEvent } from '@interlock/event-store';
 import { traceIdOf } from '@interlock/runtime';
-import type { GuestEnd } from '../guests/vm-host.ts';
 import { evolve, initial, virtualMachines } from './decider.ts';
 import type { VmEvent } from './events.ts';
 import { isLossOf } from './loss-of-key.ts';
-import type { Failure, KeyLoss, Work, WorkKind } from './machine.ts';
+import type { Failure, KeyLoss, MachineEnd, Work, WorkKind } from './machine.ts';
 import { currentWork, stopCauseOf, stoppingLossOf, type Vm } from './state.ts';
 
 /** Actions as public clouds name them. */
@@ -130,6 +129,7 @@ const rowsOf = (vm: Vm, event: VmEvent, healthEvent: string | undefined): readon
     }
     case 'ContentMismatchFound':
       return [mismatchRow(event)];
+    case 'VmPlaced':
     case 'DisksOpened':
     case 'VmCreationUndoing':
     case 'DiskAttachUndoing':
@@ -233,9 +233,17 @@ const startOf = (vm: Vm, { caller, traceparent }: Work): Pick<Row, 'caller' | 'p
   return { caller, properties: { cause: 'KEY_ACCESS_RESTORED', keyUrl: keyVersion, diskEncryptionSet: set, traceId } };
 };
 
-const endProperties = (end: GuestEnd = 'GUEST_ENDED', detail?: string): Readonly<Record<string, string>> => ({
+/** Names of the public cloud for what happened to a machine. */
+const annotations: Readonly<Record<MachineEnd, string>> = {
+  GUEST_ENDED: 'VirtualMachineStoppedInternally',
+  HOST_RESTARTED: 'VirtualMachineHostRestarted',
+  HOST_LOST: 'VirtualMachineHostFailed',
+  HOST_DRAINED: 'VirtualMachineHostDrained',
+};
+
+const endProperties = (end: MachineEnd = 'GUEST_ENDED', detail?: string): Readonly<Record<string, string>> => ({
   availability: 'Unavailable',
-  annotation: end === 'GUEST_ENDED' ? 'VirtualMachineStoppedInternally' : 'VirtualMachineHostRestarted',
+  annotation: annotations[end],
   cause: end,
   ...(detail === undefined ? {} : { detail }),
 });

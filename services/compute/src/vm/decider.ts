@@ -55,6 +55,7 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
     case 'VmCreated':
       return machine;
     case 'VmStarting':
+    case 'VmPlaced':
     case 'VmStarted':
     case 'VmStartFailed':
     case 'VmStopping':

@@ -1,6 +1,6 @@
 import type { Instant } from '@interlock/runtime';
-import type { ContentMismatch, GuestEnd } from '../guests/vm-host.ts';
-import type { Failure, KeyLoss, PlannedDisk, VmSpec, Work } from './machine.ts';
+import type { ContentMismatch } from '../guests/vm-host.ts';
+import type { Failure, KeyLoss, MachineEnd, PlannedDisk, VmSpec, Work } from './machine.ts';
 
 /** A disk as the disk service opened it: what was unwrapped, and at which numbers. */
 export interface OpenedDisk {
@@ -57,6 +57,8 @@ export type PowerEvent =
       readonly from: 'stopped' | 'deallocated';
       readonly at: Instant;
     }
+  /** Its guest is started at that VM host next. Stored before the host is called, so that a stop knows where the guest may run. */
+  | { readonly type: 'VmPlaced'; readonly host: string; readonly number: number; readonly at: Instant }
   | { readonly type: 'VmStarted'; readonly at: Instant }
   /** It stays off. `blocked`: each disk whose key blocks the start. */
   | {
@@ -71,17 +73,25 @@ export type PowerEvent =
       readonly work: Work;
       /** The access loss that stops it; absent if its user requested the stop or the guest ended. */
       readonly reason?: KeyLoss;
-      /** How the guest ended, if it was gone before this decision. */
-      readonly end?: GuestEnd;
-      /** How it ended in words, if it left any. */
+      /** What ended it, if it was its guest or its VM host. */
+      readonly end?: MachineEnd;
+      /** The same in words, if there are any. */
       readonly detail?: string;
+      /** It starts by this work once it is off: at another VM host. */
+      readonly startsAgain?: Work;
       /** Every further disk under the lost key, besides that of `reason`. */
       readonly blocked?: readonly KeyLoss[];
       /** The failure of the operation that the stop replaces. */
       readonly preempted?: Failure;
       readonly at: Instant;
     }
-  | { readonly type: 'VmStopped'; readonly reason?: KeyLoss; readonly at: Instant }
+  | {
+      readonly type: 'VmStopped';
+      readonly reason?: KeyLoss;
+      /** Its VM host did not respond, so its guest may run: but every disk is closed, and it reads and writes nothing. */
+      readonly isFenced?: true;
+      readonly at: Instant;
+    }
   /** Its user wants a machine off that an access loss or the end of its guest stopped: restored access does not start it. */
   | { readonly type: 'VmKeptOff'; readonly at: Instant }
   | { readonly type: 'VmDeallocating'; readonly work: Work; readonly at: Instant }

@@ -7,8 +7,7 @@ import {
 } from '@interlock/contracts/interlock/compute/v1/instance_view.ts';
 import type { Loaded } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
-import type { GuestEnd } from '../guests/vm-host.ts';
-import type { Failure, KeyLoss } from './machine.ts';
+import type { Failure, KeyLoss, MachineEnd } from './machine.ts';
 import type { Vm } from './state.ts';
 import { stopCauseOf } from './state.ts';
 import { powerOf, provisioningOf, shown } from './wire.ts';
@@ -41,9 +40,11 @@ const whyOff = (vm: ReturnType<typeof shown>): string => {
   return [endMessages[cause.end], cause.detail ?? []].flat().join(' ');
 };
 
-const endMessages: Readonly<Record<GuestEnd, string>> = {
+const endMessages: Readonly<Record<MachineEnd, string>> = {
   GUEST_ENDED: 'GUEST_ENDED: the guest ended by itself.',
   HOST_RESTARTED: 'HOST_RESTARTED: the host of the machine was restarted. Start the machine again.',
+  HOST_LOST: 'HOST_LOST: the VM host of the machine is lost. Started again, the machine runs at another one.',
+  HOST_DRAINED: 'HOST_DRAINED: the VM host of the machine is being emptied. The machine starts at another one.',
 };
 
 const provisioningStatus = (vm: ReturnType<typeof shown>): InstanceStatus => {

@@ -1,7 +1,7 @@
 import type { AccessReason } from '@interlock/access';
 import type { RejectionCode } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
-import type { GuestKind, Workload } from '../guests/vm-host.ts';
+import type { GuestEnd, GuestKind, Workload } from '../guests/vm-host.ts';
 
 /** Class of a disk. */
 export type Sku = 'STANDARD_HDD' | 'STANDARD_SSD' | 'PREMIUM_SSD' | 'PREMIUM_SSD_V2' | 'ULTRA';
@@ -21,6 +21,20 @@ export interface KeyLoss {
   readonly principal?: string;
   /** The disk host whose outage it is: `diskHosts/{disk_host}`; absent for a loss, and if the disk service did not say it. */
   readonly host?: string;
+}
+
+/** How a machine ended without a request of its user and without an access loss: its guest, or its VM host, is gone. */
+export type MachineEnd = GuestEnd | 'HOST_LOST' | 'HOST_DRAINED';
+
+/** What becomes of a machine whose VM host is lost: it stays off until its user starts it, or starts at another host. */
+export type HostLossPolicy = 'STAY' | 'RESTART';
+
+/** Where the newest guest of a machine was started. */
+export interface Placement {
+  /** `vmHosts/{vm_host}`. */
+  readonly host: string;
+  /** Rises by one with each start: a VM host ignores what belongs to an earlier placement. */
+  readonly number: number;
 }
 
 /** Why an operation failed. */
@@ -95,6 +109,8 @@ export interface VmSpec {
   readonly ultraSsdEnabled: boolean;
   readonly guest: GuestKind;
   readonly workload: Workload;
+  /** Absent: `STAY`. */
+  readonly hostLossPolicy?: HostLossPolicy;
   /** The OS disk first, then data disks in order of their LUNs. */
   readonly disks: readonly DiskSpec[];
 }

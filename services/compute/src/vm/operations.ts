@@ -53,7 +53,8 @@ const differingFields = (one: VmSpec, other: VmSpec): readonly string[] => {
 };
 
 /** The fields of a request as text, independent of the order in which a store returns an object's fields. */
-const canonical = ({ location, ultraSsdEnabled, guest, workload, disks }: VmSpec): Readonly<Record<string, string>> => {
+const canonical = (spec: VmSpec): Readonly<Record<string, string>> => {
+  const { location, ultraSsdEnabled, guest, workload, hostLossPolicy = 'STAY', disks } = spec;
   const text = (isOs: boolean): string =>
     JSON.stringify(
       disks
@@ -72,6 +73,7 @@ const canonical = ({ location, ultraSsdEnabled, guest, workload, disks }: VmSpec
     ultra_ssd_enabled: String(ultraSsdEnabled),
     guest,
     workload: JSON.stringify([workload.kind, workload.ioPerSecond, workload.ioSizeBytes]),
+    host_loss_policy: hostLossPolicy,
   };
 };
 
@@ -102,9 +104,12 @@ export const powerOff =
     if (machine === 'creating') throw busy(operation.vm, 'powerOff');
     refuseDeletion(machine, operation.vm, 'powerOff');
     if (machine.power.state === 'deallocated' || machine.power.state === 'deallocating') return [];
-    if (isWorkOf(machine, 'powerOff', 'guestEnded')) return [];
+    if (isWorkOf(machine, 'powerOff') || (isWorkOf(machine, 'guestEnded') && !startsOnceOff(machine))) return [];
     // It is off or about to be: only its user's request for that is new.
-    if (isWorkOf(machine, 'keyStop') || (machine.power.state === 'stopped' && machine.power.work === undefined)) {
+    if (
+      isWorkOf(machine, 'keyStop', 'guestEnded') ||
+      (machine.power.state === 'stopped' && machine.power.work === undefined)
+    ) {
       return isKeptOff(machine) ? [] : [{ type: 'VmKeptOff', at: operation.at }];
     }
     if (machine.power.state === 'stopped') return [];
@@ -255,6 +260,12 @@ export const notAttached = (vm: string, disk: string): Rejection => {
 const isKeptOff = (machine: Machine): boolean => {
   const cause = stopCauseOf(machine);
   return cause?.kind === 'requested' || (cause?.kind === 'keyLoss' && cause.afterRestore.kind === 'staysOff');
+};
+
+/** Whether a machine that goes off because of its VM host starts at another one then. */
+const startsOnceOff = (machine: Machine): boolean => {
+  const cause = stopCauseOf(machine);
+  return cause?.kind === 'guestEnded' && cause.startsWhenOff !== undefined;
 };
 
 const isWorkOf = ({ power: { work } }: Machine, ...kinds: readonly WorkKind[]): boolean =>

@@ -34,6 +34,10 @@ export const evolvePower = (machine: Machine, event: PowerEvent): Vm => {
       const cause = undecided(stopCauseOf(machine) ?? requested);
       return { ...machine, disks, power: { state: 'starting', since: at, work, from, cause } };
     }
+    case 'VmPlaced': {
+      const { host, number } = event;
+      return { ...machine, placement: { host, number } };
+    }
     case 'VmStarted': {
       const { at } = event;
       return { ...healthy(machine), power: { state: 'running', since: at }, startedAt: at, blocked: [] };
@@ -111,19 +115,28 @@ const stopping = (machine: Machine, event: Extract<PowerEvent, { type: 'VmStoppi
   };
 };
 
-const causeOf = ({ reason, end, detail }: Extract<PowerEvent, { type: 'VmStopping' }>): StopCause => {
+const causeOf = ({ reason, end, detail, startsAgain }: Extract<PowerEvent, { type: 'VmStopping' }>): StopCause => {
   if (reason !== undefined) return { kind: 'keyLoss', loss: reason, afterRestore: ownerDecides };
   if (end === undefined) return requested;
-  return { kind: 'guestEnded', end, ...(detail === undefined ? {} : { detail }) };
+  return {
+    kind: 'guestEnded',
+    end,
+    ...(detail === undefined ? {} : { detail }),
+    ...(startsAgain === undefined ? {} : { startsWhenOff: startsAgain }),
+  };
 };
 
 /** The power with another cause of being off; a running machine has none. */
 export const withCause = (power: PowerState, change: (cause: StopCause) => StopCause): PowerState =>
   power.state === 'running' ? power : { ...power, cause: change(power.cause) };
 
-/** The cause without a decision about restored access: the start takes its place. */
-const undecided = (cause: StopCause): StopCause =>
-  cause.kind === 'keyLoss' ? { ...cause, afterRestore: ownerDecides } : cause;
+/** The cause without a decision about a start: the start takes its place. */
+const undecided = (cause: StopCause): StopCause => {
+  if (cause.kind === 'keyLoss') return { ...cause, afterRestore: ownerDecides };
+  if (cause.kind !== 'guestEnded') return cause;
+  const { startsWhenOff: _work, ...ended } = cause;
+  return ended;
+};
 
 /** The cause once its user asks for the machine to be off, whatever had stopped it before. */
 const keptOff = (cause: StopCause): StopCause =>

@@ -4,7 +4,7 @@ import { isToBeClosed } from './decider.ts';
 import { isOutdated } from './disk-state.ts';
 import type { OpenedDisk, VmEvent } from './events.ts';
 import type { Failure, KeyLoss, PlannedDisk, VmDisk, Work } from './machine.ts';
-import type { Creating, Machine, Vm } from './state.ts';
+import type { Creating, Machine, StopCause, Vm } from './state.ts';
 
 /** A report of a process. It decides nothing if the work is over or was preempted. */
 type Report = (at: Instant, workId: string) => (vm: Vm) => readonly VmEvent[];
@@ -78,6 +78,19 @@ export const runsWithoutGuest =
   (at: Instant, workId: string, opened: readonly OpenedDisk[]) =>
   (vm: Vm): readonly VmEvent[] => [...disksOpened(at, workId, opened)(vm), ...guestStarted(at, workId)(vm)];
 
+/**
+ * A start chose a VM host.
+ * @param above a number that the host knows already: that of this placement is higher
+ */
+export const placed =
+  (at: Instant, workId: string, host: string, above = 0) =>
+  (vm: Vm): readonly VmEvent[] =>
+    during(vm, workId, (_work, { power, placement }) =>
+      power.state === 'starting'
+        ? [{ type: 'VmPlaced', host, number: Math.max(above, placement?.number ?? 0) + 1, at }]
+        : [],
+    );
+
 /** The guest runs. */
 export const guestStarted: Report = (at, workId) => (vm) =>
   during(vm, workId, (_work, { power }) => (power.state === 'starting' ? [{ type: 'VmStarted', at }] : []));
@@ -90,19 +103,30 @@ export const startFailed =
       power.state === 'starting' ? [{ type: 'VmStartFailed', failure, blocked, at }] : [],
     );
 
-/** The guest is off. A restart continues with the start, and so does a machine that starts once it is off. */
-export const guestStopped: Report = (at, workId) => (vm) =>
-  during(vm, workId, (work, { power }) => {
-    if (power.state !== 'stopping') return [];
-    if (work.kind === 'restart') return [{ type: 'VmStarting', work, from: 'stopped', at }];
-    const { cause } = power;
-    if (cause.kind !== 'keyLoss') return [{ type: 'VmStopped', at }];
-    const stopped = { type: 'VmStopped', reason: cause.loss, at } as const;
-    const { afterRestore } = cause;
-    return afterRestore.kind === 'startsWhenOff'
-      ? [stopped, { type: 'VmStarting', work: { ...afterRestore.work, at }, from: 'stopped', at }]
-      : [stopped];
-  });
+/**
+ * The guest is off. A restart continues with the start, and so does a machine that starts once it is off.
+ * @param isFenced its host does not say whether the guest is gone, and every disk is closed
+ */
+export const guestStopped =
+  (at: Instant, workId: string, isFenced = false) =>
+  (vm: Vm): readonly VmEvent[] =>
+    during(vm, workId, (work, { power }) => {
+      if (power.state !== 'stopping') return [];
+      if (work.kind === 'restart') return [{ type: 'VmStarting', work, from: 'stopped', at }];
+      const { cause } = power;
+      const reason = cause.kind === 'keyLoss' ? { reason: cause.loss } : {};
+      const stopped = { type: 'VmStopped', ...reason, ...(isFenced ? { isFenced } : {}), at } as const;
+      const next = startOnceOff(cause);
+      return next === undefined
+        ? [stopped]
+        : [stopped, { type: 'VmStarting', work: { ...next, at }, from: 'stopped', at }];
+    });
+
+/** The work by which a machine that is off now starts; undefined if it stays off. */
+const startOnceOff = (cause: StopCause): Work | undefined => {
+  if (cause.kind === 'guestEnded') return cause.startsWhenOff;
+  return cause.kind === 'keyLoss' && cause.afterRestore.kind === 'startsWhenOff' ? cause.afterRestore.work : undefined;
+};
 
 /** Its host is free and its disks are closed. */
 export const deallocated: Report = (at, workId) => (vm) =>

@@ -1,9 +1,5 @@
 import type { ListActivityLogRequest } from '@interlock/contracts/interlock/compute/v1/activity_log.ts';
-import type {
-  GuestOperation,
-  GuestOperation_Kind,
-  ReadGuestJournalRequest,
-} from '@interlock/contracts/interlock/compute/v1/guest_journal.ts';
+import type { ReadGuestJournalRequest } from '@interlock/contracts/interlock/compute/v1/guest_journal.ts';
 import type { GetInstanceViewRequest } from '@interlock/contracts/interlock/compute/v1/instance_view.ts';
 import type {
   GetVirtualMachineRequest,
@@ -11,9 +7,11 @@ import type {
   VirtualMachine,
   WatchVirtualMachineRequest,
 } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
-import type { Category, EventStore, Loaded } from '@interlock/event-store';
+import { type Category, type EventStore, type Loaded, Rejection } from '@interlock/event-store';
 import { type Call, names, pageOf, pageToken } from '@interlock/rpc';
-import type { JournalPage, VmHost } from '../guests/vm-host.ts';
+import { pageOnWire } from '../guests/guest-wire.ts';
+import { type Guests, HostAway, machineAt } from '../guests/guests.ts';
+import type { JournalPage } from '../guests/vm-host.ts';
 import { currentLosses } from '../losses/current-losses.ts';
 import type { Losses } from '../losses/losses.ts';
 import { activityLogOf } from './activity-log.ts';
@@ -33,7 +31,7 @@ interface ReadParts {
   readonly store: EventStore;
   readonly vms: Category<Vm, VmEvent>;
   readonly losses: Pick<Losses, 'of'>;
-  readonly driver: Pick<VmHost, 'ioOf' | 'journalOf'>;
+  readonly guests: Pick<Guests, 'ioOf' | 'journalOf'>;
 }
 
 /** What users see of machines. Never needs a key (CMK-109). */
@@ -70,34 +68,31 @@ const readGuestJournal = async (parts: ReadParts, { name, after, pageSize }: Rea
   const loaded = await load(parts, name);
   shown(loaded);
   const { state } = loaded;
-  const page = state.status === 'active' ? await parts.driver.journalOf(name, state.uniqueId, after, limit) : undefined;
-  const { entries = [], readTo = '', isEnd = true, hasGap = after !== '' } = page ?? {};
-  return { operations: entries.map(operationOnWire), readTo, atEnd: isEnd, hasGap };
+  const page =
+    state.status === 'active' ? await journalOf(parts.guests, machineAt(name, state), after, limit) : undefined;
+  return pageOnWire(page ?? { entries: [], readTo: '', isEnd: true, hasGap: after !== '' });
 };
 
-type Entry = JournalPage['entries'][number];
-
-const kinds = {
-  read: 'READ',
-  verify: 'VERIFY',
-  write: 'WRITE',
-  flush: 'FLUSH',
-  adopt: 'ADOPT',
-} as const satisfies Record<Entry['op'], GuestOperation_Kind>;
-
-const operationOnWire = (entry: Entry): GuestOperation => ({
-  disk: entry.disk,
-  kind: kinds[entry.op],
-  offsetBytes: entry.offset,
-  lengthBytes: entry.length,
-  sequence: entry.seq,
-  invokeTimeMs: entry.invokedAt,
-  completeTimeMs: entry.completedAt,
-  invokeMonotonicMs: entry.invokedMonotonicMs,
-  completeMonotonicMs: entry.completedMonotonicMs,
-  ok: entry.ok,
-  reason: entry.reason ?? '',
-});
+/** @throws Rejection UNAVAILABLE VM_HOST_UNREACHABLE */
+const journalOf = async (
+  guests: ReadParts['guests'],
+  machine: Parameters<Guests['journalOf']>[0],
+  after: string,
+  limit: number,
+): Promise<JournalPage | undefined> => {
+  try {
+    return await guests.journalOf(machine, after, limit);
+  } catch (error) {
+    if (!(error instanceof HostAway)) throw error;
+    throw new Rejection(
+      'UNAVAILABLE',
+      'VM_HOST_UNREACHABLE',
+      `${error.host}, which has the journal of ${machine.vm}, does not respond: try again when it does`,
+      { vm_host: error.host },
+      { cause: error },
+    );
+  }
+};
 
 const load = (parts: ReadParts, name: string): Promise<Loaded<Vm>> => {
   names.virtualMachine.parse(name, 'name');
@@ -113,11 +108,11 @@ const withGuestIo = async (parts: ReadParts, loaded: Loaded<Vm>): Promise<Virtua
 });
 
 const guestIoOf = async (
-  { driver }: ReadParts,
+  { guests }: ReadParts,
   { id, state }: Loaded<Vm>,
 ): Promise<Partial<Pick<VirtualMachine, 'guestIo'>>> => {
   if (state.status !== 'active') return {};
-  const guestIo = guestIoOnWire(await driver.ioOf(id, state.uniqueId), state.mismatches);
+  const guestIo = guestIoOnWire(await guests.ioOf(machineAt(id, state)), state.mismatches);
   return guestIo === undefined ? {} : { guestIo };
 };
 

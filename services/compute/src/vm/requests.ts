@@ -50,7 +50,8 @@ export const specOf = (
   const twice = disks.find((one, n) => disks.findIndex(({ disk }) => disk === one.disk) !== n);
   if (twice) throw invalid('DISK_NAMED_TWICE', 'data_disks', `names ${twice.disk} twice; each disk may be there once`);
   const { location, ultraSsdEnabled } = request;
-  const spec = { location, ultraSsdEnabled, guest, workload: workloadOf(request.workload), disks };
+  const policy = request.hostLossPolicy === 'RESTART' ? { hostLossPolicy: 'RESTART' as const } : {};
+  const spec = { location, ultraSsdEnabled, guest, workload: workloadOf(request.workload), ...policy, disks };
   return { vm: `${request.parent}/virtualMachines/${id}`, spec };
 };
 

@@ -1,7 +1,7 @@
 import type { Stepping } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
-import type { ContentMismatch, GuestEnding } from '../guests/vm-host.ts';
-import type { Failure, KeyLoss, PlannedDisk, VmDisk, VmSpec, Work } from './machine.ts';
+import type { ContentMismatch } from '../guests/vm-host.ts';
+import type { Failure, KeyLoss, MachineEnd, Placement, PlannedDisk, VmDisk, VmSpec, Work } from './machine.ts';
 
 /**
  * A virtual machine.
@@ -37,6 +37,8 @@ export interface Machine extends Stepping {
   /** The OS disk first, if there is one. */
   readonly disks: readonly VmDisk[];
   readonly power: PowerState;
+  /** Where its newest guest was started; absent before its first start, and where compute runs the guests itself. */
+  readonly placement?: Placement;
   /** Keys that block a start as far as known, at most one per disk. */
   readonly blocked: readonly KeyLoss[];
   /** Of the last operation; absent once an operation succeeds. */
@@ -98,8 +100,15 @@ type Transition = Extract<PowerState, { state: 'starting' | 'stopping' | 'deallo
 export type StopCause =
   /** Its user asked for it, or it has never run. */
   | { readonly kind: 'requested' }
-  /** Its guest ended although its user did not ask for it. */
-  | ({ readonly kind: 'guestEnded' } & GuestEnding)
+  /** Its guest ended, or its VM host is gone, although its user did not ask for it. */
+  | {
+      readonly kind: 'guestEnded';
+      readonly end: MachineEnd;
+      /** The same in words, if there are any. */
+      readonly detail?: string;
+      /** It starts by this work once it is off. */
+      readonly startsWhenOff?: Work;
+    }
   | { readonly kind: 'keyLoss'; readonly loss: KeyLoss; readonly afterRestore: AfterRestore };
 
 /** What becomes of a machine that an access loss stopped, once access is restored. */

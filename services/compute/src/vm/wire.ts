@@ -9,7 +9,8 @@ import {
   GuestIo as WireGuestIo,
 } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import type { Loaded } from '@interlock/event-store';
-import type { ContentMismatch, GuestIo } from '../guests/vm-host.ts';
+import { mismatchOnWire } from '../guests/guest-wire.ts';
+import type { GuestIo } from '../guests/vm-host.ts';
 import type { Failure, KeyLoss, VmDisk } from './machine.ts';
 import { notFound } from './operations.ts';
 import {
@@ -71,6 +72,8 @@ export const vmOnWire = (loaded: Loaded<Vm>, currentLosses: readonly KeyLoss[] =
     ...(active?.stoppedAt === undefined ? {} : { stopTime: new Date(active.stoppedAt) }),
     etag: String(loaded.version),
     uniqueId: vm.status === 'active' ? vm.uniqueId : vm.work.id,
+    vmHost: active?.placement?.host ?? '',
+    hostLossPolicy: vm.spec.hostLossPolicy ?? 'STAY',
   });
 };
 
@@ -162,13 +165,6 @@ export const guestIoOnWire = (io: Partial<GuestIo> = {}, recorded: Machine['mism
     ...(newestMismatch === undefined ? {} : { newestMismatch: mismatchOnWire(newestMismatch) }),
   });
 };
-
-const mismatchOnWire = ({ disk, offset, length, at }: ContentMismatch) => ({
-  disk,
-  offsetBytes: offset,
-  lengthBytes: length,
-  mismatchTime: new Date(at),
-});
 
 /** A lost key. */
 export const lossOnWire = (

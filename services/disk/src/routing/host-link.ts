@@ -1,148 +1,32 @@
 import { DiskHostServiceDefinition, DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { Rejection } from '@interlock/event-store';
-import type { PeerProcess } from '@interlock/host';
-import { outsideOfCalls, type RpcClient, RpcFailure } from '@interlock/rpc';
+import { type PeerProcess, ProcessLink } from '@interlock/host';
+import type { RpcClient } from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
 
-/**
- * Most calls that one process has under way at one disk host. A host that accepts calls and never answers then costs this process
- * the memory of so many requests, and no more.
- */
-export const callsPerHostMax = 256;
-
-/** After so many milliseconds without a response the host is probed, and again so long after the start of each probe. */
-const patienceMs = 500;
-
-/**
- * How long a probe may take, in milliseconds. A host that does not respond is unreachable 2.5 s after a call at the latest, so that
- * the caller knows within 3 s, its further tries included.
- */
-const probeMs = 2_000;
-
-/** A host that does not respond is probed until nothing has called it for so long, in milliseconds. */
-const silenceKeptMs = 10_000;
-
-/** What waits for the host: a call that is under way, or a caller whose next call may be for it. */
-interface Waiting {
-  readonly sinceMs: number;
-  readonly giveUp: (error: Rejection) => void;
-}
-
-/**
- * The connection to one disk host. A slow call is waited for as long as its caller waits. If the host does not even respond to a
- * probe meanwhile, all its calls end as DISK_HOST_UNREACHABLE. Further calls are refused at once until it responds to a probe: a
- * caller that repeats its call would wait again each time, and 3 s is what the whole of its tries may take.
- */
-export class HostLink {
+/** The connection to one disk host; its calls are refused with DISK_HOST_UNREACHABLE and DISK_HOST_BUSY. */
+export class HostLink extends ProcessLink {
   readonly host: string;
-  readonly address: string;
   readonly disks: RpcClient<typeof DiskServiceDefinition>;
   readonly volumes: RpcClient<typeof DiskHostServiceDefinition>;
-  readonly #process: PeerProcess;
-  readonly #clock: Pick<Clock, 'sleep' | 'monotonicMs'>;
-  readonly #waiting = new Set<Waiting>();
-  #callCount = 0;
-  #isWatched = false;
-  #isSilent = false;
-  #isClosed = false;
-  /** When something needed the host last. */
-  #neededAtMs = 0;
 
-  constructor(parts: {
+  constructor({
+    host,
+    ...parts
+  }: {
     readonly host: string;
     readonly address: string;
     readonly process: PeerProcess;
     readonly clock: Pick<Clock, 'sleep' | 'monotonicMs'>;
   }) {
-    this.host = parts.host;
-    this.address = parts.address;
-    this.#process = parts.process;
-    this.#clock = parts.clock;
+    const refusals = {
+      unreachable: (cause?: unknown) => unreachable(host, cause),
+      busy: (limit: number) => busy(host, limit),
+    };
+    super({ ...parts, refusals });
+    this.host = host;
     this.disks = parts.process.client(DiskServiceDefinition);
     this.volumes = parts.process.client(DiskHostServiceDefinition);
-  }
-
-  /**
-   * Calls the host.
-   * @param signal the end of the caller
-   * @param send makes the call until the signal that it gets is aborted
-   * @throws the refusal of the host; Rejection UNAVAILABLE DISK_HOST_UNREACHABLE, DISK_HOST_BUSY
-   */
-  async call<Answer>(signal: AbortSignal, send: (link: this, signal: AbortSignal) => Promise<Answer>): Promise<Answer> {
-    this.#neededAtMs = this.#clock.monotonicMs();
-    if (this.#isSilent) throw unreachable(this.host);
-    if (this.#callCount >= callsPerHostMax) throw busy(this.host);
-    const ending = new AbortController();
-    const { promise: silence, reject } = Promise.withResolvers<never>();
-    silence.catch(() => undefined);
-    const waiting: Waiting = {
-      sinceMs: this.#neededAtMs,
-      giveUp: (error) => {
-        reject(error);
-        ending.abort();
-      },
-    };
-    this.#waiting.add(waiting);
-    this.#callCount += 1;
-    this.#watch();
-    try {
-      return await Promise.race([silence, send(this, AbortSignal.any([signal, ending.signal]))]);
-    } catch (error) {
-      throw error instanceof RpcFailure && error.code === 'UNAVAILABLE' ? unreachable(this.host, error) : error;
-    } finally {
-      this.#waiting.delete(waiting);
-      this.#callCount -= 1;
-    }
-  }
-
-  /** Whether the host responds to a probe within this time, in milliseconds. */
-  responds(withinMs: number): Promise<boolean> {
-    return this.#process.responds(withinMs);
-  }
-
-  /**
-   * Has the host probed as if a call waited for it, because the next call may be for it: if it does not respond either, that call is
-   * refused at once.
-   * @returns ends that
-   */
-  expect(): () => void {
-    const expected: Waiting = { sinceMs: this.#clock.monotonicMs(), giveUp: () => undefined };
-    this.#waiting.add(expected);
-    this.#watch();
-    return () => void this.#waiting.delete(expected);
-  }
-
-  /** Closes the connection; calls under way end as DISK_HOST_UNREACHABLE. */
-  close(): void {
-    this.#isClosed = true;
-    for (const { giveUp } of this.#waiting) giveUp(unreachable(this.host));
-    this.#process.close();
-  }
-
-  /** Probes the host while calls wait for it, and while it does not respond and is needed. */
-  #watch(): void {
-    if (this.#isWatched) return;
-    this.#isWatched = true;
-    void outsideOfCalls(async () => {
-      let probedAtMs = Number.NEGATIVE_INFINITY;
-      while (!this.#isClosed && (this.#waiting.size > 0 || this.#isSilentAndNeeded())) {
-        const [oldest] = this.#waiting;
-        const waitedMs = this.#clock.monotonicMs() - Math.max(oldest?.sinceMs ?? 0, probedAtMs);
-        if (waitedMs < patienceMs) {
-          await this.#clock.sleep(patienceMs - waitedMs);
-          continue;
-        }
-        probedAtMs = this.#clock.monotonicMs();
-        this.#isSilent = !(await this.#process.responds(probeMs));
-        if (this.#isSilent) for (const { giveUp } of this.#waiting) giveUp(unreachable(this.host));
-      }
-      this.#isWatched = false;
-      this.#isSilent = false;
-    });
-  }
-
-  #isSilentAndNeeded(): boolean {
-    return this.#isSilent && this.#clock.monotonicMs() - this.#neededAtMs < silenceKeptMs;
   }
 }
 
@@ -156,10 +40,10 @@ export const unreachable = (host: string, cause?: unknown): Rejection =>
     cause === undefined ? {} : { cause },
   );
 
-const busy = (host: string): Rejection =>
+const busy = (host: string, limit: number): Rejection =>
   new Rejection(
     'UNAVAILABLE',
     'DISK_HOST_BUSY',
-    `${callsPerHostMax} calls of this process are under way at disk host ${host}, which is the limit: try again`,
-    { disk_host: `diskHosts/${host}`, limit: String(callsPerHostMax) },
+    `${limit} calls of this process are under way at disk host ${host}, which is the limit: try again`,
+    { disk_host: `diskHosts/${host}`, limit: String(limit) },
   );

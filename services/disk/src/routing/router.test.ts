@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { callsPerProcessMax } from '@interlock/host';
 import { RpcFailure } from '@interlock/rpc';
 import { preferred } from '../fleet/choice.ts';
 import { hashOf } from '../fleet/known-host.ts';
-import { callsPerHostMax } from './host-link.ts';
 import { call, type FakeHost, fakeFleet, refusal, silence } from './test-fleet.ts';
 
 const group = 'subscriptions/s/resourceGroups/g';
@@ -247,7 +247,7 @@ test('a host that accepts calls and never answers costs this process 256 of them
   const outcomes = Map.groupBy(await Promise.all(hung), (reason) => reason);
   assert.deepEqual(
     [accepted, ended, outcomes.get('DISK_HOST_UNREACHABLE')?.length, outcomes.get('DISK_HOST_BUSY')?.length],
-    [callsPerHostMax, callsPerHostMax, callsPerHostMax, 1_000 - callsPerHostMax],
+    [callsPerProcessMax, callsPerProcessMax, callsPerProcessMax, 1_000 - callsPerProcessMax],
   );
   // The bound is on what is under way.
   assert.equal(await reasonOf(api.deleteDisk({ name: disk(0), etag: '' }, call)), 'DISK_HOST_UNREACHABLE');
