@@ -81,16 +81,31 @@ export function stateOf(resource: JsonObject): string {
   return [...states, ...leftOf(resource)].join(' ');
 }
 
-/** What a draining disk host still has, and which disks stay there until they are closed. */
-function leftOf({ state, diskCount, snapshotCount, openDiskCount, openDisks }: JsonObject): readonly string[] {
-  if (state !== 'DRAINING') return [];
-  const left = `DRAINING, left: ${counted(diskCount, 'disk')}, ${counted(snapshotCount, 'snapshot')}`;
-  const open = Number(openDiskCount ?? 0);
-  if (open === 0 || !Array.isArray(openDisks)) return [left];
-  const shown = openDisks.map((name) => text(name).split('/').at(-1)).join(', ');
-  const more = open > openDisks.length ? ` and ${open - openDisks.length} more` : '';
-  return [`${left}; until they are closed, these stay: ${shown}${more}`];
+/** What a draining host still has, and what stays there until something else changes. */
+function leftOf(host: JsonObject): readonly string[] {
+  if (host.state !== 'DRAINING') return [];
+  const [left, why, stayingCount, staying] = text(host.name).startsWith('vmHosts/')
+    ? leftOfVmHost(host)
+    : leftOfDiskHost(host);
+  const count = Number(stayingCount ?? 0);
+  if (count === 0 || !Array.isArray(staying)) return [`DRAINING, left: ${left}`];
+  const shown = staying.map((name) => text(name).split('/').at(-1)).join(', ');
+  const more = count > staying.length ? ` and ${count - staying.length} more` : '';
+  return [`DRAINING, left: ${left}; ${why}, these stay: ${shown}${more}`];
 }
+
+/** What is left, until when some of it stays, and how much and what stays. */
+type Left = readonly [string, string, JsonValue | undefined, JsonValue | undefined];
+
+const leftOfDiskHost = ({ diskCount, snapshotCount, openDiskCount, openDisks }: JsonObject): Left => [
+  `${counted(diskCount, 'disk')}, ${counted(snapshotCount, 'snapshot')}`,
+  ...(['until they are closed', openDiskCount, openDisks] as const),
+];
+
+const leftOfVmHost = ({ machineCount, blockedMachineCount, blockedMachines }: JsonObject): Left => [
+  counted(machineCount, 'machine'),
+  ...(['until their lost keys can be used', blockedMachineCount, blockedMachines] as const),
+];
 
 const counted = (count: JsonValue | undefined, noun: string): string =>
   `${Number(count ?? 0)} ${noun}${Number(count ?? 0) === 1 ? '' : 's'}`;

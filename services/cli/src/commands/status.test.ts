@@ -31,6 +31,7 @@ const ask = async (
   gateway?: GatewayStatus,
   diskHosts: JsonObject[] | Rejection = [],
   processes: readonly PartProcess[] = [],
+  vmHosts: JsonObject[] = [],
 ) => {
   const lines: string[] = [];
   const say = (line: string): void => void lines.push(line);
@@ -44,6 +45,7 @@ const ask = async (
             if (diskHosts instanceof Rejection) throw diskHosts;
             return { diskHosts };
           }
+          if (path.endsWith('/ListVmHosts')) return { vmHosts };
           if (path.endsWith('/ListReplicas')) return { replicas: replicas[service] ?? [replica(service)] };
           if (!path.endsWith('/GetRelay')) return { consumers };
           const relay = relays[service] ?? telling;
@@ -84,6 +86,21 @@ test('the gateway of a local cloud is shown if one was started, and an unreachab
   assert.equal(gone.isWell, false);
   assert.match(gone.text, /^gateway +unreachable +ECONNREFUSED$/m);
   assert.doesNotMatch((await ask({})).text, /gateway/);
+});
+
+test('VM hosts are shown below compute; one that does not respond is a problem, one that is lost is not', async () => {
+  const host = (name: string, liveness: string, state = 'OPEN'): JsonObject => ({
+    ...{ name: `vmHosts/${name}`, liveness, state, machineCount: 3 },
+  });
+  const withHosts = (...hosts: JsonObject[]) => ask({}, false, {}, {}, undefined, [], [], hosts);
+  const one = await withHosts(host('vm-host-0', 'SERVING'));
+  assert.equal(one.isWell, true);
+  assert.match(one.text, /^compute +serving .*\n {2}vm-host-0 +serving, 3 machines$/m);
+  const away = await withHosts(host('vm-host-0', 'SERVING'), host('vm-host-1', 'UNREACHABLE'));
+  assert.equal(away.isWell, false);
+  assert.match(away.text, /^compute +degraded .*\n.*\n {2}vm-host-1 +unreachable, 3 machines$/m);
+  const lost = await withHosts(host('vm-host-0', 'SERVING'), host('vm-host-1', 'UNREACHABLE', 'LOST'));
+  assert.equal(lost.isWell, true);
 });
 
 test('several disk hosts are shown below disk; one that does not respond is a problem, one that is lost is not', async () => {

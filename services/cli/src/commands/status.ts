@@ -33,8 +33,8 @@ export interface ServiceStatus extends ServerReport {
   /** Own events that it has not published. */
   readonly unpublished: number;
   readonly replicas: readonly ReplicaStatus[];
-  /** Of disk: its hosts, if there are several. */
-  readonly hosts?: readonly DiskHostStatus[];
+  /** Of disk: its hosts, if there are several. Of compute: the VM hosts, if there are any. */
+  readonly hosts?: readonly HostStatus[];
   /** Why it is not `serving`; empty when it is. */
   readonly problem: string;
 }
@@ -47,12 +47,15 @@ interface ReplicaStatus {
   readonly since: string;
 }
 
-/** State of one disk host. */
-interface DiskHostStatus {
-  /** As `interlock disk-host list` shows it: `disk-0`. */
+/** State of one disk host or VM host. */
+interface HostStatus {
+  /** As `interlock disk-host list` and `interlock vm-host list` show it: `disk-0`. */
   readonly name: string;
   readonly state: 'serving' | 'unreachable' | 'lost';
-  readonly disks: number;
+  /** Of a disk host. */
+  readonly disks?: number;
+  /** Of a VM host: those that are on there. */
+  readonly machines?: number;
 }
 
 type StatusSession = Pick<Session, 'clock'> & {
@@ -125,10 +128,10 @@ function serviceRows(status: ServiceStatus, known: readonly PartProcess[]): read
 }
 
 /** `serving, 2 disks, process 4711` */
-function hostText({ name, state, disks }: DiskHostStatus, known: readonly PartProcess[]): string {
+function hostText({ name, state, disks, machines }: HostStatus, known: readonly PartProcess[]): string {
   const process = known.find(({ part }) => part === name.replace(/^disk-/, 'disk-host-'));
   const where = process === undefined || process.state === 'down' ? [] : [`process ${process.pid}`];
-  return [state, `${disks} disks`, ...where].join(', ');
+  return [state, disks === undefined ? `${machines} machines` : `${disks} disks`, ...where].join(', ');
 }
 
 async function statusOf(
@@ -161,7 +164,7 @@ async function reportedStatus(
   const [[{ consumers } = {}, relay = {}, listed = {}], hold, hosts] = await Promise.all([
     Promise.all(['ListConsumers', 'GetRelay', 'ListReplicas'].map(read)),
     service === 'key-vault' ? holdOf(caller) : '',
-    service === 'disk' ? hostsOf(caller) : [],
+    hostsOf(service, caller),
   ]);
   const rows = objectsIn(consumers);
   const replicas = objectsIn(listed.replicas).map(replicaOf);
@@ -178,7 +181,7 @@ async function reportedStatus(
     parked: sum(numbers('parkedCount')),
     unpublished: Number(relay.gap ?? 0),
     replicas,
-    ...(hosts.length > 1 ? { hosts } : {}),
+    ...(hosts.length > (service === 'disk' ? 1 : 0) ? { hosts } : {}),
     problem: hold || silent || missing,
     ...serverReport(service, relay),
   };
@@ -192,21 +195,27 @@ async function holdOf({ call }: Pick<Caller, 'call'>): Promise<string> {
     : '';
 }
 
-/** The disk hosts; none if the caller may not list them, or the service is of a release without them. */
-async function hostsOf({ call }: Pick<Caller, 'call'>): Promise<readonly DiskHostStatus[]> {
+/** The hosts of a service; none if the caller may not list them, or the service is of a release without them. */
+async function hostsOf(service: Workload, { call }: Pick<Caller, 'call'>): Promise<readonly HostStatus[]> {
   try {
-    const { diskHosts } = await call('disk', methodOf(Service.disk, 'ListDiskHosts'), {});
-    return objectsIn(diskHosts).map(({ name, state, liveness, diskCount = 0 }) => ({
-      name: String(name).replace('diskHosts/', ''),
-      state: state === 'LOST' ? 'lost' : liveness === 'UNREACHABLE' ? 'unreachable' : 'serving',
-      disks: Number(diskCount),
-    }));
+    if (service === 'disk') {
+      const { diskHosts } = await call('disk', methodOf(Service.disk, 'ListDiskHosts'), {});
+      return objectsIn(diskHosts).map((host) => ({ ...hostOf(host), disks: Number(host.diskCount ?? 0) }));
+    }
+    if (service !== 'compute') return [];
+    const { vmHosts } = await call('compute', methodOf(Service.compute, 'ListVmHosts'), {});
+    return objectsIn(vmHosts).map((host) => ({ ...hostOf(host), machines: Number(host.machineCount ?? 0) }));
   } catch (error) {
     const isWithout = error instanceof Rejection && ['PERMISSION_DENIED', 'UNIMPLEMENTED'].includes(error.code);
     if (isWithout) return [];
     throw error;
   }
 }
+
+const hostOf = ({ name, state, liveness }: JsonObject): Pick<HostStatus, 'name' | 'state'> => ({
+  name: String(name).replace(/^\w+\//, ''),
+  state: state === 'LOST' ? 'lost' : liveness === 'UNREACHABLE' ? 'unreachable' : 'serving',
+});
 
 const jsonOf = (status: ServiceStatus | ServerStatus | PartProcess): JsonObject => JSON.parse(JSON.stringify(status));
 

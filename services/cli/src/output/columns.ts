@@ -98,6 +98,14 @@ export const narrowColumns: Readonly<Record<string, readonly NarrowColumn[]>> = 
     { title: 'snapshots', text: (row) => textOf(row, 'snapshotCount') },
     { title: 'zone', text: (row) => textOf(row, 'zone') },
   ],
+  'interlock.compute.v1.VmHost': [
+    { title: 'name', text: (row, short) => short(textOf(row, 'name')) },
+    { title: 'state', text: (row) => textOf(row, 'state') },
+    { title: 'liveness', text: (row) => textOf(row, 'liveness') },
+    { title: 'machines', text: (row) => textOf(row, 'machineCount') },
+    { title: 'capacity', text: (row) => textOf(row, 'guestCapacity') },
+    { title: 'zone', text: (row) => textOf(row, 'zone') },
+  ],
   'interlock.identity.v1.Role': [
     // As users type it.
     { title: 'name', text: (row) => textOf(row, 'name').replace('roles/', '') },
@@ -216,6 +224,7 @@ export const columns: Readonly<Record<string, readonly string[]>> = {
     'powerState',
     'provisioningState',
     'stop cause:stopCause',
+    'vm host:vmHost',
     'reason:stopReason.reason',
     'since:stopReason.since',
     'key is back:keyReturned?',

@@ -43,3 +43,6 @@ export const textsIn = (value: JsonValue | undefined): readonly string[] =>
 /** The access policy of a principal in a vault. */
 export const policyOf = ({ accessPolicies }: JsonObject, principal: JsonValue | undefined): JsonObject | undefined =>
   objectsIn(accessPolicies).find((one) => one.principal === principal);
+
+/** A cordon is a drain that only refuses what is new. */
+export const cordonOnly: Before = async (request) => ({ ...request, cordonOnly: true });

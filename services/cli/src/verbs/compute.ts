@@ -1,12 +1,15 @@
 import type { JsonObject } from '@bufbuild/protobuf';
 import { isObject, Service } from '../request/schema.ts';
+import { cordonOnly } from './before.ts';
 import { machineNote } from './notes.ts';
 import { named, nounOf, type Target, type Verb } from './verb.ts';
 
 const noun = (name: string) => nounOf('compute', Service.compute, name);
 const vm = noun('vm');
+const vmHost = noun('vm-host');
 const platform = noun('platform');
 const oneVm = named('vm', 'virtualMachine');
+const oneVmHost = named('vm-host', 'vmHost');
 const vmAndDisk: readonly Target[] = [...oneVm, { word: 'disk', field: 'disk', kind: 'disk' }];
 const settles = { get: 'GetVirtualMachine' } as const;
 const untilRunning = { get: 'GetVirtualMachine', until: 'running' } as const;
@@ -26,7 +29,7 @@ const isStoppedByKey = ({ powerState, stopCause, failure }: JsonObject): boolean
 export const computeVerbs: readonly Verb[] = [
   vm('create', 'CreateVirtualMachine', {
     targets: [{ word: 'vm', kind: 'virtualMachine', parent: 'parent', idField: 'virtual_machine_id' }],
-    aliases: { 'data-disk': 'data_disks' },
+    aliases: { 'data-disk': 'data_disks', 'on-host-loss': 'host_loss_policy' },
     required: ['location', 'os-disk'],
     settles: untilRunning,
   }),
@@ -69,6 +72,20 @@ export const computeVerbs: readonly Verb[] = [
   vm('activity-log', 'ListActivityLog', { targets: oneVm }),
   vm('watch', 'WatchVirtualMachine', { targets: oneVm }),
 
+  vmHost('list', 'ListVmHosts'),
+  vmHost('show', 'GetVmHost', { targets: oneVmHost }),
+  vmHost('cordon', 'DrainVmHost', {
+    targets: oneVmHost,
+    before: cordonOnly,
+    help: 'Closes a VM host for new guests. Its machines run on.',
+  }),
+  vmHost('drain', 'DrainVmHost', { targets: oneVmHost, settles: { get: 'GetVmHost' } }),
+  vmHost('resume', 'ResumeVmHost', { targets: oneVmHost }),
+  vmHost('declare-lost', 'DeclareVmHostLost', { targets: oneVmHost }),
+  vmHost('delete', 'DeleteVmHost', { targets: oneVmHost }),
+
+  platform('renew-vm-host', 'RenewVmHost', { targets: oneVmHost }),
+  platform('report-guest-ended', 'ReportGuestEnded', { kinds: { vm_host: 'vmHost' } }),
   platform('report-access-lost', 'ReportAccessLost', { aliases: { set: 'disk_encryption_set' } }),
   platform('preview-key-loss', 'PreviewKeyLoss', { aliases: { set: 'disk_encryption_set' } }),
 ];

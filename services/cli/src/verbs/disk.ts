@@ -1,6 +1,6 @@
 import type { JsonObject } from '@bufbuild/protobuf';
 import { Service } from '../request/schema.ts';
-import type { Before } from './before.ts';
+import { cordonOnly } from './before.ts';
 import { diskHostImpactNote, diskNote, leasesNote } from './notes.ts';
 import { named, nounOf, type Verb } from './verb.ts';
 
@@ -20,9 +20,6 @@ const encryption = { set: 'encryption.disk_encryption_set' };
 const settles = { get: 'GetDisk' } as const;
 const newDisk = ({ parent, diskId }: JsonObject): string => `${parent}/disks/${diskId}`;
 const newSnapshot = ({ parent, snapshotId }: JsonObject): string => `${parent}/snapshots/${snapshotId}`;
-
-/** A cordon is a drain that only refuses what is new. */
-const cordonOnly: Before = async (request) => ({ ...request, cordonOnly: true });
 
 /** The RPCs of disk's control plane; other services call those under `platform`. */
 export const diskVerbs: readonly Verb[] = [

@@ -22,6 +22,9 @@ export const setNote: Note = ({ name, keyAccess, activeKey }, _request, short) =
   return joined(lines);
 };
 
+/** Stops because of a host, which do not stand in the way of a start. */
+const hostCauses: ReadonlySet<string> = new Set(['HOST_RESTARTED', 'HOST_LOST', 'HOST_DRAINED']);
+
 /** Why a machine is stopped, or cannot start again, and what helps. */
 export const machineNote: Note = (machine, _request, short) => {
   const { name, powerState, stopCause, keyReturned, stopReason, nextStartLosses, guestIo } = machine;
@@ -31,7 +34,7 @@ export const machineNote: Note = (machine, _request, short) => {
     lines.push(
       `CONTENT_MISMATCH: ${mismatches} reads returned other bytes than were written; interlock vm activity-log shows them`,
     );
-  if (keyReturned === true || (powerState === 'STOPPED' && stopCause === 'HOST_RESTARTED'))
+  if (keyReturned === true || (powerState === 'STOPPED' && hostCauses.has(String(stopCause))))
     lines.push(`the cause of the stop is over: interlock vm start ${short(String(name))}`);
   else if (isObject(stopReason))
     lines.push(withHelp(`stopped: ${String(stopReason.reason)}${placeOf(stopReason, short)}`, lossHelp(stopReason)));

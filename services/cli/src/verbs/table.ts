@@ -29,6 +29,7 @@ export const nouns: Readonly<Record<string, string>> = {
   lease: 'leases of disk hosts: how long unwrapped data keys may be used',
   'disk-host': 'disk hosts: what they have, and whether they take new disks',
   vm: 'virtual machines',
+  'vm-host': 'VM hosts: which machines are on there, and whether they take new guests',
   principal: 'users, applications, managed identities',
   role: 'roles and their assignments',
   tenant: 'tenants',
