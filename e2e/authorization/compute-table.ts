@@ -1,7 +1,7 @@
 import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
 import { idIn } from './names.ts';
 import type { Place } from './place.ts';
-import { rowsOf } from './row.ts';
+import { type CasesOf, rowsOf } from './row.ts';
 import { need, on, role, workload } from './rule.ts';
 
 const requestId = '8a4f1d9c-6b0e-4e5f-8d7a-2c9b7e5f1d01';
@@ -18,6 +18,27 @@ const newMachine = ({ group, newMachine: name }: Place) => ({
   virtualMachineId: idIn(name),
   location: 'westeurope',
 });
+
+/** No such host: a permitted caller gets NOT_FOUND, and nothing changes for the other cells. */
+const missingHost = () => ({ name: 'vmHosts/missing' });
+const operator = { near: 'operator' } as const;
+const changesHosts = role(need('compute/vmHosts/write', on.platform, operator));
+
+/** RPCs of VM hosts. */
+const hosts = {
+  getVmHost: { rule: role(need('compute/vmHosts/read', on.platform)), request: missingHost },
+  listVmHosts: { rule: role(need('compute/vmHosts/read', on.platform)), request: () => ({}) },
+  drainVmHost: { rule: changesHosts, request: missingHost },
+  resumeVmHost: { rule: changesHosts, request: missingHost },
+  declareVmHostLost: { rule: role(need('compute/vmHosts/declareLost', on.platform, operator)), request: missingHost },
+  deleteVmHost: { rule: role(need('compute/vmHosts/delete', on.platform, operator)), request: missingHost },
+  // Without a run: a permitted caller gets RUN_INVALID.
+  renewVmHost: { rule: workload('compute'), request: missingHost },
+  reportGuestEnded: {
+    rule: workload('compute'),
+    request: ({ missingMachine }: Place) => ({ virtualMachine: missingMachine, vmHost: 'vmHosts/missing' }),
+  },
+} satisfies Partial<CasesOf<typeof ComputeServiceDefinition>>;
 
 /** Who may call compute. */
 export const computeTable = rowsOf(
@@ -98,4 +119,5 @@ export const computeTable = rowsOf(
       keyVersions: [policyVault.keyVersion],
     }),
   },
+  ...hosts,
 });

@@ -1,4 +1,4 @@
-import { authorization } from '../../services/compute/src/authorization.ts';
+import { authorization, vmHostAuthorization } from '../../services/compute/src/authorization.ts';
 import { diskReactor, setReactor } from '../../services/compute/src/reactor.ts';
 import { reactions as diskReactions } from '../../services/disk/src/reactor.ts';
 import { reactions as setReactions } from '../../services/disk-encryption-set/src/reactor.ts';
@@ -79,7 +79,7 @@ const leastRoleFor = (action: string): string => {
 
 /** Who may call each RPC of compute: the least role, or the services; by name of the RPC. */
 export const callersOfCompute: ReadonlyMap<string, string> = new Map(
-  Object.entries(authorization).map(([method, rule]) => {
+  Object.entries({ ...authorization, ...vmHostAuthorization }).map(([method, rule]) => {
     const rpc = `${method.charAt(0).toUpperCase()}${method.slice(1)}`;
     if ('workload' in rule) return [rpc, rule.workload.join(', ')];
     // A rule that is checked for each item names its action in words.

@@ -9,5 +9,5 @@ export const publishedStreams: Readonly<Record<Workload, readonly string[]>> = {
   'key-vault': ['vault', 'key'],
   'disk-encryption-set': ['set'],
   disk: ['disk', 'snapshot', 'diskhost'],
-  compute: ['vm'],
+  compute: ['vm', 'vmhost'],
 };

@@ -28,6 +28,9 @@ const templates: Readonly<Record<string, string>> = {
   DEPENDENCY_UNAVAILABLE: 'Try again. Show which services respond: interlock status',
   DISK_HOST_UNREACHABLE: 'Try again. An operator starts its process. Show the disk hosts: interlock disk-host list',
   DISK_HOST_LEASE_OVER: 'Try again. Show which services respond: interlock status',
+  VM_HOST_UNREACHABLE: 'Try again. An operator starts its process. Show the VM hosts: interlock vm-host list',
+  NO_VM_HOST_OPEN:
+    'Try again. An operator adds a VM host, or resumes one: interlock vm-host resume <vm-host>. Show the VM hosts: interlock vm-host list',
   VM_START_TIMED_OUT:
     'Check that disk and key-vault respond (interlock status), then start it again: interlock vm start {vm}',
   GUEST_START_FAILED:

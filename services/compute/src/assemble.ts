@@ -5,6 +5,8 @@ import { type Assemble, openSubscriptions } from '@interlock/host';
 import { service } from '@interlock/rpc';
 import { authorization } from './authorization.ts';
 import { openDisks } from './disk-service/disks.ts';
+import { openVmHosts } from './fleet/assemble-fleet.ts';
+import type { VmHostTerms } from './fleet/vm-hosts.ts';
 import { ownGuests } from './guests/guests.ts';
 import type { VmHost } from './guests/vm-host.ts';
 import { accessLossApi } from './losses/access-loss-api.ts';
@@ -25,6 +27,7 @@ import { toFact } from './published.ts';
 import { diskReactor, setReactor } from './reactor.ts';
 import { vmApi } from './vm/api.ts';
 import { virtualMachines } from './vm/decider.ts';
+import { guestEndedApi } from './vm/guest-ended-api.ts';
 import { impactApi } from './vm/impact-api.ts';
 import { diskPlanner } from './vm/planning.ts';
 import { readApi } from './vm/read-api.ts';
@@ -44,6 +47,8 @@ export interface ComputeSettings {
   readonly dataDisksMax: number;
   /** Calls of the disk service at once. */
   readonly diskCallsMax: number;
+  /** VM hosts register with these terms; absent where none may, because this process runs the guests. */
+  readonly vmHosts?: VmHostTerms;
 }
 
 /** Assembles compute. */
@@ -56,6 +61,7 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
   const holds = (vm: string): boolean => !isDivided || partitions.holds(shareOf(vm));
   const guests = isDivided ? guardedGuests(all, holds) : all;
   const vms = await openCategory(virtualMachines);
+  const vmHosts = await openVmHosts(seams, vms, settings.vmHosts);
   const losses = openLosses(store);
   const diskClient = client('disk', DiskServiceDefinition);
   const disks = openDisks({ client: diskClient, clock, random, tracer, callsMax: diskCallsMax });
@@ -66,6 +72,7 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
   const engine = new Engine({ ...work, isOurs: holds, tracer });
   if (isDivided) for (const share of machineShares) partitions.keep(share, (signal) => engine.serve(share, signal));
   const following = isDivided ? [followDecisions({ store, engine, clock, log, from: await store.head() })] : [];
+  if (settings.vmHosts !== undefined) await vmHosts.start(engine);
   const isOurs = (vm: string): boolean => engine.isOurs(vm);
   const preempt = (ids: readonly string[]): void => engine.preempt(ids);
   const begin = (ids: readonly string[]): void => (guests.hasGuests ? engine.preempt(ids) : engine.kick(ids));
@@ -106,6 +113,8 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
       ...readApi({ store, vms, losses, guests }),
       ...accessLossApi({ stops, lost, losses, returns, clock }),
       ...impactApi({ vms }),
+      ...vmHosts.api,
+      ...guestEndedApi({ vms, clock, random, engine }),
     },
     authorization,
   });

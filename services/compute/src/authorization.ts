@@ -1,4 +1,7 @@
-import type { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
+import type {
+  ComputeServiceDefinition,
+  VmHostServiceDefinition,
+} from '@interlock/contracts/interlock/compute/v1/compute.ts';
 import type { Authorization } from '@interlock/rpc';
 
 /** Who may call each method of ComputeService. */
@@ -26,4 +29,25 @@ export const authorization = {
   watchVirtualMachine: { action: 'compute/virtualMachines/read', scope: ({ name }) => name },
   reportAccessLost: { workload: ['disk'] },
   previewKeyLoss: { workload: ['disk-encryption-set'] },
+  getVmHost: { action: 'compute/vmHosts/read', scope: () => '/' },
+  listVmHosts: { action: 'compute/vmHosts/read', scope: () => '/' },
+  drainVmHost: { action: 'compute/vmHosts/write', scope: () => '/' },
+  resumeVmHost: { action: 'compute/vmHosts/write', scope: () => '/' },
+  declareVmHostLost: { action: 'compute/vmHosts/declareLost', scope: () => '/' },
+  deleteVmHost: { action: 'compute/vmHosts/delete', scope: () => '/' },
+  // A VM host is a process of the workload compute.
+  renewVmHost: { workload: ['compute'] },
+  reportGuestEnded: { workload: ['compute'] },
 } satisfies Authorization<typeof ComputeServiceDefinition>;
+
+/** Who may call each method of VmHostService: compute, at the address of a VM host. */
+export const vmHostAuthorization = {
+  startGuest: { workload: ['compute'] },
+  stopGuest: { workload: ['compute'] },
+  attachGuestDisk: { workload: ['compute'] },
+  detachGuestDisk: { workload: ['compute'] },
+  listGuests: { workload: ['compute'] },
+  describeGuest: { workload: ['compute'] },
+  readGuestPage: { workload: ['compute'] },
+  forgetGuest: { workload: ['compute'] },
+} satisfies Authorization<typeof VmHostServiceDefinition>;

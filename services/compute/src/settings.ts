@@ -1,5 +1,6 @@
 import { hostFolderSpec } from '@interlock/host';
 import { int, oneOf, optional, text } from '@interlock/runtime';
+import { vmHostTermsDefault } from './fleet/vm-hosts.ts';
 import { ioTimeoutDefaultMs } from './guest/disk-io.ts';
 
 /** The settings of this service, in addition to those of every service. */
@@ -33,6 +34,14 @@ export const computeSpec = {
   startTimeoutMs: int('Timeout of create, start, restart and attach while a service does not respond', {
     min: 100,
     default: 60_000,
+  }),
+  vmHostTtlMs: int('A VM host that has not renewed for so long is unreachable; it renews each third of it', {
+    min: 1_000,
+    default: vmHostTermsDefault.ttlMs,
+  }),
+  vmHostLostMs: int('A VM host that has not renewed for so long is lost: its machines stop', {
+    min: 1_000,
+    default: vmHostTermsDefault.lostMs,
   }),
   sweepIntervalMs: int('Interval of the sweep', { min: 100, default: 10_000 }),
   dataDisksMax: int('Most data disks of a machine', { min: 1, max: 64, default: 64 }),

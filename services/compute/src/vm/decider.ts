@@ -244,8 +244,9 @@ function processesOf(event: VmEvent): readonly string[] {
 
 /**
  * How machines are stored and found: `set` by the sets of their disks, `disk` by their disks, `work` while something is
- * under way. Nothing that a stop because of a key changes is indexed: such a stop concerns a whole fleet at once, and moving
- * that many entries would cost more than the rest of it.
+ * under way, `vmHost` by the VM host at which they are on. Nothing else that a stop because of a key changes is indexed: such a stop
+ * concerns a whole fleet at once, and moving that many entries would cost more than the rest of it. A machine at a VM host has a
+ * guest that is ended by a call, which costs more than its entry.
  */
 export const virtualMachines: CategoryDefinition<Vm, VmEvent> = {
   name: 'vm',
@@ -274,6 +275,9 @@ export const virtualMachines: CategoryDefinition<Vm, VmEvent> = {
     for (const { disk, set } of vm.disks) {
       if (set !== '') addTo(entries, 'set', set);
       addTo(entries, 'disk', disk);
+    }
+    if (vm.status === 'active' && vm.placement !== undefined && !isOff(vm)) {
+      addTo(entries, 'vmHost', vm.placement.host);
     }
     return entries;
   },
