@@ -1,13 +1,14 @@
 import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
-import { type Assemble, openSubscriptions } from '@interlock/host';
+import { type Assemble, openSubscriptions, type Seams } from '@interlock/host';
 import { service } from '@interlock/rpc';
 import { authorization } from './authorization.ts';
 import { openDisks } from './disk-service/disks.ts';
 import { openVmHosts } from './fleet/assemble-fleet.ts';
 import type { VmHostTerms } from './fleet/vm-hosts.ts';
-import { ownGuests } from './guests/guests.ts';
+import { FleetGuests } from './guests/fleet-guests.ts';
+import { type Guests, ownGuests } from './guests/guests.ts';
 import type { VmHost } from './guests/vm-host.ts';
 import { accessLossApi } from './losses/access-loss-api.ts';
 import { KeyReturns } from './losses/key-returns.ts';
@@ -34,8 +35,8 @@ import { readApi } from './vm/read-api.ts';
 
 /** Settings of compute. */
 export interface ComputeSettings {
-  /** What runs the guests. */
-  readonly driver: VmHost;
+  /** What runs the guests; `hosts`: VM hosts, which register with `vmHosts`. */
+  readonly driver: VmHost | 'hosts';
   /** How long a create, start, restart or attach is retried without a definite answer. */
   readonly startTimeoutMs: number;
   /** How long a guest may take to shut down before it is ended (VM-42). */
@@ -51,17 +52,27 @@ export interface ComputeSettings {
   readonly vmHosts?: VmHostTerms;
 }
 
+/** The guests at VM hosts. */
+const fleetGuests = (
+  { connectTo, clock, scope }: Seams<unknown>,
+  { fleet: hosts, guard }: Awaited<ReturnType<typeof openVmHosts>>,
+): Guests => {
+  const guests = new FleetGuests({ hosts, guard, connectTo, clock, signal: scope.signal });
+  scope.defer('connections to VM hosts', async () => guests.close());
+  return guests;
+};
+
 /** Assembles compute. */
 export const assemble: Assemble<ComputeSettings> = async (seams) => {
   const { store, openCategory, clock, random, log, tracer, meter, settings, authorize, client, partitions } = seams;
   const { startTimeoutMs, guestStopTimeoutMs, dataDisksMax, diskCallsMax } = settings;
-  const all = ownGuests(settings.driver);
+  const vms = await openCategory(virtualMachines);
+  const vmHosts = await openVmHosts(seams, vms, settings.vmHosts);
+  const all = settings.driver === 'hosts' ? fleetGuests(seams, vmHosts) : ownGuests(settings.driver);
   // Machines with guests are divided among the replicas; without guests any replica may work on any machine.
   const isDivided = all.hasGuests;
   const holds = (vm: string): boolean => !isDivided || partitions.holds(shareOf(vm));
   const guests = isDivided ? guardedGuests(all, holds) : all;
-  const vms = await openCategory(virtualMachines);
-  const vmHosts = await openVmHosts(seams, vms, settings.vmHosts);
   const losses = openLosses(store);
   const diskClient = client('disk', DiskServiceDefinition);
   const disks = openDisks({ client: diskClient, clock, random, tracer, callsMax: diskCallsMax });

@@ -1,6 +1,6 @@
 import { VmHostServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
 import { type GuestAtHost, GuestRef } from '@interlock/contracts/interlock/compute/v1/guests.ts';
-import { Rejection } from '@interlock/event-store';
+import { type CursorMove, Rejection } from '@interlock/event-store';
 import { ProcessLink, type Seams } from '@interlock/host';
 import { type CallOptions, type RpcClient, RpcFailure } from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
@@ -9,6 +9,7 @@ import type { KnownVmHost, VmHosts } from '../fleet/vm-hosts.ts';
 import { limiter } from '../limiter.ts';
 import { diskOnWire, endingOf, ioOfWire, pageOfWire, planOnWire } from './guest-wire.ts';
 import {
+  type ChosenHost,
   type FoundGuest,
   type GuestCondition,
   type GuestSurvey,
@@ -30,6 +31,8 @@ const lookMs = 5_000;
 const avoidMs = 10_000;
 /** So long a start counts for its host beside the machines that were counted there last. */
 const chosenMs = 3_000;
+/** Choices of a host that another process closes meanwhile. */
+const choicesMax = 3;
 /** Guests described at once. */
 const looksMax = 64;
 /** Guests of a page of a list. */
@@ -37,6 +40,8 @@ const pageSize = 1_000;
 
 interface FleetGuestParts {
   readonly hosts: VmHosts;
+  /** As `placementGuard`. */
+  readonly guard: (host: string) => Promise<CursorMove>;
   readonly connectTo: Seams<unknown>['connectTo'];
   readonly clock: Clock;
   /** Aborted when this process ends. */
@@ -65,18 +70,24 @@ export class FleetGuests implements Guests {
     this.#parts = parts;
   }
 
-  async choose(): Promise<string> {
-    const { hosts, clock } = this.#parts;
+  async choose(): Promise<ChosenHost> {
+    const { hosts, guard, clock } = this.#parts;
     const nowMs = clock.monotonicMs();
     this.#chosen = this.#chosen.filter(({ atMs }) => nowMs - atMs < chosenMs);
-    let host = chooseVmHost(this.#eligible(nowMs), {});
-    if (host === undefined) {
-      await hosts.refresh();
-      host = chooseVmHost(this.#eligible(nowMs), {});
+    for (let tries = 1; tries <= choicesMax; tries += 1) {
+      if (tries > 1) await hosts.refresh();
+      const host = chooseVmHost(this.#eligible(nowMs), {});
+      if (host === undefined) continue;
+      try {
+        const chosen = { host, guard: await guard(host) };
+        this.#chosen = [...this.#chosen, { host, atMs: nowMs }];
+        return chosen;
+      } catch (error) {
+        // It was closed since the hosts were read.
+        if (!(error instanceof Rejection && error.reason === 'VM_HOST_NOT_OPEN')) throw error;
+      }
     }
-    if (host === undefined) throw noneOpen();
-    this.#chosen = [...this.#chosen, { host, atMs: nowMs }];
-    return host;
+    throw noneOpen();
   }
 
   async start(machine: MachineAtHost, plan: GuestPlan): Promise<void> {

@@ -1,3 +1,4 @@
+import type { CursorMove } from '@interlock/event-store';
 import type { GuestDisk, GuestEnding, GuestIo, GuestPlan, JournalPage, StopOrder, VmHost } from './vm-host.ts';
 
 /** A machine, for a call about its guest. */
@@ -32,6 +33,14 @@ export interface FoundGuest {
   forget(): Promise<void>;
 }
 
+/** The host of a start. */
+export interface ChosenHost {
+  /** `vmHosts/{vm_host}`. */
+  readonly host: string;
+  /** What the commit that places the machine there requires: it fails with a `CursorConflict` if the host takes nothing new any more. */
+  readonly guard: CursorMove;
+}
+
 /** All guests at one moment. */
 export interface GuestSurvey {
   /** What hosts that respond have. */
@@ -49,10 +58,10 @@ export interface Guests {
   readonly hasGuests: boolean;
   /**
    * Chooses the host of a start.
-   * @returns `vmHosts/{vm_host}`; undefined where this process runs the guests
+   * @returns undefined where this process runs the guests
    * @throws Rejection UNAVAILABLE NO_VM_HOST_OPEN
    */
-  choose(): Promise<string | undefined>;
+  choose(): Promise<ChosenHost | undefined>;
   /**
    * Resolves once the guest runs.
    * @throws Error when it does not come up, or is stopped meanwhile; HostAway if its host does not respond or takes no more;

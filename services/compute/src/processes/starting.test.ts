@@ -196,7 +196,7 @@ const atHost = (...answers: readonly (Error | 'up')[]): Guests & { readonly star
   return {
     ...ownGuests(withGuests),
     starts,
-    choose: async () => 'vmHosts/a',
+    choose: async () => ({ host: 'vmHosts/a', guard: { name: 'placement/a', from: 0, to: 0 } }),
     async start({ placement }) {
       const answer = answers[starts.length];
       starts.push(placement?.number ?? 0);

@@ -1,5 +1,6 @@
+import { CursorConflict, type Transacted } from '@interlock/event-store';
 import { Interrupted, orInterrupted } from '../disk-service/disks.ts';
-import { HostAway, type MachineAtHost, machineAt, PlacementOutdated } from '../guests/guests.ts';
+import { type ChosenHost, HostAway, type MachineAtHost, machineAt, PlacementOutdated } from '../guests/guests.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { disksOpened, guestStarted, placed, runsWithoutGuest, startFailed } from '../vm/progress.ts';
 import { isOff, type Vm } from '../vm/state.ts';
@@ -54,23 +55,37 @@ export const startMachine: Process<Busy> = {
 
 /** Stores the opens, and the host that is chosen. Without guests the machine runs in the same commit. */
 async function storeOpens(run: Run<Busy>): Promise<Ended | undefined> {
-  const { parts, vm, state, cause, loaded, opening } = run;
+  const { parts, state, opening } = run;
   const { guests, clock } = parts;
   const { id: work } = state.work;
-  const host = await guests.choose();
   const at = clock.now();
   const opened = opening?.opened ?? [];
-  const report = (machine: Vm): readonly VmEvent[] => {
+  const stored = await placeWith(run, (chosen) => (machine) => {
     if (!guests.hasGuests) return runsWithoutGuest(at, work, opened)(machine);
-    const isPlaced = host === undefined ? [] : placed(at, work, host)(machine);
+    const isPlaced = chosen === undefined ? [] : placed(at, work, chosen.host)(machine);
     return [...disksOpened(at, work, opened)(machine), ...isPlaced];
-  };
-  const stored = await parts.vms.transact(vm, report, cause, { known: loaded, step: 'work' });
+  });
   const isOn = guests.hasGuests ? isStillAt(stored.state, state.work) : stored.events.length > 0;
   if (!isOn || (await stopIfLossMissed(run, stored))) return { ended: undefined };
   run.loaded = stored;
   return guests.hasGuests ? undefined : { ended: stored };
 }
+
+/** Commits what depends on the host of the start, and chooses again if that is closed meanwhile. */
+const placeWith = async (
+  { parts, vm, cause, loaded }: Run<Busy>,
+  decide: (chosen: ChosenHost | undefined) => (machine: Vm) => readonly VmEvent[],
+): Promise<Transacted<Vm, VmEvent>> => {
+  for (;;) {
+    const chosen = await parts.guests.choose();
+    const guard = chosen === undefined ? {} : { guard: chosen.guard };
+    try {
+      return await parts.vms.transact(vm, decide(chosen), cause, { known: loaded, step: 'work', ...guard });
+    } catch (error) {
+      if (!(error instanceof CursorConflict)) throw error;
+    }
+  }
+};
 
 async function startGuest(run: Run<Busy>): Promise<undefined> {
   const { parts, vm, state, signal, opening } = run;
@@ -94,13 +109,13 @@ async function startGuest(run: Run<Busy>): Promise<undefined> {
 const newestPlacement = ({ vm, state, loaded }: Run<Busy>): MachineAtHost =>
   machineAt(vm, loaded.state.status === 'active' ? loaded.state : state);
 
-/** Places the machine at the same host once more, with a number that the host does not know yet. @throws Interrupted */
+/** Places the machine once more, with a number that its host does not know yet. @throws Interrupted */
 const placeAbove = async (run: Run<Busy>, newest: number): Promise<void> => {
-  const { parts, vm, state, cause } = run;
-  const { placement } = newestPlacement(run);
-  if (placement === undefined) throw new Error(`${vm} is at no VM host, and a VM host knows a later placement of it`);
-  const decision = placed(parts.clock.now(), state.work.id, placement.host, newest);
-  run.loaded = await parts.vms.transact(vm, decision, cause, { step: 'work' });
+  const { parts, state } = run;
+  const at = parts.clock.now();
+  run.loaded = await placeWith(run, (chosen) =>
+    chosen === undefined ? () => [] : placed(at, state.work.id, chosen.host, newest),
+  );
   if (!isStillAt(run.loaded.state, state.work)) throw new Interrupted('the start was replaced');
 };
 
