@@ -1,11 +1,18 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { enterHostFolder, type FolderSpace, folderId, type HostSeams, watchFolderSpace } from '@interlock/host';
+import {
+  enterHostFolder,
+  type FolderSpace,
+  folderId,
+  type HostSeams,
+  lockFolder,
+  watchFolderSpace,
+} from '@interlock/host';
 import { type ConfigOf, systemClock, systemRandom } from '@interlock/runtime';
 import { obtainMasterKey } from '@interlock/sealing';
 import { type NbdAddress, parseNbdAddress } from './host/nbd/address.ts';
 import { threadedNbdServer } from './host/nbd/thread/threaded.ts';
-import { lockFolder, machineId, readOwner, requireMasterKeyOf, writeOwner } from './host/owner/folder-identity.ts';
+import { machineId, readOwner, requireMasterKeyOf, writeOwner } from './host/owner/folder-identity.ts';
 import { findSealedByPlatform, folderVolumeFiles } from './host/storage/volume-files.ts';
 import { type DiskSettings, type diskSpec, leaseTermsOf } from './settings.ts';
 
@@ -23,7 +30,7 @@ const lockVolumes = async ({ scope, log }: Process, folder: string): Promise<voi
     clock: systemClock,
     patienceMs,
     signal: scope.signal,
-    onWaiting: () => log.info('another process serves the volumes: waiting for its end', { folder, patienceMs }),
+    onWaiting: () => log.info('another process has the volumes: waiting for its end', { folder, patienceMs }),
   });
   scope.defer('volume folder', async () => unlock());
 };
