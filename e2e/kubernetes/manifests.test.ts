@@ -137,7 +137,7 @@ for (const overlay of overlays) {
 
     test('the services know every variable that is set', () => {
       const known = new Set(Object.keys(hostSpec).map(variableOf));
-      for (const file of filesLike(/^services\/[a-z-]+\/src\/(main|settings)\.ts$/))
+      for (const file of filesLike(/^services\/[a-z-]+\/src\/([a-z-]+\/)?(main|settings|guest-settings)\.ts$/))
         for (const [, name = ''] of textOf(file).matchAll(
           /^\s+([a-z][A-Za-z]+): (?:int|text|bool|oneOf|optional|secretFile|url|rate|burst|hostSpec)\b/gm,
         ))

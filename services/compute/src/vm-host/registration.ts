@@ -1,0 +1,61 @@
+import type { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
+import type { RenewVmHostRequest } from '@interlock/contracts/interlock/compute/v1/vm_host.ts';
+import { outsideOfCalls, type RpcClient } from '@interlock/rpc';
+import type { Clock, Logger } from '@interlock/runtime';
+import type { PlacedGuests } from './placed-guests.ts';
+
+/** How soon compute is called again before it has said how often, in milliseconds. */
+const againMs = 1_000;
+
+/** Longest renewal, in milliseconds. */
+const renewMs = 5_000;
+
+interface RegistrationParts {
+  readonly compute: Pick<RpcClient<typeof ComputeServiceDefinition>, 'renewVmHost'>;
+  readonly self: RenewVmHostRequest;
+  readonly guests: Pick<PlacedGuests, 'endAll'>;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/**
+ * Registers this VM host, and renews that each third of the time for which compute counts it as serving. While compute does not respond,
+ * its guests go on: whether they may read and write is decided by the leases of the disk hosts. If it is lost by the record of compute, it
+ * ends all its guests before it renews again.
+ */
+export const keepRegistered = async (parts: RegistrationParts, signal: AbortSignal): Promise<void> => {
+  const { compute, self, clock, log } = parts;
+  let intervalMs = againMs;
+  let isAnswered = true;
+  while (!signal.aborted) {
+    try {
+      const request = outsideOfCalls(() => compute.renewVmHost(self, { signal, deadlineMs: renewMs }));
+      const { ttlMs, isLost } = await request;
+      if (!isAnswered) log.info('renewed again', { vmHost: self.name });
+      isAnswered = true;
+      intervalMs = isLost ? againMs : Math.max(1, Math.floor(ttlMs / 3));
+      if (isLost) await endLost(parts, signal);
+    } catch (error) {
+      if (!signal.aborted && isAnswered)
+        log.warn('not renewed: compute refused it, or does not respond; guests continue, and it is tried again', {
+          vmHost: self.name,
+          error,
+        });
+      isAnswered = false;
+    }
+    await clock.sleep(intervalMs, signal);
+  }
+};
+
+/** Ends all guests. A renewal says that they are gone, so that waits until it is true. */
+const endLost = async ({ self, guests, clock, log }: RegistrationParts, signal: AbortSignal): Promise<void> => {
+  log.warn('this VM host is lost by the record of compute: its guests end', { vmHost: self.name });
+  while (!signal.aborted) {
+    try {
+      return await guests.endAll();
+    } catch (error) {
+      log.error('not every guest could be ended; it is tried again', { vmHost: self.name, error });
+      await clock.sleep(againMs, signal);
+    }
+  }
+};
