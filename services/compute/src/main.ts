@@ -13,6 +13,10 @@ await hostService({
   settings: computeSpec,
   assemble: async (seams) => {
     const { settings } = seams;
+    if (settings.guestDriver === 'hosts') {
+      const vmHosts = { ttlMs: settings.vmHostTtlMs, lostMs: settings.vmHostLostMs };
+      return assemble({ ...seams, settings: { ...settings, vmHosts, driver: 'hosts' } });
+    }
     const { folder, driver: own } = openGuests(settings, seams, { env: process.env, node: process.execPath });
     void watchFolderSpace({ ...seams, folder });
     const driver = settings.guestDriver === 'idle' ? idleDriver() : own;

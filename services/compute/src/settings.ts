@@ -7,9 +7,11 @@ import { guestSpec } from './guests/guest-settings.ts';
 export const computeSpec = {
   ...hostFolderSpec,
   ...guestSpec,
-  guestDriver: oneOf('A process for each guest, or no guests (for very large fleets)', ['process', 'idle'], {
-    default: 'process',
-  }),
+  guestDriver: oneOf(
+    'A process for each guest here, guests at VM hosts, or no guests (for very large fleets)',
+    ['process', 'hosts', 'idle'],
+    { default: 'process' },
+  ),
   leaseTtlMs: int('The same as of disk: later stops are counted as late', {
     min: 1_000,
     default: 60_000,

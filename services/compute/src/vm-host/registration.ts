@@ -12,8 +12,8 @@ const renewMs = 5_000;
 
 interface RegistrationParts {
   readonly compute: Pick<RpcClient<typeof ComputeServiceDefinition>, 'renewVmHost'>;
-  readonly self: RenewVmHostRequest;
-  readonly guests: Pick<PlacedGuests, 'endAll'>;
+  readonly self: Omit<RenewVmHostRequest, 'isEmpty'>;
+  readonly guests: Pick<PlacedGuests, 'all' | 'endAll'>;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -24,13 +24,15 @@ interface RegistrationParts {
  * ends all its guests before it renews again.
  */
 export const keepRegistered = async (parts: RegistrationParts, signal: AbortSignal): Promise<void> => {
-  const { compute, self, clock, log } = parts;
+  const { compute, self, guests, clock, log } = parts;
   let intervalMs = againMs;
   let isAnswered = true;
   while (!signal.aborted) {
     try {
-      const request = outsideOfCalls(() => compute.renewVmHost(self, { signal, deadlineMs: renewMs }));
-      const { ttlMs, isLost } = await request;
+      const isEmpty = guests.all().every(({ isStopped }) => isStopped);
+      const request = { ...self, isEmpty };
+      const options = { signal, deadlineMs: renewMs };
+      const { ttlMs, isLost } = await outsideOfCalls(() => compute.renewVmHost(request, options));
       if (!isAnswered) log.info('renewed again', { vmHost: self.name });
       isAnswered = true;
       intervalMs = isLost ? againMs : Math.max(1, Math.floor(ttlMs / 3));
