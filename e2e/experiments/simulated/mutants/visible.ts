@@ -53,7 +53,6 @@ export const visibility: readonly Visibility[] = [
     why: 'no action of an experiment closes a disk host to new disks',
   },
   { mutant: 'a sender keeps the access to a disk that has moved', why: 'no action of an experiment moves a disk' },
-  { mutant: 'a piece is marked as written before its write', why: 'no action of an experiment moves a disk' },
   { mutant: 'a disk is handed over before the last pieces are sent', why: 'no action of an experiment moves a disk' },
   { mutant: 'a move leaves a piece out', why: 'no action of an experiment moves a disk' },
   { mutant: 'a rotation lists what is on reachable hosts only', file: 'host-away' },
