@@ -61,16 +61,18 @@ const rulesTable = ({
 const shownDigits = 16;
 
 /** For each disk that could be opened: the hash of all that was acknowledged, and of the content of its file; and the names of the others. */
-const proof = ({ dataReturned: { proof: opened, throughApi } }: Report): Html =>
-  html`<div class="scroll"><table class="figures-table stack"><thead>
-    <tr><th>Disk</th><th class="num">Bytes</th><th>SHA-256 of what was acknowledged</th><th>of what is there</th><th></th></tr></thead><tbody>
-    ${opened.map(({ disk, bytes, acknowledged, found }) => {
+const proof = ({ dataReturned: { proof: opened, throughApi } }: Report): Html => {
+  const hasSeveralHosts = new Set(opened.map(({ diskHost }) => diskHost)).size > 1;
+  return html`<div class="scroll"><table class="figures-table stack"><thead>
+    <tr><th>Disk</th>${hasSeveralHosts ? html`<th>Disk host</th>` : ''}<th class="num">Bytes</th><th>SHA-256 of what was acknowledged</th><th>of what is there</th><th></th></tr></thead><tbody>
+    ${opened.map(({ disk, diskHost, bytes, acknowledged, found }) => {
       const isSame = acknowledged === found;
-      return html`<tr><td class="mono">${shortName(disk)}</td><td class="num" data-label="bytes">${bytes.toLocaleString('en')}</td>
+      return html`<tr><td class="mono">${shortName(disk)}</td>${hasSeveralHosts ? html`<td class="mono" data-label="disk host">${diskHost}</td>` : ''}<td class="num" data-label="bytes">${bytes.toLocaleString('en')}</td>
         <td class="mono" data-label="acknowledged">${acknowledged.slice(0, shownDigits)}…</td><td class="mono" data-label="there">${found.slice(0, shownDigits)}…</td>
         <td><span class="tick ${isSame ? 'pass' : 'fail'}">${isSame ? 'same' : 'differs'}</span></td></tr>`;
     })}</tbody></table></div>
     ${throughApi.length === 0 ? '' : html`<p>No key kept at home opens the files of ${throughApi.length} others. A mark written at the beginning was read back from each through the API: <span class="mono">${throughApi.map(shortName).join(', ')}</span>.</p>`}`;
+};
 
 const footer = ({ versions, scenario, schema }: Report): Html => {
   const parts = Object.entries(versions).map(([name, version]) => `${name} ${version}`);

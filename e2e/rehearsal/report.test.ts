@@ -20,7 +20,14 @@ const held: Verdict = {
   ...{ bytesCompared: 1, bytesLost: 0 },
 };
 const goodRuns = experimentNames.map((name) => runOf(name, held));
-const proof = [{ disk: 'disks/one', bytes: 4_096, acknowledged: 'a'.repeat(64), found: 'a'.repeat(64) }];
+const one = {
+  disk: 'disks/one',
+  diskHost: 'disk-0',
+  bytes: 4_096,
+  acknowledged: 'a'.repeat(64),
+  found: 'a'.repeat(64),
+};
+const proof = [one];
 const dataReturned = { disks: 2, bytesCompared: 1_000_000, mismatches: 0, proof, throughApi: ['disks/two'] };
 const good: Played = { problems: [], runs: goodRuns, firstMachineRanAtMs: 2_000, dataReturned };
 
@@ -80,6 +87,15 @@ test('the page has the rules first, then each experiment; it loads nothing from 
     places,
     places.toSorted((one, other) => one - other),
   );
+});
+
+test('the page names the disk host of each compared disk if there are several', () => {
+  const pageOf = (...hosts: readonly string[]): string => {
+    const compared = hosts.map((diskHost) => ({ ...one, diskHost }));
+    return renderPage(reportOf({ ...good, dataReturned: { ...dataReturned, proof: compared } }), []);
+  };
+  assert.match(pageOf('disk-0', 'disk-2'), /<th>Disk host<\/th>[\s\S]*>disk-0<[\s\S]*>disk-2</);
+  assert.doesNotMatch(pageOf('disk-0', 'disk-0'), /Disk host/);
 });
 
 test('renders a page without any evidence', () => {

@@ -39,6 +39,8 @@ export interface DataReturned {
 export interface DiskProof {
   /** Full name. */
   readonly disk: string;
+  /** Unique name of the disk host that has it, `disk-0`. */
+  readonly diskHost: string;
   readonly bytes: number;
   /** SHA-256, in hexadecimal, of what was acknowledged, in the order of the disk. */
   readonly acknowledged: string;

@@ -63,6 +63,8 @@ export interface MadeDisk {
   readonly name: string;
   /** UUID. */
   readonly id: string;
+  /** Full name of its disk host. */
+  readonly diskHost: string;
   readonly sku: string;
   /** Full name of its set, or empty under the platform's key. */
   readonly set: string;

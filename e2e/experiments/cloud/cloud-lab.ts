@@ -26,7 +26,7 @@ import type { Clients } from '../../cloud/clients.ts';
 import { type KeyState, readKeyState } from '../../cloud/key-state.ts';
 import type { KeyOwner } from '../../cloud/service-owner.ts';
 import { compareDisks } from './content.ts';
-import { factsOf, withHosts } from './disk-hosts.ts';
+import { targetOfHost, withHosts } from './disk-hosts.ts';
 import type { EventFeeds } from './event-feed.ts';
 import { type GuestJournals, ioRecordOf } from './guest-journals.ts';
 import { comparedByGuests } from './guest-reads.ts';
@@ -111,7 +111,7 @@ export class CloudLab implements Lab {
   readonly #close: () => Promise<void>;
   readonly #journals: GuestJournals;
   readonly #keys = new Map<string, KeyState>();
-  /** What each disk was when the timeline started, by its full name; with its host if the experiment has disk hosts. */
+  /** What each disk was when the timeline started, by its full name. */
   readonly #disks = new Map<string, DiskFacts>();
   readonly #sinceMs = systemClock.now();
   readonly #starting: Promise<void>[] = [];
@@ -141,7 +141,7 @@ export class CloudLab implements Lab {
     for (const { name, key } of this.#estate.machines.flatMap((machine) => machine.disks)) {
       const { diskHost } = await disks.getDisk({ name });
       const keyVersion = this.#keys.get(key)?.keyVersion ?? '';
-      this.#disks.set(name, factsOf(this.#experiment, { keyVersion, diskHost }));
+      this.#disks.set(name, { keyVersion, diskHost: targetOfHost(diskHost) });
     }
   }
 

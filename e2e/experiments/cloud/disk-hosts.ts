@@ -1,21 +1,9 @@
-import { type DiskHostTarget, diskHostNamed, type Experiment, isDiskHostTarget, type Step } from '@interlock/lab';
-import type { DiskFacts } from '@interlock/lab/judge/recording/machine-log';
+import { type DiskHostTarget, diskHostNamed, type Step } from '@interlock/lab';
 import type { MadeMachine } from './planned-estate.ts';
 
 /** The process of a disk host as a target, by its unique name: `disk-host-0` of `disk-0` or `diskHosts/disk-0`. */
 export const targetOfHost = (host: string): DiskHostTarget =>
   `disk-host-${host.replace('diskHosts/', '').replace(/^disk-/, '')}`;
-
-/** Whether an experiment is about single disk hosts: its cloud has some of their own, or a step names one. */
-const hasDiskHosts = ({ estate, timeline }: Experiment): boolean =>
-  (estate.kind === 'planned' && estate.diskHosts !== undefined) ||
-  timeline.some(({ targets }) => targets.some(isDiskHostTarget));
-
-/** What the record of a run keeps of a disk; its host if the experiment is about single disk hosts. */
-export const factsOf = (experiment: Experiment, { keyVersion, diskHost }: Required<DiskFacts>): DiskFacts => ({
-  keyVersion,
-  ...(hasDiskHosts(experiment) && { diskHost: targetOfHost(diskHost) }),
-});
 
 /** The number of such a target. @throws Error for another target */
 export const numberOfHost = (target: DiskHostTarget): number => {

@@ -25,7 +25,7 @@ import { type Committed, createSimulatedCloud, type SimulatedCloud } from '../..
 import { Judge } from '../../simulation/invariants/judge.ts';
 import { openTruth, type SimulatedTruth } from '../../simulation/truth/truth.ts';
 import { type Clients, clientsOf } from '../../simulation/workload/estate.ts';
-import { factsOf, targetOfHost } from '../cloud/disk-hosts.ts';
+import { targetOfHost } from '../cloud/disk-hosts.ts';
 import { type MadeEstate, untilRunning } from '../cloud/planned-estate.ts';
 import { Actions, keyVersionsIn } from './actions.ts';
 import { type ContentStage, compareContent } from './content.ts';
@@ -250,7 +250,9 @@ export class SimulatedLab implements Lab {
     await clock.sleep((random.fork('phase').fraction() * settings.leases.ttlMs) / 2);
     const all = this.#made.machines.flatMap((machine) => machine.disks.map(({ name }) => name));
     const shown = await Promise.all(all.map((name) => disks.getDisk({ name })));
-    this.#diskFacts = new Map(shown.map((disk) => [disk.name, factsOf(this.#experiment, disk)]));
+    this.#diskFacts = new Map(
+      shown.map(({ name, keyVersion, diskHost }) => [name, { keyVersion, diskHost: targetOfHost(diskHost) }]),
+    );
     this.#sinceMs = clock.now();
     this.#sightings.begin();
     this.#guests.begin();

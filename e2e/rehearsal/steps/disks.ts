@@ -93,9 +93,10 @@ export const createDisks = async (
     tryVault(world, people),
   ]);
   const { disks } = await vmUser.disks.listDisks({ parent: groupsOf(world).machines, pageSize: 1_000 });
-  const made = disks.map(({ name, uniqueId, sku, encryption }) => ({
+  const made = disks.map(({ name, uniqueId, diskHost, sku, encryption }) => ({
     name,
     id: uniqueId,
+    diskHost,
     sku,
     set: encryption?.diskEncryptionSet ?? '',
   }));

@@ -61,6 +61,8 @@ export const openFiles = (world: World, leftovers: Leftovers): Promise<DataRetur
 
 interface Opened {
   readonly name: string;
+  /** Full name of its disk host. */
+  readonly diskHost: string;
   readonly volume: Volume;
   /** Undefined if the owner's key does not open it. */
   readonly dek: Buffer | undefined;
@@ -77,8 +79,8 @@ const openVolumes = async (
   const journal = await history();
   const wanted = disks
     .filter(({ set }) => set !== '')
-    .map(({ name, id }) => ({
-      ...{ name, id, mark: marks.find(({ disk }) => disk === name) },
+    .map(({ name, id, diskHost }) => ({
+      ...{ name, id, diskHost, mark: marks.find(({ disk }) => disk === name) },
       places: expectedPlaces(journal, name),
     }));
   const volumes = await files.volumes(
@@ -87,10 +89,12 @@ const openVolumes = async (
       ranges: [...places, ...(mark === undefined ? [] : [{ offset: mark.offset, length: mark.bytes.length }])],
     })),
   );
-  return wanted.flatMap(({ name, id, mark, places }): Opened[] => {
+  return wanted.flatMap(({ name, id, diskHost, mark, places }): Opened[] => {
     const volume = volumes.get(id);
     const { privateKey } = keys.imported;
-    return volume === undefined ? [] : [{ name, volume, dek: dekOrNothing(privateKey, volume), mark, places }];
+    return volume === undefined
+      ? []
+      : [{ name, diskHost, volume, dek: dekOrNothing(privateKey, volume), mark, places }];
   });
 };
 
@@ -105,7 +109,7 @@ export interface Compared {
   readonly isReadable: boolean;
 }
 
-function compareContent({ name, volume, mark, places }: Opened, dek: Buffer): Compared {
+function compareContent({ name, diskHost, volume, mark, places }: Opened, dek: Buffer): Compared {
   const [written, found] = [createHash('sha256'), createHash('sha256')];
   let wrong = 0;
   let bytes = 0;
@@ -124,6 +128,7 @@ function compareContent({ name, volume, mark, places }: Opened, dek: Buffer): Co
   return {
     proof: {
       disk: name,
+      diskHost: shortName(diskHost),
       bytes: bytes + (mark?.bytes.length ?? 0),
       acknowledged: written.digest('hex'),
       found: found.digest('hex'),

@@ -51,7 +51,7 @@ test('what is wrong with the file of a disk breaks its rule', () => {
 test('a wrong byte, another hash or a lost mark breaks the rule, and so does a comparison of nothing', () => {
   const marks = ['disks/a', 'disks/b'].map((disk) => ({ disk, offset: 0, bytes: Buffer.alloc(8) }));
   const good: Compared = {
-    proof: { disk: 'disks/a', bytes: 16, acknowledged: 'x', found: 'x' },
+    proof: { diskHost: 'disk-0', disk: 'disks/a', bytes: 16, acknowledged: 'x', found: 'x' },
     ...{ records: 2, recordBytes: 8, wrong: 0, isReadable: true },
   };
   const broken = (changed: Partial<Compared>, marksRead = 2) =>
@@ -103,7 +103,7 @@ test('a machine that stopped, restarted, failed or did nothing was disturbed', (
 const people = { vaultAdministrator: { principal: 'principals/v' }, vmUser: { principal: 'principals/u' } };
 const recorded = {
   sets: [{ name: 'sets/house', principal: 'principals/house' }],
-  disks: [{ name: 'disks/a', id: '1', sku: 'ULTRA', set: 'sets/house' }],
+  disks: [{ name: 'disks/a', id: '1', diskHost: 'diskHosts/disk-0', sku: 'ULTRA', set: 'sets/house' }],
   rewrapped: ['disks/a'],
 };
 const row = (operation: string, caller = 'principals/house', result: AuditEntry['result'] = 'SUCCESS') =>

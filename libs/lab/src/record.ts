@@ -94,7 +94,7 @@ export interface DiskRecord {
   readonly key: string;
   /** Key version when the timeline started; empty under a platform key. */
   readonly keyVersion: string;
-  /** Its disk host when the timeline started, `disk-host-0`; absent without disk hosts of their own. */
+  /** Its disk host when the timeline started: `disk-host-0`, also if that is the process of disk. Absent in earlier evidence. */
   readonly diskHost?: string;
 }
 

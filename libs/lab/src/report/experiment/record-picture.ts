@@ -93,7 +93,7 @@ function laneOf(
     ]),
   );
   return {
-    name: bundle.length === 1 ? nameOfMachine(first) : `${first?.group}: ${bundle.length} machines`,
+    name: first && bundle.length === 1 ? nameOfMachine(first, record) : `${first?.group}: ${bundle.length} machines`,
     about: bundle.length === 1 ? aboutMachine(first) : aboutBundle(bundle, record),
     operations: bundle.flatMap(({ name }) =>
       (ioOf.get(name) ?? []).map(({ completedMs, ok }) => ({ atMs: completedMs, ok })),
@@ -104,9 +104,12 @@ function laneOf(
   };
 }
 
-/** `premium-1`, or `premium-1 · disk-host-1` with disk hosts of their own. */
-const nameOfMachine = ({ name, disks }: Pick<MachineRecord, 'name' | 'disks'> = { name: '', disks: [] }): string =>
-  [shortName(name), ...new Set(disks.flatMap(({ diskHost }) => diskHost ?? []))].join(' · ');
+const hostsOf = (machines: readonly Pick<MachineRecord, 'disks'>[]): ReadonlySet<string> =>
+  new Set(machines.flatMap(({ disks }) => disks.flatMap(({ diskHost }) => diskHost ?? [])));
+
+/** `premium-1`, or `premium-1 · disk-host-1` if the machines of the record have disks on several hosts. */
+const nameOfMachine = (machine: MachineRecord, { machines }: Happenings): string =>
+  [shortName(machine.name), ...(hostsOf(machines).size > 1 ? hostsOf([machine]) : [])].join(' · ');
 
 function aboutMachine(machine: MachineRecord | undefined): string {
   const { name = '', group = '', disks = [] } = machine ?? {};

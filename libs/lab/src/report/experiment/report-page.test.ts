@@ -193,6 +193,7 @@ test('with disk hosts, the page names the host of each machine, the number of a 
   assert.match(text, /premium-1 · disk-host-1 /);
   assert.match(text, /pause-host · disk-host-1/);
   assert.match(pageWith('disk-host-2'), /premium-2 stopped last.* No part was disturbed/);
+  assert.doesNotMatch(pageWith('disk-host-0'), /premium-1 · /, 'all disks are on one host');
 });
 
 test('the page says why the slowest machine stopped when it did, and why operations of a control failed', () => {
