@@ -41,8 +41,8 @@ const installed: Series = {
   [`kube_deployment_spec_replicas{namespace="${namespace}", deployment="disk-encryption-set"}`]: long(3),
 };
 const hosts = (ready: number): Series => ({
-  [`kube_statefulset_replicas{namespace="${namespace}", statefulset="disk"}`]: long(1),
-  [`kube_statefulset_status_replicas_ready{namespace="${namespace}", statefulset="disk"}`]: long(ready),
+  [`kube_statefulset_replicas{namespace="${namespace}", statefulset="disk-host"}`]: long(3),
+  [`kube_statefulset_status_replicas_ready{namespace="${namespace}", statefulset="disk-host"}`]: long(ready),
   ...installed,
   // Another application, with a host of the same name.
   'kube_statefulset_replicas{namespace="other", statefulset="disk"}': long(1),
@@ -130,7 +130,7 @@ const cases: Readonly<Record<string, Case>> = {
   RelaySilent: gauge('interlock_relay_outage_seconds', 'service_name="disk"', 11, 9),
   RotationWaits: gauge('interlock_rotation_left', 'interlock_des="des1", interlock_rotation_state="waiting"', 2, 0),
   MetricsMissing: { fires: { up: long(1) }, quiet: { 'interlock_feed_gap{service_name="disk"}': long(0) } },
-  HostGone: { fires: hosts(0), quiet: hosts(1) },
+  HostGone: { fires: hosts(2), quiet: hosts(3) },
   DiskHostUnreachable: { fires: diskHost(0, 0.5, 1), quiet: diskHost(1, 0.5, 1) },
   DiskHostFull: { fires: diskHost(1, 0.09, 1), quiet: diskHost(1, 0.11, 19_999) },
   ServiceSilent: { fires: without(measuring, 'lease_count'), quiet: measuring },

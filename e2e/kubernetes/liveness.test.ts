@@ -4,7 +4,16 @@ import { storeOwners } from '@interlock/local/services.ts';
 import { readConfig } from '@interlock/runtime';
 import { computeSpec } from '../../services/compute/src/settings.ts';
 import { containersOf, workloadsIn } from './references.ts';
-import { type Container, type KubernetesObject, type Overlay, overlays, type Probe, render } from './render.ts';
+import {
+  type Container,
+  hasDiskHosts,
+  isProduction,
+  type KubernetesObject,
+  type Overlay,
+  overlays,
+  type Probe,
+  render,
+} from './render.ts';
 
 const rendered = new Map<Overlay, readonly KubernetesObject[]>();
 before(async () => {
@@ -65,25 +74,26 @@ for (const overlay of overlays)
     });
 
     test('hosts are found while they are not ready; of the other services, only ready replicas are', () => {
-      for (const name of storeOwners) {
+      for (const name of [...storeOwners, ...(hasDiskHosts(overlay) ? ['disk-host', 'disk-0'] : [])]) {
         const service = (rendered.get(overlay) ?? []).find(
           ({ kind, metadata }) => kind === 'Service' && metadata.name === name,
         );
-        const isHost = name === 'disk' || name === 'compute';
+        const isHost = /^(disk-host|disk-0|compute)$/.test(name) || (name === 'disk' && !hasDiskHosts(overlay));
         assert.equal(service?.spec.publishNotReadyAddresses ?? false, isHost, name);
       }
     });
   });
 
-for (const overlay of ['production', 'example'] as const)
+for (const overlay of overlays.filter(isProduction))
   test(`${overlay}: a frozen disk host is killed and replaced before operations of guests fail`, () => {
     const objects = rendered.get(overlay) ?? [];
     const settings = objects.find(
       ({ kind, metadata }) => kind === 'ConfigMap' && metadata.name === 'interlock-settings',
     );
     const { guestIoTimeoutMs } = readConfig(settings?.data ?? {}, { guestIoTimeoutMs: computeSpec.guestIoTimeoutMs });
-    const own = workloadsIn(objects).filter(({ metadata }) => storeOwners.some((name) => name === metadata.name));
-    assert.equal(own.length, storeOwners.length);
+    const names: readonly string[] = [...storeOwners, ...(hasDiskHosts(overlay) ? ['disk-control', 'disk-host'] : [])];
+    const own = workloadsIn(objects).filter(({ metadata }) => names.includes(metadata.name));
+    assert.equal(own.length, names.length);
     for (const workload of own)
       for (const container of containersOf(workload)) {
         const seconds =

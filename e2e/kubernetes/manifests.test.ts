@@ -12,7 +12,16 @@ import { filesLike, textOf } from '../docs/sources.ts';
 import { podProblems } from './pod-rules.ts';
 import { restrictedProblems } from './pod-security.ts';
 import { containersOf, danglingIn, selects, workloadsIn } from './references.ts';
-import { hasKubectl, type KubernetesObject, type Overlay, objectsIn, overlays, plainName, render } from './render.ts';
+import {
+  hasKubectl,
+  isProduction,
+  type KubernetesObject,
+  type Overlay,
+  objectsIn,
+  overlays,
+  plainName,
+  render,
+} from './render.ts';
 import { problemsOf } from './schemas.ts';
 
 const rendered = new Map<Overlay, readonly KubernetesObject[]>();
@@ -25,21 +34,23 @@ const find = (overlay: Overlay, kind: string, name: string): KubernetesObject =>
   objectsOf(overlay).find((object) => object.kind === kind && plainName(object) === name) ??
   assert.fail(`${overlay} has no ${kind} ${name}`);
 const own = (overlay: Overlay) =>
-  workloadsIn(objectsOf(overlay)).filter(({ metadata }) => storeOwners.some((name) => name === metadata.name));
+  workloadsIn(objectsOf(overlay)).filter(({ metadata }) =>
+    storeOwners.some((name) => name === serviceOf(metadata.name)),
+  );
+
+/** The service of a workload: that of disk may have control processes and hosts (component `disk-hosts`). */
+const serviceOf = (workload: string): string => workload.replace(/^disk-(control|host)$/, 'disk');
 
 /** Secrets that the example fetches from a store outside of the cluster. */
 const fetchedIn = (objects: readonly KubernetesObject[]): readonly string[] =>
   objects.flatMap(({ kind, spec }) => (kind === 'ExternalSecret' ? (spec.target?.name ?? []) : []));
-
-/** Whether an overlay is for production: the production overlay, or the example of a platform that uses it. */
-const isProduction = (overlay: Overlay): boolean => overlay === 'production' || overlay === 'example';
 
 /** Secrets that exist before an overlay is applied, or that it creates. */
 const secretsOf = (overlay: Overlay): ReadonlySet<string> =>
   isProduction(overlay)
     ? new Set([
         // The example names the Secrets that it fetches; production expects them to exist.
-        ...(overlay === 'production' ? namesNeeded(true) : fetchedIn(objectsOf(overlay))),
+        ...(overlay === 'example' ? fetchedIn(objectsOf(overlay)) : namesNeeded(true)),
         ...objectsOf(overlay).flatMap(({ kind, spec }) => (kind === 'Certificate' ? (spec.secretName ?? []) : [])),
         // The operator creates the authority of each cluster itself.
         ...objectsOf(overlay).flatMap(({ kind, metadata }) => (kind === 'Cluster' ? `${metadata.name}-ca` : [])),
@@ -50,7 +61,7 @@ test('G5: production settings allow 90 s for a Postgres failover and 15 s to rec
   const failoverMs = 90_000;
   /** Until leases are renewed and the vault responds again. */
   const recoveryMs = 15_000;
-  for (const overlay of ['production', 'example'] as const) {
+  for (const overlay of overlays.filter(isProduction)) {
     const { data = {} } = find(overlay, 'ConfigMap', 'interlock-settings') as { data?: Record<string, string> };
     const { leaseTtlMs, hostLeaseTtlMs, ioPauseTimeoutMs } = readConfig(data, {
       leaseTtlMs: diskSpec.leaseTtlMs,
@@ -288,7 +299,7 @@ for (const overlay of overlays.filter(isProduction)) {
       const { data = {} } = find(overlay, 'ConfigMap', 'interlock-settings');
       const files = { DATABASE_CA_FILE: 'postgres-authority', NATS_SEED_FILE: 'nats-user', NATS_CA_FILE: 'tls' };
       for (const workload of own(overlay)) {
-        const { name } = workload.metadata;
+        const name = serviceOf(workload.metadata.name);
         const [{ volumeMounts = [] } = {}] = containersOf(workload);
         const isService = serviceNames.some((service) => service === name);
         for (const [variable, volume] of Object.entries(files)) {

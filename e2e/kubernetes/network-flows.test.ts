@@ -19,7 +19,8 @@ before(async () => {
 
 const partOf = { 'app.kubernetes.io/part-of': 'interlock' };
 const named = (name: string): Place => ({ labels: { 'app.kubernetes.io/name': name, ...partOf } });
-const services = serviceNames.map(named);
+/** The services, and the control processes and hosts of disk (component `disk-hosts`). */
+const services = [...serviceNames, 'disk-control', 'disk-host'].map(named);
 const gateway = named('gateway');
 /** The places that have a store, and export spans and metrics. */
 const storing = [...services, gateway];
@@ -92,6 +93,7 @@ const inProduction = (collector: Place, caller: Place): readonly Flow[] => [
 ];
 const needed: Readonly<Record<Overlay, readonly Flow[]>> = {
   local: [...inEvery, ...inOwnServers],
+  'local-disk-hosts': [...inEvery, ...inOwnServers],
   chaos: [
     ...inEvery,
     ...inOwnServers,
@@ -99,6 +101,7 @@ const needed: Readonly<Record<Overlay, readonly Flow[]>> = {
     ['a Job of an experiment calls services', named('experimenter'), services, 7400],
   ],
   production: inProduction(observability('collector'), person),
+  'production-disk-hosts': inProduction(observability('collector'), person),
   example: [
     ...inProduction(telemetry('collector', 'monitoring'), colleague),
     ['a gateway passes calls through', { labels: { app: 'gateway' }, namespace: 'colleagues' }, services, 7400],

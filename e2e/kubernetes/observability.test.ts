@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { textOf } from '../docs/sources.ts';
-import { objectsIn, render } from './render.ts';
+import { isProduction, objectsIn, overlays, render } from './render.ts';
 
 /** Names as in Prometheus, from the table of docs/metrics.md: dots become `_`, and the unit is appended. */
 const metricNames = new Set(
@@ -69,7 +69,7 @@ test('every query uses metrics and labels that exist', () => {
 });
 
 test('production has the dashboard as a ConfigMap that Grafana finds', async () => {
-  for (const overlay of ['production', 'example'] as const) {
+  for (const overlay of overlays.filter(isProduction)) {
     const objects = await render(overlay);
     const found = objects.find(
       ({ kind, metadata }) => kind === 'ConfigMap' && metadata.labels?.grafana_dashboard === '1',

@@ -1,6 +1,7 @@
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Container, KubernetesObject, PodSpec, Variable, Volume } from './render.ts';
+import { variablesOf } from './variables.ts';
 
 /**
  * Pods that podman can run, made from the manifests of a cluster. podman acts as kubelet and container runtime. What a
@@ -160,25 +161,15 @@ const claimOf = (name: string, group: number, user: number): Manifest & { readon
   spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Gi' } } },
 });
 
-/** Variables with their values, in order, because one may refer to those before it. */
+/** The variables of a container with their values. */
 const resolved = (
   variables: readonly Variable[],
   { podName, cluster }: { readonly podName: string; readonly cluster: Cluster },
 ): readonly { readonly name: string; readonly value: string }[] => {
-  const values = new Map<string, string>();
-  const fields: Readonly<Record<string, string>> = {
-    'metadata.name': podName,
-    'metadata.namespace': cluster.namespace,
-  };
-  for (const { name, value, valueFrom } of variables) {
-    const { secretKeyRef, configMapKeyRef, fieldRef } = valueFrom ?? {};
-    const found =
-      value?.replace(/\$\((\w+)\)/g, (whole, other: string) => values.get(other) ?? whole) ??
-      (secretKeyRef && secretValue(cluster, secretKeyRef)) ??
-      (configMapKeyRef && find(cluster, 'ConfigMap', configMapKeyRef.name).data?.[configMapKeyRef.key]) ??
-      (fieldRef && fields[fieldRef.fieldPath]);
-    if (found === undefined) throw new Error(`variable ${name} of ${podName} refers to nothing`);
-    values.set(name, found);
-  }
-  return [...values].map(([name, value]) => ({ name, value }));
+  const values = variablesOf(variables, {
+    fields: { 'metadata.name': podName, 'metadata.namespace': cluster.namespace },
+    secret: (reference) => secretValue(cluster, reference),
+    setting: ({ name, key }) => find(cluster, 'ConfigMap', name).data?.[key],
+  });
+  return Object.entries(values).map(([name, value]) => ({ name, value }));
 };

@@ -44,6 +44,7 @@ export interface Spec {
   readonly minReplicaCount?: number;
   readonly maxReplicaCount?: number;
   readonly maxUnavailable?: number;
+  readonly persistentVolumeClaimRetentionPolicy?: Labels;
   readonly secretName?: string;
   readonly dnsNames?: readonly string[];
   readonly usages?: readonly string[];
@@ -153,7 +154,12 @@ export interface PodSpec {
   readonly automountServiceAccountToken?: boolean;
   readonly enableServiceLinks?: boolean;
   readonly terminationGracePeriodSeconds?: number;
-  readonly topologySpreadConstraints?: readonly { readonly topologyKey: string; readonly nodeTaintsPolicy?: string }[];
+  readonly topologySpreadConstraints?: readonly {
+    readonly topologyKey: string;
+    readonly maxSkew: number;
+    readonly whenUnsatisfiable: string;
+    readonly nodeTaintsPolicy?: string;
+  }[];
 }
 
 /** A container of a pod. */
@@ -209,9 +215,22 @@ export interface Volume {
 }
 
 /** All overlays. */
-export const overlays = ['local', 'production', 'chaos', 'example'] as const;
+export const overlays = [
+  'local',
+  'local-disk-hosts',
+  'production',
+  'production-disk-hosts',
+  'chaos',
+  'example',
+] as const;
 
 export type Overlay = (typeof overlays)[number];
+
+/** Whether an overlay has several disk hosts, by the component `disk-hosts`. */
+export const hasDiskHosts = (overlay: Overlay): boolean => overlay.endsWith('-disk-hosts');
+
+/** Whether an overlay is for production: the production overlay, or one that uses it. */
+export const isProduction = (overlay: Overlay): boolean => overlay.startsWith('production') || overlay === 'example';
 
 /** Whether `kubectl` is installed. */
 export const hasKubectl = (): boolean =>

@@ -28,8 +28,10 @@ const problemsOver = (
 
 for (const overlay of overlays)
   test(`an API server accepts the ${overlay} overlay over that of the last version`, async () => {
-    assert.deepEqual(problemsOver(last.overlays[overlay] ?? {}, await render(overlay)), []);
-    assert.ok(Object.keys(last.overlays[overlay] ?? {}).length > 40);
+    // An installation gets several disk hosts in place of its overlay without them.
+    const before = last.overlays[overlay.replace(/-disk-hosts$/, '')] ?? {};
+    assert.deepEqual(problemsOver(before, await render(overlay)), []);
+    assert.ok(Object.keys(before).length > 40);
   });
 
 test('helm upgrade is accepted over the chart of the last version', async () => {

@@ -130,6 +130,8 @@ export const namesOf = (service: StoreOwner, namespace: string): readonly string
   `${service}.${namespace}.svc`,
   // Each pod of a StatefulSet by its own name, because the host of a disk serves its data.
   `*.${service}.${namespace}.svc`,
+  // Disk hosts beside others (deploy/kubernetes/components/disk-hosts).
+  ...(service === 'disk' ? [`*.disk-host.${namespace}.svc`, `disk-0.${namespace}.svc`] : []),
   'localhost',
   ...(service === 'gateway' ? ['*.vault.interlock.localhost'] : []),
 ];

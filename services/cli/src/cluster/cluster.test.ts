@@ -96,6 +96,20 @@ test('the settings of a cloud in a cluster are read from its Secrets and port-fo
   assert.equal(existsSync(cloud.folder), false, 'what was secret is gone with it');
 });
 
+test('a cloud with several disk hosts is called through a control process, and data is read from each host', async () => {
+  const others = serviceNames.filter((service) => service !== 'disk');
+  const pods = [...others, 'disk-control', 'disk-host'].map((name) => podOf(name));
+  const host = { when: 'port-forward pod/disk-host-0 ', out: 'Forwarding from 127.0.0.1:40006 -> 7400\n', stays: true };
+  const { place, env, calls } = kubectlWith([podsAnswer(pods), host, ...cluster]);
+  const cloud = await openClusterCloud(place, env);
+  assert.deepEqual(cloud.absent, new Map());
+  assert.equal(readSettings({ data: cloud.folder }, {}).addresses.disk, '127.0.0.1:40003');
+  assert.equal(cloud.dataAddress('disk-host-0.disk-host.interlock.svc:7400'), '127.0.0.1:40006');
+  cloud.close();
+  const forwarded = callsIn(calls).flatMap(({ args }) => / pod\/(\S+)/.exec(args)?.[1] ?? []);
+  assert.deepEqual(forwarded, ['disk-host-0'], 'a control process has no data');
+});
+
 /** A server that accepts connections and never responds, and a kubectl whose port-forwards all lead to it. */
 const silentCluster = async (t: TestContext) => {
   const now = Date.now();

@@ -81,7 +81,7 @@ async function openCloud(kubectl: Kubectl, actsAsOther: boolean): Promise<Cluste
     };
     write('cloud.json', Buffer.from(JSON.stringify(description)));
     const { absent, hosts } = forwards;
-    // disk-0.disk.interlock.svc:7400 → the port-forward to pod disk-0.
+    // disk-0.disk.interlock.svc:7400 → the port-forward to pod disk-0; disk-host-1.disk-host.interlock.svc:7400 → to disk-host-1.
     return { folder, absent, close, dataAddress: (address) => hosts.get(address.replace(/[.:].*$/, '')) ?? address };
   } catch (error) {
     close();
@@ -90,7 +90,7 @@ async function openCloud(kubectl: Kubectl, actsAsOther: boolean): Promise<Cluste
 }
 
 /** Opens a port-forward to each service, and to each disk host. @throws LauncherError when no service can be reached */
-async function openForwards(kubectl: Kubectl, pods: (service: Workload) => readonly string[]) {
+async function openForwards(kubectl: Kubectl, pods: RunningPods) {
   const open = (target: string): Promise<string | LauncherError> =>
     kubectl.forward(target, GRPC_PORT).catch((error: unknown) => {
       if (error instanceof LauncherError) return error;
@@ -99,11 +99,11 @@ async function openForwards(kubectl: Kubectl, pods: (service: Workload) => reado
   const [ways, hostWays] = await Promise.all([
     Promise.all(
       services.map(async (service) => {
-        const way = pods(service).length === 0 ? noPod(service, kubectl) : await open(`svc/${service}`);
+        const way = pods.serving(service).length === 0 ? noPod(service, kubectl) : await open(`svc/${service}`);
         return [service, way] as const;
       }),
     ),
-    Promise.all(pods('disk').map(async (host) => [host, await open(`pod/${host}`)] as const)),
+    Promise.all(pods.diskHosts.map(async (host) => [host, await open(`pod/${host}`)] as const)),
   ]);
   const failed = ways.flatMap(([service, way]) => (typeof way === 'string' ? [] : [[service, way] as const]));
   const [first] = failed;
@@ -134,16 +134,30 @@ async function secret<const Key extends string>(
   return Object.fromEntries(keys.map((key) => [key, Buffer.from(String(data[key]), 'base64')])) as Record<Key, Buffer>;
 }
 
-/** Names of the running pods of each service. Without one, kubectl would wait a minute for a port-forward. */
-async function runningPods(kubectl: Kubectl): Promise<(service: Workload) => readonly string[]> {
-  const selector = `app.kubernetes.io/name in (${services.join(',')})`;
+/** Names of the running pods. Without one, kubectl would wait a minute for a port-forward. */
+interface RunningPods {
+  /** Those behind the Service of a service. */
+  readonly serving: (service: Workload) => readonly string[];
+  /** Those from which the data of disks is read. */
+  readonly diskHosts: readonly string[];
+}
+
+async function runningPods(kubectl: Kubectl): Promise<RunningPods> {
+  const label = 'app.kubernetes.io/name';
+  const selector = `${label} in (${[...services, 'disk-control', 'disk-host'].join(',')})`;
   const items = itemsOf(await kubectl.json(['get', 'pods', '--selector', selector]));
   const running = items.flatMap(({ metadata, status }) => {
     const { name, labels } = isObject(metadata) ? metadata : {};
-    const service = isObject(labels) ? labels['app.kubernetes.io/name'] : undefined;
-    return isObject(status) && status.phase === 'Running' ? [{ name: String(name), service }] : [];
+    const part = isObject(labels) ? labels[label] : undefined;
+    return isObject(status) && status.phase === 'Running' ? [{ name: String(name), part }] : [];
   });
-  return (service) => running.filter((pod) => pod.service === service).map(({ name }) => name);
+  const named = (...parts: readonly string[]): readonly string[] =>
+    running.filter(({ part }) => parts.some((one) => one === part)).map(({ name }) => name);
+  return {
+    // Of a disk service with several hosts, control processes are behind its Service.
+    serving: (service) => (service === 'disk' ? named('disk', 'disk-control') : named(service)),
+    diskHosts: named('disk', 'disk-host'),
+  };
 }
 
 const noPod = (service: Workload, { place: { namespace } }: Kubectl): LauncherError =>
