@@ -14,13 +14,18 @@ const banner = `{{- /* Written by npm run chart from deploy/kubernetes/base. Do 
 
 /**
  * The templates and `values.yaml` of the chart. The templates are the rendered base, with values for everything that an
- * installation may set. The defaults in `values.yaml` are from the base too.
+ * installation may set. The defaults in `values.yaml` are from the base too. An object that the component `disk-hosts` changes has
+ * both forms.
  * @param base what `kubectl kustomize deploy/kubernetes/base` prints
+ * @param diskHosts the same with the component
  * @param valuesTemplate `values.yaml` with the lines `# @@settings@@`, `# @@streams@@` and `# @@services@@` in place of the defaults
  * @throws LauncherError that names what is missing in the base
  */
-export const chartFiles = (base: string, valuesTemplate: string): ChartFiles => {
+export const chartFiles = (base: string, diskHosts: string, valuesTemplate: string): ChartFiles => {
   const objects = objectsIn(base);
+  const find = (kind: string, name: string, list = objects): RenderedObject | undefined =>
+    list.find((object) => object.kind === kind && object.name === name);
+  const others = objectsIn(diskHosts);
   const workloads = objects.filter(({ kind }) => kind === 'Deployment' || kind === 'StatefulSet');
   const services = workloads.map(({ name }) => name);
   const fileOf = ({ kind, name }: RenderedObject): string => {
@@ -34,18 +39,18 @@ export const chartFiles = (base: string, valuesTemplate: string): ChartFiles => 
   };
   const files = new Map<string, string>();
   for (const file of new Set(objects.map(fileOf))) {
-    const own = objects.filter((object) => fileOf(object) === file).map(templateOf);
+    const own = objects
+      .filter((object) => fileOf(object) === file)
+      .map((object) => eitherTemplate(object, find(object.kind, object.name, others)));
     const values = valuesOf(file);
     const start = values === undefined ? banner : `${banner}{{- $service := ${values} -}}\n`;
     files.set(`templates/${file}.yaml`, `${start}${own.join('---\n')}`);
   }
-  const find = (kind: string, name: string): RenderedObject => {
-    const found = objects.find((object) => object.kind === kind && object.name === name);
-    if (found === undefined) throw new LauncherError(`The base has no ${kind} ${name}.`);
-    return found;
-  };
-  const settings = find('ConfigMap', 'interlock-settings');
-  const streams = find('Job', 'nats-streams');
+  const added = others.filter(({ kind, name }) => find(kind, name) === undefined).map(templateOf);
+  const withHosts = `{{- if ${hasDiskHosts} }}\n{{- $service := index .Values.services "disk" -}}\n`;
+  files.set('templates/disk-hosts.yaml', `${banner}${withHosts}${added.join('---\n')}{{- end }}\n`);
+  const settings = required('ConfigMap', 'interlock-settings', find);
+  const streams = required('Job', 'nats-streams', find);
   const values = valuesTemplate
     .replace('  # @@settings@@\n', indented(blockOf(settings.text, 'data:', settings.name), 2))
     .replace('    # @@streams@@\n', indented(workloadValues(streams, objects), 4))
@@ -58,6 +63,27 @@ export const chartFiles = (base: string, valuesTemplate: string): ChartFiles => 
     );
   files.set('values.yaml', values);
   return files;
+};
+
+/** The switch of the component `disk-hosts` in the values. */
+const hasDiskHosts = '.Values.diskHosts.enabled';
+
+const required = (
+  kind: string,
+  name: string,
+  find: (kind: string, name: string) => RenderedObject | undefined,
+): RenderedObject => {
+  const found = find(kind, name);
+  if (found === undefined) throw new LauncherError(`The base has no ${kind} ${name}.`);
+  return found;
+};
+
+/** An object with and without several disk hosts. kustomize gives a Job another name each time, so a Job is that of the base. */
+const eitherTemplate = (object: RenderedObject, other: RenderedObject | undefined): string => {
+  const without = templateOf(object);
+  if (object.kind === 'Job' || other?.text === object.text) return without;
+  if (other === undefined) throw new LauncherError(`With several disk hosts ${object.kind} ${object.name} is missing.`);
+  return `{{- if ${hasDiskHosts} }}\n${templateOf(other)}{{- else }}\n${without}{{- end }}\n`;
 };
 
 const objectsIn = (base: string): readonly RenderedObject[] =>
@@ -195,7 +221,9 @@ const workloadTemplate = (name: string, text: string): string => {
     );
   replace(/^( +image: )\S+\/([a-z-]+):\S+$/m, '$1{{ include "interlock.image" (list . "$2" $service.digest) }}');
   replace(/^( +imagePullPolicy: ).*$/m, '$1{{ .Values.image.pullPolicy }}');
-  replace(/^( {8}resources:)\n(?: {9,}.*\n)+/m, '$1 {{- toYaml $service.resources | nindent 10 }}\n');
+  const isControl = name === 'disk-control';
+  // Those of `services.disk` are for its hosts.
+  if (!isControl) replace(/^( {8}resources:)\n(?: {9,}.*\n)+/m, '$1 {{- toYaml $service.resources | nindent 10 }}\n');
   replace(/^ {8}volumeMounts:\n(?: {8}[- ].*\n)+/m, `$&${listTemplate('$service.volumeMounts', 8)}`);
   replace(
     /^(?= {6}enableServiceLinks: )/m,
@@ -204,10 +232,16 @@ const workloadTemplate = (name: string, text: string): string => {
   replace(/^ {6}volumes:\n(?: {6}[- ].*\n)+/m, `$&${listTemplate('$service.volumes', 6)}`);
   result = result.replaceAll(secretPattern, (_secret, key: string) => `{{ $service.secrets.${key} }}`);
   result = result.replace(/claimName: ([a-z-]+)/, 'claimName: {{ $service.storage.existingClaim | default "$1" }}');
-  if (result.includes('kind: Deployment'))
+  if (name === 'disk-host') replace(/^( {2}replicas: )\d+$/m, '$1{{ .Values.diskHosts.replicas }}');
+  if (name === 'disk' && isHost(text))
+    replace(/^( {2}replicas: )\d+$/m, '$1{{ ternary 1 0 .Values.diskHosts.firstHost }}');
+  if (result.includes('kind: Deployment') && !isControl)
     replace(
       /^spec:\n/m,
       '$&  {{- if not (kindIs "invalid" $service.replicas) }}\n  replicas: {{ $service.replicas }}\n  {{- end }}\n',
     );
   return withStorage(result);
 };
+
+/** Whether a pod of disk is a host beside others. */
+const isHost = (text: string): boolean => /name: DISK_ROLE\n +value: host\n/.test(text);

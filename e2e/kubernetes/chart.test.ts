@@ -20,7 +20,7 @@ let helm: Helm;
 let base: readonly KubernetesObject[] = [];
 before(async () => {
   helm = openHelm(folder, process.env);
-  base = await render('base');
+  base = await render('kubernetes/base');
 });
 
 /** Objects by name, without what only Helm or kustomize sets: the label of the tool, and the policy for `helm uninstall`. */
@@ -50,6 +50,7 @@ const comparable = (objects: readonly KubernetesObject[]): Readonly<Record<strin
 const keyOf = (object: KubernetesObject): string => `${object.kind} ${plainName(object)}`;
 const find = (objects: readonly KubernetesObject[], key: string): KubernetesObject =>
   objects.find((object) => keyOf(object) === key) ?? assert.fail(`no ${key}`);
+const digest = `sha256:${'1'.repeat(64)}`;
 const templateOf = (objects: readonly KubernetesObject[], key: string) => find(objects, key).spec.template.spec;
 
 test('with default values the chart renders the same objects as the base (if not: npm run chart)', async () => {
@@ -57,6 +58,40 @@ test('with default values the chart renders the same objects as the base (if not
   assert.deepEqual(comparable(rendered), comparable(base));
   assert.ok(rendered.length >= 20);
   for (const { metadata } of rendered) assert.equal(metadata.labels?.['app.kubernetes.io/managed-by'], 'Helm');
+});
+
+test('with several disk hosts the chart renders the same objects as the base with the component (if not: npm run chart)', async () => {
+  const expected = await render('helm/disk-hosts');
+  const rendered = await helm.template({ diskHosts: { enabled: true } });
+  assert.deepEqual(comparable(rendered), comparable(expected));
+  assert.equal(rendered.length, base.length + 7);
+  assert.deepEqual((await Promise.all(rendered.map(problemsOf))).flat(), []);
+  assert.deepEqual(workloadsIn(rendered).flatMap(podProblems), []);
+  const off = await helm.template({ diskHosts: { enabled: true, replicas: 5, firstHost: false } });
+  assert.equal(find(off, 'StatefulSet disk-host').spec.replicas, 5);
+  assert.equal(find(off, 'StatefulSet disk').spec.replicas, 0);
+});
+
+test('several disk hosts have the image, Secrets, volumes and storage of the values of disk', async () => {
+  const disk = {
+    digest,
+    resources: { requests: { cpu: '4' } },
+    secrets: { store: 'own-store' },
+    storage: { size: '500Gi', className: 'fast' },
+    priorityClassName: 'own',
+    volumes: [{ name: 'more', emptyDir: {} }],
+    volumeMounts: [{ name: 'more', mountPath: '/more' }],
+  };
+  const rendered = await helm.template({ diskHosts: { enabled: true }, services: { disk } });
+  for (const key of ['Deployment disk-control', 'StatefulSet disk-host', 'StatefulSet disk']) {
+    const pod = templateOf(rendered, key);
+    assert.equal(pod.containers[0]?.image, `localhost/interlock/disk@${digest}`, key);
+    assert.equal(pod.priorityClassName, 'own', key);
+    for (const said of ['"own-store"', '"/more"']) assert.ok(JSON.stringify(pod).includes(said), `${key}: ${said}`);
+    const isHost = key.startsWith('StatefulSet');
+    assert.equal(pod.containers[0]?.resources?.requests?.cpu === '4', isHost, key);
+    if (isHost) assert.equal(find(rendered, key).spec.volumeClaimTemplates?.[0]?.spec.storageClassName, 'fast');
+  }
 });
 
 test('the chart has the version of the project, and helm lint reports nothing', async () => {
@@ -110,7 +145,6 @@ const sortedLists = (value: unknown): unknown => {
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, sortedLists(inner)]));
 };
 
-const digest = `sha256:${'1'.repeat(64)}`;
 test('values set images, replicas, resources, settings, sizes and Secrets', async () => {
   const rendered = await helm.template({
     image: { registry: 'registry.test/own', tag: '9.9.9', pullSecrets: [{ name: 'registry' }] },
@@ -280,7 +314,8 @@ test('budgets, autoscaling, alerts and the dashboard are those of the overlays',
 
 test('a PodMonitor reads the metrics of each service at the port where they are, which a policy opens', async () => {
   const from = [{ namespaceSelector: { matchLabels: { team: 'observers' } } }];
-  const rendered = await helm.template({ monitoring: { podMonitor: { enabled: true, from } } });
+  const monitoring = { podMonitor: { enabled: true, from } };
+  const rendered = await helm.template({ monitoring, diskHosts: { enabled: true } });
   const { data = {} } = find(rendered, 'ConfigMap interlock-settings');
   assert.equal(data.OTEL_METRICS_EXPORTER, 'prometheus');
   assert.equal(data.OTEL_EXPORTER_PROMETHEUS_HOST, '0.0.0.0');

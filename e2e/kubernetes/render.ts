@@ -236,14 +236,16 @@ export const isProduction = (overlay: Overlay): boolean => overlay.startsWith('p
 export const hasKubectl = (): boolean =>
   (process.env.PATH ?? '').split(delimiter).some((folder) => existsSync(join(folder, 'kubectl')));
 
-/** Every object of an overlay, or of the base, as `kubectl kustomize` renders it. @throws LauncherError with kubectl's message */
-export const render = async (overlay: Overlay | 'base'): Promise<readonly KubernetesObject[]> => {
+/** Every object of an overlay, or of another folder of `deploy`, as `kubectl kustomize` renders it. @throws LauncherError with kubectl's message */
+export const render = async (
+  overlay: Overlay | 'kubernetes/base' | 'helm/disk-hosts',
+): Promise<readonly KubernetesObject[]> => {
   if (!hasKubectl()) {
     throw new LauncherError(
       'kubectl is not on the PATH, and renders the manifests: apt-get install kubernetes-client.',
     );
   }
-  const folder = join(repository, 'deploy/kubernetes', overlay === 'base' ? overlay : `overlays/${overlay}`);
+  const folder = join(repository, 'deploy', overlay.includes('/') ? overlay : `kubernetes/overlays/${overlay}`);
   return objectsIn(await runProgram('kubectl', ['kustomize', folder], process.env));
 };
 

@@ -23,3 +23,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 app.kubernetes.io/part-of: interlock
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end }}
+
+{{- /* The names of the pods of all services, as a list. */ -}}
+{{- define "interlock.names" -}}
+{{- concat (keys .Values.services) (list "disk-control" "disk-host") | sortAlpha | toYaml -}}
+{{- end }}
