@@ -71,11 +71,13 @@ test('two renewals at the same time are both stored, one after the other', async
 });
 
 test('a lost host that renews is told so, and is open again only once it has no guest and its machines are off', async () => {
-  const { renew, shown, api, runAt, stateOf, vms, watch } = openFleet();
+  const { renew, shown, api, fleet, runAt, stateOf, vms, watch } = openFleet();
   await renew(0);
   const machine = await runAt('m', 0);
   assert.equal((await api.declareVmHostLost({ name, etag: '' }, call)).state, 'LOST');
   assert.equal((await renew(0)).isLost, true);
+  await fleet.refresh();
+  assert.equal(fleet.find(name)?.isServing, false);
   // Its guests are ended, but the machine has not been stopped by its record.
   assert.equal((await renew(0, { isEmpty: true })).isLost, true);
   await watch.round(new AbortController().signal);
@@ -96,9 +98,10 @@ test('a host that may still register itself, or on which a machine is, is not de
   await assert.rejects(remove(), inUse(/is open/));
   const machine = await runAt('m', 0);
   await api.declareVmHostLost({ name, etag: '' }, call);
+  await clock.pass(terms.ttlMs + 1_000);
   await assert.rejects(remove(), inUse(/1 machines are on/));
-  const off = { type: 'VmStopped', at: 1 } as const;
-  await vms.transact(machine, () => [off], cause);
+  await vms.transact(machine, () => [{ type: 'VmStopped', at: 1 }], cause);
+  await renew(0);
   await assert.rejects(remove(), inUse(/responds/));
   await clock.pass(terms.ttlMs + 1_000);
   await remove();

@@ -91,7 +91,8 @@ test('CMK-102: a machine whose next start would fail because of a lost key stays
   const loss = { ...lossOf('des', 6), disk: 'd', traceId: 't' };
   const blocked = await runAt('blocked', 0, { type: 'NextStartBlocked', id: 'n', blocked: [loss], at: 2 });
   const free = await runAt('free', 0);
-  await api.drainVmHost({ name, cordonOnly: false, etag: '' }, call);
+  const draining = await api.drainVmHost({ name, cordonOnly: false, etag: '' }, call);
+  assert.deepEqual([draining.machineCount, draining.blockedMachines], [2, [blocked]]);
   await pass(5_000, 0, 1);
   assert.deepEqual([await stateOf(blocked), await stateOf(free)], ['running', 'stopping HOST_DRAINED']);
   const { state, blockedMachineCount, blockedMachines } = await shown(0);
