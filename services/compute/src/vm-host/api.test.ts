@@ -39,7 +39,8 @@ beforeEach(() => {
   clientAs = (token) =>
     connect({
       ...{ channel: server.channel, definition: VmHostServiceDefinition, audience: 'interlock:compute', clock, random },
-      ...{ tracer, credentials: { token: async () => token, refused: () => undefined } },
+      ...{ tracer, retry: { attemptsMax: 1, backoffMs: 1, backoffMsMax: 1 } },
+      ...{ credentials: { token: async () => token, refused: () => undefined } },
     });
   compute = clientAs('workload:compute');
 });

@@ -40,14 +40,23 @@ export interface TestHost {
   remove(): void;
 }
 
-/** As a real driver, it refuses a second guest of a machine. */
+/** As a real driver, it has one guest for each machine, and a stop removes the files that a start writes. */
 const strictDriver = (clock: VirtualClock): SimulatedDriver => {
   const driver = simulatedDriver(clock);
+  const starting = new Set<string>();
+  let stopping: readonly string[] = [];
   return {
     ...driver,
     async start(name, plan) {
-      if (driver.guests.has(name)) throw new Error(`${name} has a guest already`);
-      await driver.start(name, plan);
+      if (driver.guests.has(name) || starting.has(name)) throw new Error(`${name} has a guest already`);
+      if (stopping.includes(name)) throw new Error(`the files of ${name} are being removed`);
+      starting.add(name);
+      await driver.start(name, plan).finally(() => starting.delete(name));
+    },
+    async stop(name, order) {
+      stopping = [...stopping, name];
+      await driver.stop(name, order);
+      stopping = stopping.toSpliced(stopping.indexOf(name), 1);
     },
   };
 };
