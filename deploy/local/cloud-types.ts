@@ -21,6 +21,8 @@ export interface LocalCloudOptions {
   readonly replicas?: number;
   /** Disk hosts as processes of their own; default 0: the process of disk has the volumes. */
   readonly diskHosts?: number;
+  /** VM hosts, processes of their own; default 0: compute runs the guests itself. */
+  readonly vmHosts?: number;
   /** Prefix of databases, streams and subjects. It separates clouds on the same servers. */
   readonly name?: string;
   /** Removes its databases and streams when it stops. */
@@ -73,6 +75,8 @@ export interface LocalCloud {
   readonly nats: Nats;
   /** How many disk hosts are processes of their own; 0 if the process of disk has the volumes. */
   readonly diskHosts: number;
+  /** How many VM hosts it has; 0 if compute runs the guests itself. */
+  readonly vmHosts: number;
   pid(service: ProcessTarget, replica?: number): number;
   /** Ends with SIGKILL. */
   kill(service: ProcessTarget, replica?: number): Promise<void>;

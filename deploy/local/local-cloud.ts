@@ -28,7 +28,9 @@ import {
   diskHostsFor,
   eachService,
   entryOf,
-  isDiskHostName,
+  type HostCounts,
+  hostNamesOf,
+  isHostName,
   type ProcessTarget,
   processNameOf,
   type ServiceName,
@@ -76,7 +78,7 @@ class CloudLaunch {
   readonly #services: readonly ServiceName[];
   readonly #name: string;
   readonly #replicas: number;
-  readonly #diskHosts: number;
+  readonly #hosts: HostCounts;
   readonly #clientAddressKey = Buffer.from(systemRandom.bytes(32)).toString('base64url');
   readonly #say: (line: string) => void;
   readonly #onCrash: (crash: Crash) => void;
@@ -89,7 +91,7 @@ class CloudLaunch {
     this.#services = options.services ?? serviceNames;
     this.#name = options.name ?? 'interlock';
     this.#replicas = options.replicas ?? 1;
-    this.#diskHosts = diskHostsFor(this.#replicas, options.diskHosts);
+    this.#hosts = { diskHosts: diskHostsFor(this.#replicas, options.diskHosts), vmHosts: options.vmHosts ?? 0 };
     this.#say = options.say ?? (() => undefined);
     this.#onCrash = options.onCrash ?? sayCrash;
   }
@@ -204,7 +206,8 @@ class CloudLaunch {
     });
     const end = async (): Promise<void> => {
       await life.stop();
-      await endGuests(data.path('services', 'compute', 'guests'), systemClock);
+      const folders = ['compute', ...hostNamesOf({ ...this.#hosts, diskHosts: 0 })];
+      await Promise.all(folders.map((folder) => endGuests(data.path('services', folder, 'guests'), systemClock)));
     };
     this.#scope.defer('guests', end);
     return { guestParentPid: life.pid, endGuests: end };
@@ -257,24 +260,29 @@ class CloudLaunch {
     const { data, env, entry = entryOf, settingsOf, route } = this.#options;
     const since = performance.now();
     const { service, name, port, own } = planned;
+    const isStoreless = planned.entry !== undefined;
     const { principalId, secretFile, masterKeyFile } = ground.identities.workloads[service];
-    const from: ProcessTarget = isDiskHostName(name) ? name : service;
+    const from: ProcessTarget = isHostName(name) ? name : service;
     const process = await startService({
       name,
-      entry: entry(service),
+      entry: planned.entry ?? entry(service),
       env: {
         ...env,
-        ...ground.nats.settingsOf(service),
+        ...(isStoreless ? {} : ground.nats.settingsOf(service)),
         ...ground.shared,
         ...(route === undefined ? {} : routedSettings(route, { from, service }, ground)),
         SERVICE_ADDRESS: `127.0.0.1:${port}`,
-        DATABASE_URL: databaseUrlOf(ground.postgres, from, databaseOf(this.#name, service), route),
         WORKLOAD_ID: principalId,
         WORKLOAD_SECRET_FILE: secretFile,
-        MASTER_KEY_FILE: masterKeyFile,
+        ...(isStoreless
+          ? {}
+          : {
+              DATABASE_URL: databaseUrlOf(ground.postgres, from, databaseOf(this.#name, service), route),
+              MASTER_KEY_FILE: masterKeyFile,
+            }),
         ...(service === 'key-vault' && { CLIENT_ADDRESS_KEY: this.#clientAddressKey }),
         ...own,
-        ...(route === undefined || !isDiskHostName(name) ? {} : routedHost(route, name, `localhost:${port}`)),
+        ...(route === undefined || !isHostName(name) ? {} : routedHost(route, name, `localhost:${port}`)),
         ...settingsOf?.(service),
       },
       logFile: data.path('logs', `${name}.log`),
@@ -301,7 +309,7 @@ class CloudLaunch {
 
   async #serveControl(cloud: LocalCloud) {
     const { data, env, settings } = this.#options;
-    const server = await serveControl(controlOf(cloud, this.#services, this.#replicas, this.#diskHosts), {
+    const server = await serveControl(controlOf(cloud, this.#services, this.#replicas, hostNamesOf(this.#hosts)), {
       data,
       clock: systemClock,
       say: this.#say,
@@ -329,7 +337,7 @@ class CloudLaunch {
       clientAddressKey: this.#clientAddressKey,
       postgres,
       nats,
-      diskHosts: this.#diskHosts,
+      ...this.#hosts,
       pid: (service, replica) => this.#running(service, replica).pid,
       kill: (service, replica) => this.#running(service, replica).kill(),
       restart: async (service, replica) => {
@@ -346,7 +354,7 @@ class CloudLaunch {
 
   /** @throws Error for a process that was not started */
   #running(target: ProcessTarget, replica = 0): ServiceProcess {
-    return this.#named(isDiskHostName(target) ? target : this.#nameOf(target, replica));
+    return this.#named(isHostName(target) ? target : this.#nameOf(target, replica));
   }
 
   #named(name: string): ServiceProcess {
@@ -360,7 +368,7 @@ class CloudLaunch {
   }
 
   #size(): CloudSize {
-    return { services: this.#services, replicas: this.#replicas, diskHosts: this.#diskHosts };
+    return { services: this.#services, replicas: this.#replicas, ...this.#hosts };
   }
 
   #namespace(): string | undefined {

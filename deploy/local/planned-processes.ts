@@ -4,24 +4,27 @@ import {
   diskHostName,
   eachService,
   folderOfDiskHost,
+  type HostCounts,
   processNameOf,
   type ServiceName,
   serviceNames,
+  vmHostEntry,
+  vmHostName,
 } from './services.ts';
 
 /** How many processes a cloud has. */
-export interface CloudSize {
+export interface CloudSize extends HostCounts {
   readonly services: readonly ServiceName[];
   /** Processes of each service. */
   readonly replicas: number;
-  /** Disk hosts as processes of their own; 0: one process of disk has all volumes. */
-  readonly diskHosts: number;
 }
 
 /** A process to start. */
 export interface Planned {
   readonly service: ServiceName;
   readonly name: string;
+  /** The file it is started with, if that is not its service's. Such a process has no store, and does not use NATS. */
+  readonly entry?: string;
   readonly port: number | undefined;
   /** Its own settings, in place of those of its service. */
   readonly own: Readonly<Record<string, string>>;
@@ -36,7 +39,8 @@ interface PlanParts extends CloudSize {
 }
 
 /** Number of ports of a cloud: one for each process, also of services that it leaves out. */
-export const portsOf = ({ replicas, diskHosts }: CloudSize): number => serviceNames.length * replicas + diskHosts;
+export const portsOf = ({ replicas, diskHosts, vmHosts }: CloudSize): number =>
+  serviceNames.length * replicas + diskHosts + vmHosts;
 
 /**
  * Names, ports and settings of the processes of a cloud. Makes their folders.
@@ -55,12 +59,12 @@ export function planProcesses(parts: PlanParts): {
       .map((replica) => `localhost:${portOf(service, replica)}`)
       .join(','),
   );
-  return { addresses, planned: [...plannedServices(parts, portOf), ...plannedHosts(parts)] };
+  return { addresses, planned: [...plannedServices(parts, portOf), ...plannedHosts(parts), ...plannedVmHosts(parts)] };
 }
 
-/** The processes of the services. With disk hosts, those of disk have no folder. */
+/** The processes of the services. With disk hosts, those of disk have no folder; with VM hosts, those of compute have no guests. */
 function plannedServices(
-  { services, replicas, diskHosts, data }: PlanParts,
+  { services, replicas, diskHosts, vmHosts, data }: PlanParts,
   portOf: (service: ServiceName, replica: number) => number | undefined,
 ): readonly Planned[] {
   return services.flatMap((service) =>
@@ -69,6 +73,7 @@ function plannedServices(
       const isControl = service === 'disk' && diskHosts > 0;
       const own = {
         REPLICA_NAME: name,
+        ...(service === 'compute' && vmHosts > 0 ? { GUEST_DRIVER: 'hosts' } : {}),
         ...(isControl ? { DISK_ROLE: 'control' } : { DATA_FOLDER: data.folder('services', service) }),
       };
       return { service, name, port: portOf(service, replica), own };
@@ -95,6 +100,20 @@ function plannedHosts(parts: PlanParts): readonly Planned[] {
       ...(env.NBD_LISTEN === undefined ? blockDevices.settingsOf(name) : {}),
     };
     return { service: 'disk', name, port, own };
+  });
+}
+
+/** The VM hosts, each with its own name, folder and address. */
+function plannedVmHosts({ services, replicas, diskHosts, vmHosts, data, ports }: PlanParts): readonly Planned[] {
+  if (!services.includes('compute')) return [];
+  return upTo(vmHosts).map((host) => {
+    const [name, port] = [vmHostName(host), ports[serviceNames.length * replicas + diskHosts + host]];
+    const own = {
+      VM_HOST: name,
+      VM_HOST_ADDRESS: `localhost:${port}`,
+      DATA_FOLDER: data.folder('services', name),
+    };
+    return { service: 'compute', name, entry: vmHostEntry, port, own };
   });
 }
 

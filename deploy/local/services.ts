@@ -29,14 +29,52 @@ export function addressVariableOf(service: ServiceName): string {
 /** The process of a disk host beside others: `disk-host-0`. */
 export type DiskHostName = `disk-host-${number}`;
 
-/** A process of a cloud: the first of a service, or a disk host. */
-export type ProcessTarget = ServiceName | DiskHostName;
+/** The process of a VM host: `vm-host-0`. */
+export type VmHostName = `vm-host-${number}`;
+
+/** The process of a host, which has a folder of its own. */
+export type HostName = DiskHostName | VmHostName;
+
+/** A process of a cloud: the first of a service, or a host. */
+export type ProcessTarget = ServiceName | HostName;
 
 /** The process of the disk host `disk-<host>`. */
 export const diskHostName = (host: number): DiskHostName => `disk-host-${host}`;
 
 /** Whether a name is that of the process of a disk host. */
 export const isDiskHostName = (name: string): name is DiskHostName => /^disk-host-\d+$/.test(name);
+
+/** The process of the VM host of that number, which has the same name. */
+export const vmHostName = (host: number): VmHostName => `vm-host-${host}`;
+
+/** Whether a name is that of the process of a VM host. */
+export const isVmHostName = (name: string): name is VmHostName => /^vm-host-\d+$/.test(name);
+
+/** Whether a name is that of the process of a host. */
+export const isHostName = (name: string): name is HostName => isDiskHostName(name) || isVmHostName(name);
+
+/** The service to which a process belongs. */
+export const serviceOfTarget = (target: ProcessTarget): ServiceName => {
+  if (isVmHostName(target)) return 'compute';
+  return isDiskHostName(target) ? 'disk' : target;
+};
+
+/** The hosts of a cloud that are processes of their own. */
+export interface HostCounts {
+  /** 0: one process of disk has all volumes. */
+  readonly diskHosts: number;
+  /** 0: compute runs the guests itself. */
+  readonly vmHosts: number;
+}
+
+/** The processes of hosts. */
+export const hostNamesOf = ({ diskHosts, vmHosts }: HostCounts): readonly HostName[] => [
+  ...Array.from({ length: diskHosts }, (_, host) => diskHostName(host)),
+  ...Array.from({ length: vmHosts }, (_, host) => vmHostName(host)),
+];
+
+/** The file a VM host is started with. */
+export const vmHostEntry = join(repository, 'services/compute/src/vm-host/main.ts');
 
 /** The folder of a disk host below the services' folder. The first has that of a disk service without `--disk-hosts`. */
 export const folderOfDiskHost = (host: number): string => (host === 0 ? 'disk' : diskHostName(host));
@@ -69,6 +107,14 @@ export function replicasOf(text: string | undefined): number {
  */
 export function diskHostsOf(text: string | undefined): number {
   return text === undefined ? 0 : countOf('--disk-hosts', text);
+}
+
+/**
+ * The number of VM hosts from `--vm-hosts`; 0 if it is not given: then compute runs the guests itself.
+ * @throws LauncherError as `replicasOf`
+ */
+export function vmHostsOf(text: string | undefined): number {
+  return text === undefined ? 0 : countOf('--vm-hosts', text);
 }
 
 const countOf = (option: string, text: string): number => {

@@ -8,10 +8,10 @@ import { gatewayPlaceIn, linesToPaste, startGateway } from './gateway.ts';
 import { startLivePage } from './live-page.ts';
 import { startLocalCloud } from './local-cloud.ts';
 import { openRestarts, restartAfterOf } from './restarts.ts';
-import { diskHostsOf, replicasOf, serviceNames } from './services.ts';
+import { diskHostsOf, replicasOf, serviceNames, vmHostsOf } from './services.ts';
 import { requireFree, wantedPorts } from './wanted-ports.ts';
 
-const usage = `npm run up [-- --replicas N --disk-hosts N --restart-after T --azure --loopback-admin --test-controls --no-page]
+const usage = `npm run up [-- --replicas N --disk-hosts N --vm-hosts N --restart-after T --azure --loopback-admin --test-controls --no-page]
 
 Runs the whole cloud until Ctrl-C; its data stays.
   --replicas N   processes of each service, 1 to 7, 1 by default. Several processes of disk have a disk host beside them,
@@ -19,6 +19,8 @@ Runs the whole cloud until Ctrl-C; its data stays.
   --disk-hosts N disk hosts as processes of their own, 1 to 7: disk-host-0, disk-host-1, …, each with a folder. The processes of
                  disk then have no volumes: they place disks and pass calls on. Without it one process of disk has all
                  volumes. The data of one form starts in the other, as long as only the first host has disks.
+  --vm-hosts N   VM hosts, 1 to 7: vm-host-0, vm-host-1, …, processes that run the guests of machines, each with a folder. Without
+                 it compute runs the guests. A machine that is on stops when the form changes, and starts in the other.
   --restart-after T
                  how long a service, or NATS or Postgres started here, stays away after it crashed or was killed:
                  500ms, 30s, 2m, 1h (with a unit), 1s by default. The time doubles if it soon ends again. never: it stays
@@ -40,6 +42,7 @@ const readArguments = () => {
     const options = {
       replicas: text,
       'disk-hosts': text,
+      'vm-hosts': text,
       'restart-after': text,
       azure: { type: 'boolean' },
       'loopback-admin': { type: 'boolean' },
@@ -62,7 +65,7 @@ runCommand(async (scope) => {
     return { exitCode: 0 };
   }
   const replicas = replicasOf(wanted);
-  const diskHosts = diskHostsOf(given['disk-hosts']);
+  const hosts = { diskHosts: diskHostsOf(given['disk-hosts']), vmHosts: vmHostsOf(given['vm-hosts']) };
   const afterMs = restartAfterOf(after);
   const place = azure === true ? gatewayPlaceIn(process.env) : undefined;
   await requireFree(wantedPorts(process.env, place));
@@ -81,7 +84,7 @@ runCommand(async (scope) => {
     },
     onCrash: openRestarts({ afterMs, clock: systemClock, say: console.error, signal: scope.signal }),
   };
-  const cloud = await startLocalCloud({ ...common, replicas, diskHosts, testControls });
+  const cloud = await startLocalCloud({ ...common, replicas, ...hosts, testControls });
   const access =
     place !== undefined
       ? await startGateway({

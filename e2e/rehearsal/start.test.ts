@@ -18,10 +18,10 @@ test('npm start refuses unknown arguments before it starts anything', (t) => {
   for (const word of ['--bogus', 'bogus']) {
     const { status, stdout, stderr } = start(word);
     assert.equal(status, 1, stdout);
-    assert.match(stderr, /'(--)?bogus'[\s\S]*\n\nnpm start \[-- --disk-hosts N\]\n/);
+    assert.match(stderr, /'(--)?bogus'[\s\S]*\n\nnpm start \[-- --disk-hosts N --vm-hosts N\]\n/);
   }
   const { status, stdout } = start('--help');
   assert.equal(status, 0);
-  assert.match(stdout, /^npm start \[-- --disk-hosts N\]\n/);
+  assert.match(stdout, /^npm start \[-- --disk-hosts N --vm-hosts N\]\n/);
   assert.deepEqual(readdirSync(folder), []);
 });

@@ -13,19 +13,24 @@ import {
   removeWhole,
 } from '../../deploy/local/data-folder.ts';
 import { startLocalCloud } from '../../deploy/local/local-cloud.ts';
-import { diskHostsOf } from '../../deploy/local/services.ts';
+import { diskHostsOf, vmHostsOf } from '../../deploy/local/services.ts';
 import { removeServer } from '../../deploy/local/unprivileged.ts';
 import { startOutcome } from './start-outcome.ts';
 
-const usage = `npm start [-- --disk-hosts N]
+const usage = `npm start [-- --disk-hosts N --vm-hosts N]
 
 Brings up a cloud of its own, rehearses losing and regaining a key on it, and stops it. What differs from one rehearsal to
 another is said by variables (docs/settings.md). The last line is JSON: the verdict.
-  --disk-hosts N   disk hosts as processes of their own, 1 to 7; without it one process of disk has all volumes`;
+  --disk-hosts N   disk hosts as processes of their own, 1 to 7; without it one process of disk has all volumes
+  --vm-hosts N     VM hosts, 1 to 7: processes that run the guests of machines; without it compute runs them`;
 
 const readArguments = () => {
   try {
-    const options = { 'disk-hosts': { type: 'string' }, help: { type: 'boolean', short: 'h' } } as const;
+    const options = {
+      'disk-hosts': { type: 'string' },
+      'vm-hosts': { type: 'string' },
+      help: { type: 'boolean', short: 'h' },
+    } as const;
     return parseArgs({ options }).values;
   } catch (error) {
     throw new LauncherError(`${error instanceof Error ? error.message : error}\n\n${usage}`);
@@ -34,12 +39,12 @@ const readArguments = () => {
 
 /** `npm start`: starts its own cloud, rehearses on it, stops it. */
 runCommand(async (scope) => {
-  const { help, 'disk-hosts': hosts } = readArguments();
+  const { help, 'disk-hosts': hosts, 'vm-hosts': vms } = readArguments();
   if (help === true) {
     console.log(usage);
     return { exitCode: 0 };
   }
-  const diskHosts = diskHostsOf(hosts);
+  const [diskHosts, vmHosts] = [diskHostsOf(hosts), vmHostsOf(vms)];
   // From the bootstrap, which has checked whether anything must be installed.
   const startedAtMs = Number(process.env.INTERLOCK_STARTED_AT ?? performance.timeOrigin);
   // Separate from the cloud of `npm run up`, which may be running and holds its user's data.
@@ -64,6 +69,7 @@ runCommand(async (scope) => {
     name: `rehearsal_${randomBytes(4).toString('hex')}`,
     temporary: true,
     diskHosts,
+    vmHosts,
     // Spans must have arrived when their trace is shown.
     settings: { OTEL_BSP_SCHEDULE_DELAY: '200' },
     say: console.log,

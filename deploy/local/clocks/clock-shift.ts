@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { LauncherError } from '../data-folder.ts';
-import type { DiskHostName, StoreOwner } from '../services.ts';
+import type { HostName, StoreOwner } from '../services.ts';
 
 /** What has clocks of its own. */
-export type ClockOwner = StoreOwner | DiskHostName;
+export type ClockOwner = StoreOwner | HostName;
 
 /** How far the clocks of one service differ from those of the machine, in milliseconds. */
 export interface Shift {

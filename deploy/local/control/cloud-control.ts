@@ -2,21 +2,21 @@ import { readFileSync } from 'node:fs';
 import type { LocalCloud } from '../cloud-types.ts';
 import { LauncherError } from '../data-folder.ts';
 import {
-  type DiskHostName,
-  diskHostName,
-  isDiskHostName,
+  type HostName,
+  isHostName,
   type ProcessTarget,
   processNameOf,
   type ServiceName,
   serviceNames,
+  serviceOfTarget,
 } from '../services.ts';
 
 /** The parts of a local cloud that can be ended, paused and started again. */
 export const cloudParts = [...serviceNames, 'nats', 'postgres'] as const;
 export type CloudPart = (typeof cloudParts)[number];
 
-/** A part, or the process of one disk host. */
-export type ControlledPart = CloudPart | DiskHostName;
+/** A part, or the process of one host. */
+export type ControlledPart = CloudPart | HostName;
 
 /** A process of a local cloud. */
 export interface PartProcess {
@@ -41,16 +41,15 @@ export interface CloudControl {
   resume(part: ControlledPart): Promise<void>;
 }
 
-/** Controls a cloud of this process. @param replicas processes of each service @param diskHosts disk hosts as processes of their own */
+/** Controls a cloud of this process. @param replicas processes of each service @param hosts hosts that are processes of their own */
 export const controlOf = (
   cloud: Pick<LocalCloud, 'pid' | 'kill' | 'restart' | 'nats' | 'postgres'>,
   services: readonly ServiceName[],
   replicas: number,
-  diskHosts = 0,
+  hosts: readonly HostName[] = [],
 ): CloudControl => {
   const numbers = Array.from({ length: replicas }, (_, replica) => replica);
-  const hosts = Array.from({ length: diskHosts }, (_, host) => diskHostName(host));
-  const numbersOf = (part: ControlledPart): readonly number[] => (isDiskHostName(part) ? [0] : numbers);
+  const numbersOf = (part: ControlledPart): readonly number[] => (isHostName(part) ? [0] : numbers);
   const pidsOf = (part: ControlledPart): readonly number[] => {
     if (part !== 'nats' && part !== 'postgres') return numbersOf(part).map((replica) => cloud.pid(part, replica));
     const { pid } = cloud[part];
@@ -59,7 +58,7 @@ export const controlOf = (
     return [pid];
   };
   const nameOf = (part: ControlledPart, replica: number): string =>
-    part === 'nats' || part === 'postgres' || isDiskHostName(part) ? part : processNameOf(part, replica);
+    part === 'nats' || part === 'postgres' || isHostName(part) ? part : processNameOf(part, replica);
   const ofEach = async (part: ControlledPart, work: (part: ProcessTarget, replica: number) => Promise<void>) => {
     if (part === 'nats' || part === 'postgres') throw new Error(`${part} has no replicas`);
     await Promise.all(numbersOf(part).map((replica) => work(part, replica)));
@@ -69,9 +68,7 @@ export const controlOf = (
   return {
     processes: async () =>
       [...cloudParts, ...hosts]
-        .filter(
-          (part) => part === 'nats' || part === 'postgres' || services.includes(isDiskHostName(part) ? 'disk' : part),
-        )
+        .filter((part) => part === 'nats' || part === 'postgres' || services.includes(serviceOfTarget(part)))
         .filter((part) => !given(part))
         .flatMap((part) =>
           pidsOf(part).map((pid, replica) => ({ part, name: nameOf(part, replica), pid, state: stateOf(pid) })),

@@ -2,7 +2,8 @@ import type { Nats } from '../nats.ts';
 import type { Postgres } from '../postgres.ts';
 import {
   addressVariableOf,
-  type DiskHostName,
+  type HostName,
+  isDiskHostName,
   type ProcessTarget,
   type ServiceName,
   serviceNames,
@@ -32,11 +33,14 @@ export const routedSettings = (
   };
 };
 
-/** The addresses that a disk host names to control processes and to guests. @param address its real host:port */
-export const routedHost = (route: Route, host: DiskHostName, address: string): Readonly<Record<string, string>> => ({
-  DISK_ADDRESS: route('disk', host, address),
-  DATA_ADDRESS: route('compute', host, address),
-});
+/**
+ * The addresses that a host names to those who call it: a disk host to control processes and to guests, a VM host to compute.
+ * @param address its real host:port
+ */
+export const routedHost = (route: Route, host: HostName, address: string): Readonly<Record<string, string>> =>
+  isDiskHostName(host)
+    ? { DISK_ADDRESS: route('disk', host, address), DATA_ADDRESS: route('compute', host, address) }
+    : { VM_HOST_ADDRESS: route('compute', host, address) };
 
 /** The database of a process: by the shortest way, unless a route leads elsewhere. */
 export const databaseUrlOf = (

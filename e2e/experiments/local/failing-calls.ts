@@ -1,6 +1,6 @@
 import { connect } from 'node:net';
 import type { ControlledPart } from '@interlock/local/control/cloud-control.ts';
-import { isDiskHostName } from '@interlock/local/services.ts';
+import { isDiskHostName, isVmHostName } from '@interlock/local/services.ts';
 import type { Clients } from '../../cloud/clients.ts';
 
 /** How long a part may take to respond, in milliseconds. */
@@ -22,6 +22,11 @@ export const failingCall = async (
     const name = `diskHosts/${part.replace('disk-host-', 'disk-')}`;
     // Callers reach it through the control processes.
     const { liveness } = await clients.disks.getDiskHost({ name });
+    return liveness === 'SERVING' ? undefined : `${name} is ${liveness}`;
+  }
+  if (isVmHostName(part)) {
+    const name = `vmHosts/${part}`;
+    const { liveness } = await clients.compute.getVmHost({ name });
     return liveness === 'SERVING' ? undefined : `${name} is ${liveness}`;
   }
   if (part === 'nats' || part === 'postgres') return servers && serverFailure(part, servers[part]);

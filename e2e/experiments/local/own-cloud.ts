@@ -17,7 +17,13 @@ import { type DataFolder, openDataFolder, unmountBelow } from '@interlock/local/
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
 import type { Crash } from '@interlock/local/restartable.ts';
 import { openRestarts } from '@interlock/local/restarts.ts';
-import { diskHostName, folderOfDiskHost, type ProcessTarget, serviceNames } from '@interlock/local/services.ts';
+import {
+  diskHostName,
+  folderOfDiskHost,
+  hostNamesOf,
+  type ProcessTarget,
+  serviceNames,
+} from '@interlock/local/services.ts';
 import { removeServer } from '@interlock/local/unprivileged.ts';
 import { createScope, type Scope, systemClock, systemRandom } from '@interlock/runtime';
 import { type Clients, openOutside, tlsInto } from '../../cloud/clients.ts';
@@ -255,7 +261,7 @@ const accessTo = (
   const { host: nats } = new URL(cloud.nats.access.servers[0] ?? '');
   const { storage, ...tools } = rigging;
   const faults = new PartFaults({
-    control: controlOf(cloud, serviceNames, 1, diskHosts),
+    control: controlOf(cloud, serviceNames, 1, hostNamesOf({ diskHosts, vmHosts: 0 })),
     hasDiskHosts: diskHosts > 0,
     callable: { clients, servers: { nats, postgres } },
     ...tools,

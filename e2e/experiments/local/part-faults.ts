@@ -12,7 +12,15 @@ import type { Disturbed } from '@interlock/lab/judge/model/disturbances';
 import type { Disturbance } from '@interlock/lab/judge/recording/replay';
 import type { clockShift } from '@interlock/local/clocks/clock-shift.ts';
 import { type CloudControl, type ControlledPart, cloudParts } from '@interlock/local/control/cloud-control.ts';
-import { isDiskHostName, type ProcessTarget, type ServiceName, serviceNames } from '@interlock/local/services.ts';
+import {
+  isDiskHostName,
+  isHostName,
+  isVmHostName,
+  type ProcessTarget,
+  type ServiceName,
+  serviceNames,
+  serviceOfTarget,
+} from '@interlock/local/services.ts';
 import { type Clock, systemClock } from '@interlock/runtime';
 import type { Faults } from '../cloud/cloud-lab.ts';
 import type { ClockShift } from '../cloud/shifted-times.ts';
@@ -56,6 +64,7 @@ const lookEveryMs = 200;
 /** The part as the oracle names it. */
 const disturbedOf = (part: ControlledPart, hasDiskHosts: boolean): Disturbed => {
   if (isDiskHostName(part)) return `diskHosts/${part.replace('disk-host-', 'disk-')}`;
+  if (isVmHostName(part)) return 'compute';
   if (part === 'disk' && hasDiskHosts) return 'disk-control';
   return part === 'nats' ? 'bus' : part === 'postgres' ? 'store' : part;
 };
@@ -115,8 +124,8 @@ export class PartFaults implements Faults {
   async plan({ name, action, targets }: Step): Promise<Readonly<Record<string, unknown>>> {
     if (action === 'throttle') return { step: name, parts: ['key-vault'] };
     const parts = targets.filter(isControlled);
-    const processes = parts.some(isDiskHostName) ? await this.#tools.control.processes() : [];
-    const missing = parts.find((part) => isDiskHostName(part) && !processes.some((one) => one.part === part));
+    const processes = parts.some(isHostName) ? await this.#tools.control.processes() : [];
+    const missing = parts.find((part) => isHostName(part) && !processes.some((one) => one.part === part));
     if (missing !== undefined) throw new Error(`${name}: the cloud has no ${missing}`);
     return { step: name, parts };
   }
@@ -184,7 +193,7 @@ export class PartFaults implements Faults {
     { byMs, isBoot }: { readonly byMs: number; readonly isBoot: boolean },
   ): Promise<undefined> {
     // Events have times of the wall clock.
-    const service = isDiskHostName(owner) ? 'disk' : owner;
+    const service = serviceOfTarget(owner);
     if (!isBoot) this.#shifts.push({ step, service, byMs, fromMs: this.#clock.now() });
     await needed(this.#tools.clocks, 'shift-clock').set(
       owner,
@@ -293,7 +302,7 @@ export class PartFaults implements Faults {
 }
 
 const isControlled = (target: string): target is ControlledPart =>
-  isDiskHostName(target) || cloudParts.some((part) => part === target);
+  isHostName(target) || cloudParts.some((part) => part === target);
 
 const disturbedBy = (action: string, parts: readonly ControlledPart[], hasDiskHosts = false): readonly Disturbed[] => {
   const own = parts.map((part) => disturbedOf(part, hasDiskHosts));
@@ -309,7 +318,7 @@ const disturbedBy = (action: string, parts: readonly ControlledPart[], hasDiskHo
 };
 
 const clockOf = (part: ControlledPart): ProcessTarget => {
-  if (isService(part) || isDiskHostName(part)) return part;
+  if (isService(part) || isHostName(part)) return part;
   throw new Error(`${part} is no service`);
 };
 
