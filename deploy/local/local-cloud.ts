@@ -354,17 +354,13 @@ class CloudLaunch {
 
   /** @throws Error for a process that was not started */
   #running(target: ProcessTarget, replica = 0): ServiceProcess {
-    return this.#named(isHostName(target) ? target : this.#nameOf(target, replica));
+    return this.#named(isHostName(target) ? target : processNameOf(target, replica));
   }
 
   #named(name: string): ServiceProcess {
     const found = this.#processes.get(name);
     if (found === undefined) throw new Error(`${name} was not started in this cloud`);
     return found;
-  }
-
-  #nameOf(service: ServiceName, replica: number): string {
-    return processNameOf(service, replica);
   }
 
   #size(): CloudSize {
