@@ -132,6 +132,7 @@ const cases: Readonly<Record<string, Case>> = {
   MetricsMissing: { fires: { up: long(1) }, quiet: { 'interlock_feed_gap{service_name="disk"}': long(0) } },
   HostGone: { fires: hosts(2), quiet: hosts(3) },
   DiskHostUnreachable: { fires: diskHost(0, 0.5, 1), quiet: diskHost(1, 0.5, 1) },
+  VmHostUnreachable: gauge('interlock_vm_host_serving', 'service_name="compute", interlock_vm_host="vm-host-1"', 0, 1),
   DiskHostFull: { fires: diskHost(1, 0.09, 1), quiet: diskHost(1, 0.11, 19_999) },
   ServiceSilent: { fires: without(measuring, 'lease_count'), quiet: measuring },
   GatewayFails: { fires: replied(3), quiet: replied(2) },

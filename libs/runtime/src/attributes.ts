@@ -6,6 +6,8 @@ export const DomainAttribute = {
   /** Short name of a disk host: `disk-0`. */
   diskHost: 'interlock.disk_host',
   virtualMachine: 'interlock.vm',
+  /** Short name of a VM host: `vm-host-0`. */
+  vmHost: 'interlock.vm_host',
   /** Why access is gone: a value of the one enumeration of reasons. */
   reason: 'interlock.reason',
   /** `reason` of a rejected request. */

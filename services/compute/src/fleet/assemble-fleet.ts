@@ -5,6 +5,7 @@ import type { VmEvent } from '../vm/events.ts';
 import type { Vm } from '../vm/state.ts';
 import { vmHostApi } from './api.ts';
 import { vmHostStreams } from './decider.ts';
+import { meterVmHosts } from './fleet-metrics.ts';
 import { placementGuard } from './placement.ts';
 import { Renewals } from './renewals.ts';
 import { VmHostFleet, type VmHostTerms, vmHostTermsDefault } from './vm-hosts.ts';
@@ -18,11 +19,11 @@ const readingsPerTtl = 10;
  * @param terms undefined: none may register, because this process runs the guests; those from before can be seen and deleted
  */
 export const openVmHosts = async (
-  seams: Pick<Seams<unknown>, 'store' | 'openCategory' | 'clock' | 'random' | 'log' | 'scope' | 'partitions'>,
+  seams: Pick<Seams<unknown>, 'store' | 'openCategory' | 'clock' | 'random' | 'log' | 'meter' | 'scope' | 'partitions'>,
   vms: Category<Vm, VmEvent>,
   terms: VmHostTerms | undefined,
 ) => {
-  const { store, clock, random, log, scope, partitions } = seams;
+  const { store, clock, random, log, meter, scope, partitions } = seams;
   const { ttlMs, lostMs } = terms ?? vmHostTermsDefault;
   const hosts = await seams.openCategory(vmHostStreams);
   const renewals = new Renewals(store);
@@ -36,6 +37,7 @@ export const openVmHosts = async (
     /** Reads the hosts from now on, and finds lost and draining ones in the replica that keeps the watch. */
     async start(engine: Pick<Engine, 'preempt'>): Promise<void> {
       await fleet.watch(periodMs, scope.signal);
+      scope.defer('VM host metrics', meterVmHosts({ fleet, meter }));
       const watch = new VmHostWatch({ store, hosts, fleet, vms, engine, clock, random, log, lostMs, periodMs });
       partitions.keep(watchShare, (signal) => watch.run(signal));
     },
