@@ -44,7 +44,7 @@ const hostAway: Fault = {
   },
 };
 
-/** Two hosts cannot reach the vault, one of them for longer: the end of one outage is not the end of the other. */
+/** Hosts cannot reach the vault, each for longer than the one before: the end of one outage is not the end of the others. */
 const vaultAway: Fault = {
   name: 'two hosts without a vault',
   weight: 12,
@@ -53,10 +53,12 @@ const vaultAway: Fault = {
     const { world, random, disturbances, judge } = stage;
     const graceMs = judge.bounds.leaseTtlMs + world.settings.leases.unreachableGraceMs;
     const hosts = random.chance(0.7) ? world.diskHosts : [pickHost(stage)];
-    for (const { part, disturbed } of hosts) {
+    // A sweep of compute sees each end.
+    const gapMs = world.settings.sweepIntervalMs + 1_000;
+    for (const [place, { part, disturbed }] of (random.chance(0.5) ? hosts : hosts.toReversed()).entries()) {
       world.faults.partition(part, 'key-vault');
       const end = disturbances.begin(...disturbed);
-      stage.later(graceMs + random.fraction() * 15_000, async () => {
+      stage.later(graceMs + place * gapMs + random.fraction() * 3_000, async () => {
         world.faults.heal(part, 'key-vault');
         end();
       });
