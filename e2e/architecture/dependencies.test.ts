@@ -153,7 +153,7 @@ test('deploy imports neither the command line nor end-to-end tests', () => {
 });
 
 test('a decider imports only its events, other deciders of its service, and the libraries for access and errors', () => {
-  const allowed = /^@interlock\/(access|event-store|runtime)$/;
+  const allowed = /^@interlock\/(access|access\/outcome|event-store|runtime)$/;
   const deciders = imports.filter(({ from }) => from.endsWith('/decider.ts'));
   assert.ok(deciders.length > 0);
   const wrong = deciders.filter(({ from, to }) => {
@@ -327,15 +327,15 @@ test('a guest imports only Node, gRPC and a few small modules, because each mach
   assert.deepEqual(show(loaded.filter(({ to }) => !allowed.test(to))), []);
 });
 
-test("compute's decisions reach guests only through VmHost, and the code that runs guests imports no decisions", () => {
-  const roomOf = (path: string): string => /^services\/compute\/src\/([a-z]+)\//.exec(path)?.[1] ?? '';
-  const isHost = (path: string): boolean => ['guests', 'guest', 'qemu'].includes(roomOf(path));
+test("compute's decisions reach guests only through Guests and VmHost, and the code that runs guests imports no decisions", () => {
+  const roomOf = (path: string): string => /^services\/compute\/src\/([a-z-]+)\//.exec(path)?.[1] ?? '';
+  const isHost = (path: string): boolean => ['guests', 'guest', 'qemu', 'vm-host'].includes(roomOf(path));
   const isDecided = (path: string): boolean => ['vm', 'losses', 'processes', 'disk-service'].includes(roomOf(path));
   const own = imports.filter(({ from }) => serviceOf(from) === 'compute' && !isTest(from));
-  const interfaceOfHost = 'services/compute/src/guests/vm-host.ts';
-  assert.ok(own.some(({ from, to }) => isDecided(from) && to === interfaceOfHost));
+  const interfaces = ['vm-host', 'guests', 'guest-wire'].map((name) => `services/compute/src/guests/${name}.ts`);
+  for (const one of interfaces) assert.ok(own.some(({ from, to }) => isDecided(from) && to === one));
   const wrong = own.filter(
-    ({ from, to }) => (isDecided(from) && isHost(to) && to !== interfaceOfHost) || (isHost(from) && isDecided(to)),
+    ({ from, to }) => (isDecided(from) && isHost(to) && !interfaces.includes(to)) || (isHost(from) && isDecided(to)),
   );
   assert.deepEqual(show(wrong), []);
 });

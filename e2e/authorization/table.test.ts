@@ -14,6 +14,8 @@ const generated = async (): Promise<readonly string[]> => {
   const found: string[] = [];
   for (const file of filesLike(/^proto\/interlock\/.*\.proto$/)) {
     for (const [, service] of textOf(file).matchAll(/^service (\w+) \{/gm)) {
+      // No service of a cloud offers it: `vm-host/api.test.ts` of compute has who may call a VM host.
+      if (service === 'VmHostService') continue;
       const path = pathOf(file.replace(/^proto\//, 'libs/contracts/src/').replace(/\.proto$/, '.ts'));
       const definition = Reflect.get(await import(pathToFileURL(path).href), `${service}Definition`);
       assert.ok(definition, `${path} has no ${service}Definition`);

@@ -120,8 +120,9 @@ export interface DiskHost {
   prepareOpen(holder: DekHolder, cause: Cause, step?: Step): Promise<PreparedOpen | undefined>;
   /** Has the vault check whether the DEK of a header can be unwrapped; wins the lease of its key. @throws as `prepareOpen` */
   checkDek(holder: DekHolder, header: DiskHeader, cause: Cause): Promise<void>;
-  /** As the methods of `Sessions`. */
+  /** Ends the access to a disk that another host has by now. @param refusal what its reads and writes under way are answered */
   handOver(name: string, refusal: Rejection): void;
+  /** Why an open disk stays here, in words; undefined: it may move. */
   whyItStays(name: string): string | undefined;
   isOpen(name: string): boolean;
   resumeAccess(name: string, cause: Cause): Promise<void>;
@@ -279,7 +280,7 @@ export class LocalDiskHost implements DiskHost {
     await this.#parts.deks.check(holder, header, cause);
   }
   handOver(name: string, refusal: Rejection): void {
-    this.#parts.sessions.handOver(name, refusal);
+    this.#parts.sessions.end(name, undefined, refusal);
   }
   whyItStays(name: string): string | undefined {
     return this.#parts.sessions.whyItStays(name);

@@ -130,6 +130,12 @@ export class Session implements LeaseUser {
     return Math.max(this.lease.leftMs(), this.#previousTerm?.leftMs() ?? 0);
   }
 
+  /** Why an open disk stays at this host, in words; undefined: it may move. */
+  get whyItStays(): string | undefined {
+    if (this.blockDevices > 0) return 'it is used as a network block device';
+    return this.mayLackWrites ? 'the machine of its host has lost writes of this open' : undefined;
+  }
+
   /** @throws Rejection FAILED_PRECONDITION ATTACH_EPOCH_OUTDATED, DISK_NOT_HERE */
   refuseEnded(at: Instant): void {
     if (!this.isEnded && (this.expiresAt === undefined || this.expiresAt > at)) return;

@@ -114,10 +114,12 @@ export class Sessions {
   /**
    * Ends a disk's session. Its DEK is overwritten before this returns. Rule CMK-102.
    * @param last what is done before the volume is closed, when nothing writes any more
+   * @param refusal what reads and writes under way are answered; absent: that a newer access ended theirs
    */
-  end(name: string, last?: (session: Session) => Promise<unknown>): void {
+  end(name: string, last?: (session: Session) => Promise<unknown>, refusal?: Rejection): void {
     const session = this.#sessions.get(name);
     if (!session) return;
+    session.refusal = refusal;
     this.#unpinned.delete(session);
     this.#sessions.delete(name);
     session.end();
@@ -130,22 +132,9 @@ export class Sessions {
     this.#closing.set(name, closed);
   }
 
-  /**
-   * Ends the session of a disk that another host has by now.
-   * @param refusal what its reads and writes under way are answered
-   */
-  handOver(name: string, refusal: Rejection): void {
-    const session = this.#sessions.get(name);
-    if (session) session.refusal = refusal;
-    this.end(name);
-  }
-
-  /** Why an open disk stays at this host, in words; undefined: it may move. */
+  /** As of the session of a disk; undefined also without one. */
   whyItStays(name: string): string | undefined {
-    const session = this.#sessions.get(name);
-    if (session === undefined) return undefined;
-    if (session.blockDevices > 0) return 'it is used as a network block device';
-    return session.mayLackWrites ? 'the machine of its host has lost writes of this open' : undefined;
+    return this.#sessions.get(name)?.whyItStays;
   }
 
   /**
