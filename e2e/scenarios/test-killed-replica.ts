@@ -21,7 +21,13 @@ export const replicatedWorld = (): (() => ReplicatedWorld) => {
   before(async () => {
     const cloud = await testCloud({}, 2);
     const kinds = ['PREMIUM_SSD', 'STANDARD_SSD', 'PREMIUM_SSD', 'STANDARD_SSD'] as const;
-    opened = { cloud, world: await makeWorld(cloud.clients, [...kinds.map((kind) => [kind]), ['platform']]) };
+    try {
+      opened = { cloud, world: await makeWorld(cloud.clients, [...kinds.map((kind) => [kind]), ['platform']]) };
+    } catch (error) {
+      // Otherwise its processes keep that of the test alive.
+      await cloud.stop();
+      throw error;
+    }
   });
   after(() => opened?.cloud.stop());
   return () => opened;
