@@ -16,9 +16,9 @@ registerHooks({
   },
 });
 
-/** Files that only a real deployment needs: entry points and settings, threads, files, guests that are processes. */
+/** Files that only a real deployment needs: entry points and settings, threads, files, guests that are processes, and VM hosts, which no history has. */
 const realOnly =
-  /\/main\.ts$|^services\/[a-z-]+\/src\/settings\.ts$|^services\/disk\/src\/host-process\.ts$|^services\/disk\/src\/host\/(owner\/folder-identity|nbd\/(?!export)[a-z/-]+|storage\/unreadable-sectors)\.ts$|^services\/key-vault\/src\/(rsa\/(pool|dispatch|key-maker|messages|queue|thread|worker|job|padding)|sealing\/file-seal-key-store|hold\/history-marks)\.ts$|^services\/compute\/src\/(guest\/|qemu\/|guests\/(guest-driver|guest-journal|guest-process|idle-driver)\.ts)/;
+  /\/main\.ts$|^services\/[a-z-]+\/src\/settings\.ts$|^services\/disk\/src\/host-process\.ts$|^services\/disk\/src\/host\/(owner\/folder-identity|nbd\/(?!export)[a-z/-]+|storage\/unreadable-sectors)\.ts$|^services\/key-vault\/src\/(rsa\/(pool|dispatch|key-maker|messages|queue|thread|worker|job|padding)|sealing\/file-seal-key-store|hold\/history-marks)\.ts$|^services\/compute\/src\/(guest\/|qemu\/|vm-host\/|guests\/(guest-driver|guest-settings|guest-journal|guest-process|idle-driver)\.ts)/;
 const isTest = (file: string): boolean => /\.test\.ts$|\/test-[^/]*\.ts$/.test(file);
 const filesOf = (...folders: readonly string[]): readonly string[] =>
   execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', ...folders], {
