@@ -51,13 +51,18 @@ type DataClient = ReturnType<IoStage['clients']['dataAt']>;
 /** Hosts that name each other as the one that has a disk are called so often. */
 const followsMax = 3;
 
+/** By the clients of a history: where the disk of an access token was found last, as a guest remembers it. */
+const foundAt = new WeakMap<object, Map<string, string>>();
+
 /** Calls the host that has the disk: an open disk may have moved, and its former host names the next. */
 const atItsHost = async <Answer>(
   { clients }: Pick<IoStage, 'clients'>,
-  { address: first }: DataAccess,
+  { address: first, token }: DataAccess,
   call: (client: DataClient) => Promise<Answer>,
 ): Promise<Answer> => {
-  let address = first;
+  const found = foundAt.get(clients) ?? new Map<string, string>();
+  foundAt.set(clients, found);
+  let address = found.get(token) ?? first;
   for (let follows = 0; ; follows += 1) {
     try {
       return await call(clients.dataAt(address));
@@ -65,6 +70,7 @@ const atItsHost = async <Answer>(
       const next = error instanceof Rejection && error.reason === 'DISK_NOT_HERE' ? error.metadata.data_address : '';
       if (!next || follows === followsMax) throw error;
       address = next;
+      found.set(token, next);
     }
   }
 };
