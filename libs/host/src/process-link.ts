@@ -36,7 +36,7 @@ export interface LinkRefusals {
 }
 
 /**
- * The connection to one process that has something nobody else has: a disk host, a VM host. A slow call is waited for as long as its
+ * The connection to one process that has something that no other process has: a disk host, a VM host. A slow call is waited for as long as its
  * caller waits. If the process does not even respond to a probe meanwhile, all its calls end as `unreachable`. Further calls are refused
  * at once until it responds to a probe: a caller that repeats its call would wait again each time, and 3 s is what the whole of its tries
  * may take.

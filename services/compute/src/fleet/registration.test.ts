@@ -70,7 +70,7 @@ test('two renewals at the same time are both stored, one after the other', async
   assert.equal((await events('vmhost-vm-host-0')).length, 1);
 });
 
-test('a lost host that renews is told so, and is open again only once it has no guest and its machines are off', async () => {
+test('a lost host learns that when it renews, and is open again only once it has no guest and its machines are off', async () => {
   const { renew, shown, api, fleet, runAt, stateOf, vms, watch } = openFleet();
   await renew(0);
   const machine = await runAt('m', 0);

@@ -28,7 +28,7 @@ const never = new AbortController().signal;
 /** Calls that reached the host. */
 let calls = 0;
 let refusal: string | undefined;
-/** Where the disk is by now, as the first call is told. */
+/** Where the disk is by now: the answer to the first call. */
 let movedTo: string | undefined;
 /** While it is set, calls wait for it before they are answered. */
 let holding: Promise<void> | undefined;

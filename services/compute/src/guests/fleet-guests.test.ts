@@ -79,7 +79,7 @@ test('G2: a stop at a host that does not respond says so within the grace and 2 
   assert.ok(clock.monotonicMs() - second <= 2_000, 'a lost key waits for no shutdown');
 });
 
-test('G2: a stop at a lost host, or at one that is not registered, asks nobody', async () => {
+test('G2: a stop at a lost host, or at one that is not registered, makes no call', async () => {
   const { guests } = fleet({ a: { status: 'lost' } });
   assert.equal(await guests.stop(machine(), { graceMs: 0 }), 'unknown');
   assert.equal(await guests.stop(machine(1, 'gone'), { graceMs: 0 }), 'unknown');

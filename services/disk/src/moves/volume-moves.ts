@@ -29,7 +29,7 @@ const settleMs = 500;
  *   VolumeMoving ──▶ pieces as they are stored, durable at the receiver ──▶ what was written meanwhile ──▶ receiver wins the lease of
  *     the key ──▶ [turn of the disk, no writes: the rest ──▶ events follow the header ──▶ receiver writes the header with its own epoch
  *     ──▶ VolumeMoved ──▶ the access here ends: DISK_NOT_HERE] ──▶ sender's volume removed ──▶ FormerVolumeRemoved
- *   anything fails, or the disk is opened anew ──▶ VolumeMoveFailed ──▶ receiver's volume removed ──▶ FormerVolumeRemoved
+ *   anything fails, or the disk is opened again ──▶ VolumeMoveFailed ──▶ receiver's volume removed ──▶ FormerVolumeRemoved
  *
  * Until `VolumeMoved` the disk is here and unchanged. That commit requires the very move that was announced, and a process that takes this
  * folder ends the move before it serves the disk: so a sender that was paused cannot give a disk away that its successor serves. A closed
@@ -281,7 +281,7 @@ export class VolumeMoves {
 
 type CommitTerms = [decide: Parameters<MovedKind['commit']>[1], options: Parameters<MovedKind['commit']>[3]];
 
-/** Longest hand-over of what nobody has open, in milliseconds. */
+/** Longest hand-over of a closed disk or a snapshot, in milliseconds. */
 const closedMs = 60_000;
 
 /** Whether the receiver took too long, or was away: the guest continues here meanwhile. */
