@@ -19,6 +19,7 @@ export class DirtyPieces {
 
   /** Call it when the write has ended: a piece that was read during the write is read again. Both in bytes. */
   mark(offset: number, length: number): void {
+    if (length === 0) return;
     const end = Math.min(offset + length, this.#sizeBytes);
     for (let piece = Math.floor(offset / pieceSize); piece * pieceSize < end; piece += 1) {
       if (this.#has(piece)) continue;
