@@ -185,10 +185,10 @@ test('disk: control code imports the host only as DiskHost, and the host imports
 
 /**
  * What a control process of disk loads of the host: records of the store (leases of folders, losses, options and keys of sets), what is
- * published about keys, and sizes. Nothing of it touches a volume, a data key or a vault.
+ * published about keys, the form of access tokens, and sizes. Nothing of it touches a volume, a data key or a vault.
  */
 const hostInControl =
-  /\/host\/(keys\/(host-losses|key-reasons|set-facts|set-keys|set-losses|set-options)|owner\/lease-row|storage\/sector)\.ts$/;
+  /\/host\/(data\/access-token|keys\/(host-losses|key-reasons|set-facts|set-keys|set-losses|set-options)|owner\/lease-row|storage\/sector)\.ts$/;
 
 test('disk: a control process loads nothing of the host but records of the store', () => {
   const loaded = new Set<string>();

@@ -1,6 +1,8 @@
 import { Rejection } from '@interlock/event-store';
+import { addressOfReplica } from '@interlock/host';
 import type { DiskIo } from '@interlock/lab/judge/invariants/io';
 import { type CellRange, cellBytes, rangeContent, sectorCells } from '@interlock/lab/judge/model/content';
+import { RpcFailure } from '@interlock/rpc';
 import { Metadata } from 'nice-grpc-common';
 import { refusalOf } from './outcomes.ts';
 import { sectorsInUse } from './sectors.ts';
@@ -54,23 +56,47 @@ const followsMax = 3;
 /** By the clients of a history: where the disk of an access token was found last, as a guest remembers it. */
 const foundAt = new WeakMap<object, Map<string, string>>();
 
-/** Calls the host that has the disk: an open disk may have moved, and its former host names the next. */
-const atItsHost = async <Answer>(
+/** Where a process of disk answers that may be asked for the host of a disk. */
+const anyDisk = addressOfReplica({ service: 'disk', replica: 0 });
+
+/** The host that has a disk, if the call failed because of where it was sent: its former host names it, or the disk service if that host does not answer. */
+const elsewhere = async (
   { clients }: Pick<IoStage, 'clients'>,
-  { address: first, token }: DataAccess,
+  access: DataAccess,
+  error: unknown,
+): Promise<string | undefined> => {
+  const named = addressIn(error);
+  if (named !== undefined || !(error instanceof RpcFailure)) return named;
+  return clients
+    .dataAt(anyDisk)
+    .flush({ name: access.disk }, withToken({ ...access, timeoutMs: askMs }))
+    .then(() => undefined, addressIn);
+};
+
+/** Longest question for the host of a disk, in milliseconds. */
+const askMs = 2_000;
+
+const addressIn = (error: unknown): string | undefined =>
+  error instanceof Rejection && error.reason === 'DISK_NOT_HERE' ? error.metadata.data_address : undefined;
+
+/** Calls the host that has the disk: an open disk may have moved. */
+const atItsHost = async <Answer>(
+  stage: Pick<IoStage, 'clients'>,
+  access: DataAccess,
   call: (client: DataClient) => Promise<Answer>,
 ): Promise<Answer> => {
+  const { clients } = stage;
   const found = foundAt.get(clients) ?? new Map<string, string>();
   foundAt.set(clients, found);
-  let address = found.get(token) ?? first;
+  let address = found.get(access.token) ?? access.address;
   for (let follows = 0; ; follows += 1) {
     try {
       return await call(clients.dataAt(address));
     } catch (error) {
-      const next = error instanceof Rejection && error.reason === 'DISK_NOT_HERE' ? error.metadata.data_address : '';
-      if (!next || follows === followsMax) throw error;
+      const next = follows === followsMax ? undefined : await elsewhere(stage, access, error);
+      if (next === undefined || next === address) throw error;
       address = next;
-      found.set(token, next);
+      found.set(access.token, next);
     }
   }
 };

@@ -11,6 +11,7 @@ import { systemClock as clock, logger, systemRandom as random } from '@interlock
 import { trace } from '@opentelemetry/api';
 import type { GuestDisk } from '../guests/vm-host.ts';
 import { connectionOptions, diskIo, IoError } from './disk-io.ts';
+import { Whereabouts } from './whereabouts.ts';
 
 const log = logger({ service: 'test', clock, write: () => {} });
 const disk: GuestDisk = {
@@ -30,6 +31,8 @@ let calls = 0;
 let refusal: string | undefined;
 /** Where the disk is by now: the answer to the first call. */
 let movedTo: string | undefined;
+/** Where the disk is by now: the answer to each flush. */
+let flushedAt: string | undefined;
 /** While it is set, calls wait for it before they are answered. */
 let holding: Promise<void> | undefined;
 const data = service({
@@ -53,6 +56,10 @@ const data = service({
     },
     async flush() {
       calls += 1;
+      if (flushedAt !== undefined) {
+        const metadata = { resource: 'd', data_address: flushedAt };
+        throw new Rejection('FAILED_PRECONDITION', 'DISK_NOT_HERE', 'moved', metadata);
+      }
       await holding;
       return {};
     },
@@ -156,7 +163,7 @@ test('G5: the guest reconnects when its connection to the host no longer respond
   const proxy = await startMutingProxy('127.0.0.1', Number(running.address.split(':')[1]));
   const client = new Client(`127.0.0.1:${proxy.port}`, credentials.createInsecure(), connectionOptions(200));
   clients.push(client);
-  const io = diskIo(() => client, disk, clock, 60_000);
+  const io = diskIo(() => client, disk, clock, { timeoutMs: 60_000 });
   await io.write(0, new Uint8Array(8), never);
   proxy.mute();
   await io.write(0, new Uint8Array(8), never);
@@ -177,7 +184,9 @@ test('G5: operations that the host has received when their connection ends are r
   });
   between.listen(0, '127.0.0.1');
   await once(between, 'listening');
-  const io = diskIo(() => clientOf(`127.0.0.1:${(between.address() as AddressInfo).port}`), disk, clock, 60_000);
+  const io = diskIo(() => clientOf(`127.0.0.1:${(between.address() as AddressInfo).port}`), disk, clock, {
+    timeoutMs: 60_000,
+  });
   calls = 0;
   const { promise: held, resolve: release } = Promise.withResolvers<void>();
   holding = held;
@@ -212,7 +221,7 @@ test('an operation that the host refuses is not retried', async () => {
 test('an operation on an unreachable host fails with DEADLINE_EXCEEDED after its time limit', async () => {
   const gone = await host('127.0.0.1:0');
   await gone.stop();
-  const io = diskIo(() => clientOf(gone.address), disk, clock, 200);
+  const io = diskIo(() => clientOf(gone.address), disk, clock, { timeoutMs: 200 });
   await assert.rejects(io.flush(never), (error) => error instanceof IoError && error.reason === 'DEADLINE_EXCEEDED');
 });
 
@@ -249,5 +258,62 @@ test('G6: an operation whose disk moves to another host is repeated there, and t
   } finally {
     movedTo = undefined;
     await to.stop({ graceMs: 0 });
+  }
+});
+
+test('G3: a guest finds a disk that moved while nothing was read or written, and whose former host is gone', async () => {
+  const [from, to, service] = [await host('127.0.0.1:0'), await host('127.0.0.1:0'), await host('127.0.0.1:0')];
+  await from.stop({ graceMs: 0 });
+  const io = diskIo(clientOf, { ...disk, dataAddress: from.address }, clock, { diskAddresses: [service.address] });
+  calls = 0;
+  refusal = undefined;
+  flushedAt = to.address;
+  try {
+    await io.write(0, new Uint8Array(8), never);
+    assert.equal(calls, 2, 'one question to the disk service, and one write');
+    await io.read(0, 8, never);
+    assert.equal(calls, 3, 'the next one goes there at once');
+  } finally {
+    flushedAt = undefined;
+    await Promise.all([to, service].map((one) => one.stop({ graceMs: 0 })));
+  }
+});
+
+test('G3: a guest whose host is away for a while stays with it, and asks seldom whether its disk has moved', async () => {
+  const asked: number[] = [];
+  const whereabouts = new Whereabouts(async () => void asked.push(nowMs), ['disk:1'], { now: () => nowMs });
+  let nowMs = 1_700_000_000_000;
+  const from = nowMs;
+  for (; nowMs < from + 60_000; nowMs += 500) await whereabouts.look();
+  assert.deepEqual(
+    asked.map((at) => (at - from) / 1_000),
+    [0, 1, 3, 7, 15, 25, 35, 45, 55],
+  );
+  nowMs += 60_000;
+  await whereabouts.look();
+  nowMs += 1_000;
+  await whereabouts.look();
+  assert.equal(asked.length, 11, 'after a quiet time the questions are close together again');
+});
+
+test('G3: each process of the disk service is asked in turn, and one that does not respond delays the answer only', async () => {
+  const silent = createServer();
+  silent.listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  const [from, to, service] = [await host('127.0.0.1:0'), await host('127.0.0.1:0'), await host('127.0.0.1:0')];
+  await from.stop({ graceMs: 0 });
+  const io = diskIo(clientOf, { ...disk, dataAddress: from.address }, clock, {
+    timeoutMs: 30_000,
+    diskAddresses: [`127.0.0.1:${(silent.address() as AddressInfo).port}`, service.address],
+  });
+  calls = 0;
+  flushedAt = to.address;
+  try {
+    await io.write(0, new Uint8Array(8), never);
+    assert.equal(calls, 2);
+  } finally {
+    flushedAt = undefined;
+    silent.close();
+    await Promise.all([to, service].map((one) => one.stop({ graceMs: 0 })));
   }
 });

@@ -17,6 +17,7 @@ import {
 import type { Clock } from '@interlock/runtime';
 import type { GuestDisk } from '../guests/vm-host.ts';
 import { refusedIn } from './error-reason.ts';
+import { Whereabouts } from './whereabouts.ts';
 
 /** Reads and writes of one open disk. Each throws `IoError`. */
 export interface DiskIo {
@@ -37,8 +38,8 @@ export class IoError extends Error {
   }
 }
 
-/** Another host has the disk by now. */
-class DiskMoved extends IoError {
+/** Another host has the disk. */
+export class DiskMoved extends IoError {
   /** `host:port` of its DiskDataService. */
   readonly address: string;
   constructor(address: string, cause: unknown) {
@@ -81,17 +82,34 @@ const lookUpMs = 500;
 
 /** An open disk as its calls need it. */
 interface OpenDisk {
-  /** The connection to the host that has it. */
-  client: Client;
   readonly disk: GuestDisk;
+  readonly clientOf: (address: string) => Client;
   readonly clock: Pick<Clock, 'now' | 'alarm' | 'sleep'>;
-  readonly timeoutMs: number;
+}
+
+/** Where an open disk is, for all its operations. */
+interface Place {
+  /** `host:port` of the host that has it, as far as the guest knows. */
+  address: string;
+  readonly whereabouts: Whereabouts;
 }
 
 /** One try of an operation. */
 interface Try extends OpenDisk {
+  /** The connection that it uses. */
+  readonly client: Client;
   /** When the operation fails, by the clock, whatever try it is. */
   readonly deadline: number;
+  /** Whether another host has the disk by now. Called while the try waits. */
+  readonly hasMoved: () => Promise<boolean>;
+}
+
+/** Limits and addresses of `diskIo`. */
+export interface DiskIoOptions {
+  /** Longest single read, write or flush, in milliseconds. */
+  readonly timeoutMs?: number;
+  /** `host:port` of each process of the disk service, which knows the host of a disk whose host does not answer. */
+  readonly diskAddresses?: readonly string[];
 }
 
 /** Wait before an operation is sent again whose connection ended, in milliseconds. */
@@ -100,21 +118,19 @@ const resendMs = 50;
 /**
  * Reads and writes of one open disk with the methods of grpc-js and nothing above it: a guest should be up as soon as its
  * process has loaded.
- * @param clientOf the connection to the disk host at an address, `host:port`
- * @param timeoutMs longest single read, write or flush
+ * @param clientOf the connection to a process of disk at an address, `host:port`
  */
 export const diskIo = (
   clientOf: (address: string) => Client,
   disk: GuestDisk,
   clock: OpenDisk['clock'],
-  timeoutMs = ioTimeoutDefaultMs,
+  { timeoutMs = ioTimeoutDefaultMs, diskAddresses = [] }: DiskIoOptions = {},
 ): DiskIo => {
-  const open: OpenDisk = { client: clientOf(disk.dataAddress), disk, clock, timeoutMs };
-  const follow = (address: string): void => {
-    open.client = clientOf(address);
-  };
+  const open: OpenDisk = { clientOf, disk, clock };
+  const whereabouts = new Whereabouts((address, deadline) => ask(open, address, deadline), diskAddresses, clock);
+  const place: Place = { address: disk.dataAddress, whereabouts };
   const insist = <Value>(signal: AbortSignal, attempt: (one: Try) => Promise<Value>) =>
-    persistent(open, follow, signal, attempt);
+    persistent(open, place, clock.now() + timeoutMs, signal, attempt);
   return {
     read: (offset, length, signal) => insist(signal, (one) => read(one, offset, length, signal)),
     write: (offset, data, signal) => insist(signal, (one) => write(one, offset, data, signal)),
@@ -130,21 +146,38 @@ export const diskIo = (
  */
 const persistent = async <Value>(
   open: OpenDisk,
-  follow: (address: string) => void,
+  place: Place,
+  deadline: number,
   signal: AbortSignal,
   attempt: (one: Try) => Promise<Value>,
 ): Promise<Value> => {
-  const deadline = open.clock.now() + open.timeoutMs;
   for (;;) {
+    const { address } = place;
+    const hasMoved = async (): Promise<boolean> => {
+      place.address = (await place.whereabouts.look()) ?? place.address;
+      return place.address !== address;
+    };
     try {
-      return await attempt({ ...open, deadline });
+      return await attempt({ ...open, client: open.clientOf(address), deadline, hasMoved });
     } catch (error) {
+      if (error instanceof DiskMoved) place.address = error.address;
       const isOver = signal.aborted || open.clock.now() + resendMs >= deadline;
-      if (isOver || !(error instanceof ConnectionEnded || error instanceof DiskMoved)) throw error;
-      if (error instanceof DiskMoved) follow(error.address);
+      const mayPass = error instanceof ConnectionEnded || error instanceof DiskMoved || place.address !== address;
+      if (isOver || !mayPass) throw error;
       // Also after a move: two hosts that name each other are not called without a pause.
       await open.clock.sleep(resendMs, signal);
     }
+  }
+};
+
+/** Asks a process of the disk service who has the disk: a flush there is refused with the address, or is done if the disk is there. */
+const ask = async (open: OpenDisk, address: string, deadline: number): Promise<string | undefined> => {
+  const hasMoved = async (): Promise<boolean> => false;
+  try {
+    await flush({ ...open, client: open.clientOf(address), deadline, hasMoved }, new AbortController().signal);
+    return address;
+  } catch (error) {
+    return error instanceof DiskMoved ? error.address : undefined;
   }
 };
 
@@ -206,7 +239,7 @@ const flush = (open: Try, signal: AbortSignal): Promise<void> => {
 
 /** Sends a call and resolves with its response. */
 const answered = (
-  open: OpenDisk,
+  open: Try,
   signal: AbortSignal,
   send: (done: (error: ServiceError | null) => void) => { cancel(): void },
 ): Promise<void> => {
@@ -232,15 +265,19 @@ const metadataOf = (open: Try): Metadata => {
 /**
  * Cancels a call with the signal, and keeps looking up the host while the call waits. grpc-js looks a host up again when an
  * attempt to connect fails. A replaced pod may have no name for a moment, and its old address may drop what is sent there:
- * then no attempt fails for minutes. Each look at the connectivity state starts another lookup.
- * @returns ends both
+ * then no attempt fails for minutes. Each look at the connectivity state starts another lookup. A call to a host that does not have the
+ * disk any more is cancelled too.
+ * @returns ends all of it
  */
-const watch = (open: OpenDisk, call: { cancel(): void }, signal: AbortSignal): (() => void) => {
+const watch = (open: Try, call: { cancel(): void }, signal: AbortSignal): (() => void) => {
   const cancel = (): void => call.cancel();
   if (signal.aborted) cancel();
   signal.addEventListener('abort', cancel, { once: true });
   const look = (): void => {
     open.client.getChannel().getConnectivityState(true);
+    void open.hasMoved().then((hasMoved) => {
+      if (hasMoved) call.cancel();
+    });
     next = open.clock.alarm(lookUpMs, look);
   };
   let next = open.clock.alarm(lookUpMs, look);

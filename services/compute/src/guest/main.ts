@@ -19,7 +19,7 @@ const journalFile = join(folder, guestFiles.journal);
 
 const clients = new Map<string, Client>();
 const first = readGuestFile(planFile);
-const { parentPid, ioTimeoutMs } = first;
+const { parentPid, ioTimeoutMs, diskAddresses } = first;
 const firstTls = clientTls(first);
 const tls = firstTls === 'plaintext' ? undefined : renewable(firstTls);
 const ownCredentials = channelCredentials(tls ?? 'plaintext');
@@ -35,7 +35,11 @@ const guest = createGuest({
   journal: counters.over(openJournal(journalFile)),
   history,
   clock,
-  openIo: (disk) => diskIo(clientOf, disk, clock, ioTimeoutMs),
+  openIo: (disk) =>
+    diskIo(clientOf, disk, clock, {
+      ...(ioTimeoutMs === undefined ? {} : { timeoutMs: ioTimeoutMs }),
+      ...(diskAddresses === undefined ? {} : { diskAddresses }),
+    }),
 });
 
 const apply = async (): Promise<void> => {

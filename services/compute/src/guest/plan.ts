@@ -12,6 +12,8 @@ export interface GuestFile extends GuestPlan {
   readonly client?: ClientCertificate;
   /** Longest single read, write or flush, in milliseconds; absent: the default. */
   readonly ioTimeoutMs?: number;
+  /** `host:port` of each process of the disk service. */
+  readonly diskAddresses?: readonly string[];
   /** The guest ends with this process. */
   readonly parentPid?: number;
   /** The run of the host: see `hostRun`. */
@@ -81,7 +83,7 @@ export const writeGuestFile = (path: string, file: GuestFile): void => {
 export const readGuestFile = (path: string): GuestFile => {
   const given: Partial<GuestFile> = JSON.parse(readFileSync(path, 'utf8'));
   const { vm, machineId, guest, authority, client, workload, disks, generation } = given;
-  const { parentPid, host, ioTimeoutMs, qemu } = given;
+  const { parentPid, host, ioTimeoutMs, diskAddresses, qemu } = given;
   if (!vm || !machineId || !guest || !authority || !workload || !disks || generation === undefined) {
     throw new Error(`${path} must have vm, machineId, guest, authority, workload, disks and generation`);
   }
@@ -95,6 +97,7 @@ export const readGuestFile = (path: string): GuestFile => {
     generation,
     ...(client === undefined ? {} : { client }),
     ...(ioTimeoutMs === undefined ? {} : { ioTimeoutMs }),
+    ...(diskAddresses === undefined ? {} : { diskAddresses }),
     ...(parentPid === undefined ? {} : { parentPid }),
     ...(host === undefined ? {} : { host }),
     ...(qemu === undefined ? {} : { qemu }),

@@ -33,6 +33,8 @@ export interface GuestDriverOptions {
   readonly tls: Renewed<Certificates> | 'plaintext';
   /** Longest single read, write or flush of a guest, in milliseconds; absent: the default of guests. */
   readonly ioTimeoutMs?: number;
+  /** `host:port` of each process of the disk service: guests ask there who has a disk whose host does not answer. */
+  readonly diskAddresses?: readonly string[];
   /** Guests end with this process; they outlive this service. */
   readonly parentPid?: number;
   /** What machines in QEMU get. */
@@ -91,11 +93,12 @@ export class GuestDriver implements VmHost {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     writeFileSync(join(folder, guestFiles.machine), machineId, { mode: 0o600 });
     for (const file of [guestFiles.applied, guestFiles.end]) rmSync(join(folder, file), { force: true });
-    const { parentPid, ioTimeoutMs, qemu, tls } = this.#options;
+    const { parentPid, ioTimeoutMs, diskAddresses, qemu, tls } = this.#options;
     writeGuestFile(join(folder, guestFiles.plan), {
       ...{ vm, machineId, guest, ...guestTls(tls), workload, disks, generation: 1, host: this.#host },
       ...(guest === 'QEMU' ? { qemu } : {}),
       ...(ioTimeoutMs === undefined ? {} : { ioTimeoutMs }),
+      ...(diskAddresses === undefined ? {} : { diskAddresses }),
       ...(parentPid === undefined ? {} : { parentPid }),
     });
     if (guest === 'IDLE') return;

@@ -8,6 +8,7 @@ import { GuestDriver } from './guest-driver.ts';
 /** Settings of a process that runs guests: a VM host, or compute itself. */
 export const guestSpec = {
   dataFolder: text('Folder of the service; `guests` contains the guests and their journals'),
+  diskAddress: text('host:port of disk; a guest asks there if the host of a disk does not respond'),
   guestParentPid: optional(
     int('Process whose end ends the guests; default: the process that started this service', { min: 1 }),
   ),
@@ -46,6 +47,7 @@ export const openGuests = (
   const driver = new GuestDriver({
     ...{ folder, tls, node, clock, log },
     ioTimeoutMs: settings.guestIoTimeoutMs,
+    diskAddresses: settings.diskAddress.split(','),
     ...(parentPid === undefined ? {} : { parentPid }),
     qemu: {
       imageFolder: settings.guestImageFolder ?? join(settings.dataFolder, 'guest-image'),

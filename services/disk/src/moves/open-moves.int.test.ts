@@ -101,6 +101,37 @@ test(
 );
 
 test(
+  'G3: the disk service says where an open disk is, to those to whom it is open, while its former host is away',
+  limit,
+  async () => {
+    const { name, other, diskHost, accessToken, dataAddress } = await openedDisk();
+    const { accessToken: ofAnother } = await openedDisk();
+    await fleet.at(dataAddress).write(name, accessToken, 0, Buffer.alloc(4_096, 7));
+    await fleet.disks.moveDisk({ name, diskHost });
+    await until(async () => (await hostOf(name)) === other);
+    await settled(name);
+    await fleet.stopHost(1 - other);
+    try {
+      const service = fleet.at('disk:0');
+      const isThere = {
+        reason: 'DISK_NOT_HERE',
+        metadata: { resource: name, disk_host: diskHost, data_address: `disk:${other + 1}` },
+      };
+      await assert.rejects(service.flush(name, accessToken), isThere);
+      await assert.rejects(service.read(name, accessToken, 0, 4_096), isThere);
+      await assert.rejects(service.write(name, accessToken, 0, Buffer.alloc(512)), isThere);
+      for (const token of [ofAnother, 'none']) {
+        await assert.rejects(service.flush(name, token), { reason: 'DISK_ACCESS_TOKEN_INVALID' });
+      }
+      await assert.rejects(service.flush(`${name}x`, accessToken), { reason: 'DISK_ACCESS_TOKEN_INVALID' });
+      assert.ok((await fleet.at(`disk:${other + 1}`).read(name, accessToken, 0, 4_096)).equals(Buffer.alloc(4_096, 7)));
+    } finally {
+      await fleet.startHost(1 - other);
+    }
+  },
+);
+
+test(
   'G1: an open disk whose key is lost stays, and the key that is lost after a move ends its use at the receiver',
   limit,
   async () => {

@@ -22,6 +22,7 @@ import { toFact } from '../published.ts';
 import { reactions } from '../reactor.ts';
 import { snapshots } from '../snapshot/decider.ts';
 import { snapshotReads } from '../snapshot/reads.ts';
+import { dataElsewhere } from './data-api.ts';
 import { showAsHosts, withoutDisks } from './described.ts';
 import { HostLinks } from './host-links.ts';
 import { routedApi } from './routed-api.ts';
@@ -95,7 +96,7 @@ export const assembleControl: Assemble<ControlSettings> = async (seams) => {
   // Hosts receive the facts themselves; this process stores them.
   const handlers = reactions({ ...tables, apply: () => undefined, clock });
   return {
-    services: [api],
+    services: [api, dataElsewhere({ disks: records.disks, fleet })],
     toFact,
     reactions: [{ source: 'disk-encryption-set', handlers }],
     server: { deadlineMaxMs: settings.callMaxMs },

@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { Rejection } from '@interlock/event-store';
 import type { Random } from '@interlock/runtime';
 
 /** Metadata key in which reads and writes carry their token. */
@@ -33,3 +34,13 @@ export const epochOfToken = (token: string): number | undefined => {
   const [, epoch] = /^([1-9]\d{0,14})\.[A-Za-z0-9_-]{43}$/.exec(token) ?? [];
   return epoch === undefined ? undefined : Number(epoch);
 };
+
+/** The refusal of a call without a token, or with one of another disk. */
+export const noToken = (token: string | undefined): Rejection =>
+  token === undefined
+    ? new Rejection(
+        'UNAUTHENTICATED',
+        'DISK_ACCESS_TOKEN_MISSING',
+        'metadata "x-interlock-disk-access" must carry the token of OpenDisks or BeginAccess',
+      )
+    : new Rejection('UNAUTHENTICATED', 'DISK_ACCESS_TOKEN_INVALID', 'the access token does not belong to this disk');

@@ -11,7 +11,7 @@ import { createScratch } from '../pieces/scratch.ts';
 import type { DiskRecord, DiskRecords, GrantedAccess } from '../records.ts';
 import type { Headers } from '../volume/authentic-headers.ts';
 import type { Volumes } from '../volume/volumes.ts';
-import { epochOfToken, hashAccessToken } from './access-token.ts';
+import { epochOfToken, hashAccessToken, noToken } from './access-token.ts';
 import { outdated, Session, type SessionParts } from './session.ts';
 import { Unpinned } from './unpinned.ts';
 
@@ -338,12 +338,3 @@ export class Sessions {
     }).catch((error: unknown) => log.error('an open disk could not be resumed', { disk: name, error }));
   }
 }
-
-const noToken = (token: string | undefined): Rejection =>
-  token === undefined
-    ? new Rejection(
-        'UNAUTHENTICATED',
-        'DISK_ACCESS_TOKEN_MISSING',
-        'metadata "x-interlock-disk-access" must carry the token of OpenDisks or BeginAccess',
-      )
-    : new Rejection('UNAUTHENTICATED', 'DISK_ACCESS_TOKEN_INVALID', 'the access token does not belong to this disk');
