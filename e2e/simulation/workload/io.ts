@@ -2,7 +2,6 @@ import { Rejection } from '@interlock/event-store';
 import { addressOfReplica } from '@interlock/host';
 import type { DiskIo } from '@interlock/lab/judge/invariants/io';
 import { type CellRange, cellBytes, rangeContent, sectorCells } from '@interlock/lab/judge/model/content';
-import { RpcFailure } from '@interlock/rpc';
 import { Metadata } from 'nice-grpc-common';
 import { refusalOf } from './outcomes.ts';
 import { sectorsInUse } from './sectors.ts';
@@ -25,6 +24,7 @@ export interface DataAccess {
 
 /** The part of a stage that reads and writes need. */
 export interface IoStage extends Pick<Stage, 'truth' | 'random' | 'nextNumber'> {
+  readonly world: Pick<Stage['world'], 'clock'>;
   readonly clients: Pick<Stage['clients'], 'dataAt'>;
   readonly log: Pick<Stage['log'], 'begin' | 'end'>;
   readonly judge: Pick<Stage['judge'], 'onIo' | 'onWrongContent' | 'onFailure'>;
@@ -59,45 +59,73 @@ const foundAt = new WeakMap<object, Map<string, string>>();
 /** Where a process of disk answers that may be asked for the host of a disk. */
 const anyDisk = addressOfReplica({ service: 'disk', replica: 0 });
 
-/** The host that has a disk, if the call failed because of where it was sent: its former host names it, or the disk service if that host does not answer. */
-const elsewhere = async (
-  { clients }: Pick<IoStage, 'clients'>,
-  access: DataAccess,
-  error: unknown,
-): Promise<string | undefined> => {
-  const named = addressIn(error);
-  if (named !== undefined || !(error instanceof RpcFailure)) return named;
-  return clients
-    .dataAt(anyDisk)
-    .flush({ name: access.disk }, withToken({ ...access, timeoutMs: askMs }))
-    .then(() => undefined, addressIn);
-};
-
-/** Longest question for the host of a disk, in milliseconds. */
+/** When an operation that waits asks for the host of its disk, each time after the last one, and its longest question, in milliseconds. */
+const askAfterMs = [500, 1_000, 2_000];
 const askMs = 2_000;
 
 const addressIn = (error: unknown): string | undefined =>
   error instanceof Rejection && error.reason === 'DISK_NOT_HERE' ? error.metadata.data_address : undefined;
 
-/** Calls the host that has the disk: an open disk may have moved. */
-const atItsHost = async <Answer>(
-  stage: Pick<IoStage, 'clients'>,
+/** Asks the disk service for the host of a disk, as a guest whose host does not answer, until it is another one. */
+const askElsewhere = async (
+  { clients, world: { clock } }: IoStage,
   access: DataAccess,
-  call: (client: DataClient) => Promise<Answer>,
-): Promise<Answer> => {
+  address: string,
+  signal: AbortSignal,
+): Promise<string | undefined> => {
+  for (const afterMs of askAfterMs) {
+    await clock.sleep(afterMs, signal);
+    if (signal.aborted) return undefined;
+    const question = { ...withToken({ ...access, timeoutMs: askMs }), signal };
+    const found = await clients
+      .dataAt(anyDisk)
+      .flush({ name: access.disk }, question)
+      .then(() => undefined, addressIn);
+    if (found !== undefined && found !== address) return found;
+  }
+  return undefined;
+};
+
+/** One try of an operation. @returns its answer, or the address of the host that has the disk instead */
+const tryAt = async <Answer>(
+  stage: IoStage,
+  access: DataAccess,
+  address: string,
+  call: HostCall<Answer>,
+): Promise<{ readonly answer: Answer } | { readonly next: string; readonly error: unknown }> => {
+  const [ended, cancelled] = [new AbortController(), new AbortController()];
+  let next: string | undefined;
+  void askElsewhere(stage, access, address, ended.signal).then((found) => {
+    next = found;
+    if (found !== undefined) cancelled.abort();
+  });
+  try {
+    const options = { ...withToken(access), signal: cancelled.signal };
+    return { answer: await call(stage.clients.dataAt(address), options) };
+  } catch (error) {
+    next ??= addressIn(error);
+    if (next === undefined || next === address) throw error;
+    return { next, error };
+  } finally {
+    ended.abort();
+  }
+};
+
+type HostCall<Answer> = (
+  client: DataClient,
+  options: ReturnType<typeof withToken> & { readonly signal: AbortSignal },
+) => Promise<Answer>;
+
+/** Calls the host that has the disk: an open disk may have moved. */
+const atItsHost = async <Answer>(stage: IoStage, access: DataAccess, call: HostCall<Answer>): Promise<Answer> => {
   const { clients } = stage;
   const found = foundAt.get(clients) ?? new Map<string, string>();
   foundAt.set(clients, found);
-  let address = found.get(access.token) ?? access.address;
   for (let follows = 0; ; follows += 1) {
-    try {
-      return await call(clients.dataAt(address));
-    } catch (error) {
-      const next = follows === followsMax ? undefined : await elsewhere(stage, access, error);
-      if (next === undefined || next === address) throw error;
-      address = next;
-      found.set(access.token, next);
-    }
+    const tried = await tryAt(stage, access, found.get(access.token) ?? access.address, call);
+    if ('answer' in tried) return tried.answer;
+    if (follows === followsMax) throw tried.error;
+    found.set(access.token, tried.next);
   }
 };
 
@@ -135,7 +163,7 @@ export const writeSomething = async (stage: IoStage, access: DataAccess): Promis
     stage,
     'write',
     `${name} ${rangeText(range)} as ${value} by ${access.who}`,
-    () => atItsHost(stage, access, (client) => client.write(only({ header, data }), withToken(access))),
+    () => atItsHost(stage, access, (client, options) => client.write(only({ header, data }), options)),
   );
   end(outcome.kind === 'ok' ? 'done' : outcome.kind === 'refused' ? 'refused' : 'unknown');
   judge.onIo({ ...io, outcome, refusal: refusalOf(error) });
@@ -154,9 +182,9 @@ export const readRange = async (stage: IoStage, access: DataAccess, range: CellR
     'read',
     `${access.disk} ${rangeText(range)} by ${access.who}`,
     () =>
-      atItsHost(stage, access, async (client) => {
+      atItsHost(stage, access, async (client, options) => {
         const pieces: Uint8Array[] = [];
-        for await (const { data } of client.read(request, withToken(access))) pieces.push(data);
+        for await (const { data } of client.read(request, options)) pieces.push(data);
         return pieces.length === 1 && pieces[0] ? pieces[0] : Buffer.concat(pieces);
       }),
   );
@@ -175,7 +203,7 @@ export const flush = async (stage: IoStage, access: DataAccess): Promise<void> =
   const flushed = truth.contentOf(access.disk).beginFlush();
   const io = ioOf(stage, access, 'flush');
   const { outcome, error } = await attempt(stage, 'flush', `${access.disk} by ${access.who}`, () =>
-    atItsHost(stage, access, (client) => client.flush({ name: access.disk }, withToken(access))),
+    atItsHost(stage, access, (client, options) => client.flush({ name: access.disk }, options)),
   );
   if (outcome.kind === 'ok') flushed();
   judge.onIo({ ...io, outcome, refusal: refusalOf(error) });
