@@ -1,5 +1,5 @@
 import { lossReasonIn } from '@interlock/access';
-import { type Cause, Rejection, timedBy } from '@interlock/event-store';
+import { type Cause, timedBy } from '@interlock/event-store';
 import { outsideOfCalls } from '@interlock/rpc';
 import {
   type Clock,
@@ -19,6 +19,7 @@ import type { LossReports } from './loss-reports.ts';
 import type { SetClient } from './set-keys.ts';
 import type { SetOptions } from './set-options.ts';
 import { isUnanswered, requestedWaitMs, type UnansweredCall, whyOf } from './unanswered.ts';
+import { cannotCheck, Witnesses } from './witnesses.ts';
 
 /** One lease and its users, as it is now. */
 export interface LeaseReport {
@@ -53,8 +54,7 @@ interface Entry {
   readonly key: SetKeyVersion;
   readonly lease: Lease;
   readonly users: Set<LeaseUser>;
-  /** The last user, if no user is left: its wrapped DEK serves to check whether an outage is over. */
-  witness: LeaseUser | undefined;
+  readonly witnesses: Witnesses;
   wonAt: Instant | undefined;
   /** When the end was noticed, by the monotonic clock. */
   endedAtMs: number | undefined;
@@ -75,11 +75,6 @@ interface Entry {
 }
 
 const nameOf = ({ set, keyVersion }: SetKeyVersion): string => `${set}\n${keyVersion}`;
-
-/** Whether the disk that was to check is deleted, has moved to another host, or its header is damaged. */
-const cannotCheck = (error: unknown): boolean =>
-  error instanceof Rejection &&
-  (error.code === 'NOT_FOUND' || error.code === 'DATA_LOSS' || error.reason === 'DISK_NOT_HERE');
 
 /** Whether the key is in use, or an outage that ended its use may be over. */
 const isWatched = ({ users, isCountedAsLost }: Entry): boolean => users.size > 0 || isCountedAsLost;
@@ -114,7 +109,7 @@ export class Leases {
     const known = this.#entries.get(name);
     if (known) {
       known.users.add(user);
-      known.witness = undefined;
+      known.witnesses.remove(user);
       this.#report(known);
       return;
     }
@@ -128,9 +123,9 @@ export class Leases {
   /** The user uses no DEK under the key any more. */
   leave(key: SetKeyVersion, user: LeaseUser): void {
     const entry = this.#entries.get(nameOf(key));
-    if (!entry?.users.delete(user) || entry.users.size > 0) return;
-    entry.witness = user;
-    this.#changed(entry);
+    if (!entry?.users.delete(user)) return;
+    entry.witnesses.add(user);
+    if (entry.users.size === 0) this.#changed(entry);
   }
 
   /** Whether the key has a user. */
@@ -178,7 +173,7 @@ export class Leases {
       key: lease.key,
       lease,
       users: new Set([user]),
-      witness: undefined,
+      witnesses: new Witnesses(),
       wonAt: lease.isHeld() ? clock.now() : undefined,
       endedAtMs: undefined,
       endedAt: undefined,
@@ -277,8 +272,14 @@ export class Leases {
     for (const user of entry.users) if (!user.isPinnable && user.grant() !== undefined) user.drop('ended');
   }
 
-  /** The vault replied, perhaps about the key that the disk is under now, or the disk cannot check any more. */
-  #dismissWitness(entry: Entry): void {
+  /** This disk cannot check any more; another one does, if there is one. */
+  #dismiss(entry: Entry, user: LeaseUser): void {
+    entry.witnesses.remove(user);
+    if (entry.witnesses.newest === undefined) this.#forgetOutage(entry);
+  }
+
+  /** The vault replied, perhaps about the key that the disk is under now, or no disk can check any more. */
+  #forgetOutage(entry: Entry): void {
     if (entry.users.size > 0 || !entry.isCountedAsLost) return;
     entry.isCountedAsLost = false;
     this.#changed(entry);
@@ -329,7 +330,7 @@ export class Leases {
     const { clock, random, tracer, terms } = this.#parts;
     const { key, users } = entry;
     // In turn: a disk with a damaged header does not keep the others from a reply.
-    const [user = entry.witness] = users;
+    const [user = entry.witnesses.newest] = users;
     if (user === undefined) return;
     if (users.delete(user)) users.add(user);
     const sentAtMs = clock.monotonicMs();
@@ -343,9 +344,10 @@ export class Leases {
       const attributes = { [DomainAttribute.diskEncryptionSet]: key.set, [DomainAttribute.keyVersion]: key.keyVersion };
       // A span, so that a loss found here has a trace.
       await inSpan(tracer, 'renew lease', { attributes }, () => this.#probe(entry, user, cause));
-      this.#dismissWitness(entry);
+      this.#forgetOutage(entry);
     } catch (error) {
-      if (lossReasonIn(error) !== undefined || cannotCheck(error)) this.#dismissWitness(entry);
+      if (lossReasonIn(error) !== undefined) this.#forgetOutage(entry);
+      else if (cannotCheck(error)) this.#dismiss(entry, user);
       if (lossReasonIn(error) === undefined) this.#noteFailure(entry, sentAtMs, error);
     } finally {
       entry.questions -= 1;
