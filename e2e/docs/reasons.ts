@@ -41,6 +41,7 @@ const noReasons = new Set([
   'LEASE_TTL_MS',
   'NBD_ADDRESS',
   'NBD_LISTEN',
+  'VM_HOST_LEAVE_MS',
   'NODE_COMPILE_CACHE',
   'TLS_CA_FILE',
   'TLS_CERTIFICATE_FILE',

@@ -2,6 +2,7 @@ import { hostSpec } from '@interlock/host';
 import { streamsSpec } from '@interlock/messaging';
 import { type ConfigSpec, type Reader, variableOf } from '@interlock/runtime';
 import { computeSpec } from '../../services/compute/src/settings.ts';
+import { vmHostSpec } from '../../services/compute/src/vm-host/settings.ts';
 import { diskSpec } from '../../services/disk/src/settings.ts';
 import { setSpec } from '../../services/disk-encryption-set/src/settings.ts';
 import { gatewaySpec } from '../../services/gateway/src/settings.ts';
@@ -21,6 +22,7 @@ export const specs: Readonly<Record<string, ConfigSpec>> = {
   'disk-encryption-set': setSpec,
   disk: diskSpec,
   compute: computeSpec,
+  'A VM host': vmHostSpec,
   gateway: gatewaySpec,
 };
 

@@ -4,7 +4,16 @@ import { chooseVmHost, roomAt } from './choice.ts';
 import type { KnownVmHost } from './vm-hosts.ts';
 
 const host = (name: string, differing: Partial<KnownVmHost> = {}): KnownVmHost => ({
-  ...{ name, status: 'open', isServing: true, address: `${name}:1`, zone: '', capacity: 10, machineCount: 0 },
+  ...{
+    name,
+    status: 'open',
+    isServing: true,
+    isLeaving: false,
+    address: `${name}:1`,
+    zone: '',
+    capacity: 10,
+    machineCount: 0,
+  },
   ...differing,
 });
 
@@ -28,6 +37,7 @@ test('a host that is full, not open or does not renew takes nothing', () => {
   const closed = [
     host('full', { machineCount: 10 }),
     host('unreachable', { isServing: false }),
+    host('leaving', { isLeaving: true }),
     ...(['cordoned', 'draining', 'drained', 'lost'] as const).map((status) => host(status, { status })),
   ];
   assert.equal(chooseVmHost(closed, {}), undefined);

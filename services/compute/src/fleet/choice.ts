@@ -2,7 +2,7 @@ import { names } from '@interlock/rpc';
 import type { KnownVmHost } from './vm-hosts.ts';
 
 /**
- * The host of a start: one that is open, responds and has room; of the wanted zone if there is one, then the one on which fewest
+ * The host of a start: one that is open, responds, does not leave and has room; of the wanted zone if there is one, then the one on which fewest
  * machines are, then the first by name.
  * @param hosts in any order
  * @param wanted.zone the zone of the machine's disks; absent or `''`: any
@@ -28,8 +28,8 @@ export const roomAt = (hosts: readonly KnownVmHost[]): number =>
 /** The full name of a VM host. */
 export const vmHostName = (host: string): string => names.vmHost.format({ vmHost: host });
 
-const hasRoom = ({ status, isServing, machineCount, capacity }: KnownVmHost): boolean =>
-  status === 'open' && isServing && machineCount < capacity;
+const hasRoom = ({ status, isServing, isLeaving, machineCount, capacity }: KnownVmHost): boolean =>
+  status === 'open' && isServing && !isLeaving && machineCount < capacity;
 
 const isBetter = (host: KnownVmHost, other: KnownVmHost, zone: string): boolean => {
   const isNear = zone !== '' && host.zone === zone;

@@ -6,7 +6,16 @@ import type { KnownVmHost } from './vm-hosts.ts';
 
 test('G10: metrics name each VM host that renews or does not, with its machines and its room', async () => {
   const host = (n: number, more: Partial<KnownVmHost> = {}): KnownVmHost => ({
-    ...{ name: `vm-host-${n}`, status: 'open', isServing: true, address: '', zone: '', capacity: 10, machineCount: 3 },
+    ...{
+      name: `vm-host-${n}`,
+      status: 'open',
+      isServing: true,
+      isLeaving: false,
+      address: '',
+      zone: '',
+      capacity: 10,
+      machineCount: 3,
+    },
     ...more,
   });
   const hosts = [

@@ -33,7 +33,7 @@ test('a host registers with its first renewal, and shows what it reported with i
 
 test('a host without a run, an address or room is refused, and is not registered', async () => {
   const { api, shown } = openFleet();
-  const good = { name, run: runOf(0), address: 'a:1', zone: '', guestCapacity: 1, isEmpty: false };
+  const good = { name, run: runOf(0), address: 'a:1', zone: '', guestCapacity: 1, isEmpty: false, isLeaving: false };
   const refused = [
     [{ run: 'one' }, 'RUN_INVALID'],
     [{ address: '' }, 'ADDRESS_INVALID'],

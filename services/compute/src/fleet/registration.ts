@@ -32,7 +32,7 @@ export const renewHost = async (
   cause: Cause,
 ): Promise<boolean> => {
   check(request);
-  const { name, run, address, zone, guestCapacity: capacity, isEmpty } = request;
+  const { name, run, address, zone, guestCapacity: capacity, isEmpty, isLeaving } = request;
   const { hosts, renewals, fleet, vms, clock } = parts;
   for (;;) {
     const count = await renewals.count(host);
@@ -42,7 +42,8 @@ export const renewHost = async (
     const isLost = state.status === 'lost' && !(isEmpty && (await machinesAt(vms, host).count()) === 0);
     if (!isLost) await hosts.transact(host, register(clock.now()), cause);
     try {
-      fleet.saw(host, await renewals.write(host, count, { run, address, zone, capacity, at: clock.now() }, cause));
+      const given = { run, address, zone, capacity, isLeaving, at: clock.now() };
+      fleet.saw(host, await renewals.write(host, count, given, cause));
       return isLost;
     } catch (error) {
       // Another run renewed, or this one did with a call that it has given up.

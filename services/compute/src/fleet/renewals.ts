@@ -18,6 +18,8 @@ export interface Renewal {
   readonly zone: string;
   /** Most guests that it takes. */
   readonly capacity: number;
+  /** Whether its process ends soon; absent in rows of earlier versions. */
+  readonly isLeaving?: boolean;
   /** Number of the renewal: rises by one each time. */
   readonly number: number;
   /** By the clock of the process that stored it: shown, and compared with nothing. */

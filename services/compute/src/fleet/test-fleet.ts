@@ -38,8 +38,18 @@ export const openFleet = () => {
     ...{ store, hosts, fleet, vms, engine, clock, random, log, lostMs: terms.lostMs, periodMs: 1_000 },
   });
   /** A renewal of `vm-host-<n>`. */
-  const renew = (n: number, differing: { run?: string; isEmpty?: boolean; guestCapacity?: number } = {}) => {
-    const own = { run: runOf(n), address: `vm-host-${n}:1`, zone: 'z1', guestCapacity: 10, isEmpty: false };
+  const renew = (
+    n: number,
+    differing: { run?: string; isEmpty?: boolean; isLeaving?: boolean; guestCapacity?: number } = {},
+  ) => {
+    const own = {
+      run: runOf(n),
+      address: `vm-host-${n}:1`,
+      zone: 'z1',
+      guestCapacity: 10,
+      isEmpty: false,
+      isLeaving: false,
+    };
     return api.renewVmHost({ name: `vmHosts/vm-host-${n}`, ...own, ...differing }, call);
   };
   /** Lets time pass while these hosts renew and each round of the watch is made. */

@@ -33,6 +33,8 @@ export interface KnownVmHost {
   readonly status: RegisteredVmHost['status'];
   /** Whether it renews, as far as this process has seen; a lost one does not serve. */
   readonly isServing: boolean;
+  /** Whether its process ends soon: it gets no machine, and those that are there move. */
+  readonly isLeaving: boolean;
   /** `host:port` at which it is reached; `''` before this process has seen a renewal. */
   readonly address: string;
   readonly zone: string;
@@ -125,9 +127,9 @@ export class VmHostFleet implements VmHosts {
     const known = all.map(({ id: name, state }) =>
       this.#counting(async (): Promise<KnownVmHost[]> => {
         if (state.status === 'absent') return [];
-        const { address = '', zone = '', capacity = 0 } = renewals.get(name) ?? {};
+        const { address = '', zone = '', capacity = 0, isLeaving = false } = renewals.get(name) ?? {};
         const machineCount = await this.#countAt(name);
-        return [{ name, status: state.status, isServing: false, address, zone, capacity, machineCount }];
+        return [{ name, status: state.status, isServing: false, isLeaving, address, zone, capacity, machineCount }];
       }),
     );
     this.#known = (await Promise.all(known)).flat();

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CursorConflict } from '@interlock/event-store';
 import { lossOf } from '../vm/test-machine.ts';
+import { chooseVmHost } from './choice.ts';
 import { placementGuard } from './placement.ts';
 import { call, cause, openFleet, terms } from './test-fleet.ts';
 
@@ -97,6 +98,29 @@ test('CMK-102: a machine whose next start would fail because of a lost key stays
   assert.deepEqual([await stateOf(blocked), await stateOf(free)], ['running', 'stopping HOST_DRAINED']);
   const { state, blockedMachineCount, blockedMachines } = await shown(0);
   assert.deepEqual([state, blockedMachineCount, blockedMachines], ['DRAINING', 1, [blocked]]);
+});
+
+test('machines of a host whose process ends soon start at other hosts, and its record does not change', async () => {
+  const { pass, renew, shown, runAt, stateOf, watch, preempted, fleet, events } = openFleet();
+  for (const n of [0, 1]) await renew(n);
+  const machine = await runAt('m', 0);
+  await renew(0, { isLeaving: true });
+  await watch.round(signal);
+  assert.deepEqual([await stateOf(machine), (await shown(0)).state], ['stopping HOST_DRAINED', 'OPEN']);
+  assert.deepEqual(preempted, [machine]);
+  const [registered] = await events('vmhost-vm-host-0');
+  assert.deepEqual((await events(`vm-${machine}`)).at(-1)?.cause.causes, [{ id: registered?.id, kind: 'step' }]);
+  assert.equal(chooseVmHost(fleet.list(), { avoid: 'vmHosts/vm-host-1' }), undefined);
+  // Its process is gone: what is left there is not stopped as if the host could move it.
+  await pass(terms.ttlMs + 1_000, 1);
+  const late = await runAt('late', 0);
+  await watch.round(signal);
+  assert.equal(await stateOf(late), 'running');
+  // The next process of the host.
+  await renew(0);
+  await watch.round(signal);
+  assert.deepEqual([await stateOf(late), (await shown(0)).liveness], ['running', 'SERVING']);
+  assert.equal(chooseVmHost(fleet.list(), { avoid: 'vmHosts/vm-host-1' }), name);
 });
 
 test('a draining host stops no machine that no other host takes', async () => {

@@ -35,7 +35,7 @@ export interface VmHostWatchParts extends PlacementParts {
 export const watchShare = 'vm-hosts/watch';
 
 /**
- * Finds hosts that are lost, stops the machines of lost hosts, and empties draining hosts. There is no state besides that of the hosts
+ * Finds hosts that are lost, stops the machines of lost hosts, and empties hosts that are draining or whose process ends soon. There is no state besides that of the hosts
  * and machines: a round does what is left to do, whatever the rounds before it did.
  */
 export class VmHostWatch {
@@ -69,7 +69,7 @@ export class VmHostWatch {
       if (signal.aborted) return;
       if (host.status === 'lost') await this.#stopMachines(host);
       else if (this.#isLost(host, hosts)) await this.#noteLost(host);
-      else if (host.status === 'draining') await this.#drain(host, hosts);
+      else if (host.status === 'draining' || (host.isLeaving && host.isServing)) await this.#drain(host, hosts);
     }
   }
 
@@ -100,7 +100,7 @@ export class VmHostWatch {
   /** Stops only as many at a time as `movesMax`, and as other hosts take. */
   async #drain(host: KnownVmHost, hosts: readonly KnownVmHost[]): Promise<void> {
     const { vms } = this.#parts;
-    const cause = await this.#causeOf(host.name, 'drain');
+    const cause = await this.#causeOf(host.name, host.status === 'draining' ? 'drain' : 'serving');
     const left: Loaded<Vm>[] = [];
     let underWay = 0;
     for await (const page of machinesAt(vms, host.name).pages()) {
@@ -132,7 +132,7 @@ export class VmHostWatch {
   }
 
   /** What the watch does with the machines of a host are steps of what was decided about the host. */
-  async #causeOf(host: string, process: 'lost' | 'drain'): Promise<Cause> {
+  async #causeOf(host: string, process: 'lost' | 'drain' | 'serving'): Promise<Cause> {
     const { hosts, random } = this.#parts;
     const { state } = await hosts.load(host);
     return { ...ownCause(random), causes: stepCauses(`${hosts.definition.name}-${host}`, state, process) };

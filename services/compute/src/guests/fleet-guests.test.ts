@@ -30,6 +30,7 @@ const fleet = (fakes: Readonly<Record<string, FakeHost>>) => {
     const usual = {
       status: 'open',
       isServing: true,
+      isLeaving: false,
       address: `${name}:1`,
       zone: '',
       capacity: 10,

@@ -8,14 +8,14 @@ import { vmHostApi } from './api.ts';
 import { EndedGuests } from './ended-guests.ts';
 import { PlacedGuests } from './placed-guests.ts';
 import { Placements } from './placements.ts';
-import { keepRegistered } from './registration.ts';
+import { keepRegistered, leave } from './registration.ts';
 import type { vmHostSpec } from './settings.ts';
 
 /** What a VM host needs. Its folder is locked. */
 export type VmHostParts = Pick<ProcessSeams<unknown>, 'clock' | 'random' | 'log' | 'client' | 'scope'> & {
   readonly settings: Pick<
     ConfigOf<typeof vmHostSpec>,
-    'vmHost' | 'vmHostAddress' | 'hostZone' | 'guestCapacity' | 'dataFolder'
+    'vmHost' | 'vmHostAddress' | 'vmHostLeaveMs' | 'hostZone' | 'guestCapacity' | 'dataFolder'
   >;
   readonly driver: VmHost;
 };
@@ -34,8 +34,15 @@ export const assembleVmHost = async (parts: VmHostParts): Promise<ProcessAssembl
   });
   for (const gone of await guests.recover()) void ended.report(gone);
   const self = { name, run: random.uuid(), address, zone, guestCapacity };
+  const registration = { compute, self, guests, clock, log };
   return {
     services: [vmHostApi({ guests, driver, log })],
-    background: [(signal) => keepRegistered({ compute, self, guests, clock, log }, signal)],
+    background: [
+      async (signal) => {
+        await keepRegistered(registration, signal);
+        // The API is served until this is over.
+        if (settings.vmHostLeaveMs > 0) await leave(registration, settings.vmHostLeaveMs);
+      },
+    ],
   };
 };

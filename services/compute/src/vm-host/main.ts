@@ -1,7 +1,7 @@
 import { hostProcess, lockFolder, watchFolderSpace } from '@interlock/host';
 import { openGuests } from '../guests/guest-settings.ts';
 import { assembleVmHost } from './assemble.ts';
-import { vmHostSpec } from './settings.ts';
+import { vmHostProblems, vmHostSpec } from './settings.ts';
 
 /** An earlier process that is stopping has this time to end, in milliseconds. */
 const patienceMs = 30_000;
@@ -12,6 +12,7 @@ await hostProcess({
   env: process.env,
   args: process.argv.slice(2),
   settings: vmHostSpec,
+  problems: vmHostProblems,
   assemble: async (seams) => {
     const { settings, clock, scope, log } = seams;
     const { folder, driver } = openGuests(settings, seams, { env: process.env, node: process.execPath });
