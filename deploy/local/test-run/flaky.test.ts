@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { rerunFailed } from './flaky.ts';
 import type { Failure, Results } from './summary-reporter.ts';
 
-const failure = (name: string, file?: string): Failure => ({ name, file, reason: 'no key' });
+const failure = (name: string, file?: string): Failure => ({ name, file, definedIn: file, reason: 'no key' });
 const passes: Results = { passed: 3, failed: 0, failures: [] };
 const again = (file: string): Results => ({ passed: 2, failed: 1, failures: [failure('again', file)] });
 

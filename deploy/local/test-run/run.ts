@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { delimiter, join, relative } from 'node:path';
 import type { Scope } from '@interlock/runtime';
@@ -13,6 +13,8 @@ import { rerunFailed } from './flaky.ts';
 import { readRequest, selectTests } from './selection.ts';
 import type { FileTime, Summary } from './summary-reporter.ts';
 import { openTestRunData } from './test-run-data.ts';
+import { longestOf, readTimes, timesTable } from './times.ts';
+import { groupUnits, nameOfGroup, shownFile, type UnitGroup } from './unit-groups.ts';
 
 /** Checks in addition to the tests; each counts as one. */
 const checks = [
@@ -49,25 +51,28 @@ runCommand(async (scope) => {
   servers.catch(() => undefined);
   const results = request.globs.length === 0 ? await runChecks(env, data) : [];
   const timesFile = data.path('processor-times.jsonl');
+  // A file that is named runs alone, so that a test that depends on another file can be found.
+  const { alone, groups } =
+    request.globs.length === 0 ? groupUnits(files, repository, data.folder('units')) : { alone: files, groups: [] };
   const run = testRunner({
     scope,
+    groups,
     summaryFile: data.path('summary.json'),
     timesFile,
     options: request.nodeOptions,
     env: { ...env, ...(await servers), TMPDIR: temporary },
   });
-  const first = files.length === 0 ? noTests : await run(files);
-  const processorTimes = readTimes(timesFile);
+  const first = files.length === 0 ? noTests : await run([...alone, ...groups.map(({ entry }) => entry)]);
+  const processorTimes = readTimes(timesFile, (path) => shownFile(path, groups, repository)).filter(({ file }) =>
+    first.files.some((ran) => ran.file === file),
+  );
   const outcome = await rerunFailed(first, (file) => {
     console.log(`Running again, alone: ${file}`);
-    return run([file]);
+    // A group that broke as a whole runs again as single files.
+    return run(groups.find((group) => nameOfGroup(group) === file)?.files ?? [file]);
   });
   results.push(outcome);
-  if (files.length > 10) {
-    console.log(`Slowest files:\n${longestOf(first.files)}`);
-    const seconds = processorTimes.reduce((sum, { ms }) => sum + ms, 0) / 1_000;
-    console.log(`Most processor time, of ${seconds.toFixed(0)} s without the servers:\n${longestOf(processorTimes)}`);
-  }
+  if (files.length > 10) reportTimes(processorTimes, first.files);
   // Repeated at the end, because the output before it may be from an hour.
   for (const flaky of outcome.flaky) console.log(`FLAKY: ${flaky}`);
   for (const failure of outcome.failures) console.log(`FAILED: ${failure}`);
@@ -77,21 +82,14 @@ runCommand(async (scope) => {
   return { exitCode: failed === 0 ? 0 : 1, lastLine: `${passed} passed, ${failed} failed` };
 });
 
-/** The ten files with the most time, one line each, so that a slow one is noticed when it is added. */
-const longestOf = (files: readonly FileTime[]): string =>
-  files
-    .toSorted((a, b) => b.ms - a.ms)
-    .slice(0, 10)
-    .map(({ file, ms }) => `  ${(ms / 1_000).toFixed(1)} s  ${file}`)
-    .join('\n');
-
-/** What the files of a run reported. A file that was killed reported nothing. */
-const readTimes = (file: string): readonly FileTime[] => {
-  if (!existsSync(file)) return [];
-  const lines = readFileSync(file, 'utf8').trimEnd().split('\n');
-  return lines
-    .map((line) => JSON.parse(line) as FileTime)
-    .map(({ file: path, ms }) => ({ file: relative(repository, path), ms }));
+/** Prints the heaviest files, and keeps the times of all until the next run. */
+const reportTimes = (processorTimes: readonly FileTime[], elapsed: readonly FileTime[]): void => {
+  console.log(`Slowest files:\n${longestOf(elapsed)}`);
+  const seconds = processorTimes.reduce((sum, { ms }) => sum + ms, 0) / 1_000;
+  console.log(`Most processor time, of ${seconds.toFixed(0)} s without the servers:\n${longestOf(processorTimes)}`);
+  const table = join(dataRoot(process.env), 'test-times.jsonl');
+  writeFileSync(table, timesTable(processorTimes, elapsed));
+  console.log(`Each file: ${relative(process.cwd(), table)}`);
 };
 
 /**
@@ -106,13 +104,14 @@ const noTests: Summary = { passed: 0, failed: 0, failures: [], files: [] };
 /** Makes a function that runs test files with the servers of this run, one run after the other. */
 function testRunner(parts: {
   readonly scope: Scope;
+  readonly groups: readonly UnitGroup[];
   readonly summaryFile: string;
   /** Each test file appends its processor time. */
   readonly timesFile: string;
   readonly options: readonly string[];
   readonly env: NodeJS.ProcessEnv;
 }): (files: readonly string[]) => Promise<Summary> {
-  const { scope, summaryFile, timesFile, options, env } = parts;
+  const { scope, groups, summaryFile, timesFile, options, env } = parts;
   return async (files) => {
     const tests = await startGuarded({
       command: process.execPath,
@@ -138,7 +137,7 @@ function testRunner(parts: {
     });
     scope.defer('tests', () => tests.stop());
     const { status } = await tests.exited;
-    return readSummary(summaryFile, status);
+    return readSummary(summaryFile, status, groups);
   };
 }
 
@@ -199,17 +198,23 @@ async function runChecks(env: NodeJS.ProcessEnv, data: DataFolder): Promise<Resu
  * The result of a run, with files as paths from the root. A run that failed without a failed test (it was killed, or the
  * runner itself broke) counts as one failure.
  */
-function readSummary(file: string, status: number): Summary {
+function readSummary(file: string, status: number, groups: readonly UnitGroup[]): Summary {
   const text = readFileSync(file, 'utf8');
   const read = text === '' ? noTests : (JSON.parse(text) as Summary);
   if (status !== 0 && read.failed === 0) {
     const reason = `ended with ${status}`;
-    return { ...read, failed: 1, failures: [{ name: 'the run of the tests', file: undefined, reason }] };
+    return {
+      ...read,
+      failed: 1,
+      failures: [{ name: 'the run of the tests', file: undefined, definedIn: undefined, reason }],
+    };
   }
-  const failures = read.failures.map((failure) => ({
-    ...failure,
-    file: failure.file === undefined ? undefined : relative(repository, failure.file),
-  }));
-  const files = read.files.map(({ file, ms }) => ({ file: relative(repository, file), ms }));
+  const failures = read.failures.map((failure) => {
+    const isGrouped = groups.some(({ entry }) => entry === failure.file);
+    const isOfUnit = isGrouped && failure.definedIn?.endsWith('.test.ts');
+    const ran = isOfUnit ? failure.definedIn : failure.file;
+    return { ...failure, file: ran === undefined ? undefined : shownFile(ran, groups, repository) };
+  });
+  const files = read.files.map(({ file, ms }) => ({ file: shownFile(file, groups, repository), ms }));
   return { ...read, failures, files };
 }

@@ -43,11 +43,16 @@ test('counts passed and failed tests, and lists each failed test with file and r
   deepEqual(
     failures.toSorted((a, b) => a.name.localeCompare(b.name)),
     [
-      { name: broken, file: broken, reason: "test failed: exit code 1: SyntaxError: Unexpected identifier 'is'" },
-      { name: late, file: late, reason: 'test failed: exit code 7: RangeError: after the tests' },
-      { name: 'breaks', file, reason: 'no key' },
-      { name: 'has no message', file, reason: '' },
-      { name: 'shared', file: importing, reason: 'in common' },
+      {
+        name: broken,
+        file: broken,
+        definedIn: broken,
+        reason: "test failed: exit code 1: SyntaxError: Unexpected identifier 'is'",
+      },
+      { name: late, file: late, definedIn: late, reason: 'test failed: exit code 7: RangeError: after the tests' },
+      { name: 'breaks', file, definedIn: file, reason: 'no key' },
+      { name: 'has no message', file, definedIn: file, reason: '' },
+      { name: 'shared', file: importing, definedIn: shared, reason: 'in common' },
     ],
   );
 });

@@ -5,6 +5,8 @@ export interface Failure {
   readonly name: string;
   /** The test file that ran, also if it imports the file that defines the test. */
   readonly file: string | undefined;
+  /** The file that defines the test: another one, if the file that ran imports it. */
+  readonly definedIn: string | undefined;
   /** First line of the error; of a file that failed itself, how its process ended, and the last error that it printed. */
   readonly reason: string;
 }
@@ -61,7 +63,7 @@ function failureOf(data: DataOf<'test:fail'>, lastErrors: ReadonlyMap<string | u
   const [first = ''] = message.split('\n', 1);
   const file = entryFileOf(data) ?? data.file;
   const reason = [first, endOf(error), 'exitCode' in error && lastErrors.get(file)].filter(Boolean).join(': ');
-  return [{ name, file, reason }];
+  return [{ name, file, definedIn: data.file, reason }];
 }
 
 type DataOf<Type extends TestEvent['type']> = Extract<TestEvent, { type: Type }>['data'];
