@@ -284,7 +284,7 @@ const outsideOfTheSimulation = new RegExp(
     String.raw`libs/event-store/src/(postgres-store|postgres-commit|pool|loop-turns|connection|driver-check|migration)\.ts$`,
     String.raw`libs/messaging/src/nats-bus\.ts$`,
     String.raw`libs/host/src/(probe-server|host-folder|folder-space|build)\.ts$`,
-    String.raw`services/compute/src/vm-host/placements\.ts$`,
+    String.raw`services/compute/src/vm-host/placement-files\.ts$`,
     String.raw`libs/sealing/src/master-key\.ts$`,
     String.raw`libs/pack/pack-library\.ts$`,
     String.raw`libs/lab/src/(evidence/|(judge/(journal/lines|conventions/installed-names)|report/experiment/kept-spans|dataset/(format/folder|check/check|export/export-runs))\.ts$)`,

@@ -15,10 +15,10 @@ import {
 const PROGRESS_MS = 5_000;
 
 /** Plays one history here and prints its whole log. */
-const replay = async ({ seed, untilAction, diskHosts }: RunOptions): Promise<RunSummary> => {
+const replay = async ({ seed, untilAction, diskHosts, vmHosts }: RunOptions): Promise<RunSummary> => {
   // A parent of playing processes needs none of it.
   const { playHistory } = await import('./runs/history.ts');
-  const { lines, ...result } = await playHistory({ seed, untilAction, diskHosts });
+  const { lines, ...result } = await playHistory({ seed, untilAction, diskHosts, vmHosts });
   for (const line of lines()) console.log(line);
   return withResult(emptySummary, result);
 };
@@ -33,7 +33,7 @@ const playMany = async (options: RunOptions, elapsedMs: () => number): Promise<R
     await playInProcesses<PlayTask, Result>({
       script: new URL('./runs/play-process.ts', import.meta.url),
       workers: options.workers,
-      task: { untilAction: options.untilAction, diskHosts: options.diskHosts },
+      task: { untilAction: options.untilAction, diskHosts: options.diskHosts, vmHosts: options.vmHosts },
       nextSeed: () => {
         if (begun >= options.histories || elapsedMs() >= options.seconds * 1_000) return undefined;
         begun += 1;
@@ -41,7 +41,7 @@ const playMany = async (options: RunOptions, elapsedMs: () => number): Promise<R
       },
       played: (result) => {
         summary = withResult(summary, result);
-        if (result.violation) console.log(violationText(result, options.diskHosts));
+        if (result.violation) console.log(violationText(result, options));
       },
     });
   } finally {

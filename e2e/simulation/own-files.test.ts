@@ -16,9 +16,9 @@ registerHooks({
   },
 });
 
-/** Files that only a real deployment needs: entry points and settings, threads, files, guests that are processes, and VM hosts, which no history has. */
+/** Files that only a real deployment needs: entry points and settings, threads, files, and guests that are processes. */
 const realOnly =
-  /\/main\.ts$|^services\/[a-z-]+\/src\/settings\.ts$|^services\/disk\/src\/host-process\.ts$|^services\/disk\/src\/host\/(owner\/folder-identity|nbd\/(?!export)[a-z/-]+|storage\/unreadable-sectors)\.ts$|^services\/key-vault\/src\/(rsa\/(pool|dispatch|key-maker|messages|queue|thread|worker|job|padding)|sealing\/file-seal-key-store|hold\/history-marks)\.ts$|^services\/compute\/src\/(guest\/|qemu\/|vm-host\/|guests\/(guest-driver|guest-settings|guest-journal|guest-process|idle-driver)\.ts)/;
+  /\/main\.ts$|^services\/[a-z-]+\/src\/settings\.ts$|^services\/disk\/src\/host-process\.ts$|^services\/disk\/src\/host\/(owner\/folder-identity|nbd\/(?!export)[a-z/-]+|storage\/unreadable-sectors)\.ts$|^services\/key-vault\/src\/(rsa\/(pool|dispatch|key-maker|messages|queue|thread|worker|job|padding)|sealing\/file-seal-key-store|hold\/history-marks)\.ts$|^services\/compute\/src\/(guest\/|qemu\/|vm-host\/(settings|placement-files)\.ts|guests\/(guest-driver|guest-settings|guest-journal|guest-process|idle-driver)\.ts)/;
 const isTest = (file: string): boolean => /\.test\.ts$|\/test-[^/]*\.ts$/.test(file);
 const filesOf = (...folders: readonly string[]): readonly string[] =>
   execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', ...folders], {
@@ -34,7 +34,7 @@ const hasCode = (file: string): boolean =>
 
 before(async () => {
   const { playHistory } = await import('./runs/history.ts');
-  for (const diskHosts of [0, 2]) await playHistory({ seed: 1, untilAction: 10, diskHosts });
+  for (const diskHosts of [0, 2]) await playHistory({ seed: 1, untilAction: 10, diskHosts, vmHosts: diskHosts });
 });
 
 test('a simulated history runs every file of the services, except those that only a real deployment needs', () => {

@@ -32,7 +32,7 @@ test(
     await playInProcesses<PlayTask, Result>({
       script: new URL('./runs/play-process.ts', import.meta.url),
       workers: 2,
-      task: { untilAction: undefined, diskHosts: undefined },
+      task: { untilAction: undefined, diskHosts: undefined, vmHosts: undefined },
       nextSeed: () => seeds.shift(),
       played: (result) => {
         summary = withResult(summary, result);

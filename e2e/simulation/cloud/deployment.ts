@@ -3,6 +3,7 @@ import { simulatedTokens, type TokenFormat, type Workload } from '@interlock/rpc
 import type { Random, SeededRandom } from '@interlock/runtime';
 import { type MasterKey, masterKey } from '@interlock/sealing';
 import { assemble as assembleCompute } from '../../../services/compute/src/assemble.ts';
+import type { VmHostTerms } from '../../../services/compute/src/fleet/vm-hosts.ts';
 import type { VmHost } from '../../../services/compute/src/guests/vm-host.ts';
 import { assemble as assembleDisk } from '../../../services/disk/src/assemble.ts';
 import type { LeaseTerms } from '../../../services/disk/src/host/keys/lease.ts';
@@ -39,6 +40,8 @@ export interface SimulatedSettings {
   readonly retentionDayMs: number;
   readonly watermarkMs: number;
   readonly silenceMs: number;
+  /** When a VM host that does not renew is unreachable, and when it is lost. */
+  readonly vmHosts: VmHostTerms;
 }
 
 /** Short enough that each passes in a history of minutes, long enough that idle time costs little. */
@@ -57,6 +60,7 @@ export const simulatedSettings: SimulatedSettings = {
   retentionDayMs: 60_000,
   watermarkMs: 4_000,
   silenceMs: 10_000,
+  vmHosts: { ttlMs: 5_000, lostMs: 15_000 },
 };
 
 /** A principal with a secret. */
@@ -110,7 +114,8 @@ export interface Hardware {
         readonly volumes: VolumeFiles;
       }
     | undefined;
-  readonly driver: VmHost;
+  /** Of compute: what runs the guests; `hosts`: VM hosts. */
+  readonly driver: VmHost | 'hosts';
   readonly sealKeys: SealKeyStore;
   readonly ciphers: CipherWatch;
 }
@@ -256,6 +261,7 @@ const users = (
         sweepIntervalMs: settings.sweepIntervalMs,
         dataDisksMax: 16,
         diskCallsMax: 16,
+        ...(hardware.driver === 'hosts' ? { vmHosts: settings.vmHosts } : {}),
       },
     }),
 });

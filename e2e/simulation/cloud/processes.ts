@@ -4,6 +4,7 @@ import type { MemoryBus } from '@interlock/messaging';
 import { logger, type SeededRandom, type VirtualClock } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
 import type { VmHost } from '../../../services/compute/src/guests/vm-host.ts';
+import { assembleVmHost } from '../../../services/compute/src/vm-host/assemble.ts';
 import type { SealKeyStore } from '../../../services/key-vault/src/sealing/seal-key-store.ts';
 import type { CopyPace } from '../faults/copy-pace.ts';
 import type { FaultRates } from '../faults/fault-rates.ts';
@@ -18,6 +19,7 @@ import { type Cuts, nameOf, partOf } from './parts.ts';
 import { processClock, type Skew } from './process-clock.ts';
 import { processDriver } from './process-driver.ts';
 import { ProcessVolumes, type VolumeLink } from './process-volumes.ts';
+import { GUEST_CAPACITY, type SimulatedVmHost } from './vm-hosts.ts';
 
 /** What the processes of a world share. */
 export interface Machine {
@@ -30,6 +32,7 @@ export interface Machine {
   readonly storeOf: (service: Replica['service'], by: Replica) => EventStore;
   readonly diskHosts: readonly SimulatedHost[];
   readonly hasControl: boolean;
+  readonly vmHosts: readonly SimulatedVmHost[];
   readonly storage: Pick<StorageRecord, 'note'>;
   readonly copies: Pick<CopyPace, 'step'>;
   readonly driver: VmHost;
@@ -44,6 +47,8 @@ export interface Machine {
 
 /** The machine of everything at the start. The estate of every history was also created on it. */
 export const firstMachine = 'machine';
+
+type VolumeLinkParts = Pick<VolumeLink, 'clock' | 'gate' | 'random'>;
 
 interface Process {
   readonly gate: Gate;
@@ -66,7 +71,7 @@ export class Processes {
 
   /** Starts a new process of the replica. @returns the seams it runs on */
   begin(replica: Replica): OwnSeams {
-    const { clock, tracerOf, rates, cuts, random: all, bus, storeOf, servicesOver, write, onBlocked } = this.#machine;
+    const { clock, tracerOf, rates, cuts, random: all, bus, storeOf, write, onBlocked } = this.#machine;
     const name = nameOf(replica);
     const { service } = replica;
     this.kill(replica);
@@ -84,7 +89,7 @@ export class Processes {
     };
     const own = processClock(clock, this.skewOf(replica), gate);
     return {
-      assemble: servicesOver(this.#hardwareOf(replica, link))[service],
+      ...this.#assembly(replica, link),
       store: faultyStore(storeOf(service, replica), { ...link, faults: rates.stores, isCut: isCutFrom('store') }),
       bus: busOver(bus, {
         clock,
@@ -129,8 +134,21 @@ export class Processes {
     this.#interruptions.set(nameOf(replica), (this.#interruptions.get(nameOf(replica)) ?? 0) + 1);
   }
 
-  #hardwareOf(replica: Replica, link: Pick<VolumeLink, 'clock' | 'gate' | 'random'>): Hardware {
-    const { diskHosts, hasControl, copies, storage, driver, sealKeys, ciphers } = this.#machine;
+  /** A service over its hardware, or a VM host over its guests and its folder. */
+  #assembly(replica: Replica, link: VolumeLinkParts): Pick<OwnSeams, 'assemble' | 'assembleStoreless'> {
+    const { vmHosts, servicesOver } = this.#machine;
+    const host = vmHosts.find((one) => nameOf(one.replica) === nameOf(replica));
+    if (host === undefined) return { assemble: servicesOver(this.#hardwareOf(replica, link))[replica.service] };
+    const { name: vmHost, address: vmHostAddress, files, driver } = host;
+    const settings = { vmHost, vmHostAddress, hostZone: undefined, vmHostLeaveMs: 0, guestCapacity: GUEST_CAPACITY };
+    return {
+      assembleStoreless: (seams) =>
+        assembleVmHost({ ...seams, settings, files, driver: processDriver(driver, link.gate) }),
+    };
+  }
+
+  #hardwareOf(replica: Replica, link: VolumeLinkParts): Hardware {
+    const { diskHosts, hasControl, vmHosts, copies, storage, driver, sealKeys, ciphers } = this.#machine;
     const name = nameOf(replica);
     const host = diskHosts.find((one) => nameOf(one.replica) === name);
     return {
@@ -141,7 +159,7 @@ export class Processes {
         isOneOfMany: hasControl,
         volumes: new ProcessVolumes(host.volumes, { ...link, faults: host.rates, copies, record: storage }),
       },
-      driver: processDriver(driver, link.gate),
+      driver: vmHosts.length > 0 ? 'hosts' : processDriver(driver, link.gate),
       sealKeys,
       ciphers,
     };

@@ -1,16 +1,9 @@
-import {
-  type Commit,
-  type EventStore,
-  type MemoryStore,
-  memoryStore,
-  type RecordedEvent,
-  type StoreImage,
-} from '@interlock/event-store';
+import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
+import { type EventStore, type MemoryStore, memoryStore, type StoreImage } from '@interlock/event-store';
 import { type InProcessCloud, inProcessCloud, type Peers, type Replica, workloads } from '@interlock/host';
 import { type MemoryBus, memoryBus, subjectOf } from '@interlock/messaging';
 import type { Workload } from '@interlock/rpc';
 import { logger, type SeededRandom, seededRandom, type VirtualClock, virtualClock } from '@interlock/runtime';
-import { type SimulatedDriver, simulatedDriver } from '../../../services/compute/src/guests/simulated-driver.ts';
 import type { SlotMac } from '../../../services/disk/src/host/header/disk-header-format.ts';
 import { platformKey } from '../../../services/disk/src/host/keys/platform-key.ts';
 import type { MemoryVolumeFiles, VolumesImage } from '../../../services/disk/src/host/storage/volume-files.ts';
@@ -33,20 +26,14 @@ import {
   simulatedSettings,
 } from './deployment.ts';
 import { openDiskHosts, type SimulatedHost } from './disk-hosts.ts';
-import { createCuts, nameOf, type Part, partOf } from './parts.ts';
+import { type Committed, observedStore } from './observed-store.ts';
+import { createCuts, isVmHost, nameOf, type Part, partOf } from './parts.ts';
 import { firstMachine, Processes } from './processes.ts';
 import type { SimulatedSpan } from './recorded-span.ts';
 import { worldTracing } from './tracing.ts';
+import { openGuests, type SimulatedGuests, type SimulatedVmHost } from './vm-hosts.ts';
 
-/** What one commit stored in a service. */
-export interface Committed {
-  readonly service: Workload;
-  /** The process that committed it; undefined: none, as for a commit by a test. */
-  readonly by: Replica | undefined;
-  readonly commit: Commit;
-  /** The events as they were recorded. */
-  readonly events: readonly RecordedEvent[];
-}
+export type { Committed } from './observed-store.ts';
 
 /** The parts of a cloud that outlive its processes, and its foundation: the start of another world. */
 export interface CloudImage {
@@ -63,6 +50,8 @@ export interface SimulatedCloudOptions {
   readonly settings?: Partial<SimulatedSettings>;
   /** Processes with volumes beside a control process of disk; 0, the default: one process of disk has all volumes. */
   readonly diskHosts?: number;
+  /** VM hosts, processes of compute that run its guests; 0, the default: compute runs them itself. */
+  readonly vmHosts?: number;
   /** The initial content of storage. Its processes have ended, and the bus is empty. Default: an empty cloud. */
   readonly image?: CloudImage;
   /** Wall clock at the start of the world, in milliseconds since the Unix epoch. */
@@ -104,7 +93,9 @@ export interface SimulatedCloud {
   slotMac(volumeId: string): SlotMac;
   /** What the storage of volumes failed to do. */
   readonly storage: StorageRecord;
-  readonly guests: SimulatedDriver;
+  readonly guests: SimulatedGuests;
+  /** The processes that run guests for compute; empty: compute runs them. */
+  readonly vmHosts: readonly SimulatedVmHost[];
   /** Unique names of the disk hosts that have the data key of an open disk in memory. */
   cipherHolders(disk: string): readonly string[];
   /** Calls the listener for every commit, at the moment when it is stored. */
@@ -129,6 +120,8 @@ export interface SimulatedCloud {
 /** Receives a service, and the server from which it is cut off. */
 type BlockedListener = (service: Workload, server: 'bus' | 'store') => void;
 
+/** Time between two looks at the VM hosts that register, in milliseconds. */
+const registeringMs = 100;
 /** Longest history, in virtual time. */
 const LIMIT_MS = 24 * 3_600_000;
 /** No wait here is real, and one turn of the event loop takes as long as the work after most jumps of the clock. */
@@ -204,7 +197,7 @@ const openSeams = (options: SimulatedCloudOptions, settings: SimulatedSettings) 
     volumesOf,
     storage: openStorageRecord(clock.monotonicMs),
     sealKeys: createMemorySealKeyStore(),
-    guests: simulatedDriver(clock),
+    ...openGuests(clock, options.vmHosts ?? 0),
     ciphers: new CipherWatch(),
     cloudSecrets,
     deployment: createDeployment(cloudSecrets, ownChance.fork('tokens'), settings),
@@ -229,7 +222,7 @@ const processesOver = (seams: Seams): Processes =>
   new Processes({
     ...seams,
     random: seams.chance.fork('processes'),
-    driver: seams.guests,
+    driver: seams.own,
     servicesOver: seams.deployment.services,
     write: (line) => seams.serviceLog.push(line),
     onBlocked: (...blocked) => {
@@ -251,7 +244,7 @@ const startServices = (
       : { part: partOf(replica), gate: processes.gateOf(replica) };
   return inProcessCloud({
     ...seams,
-    services: deployment.services({ ...seams, machine: firstMachine, diskHost: undefined, driver: seams.guests }),
+    services: deployment.services({ ...seams, machine: firstMachine, diskHost: undefined, driver: seams.own }),
     workloadOf: (service) => deployment.people.workloads[service],
     random: chance.fork('outside'),
     log: logger({ service: 'outside', clock, write: (line) => seams.serviceLog.push(line) }),
@@ -272,12 +265,12 @@ const startServices = (
         responseListeners,
       ),
     chooseReplica: (running) => choice.pick(running),
-    // Disk hosts are called by their address.
-    isCalledByService: ({ service, replica }) => service !== 'disk' || replica === 0,
+    // Disk hosts and VM hosts are called by their address.
+    isCalledByService: (replica) => !isVmHost(replica) && (replica.service !== 'disk' || replica.replica === 0),
   });
 };
 
-/** Starts the cloud, and the disk hosts beside it. */
+/** Starts the cloud, and the disk hosts and VM hosts beside it. */
 const startCloud = async (
   seams: Seams,
   processes: Processes,
@@ -285,7 +278,17 @@ const startCloud = async (
 ): Promise<InProcessCloud> => {
   const cloud = await startServices(seams, processes, options);
   for (const { replica } of seams.hasControl ? seams.diskHosts : []) await cloud.start('disk', replica.replica);
+  for (const { replica } of seams.vmHosts) await cloud.start('compute', replica.replica);
+  if (seams.vmHosts.length > 0) await untilRegistered(seams, cloud);
   return cloud;
+};
+
+/** Waits until compute may start machines at every VM host. */
+const untilRegistered = async ({ clock, vmHosts, deployment }: Seams, cloud: InProcessCloud): Promise<void> => {
+  const compute = cloud.as(deployment.people.administrator).client('compute', ComputeServiceDefinition);
+  const isServing = async (): Promise<boolean> =>
+    (await compute.listVmHosts({})).vmHosts.filter(({ liveness }) => liveness === 'SERVING').length === vmHosts.length;
+  while (!(await isServing())) await clock.sleep(registeringMs);
 };
 
 const imageOfWorld = async ({ sealKeys, cloudSecrets, storeOf, diskHosts }: Seams): Promise<CloudImage> => {
@@ -374,24 +377,4 @@ const imageOf = ({ stores }: CloudImage, service: Workload): StoreImage => {
   const found = stores.get(service);
   if (!found) throw new Error(`the image has no store of ${service}`);
   return found;
-};
-
-/** A memory store that reports every commit, whether or not its writer gets the acknowledgement. */
-const observedStore = (
-  origin: Pick<Committed, 'service' | 'by'>,
-  store: MemoryStore,
-  listeners: readonly ((committed: Committed) => void)[],
-): MemoryStore => {
-  return {
-    ...store,
-    async commit(commit, cause) {
-      const stored = await store.commit(commit, cause);
-      if (listeners.length > 0) {
-        const [first] = stored.positions;
-        const events = first === undefined ? [] : await store.feed(first - 1, stored.positions.length);
-        for (const listener of listeners) listener({ ...origin, commit, events });
-      }
-      return stored;
-    },
-  };
 };

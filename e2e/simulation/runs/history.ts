@@ -31,6 +31,8 @@ export interface HistoryOptions {
   readonly settings?: Partial<SimulatedSettings>;
   /** Disk hosts beside a control process; by default as the seed says. */
   readonly diskHosts?: number | undefined;
+  /** VM hosts; by default as the seed says. */
+  readonly vmHosts?: number | undefined;
 }
 
 /** A history that was played to its end, or to its first violation. */
@@ -74,6 +76,17 @@ export const diskHostsOf = (seed: number): number => {
   return random.chance(oneProcessShare) ? 0 : 1 + random.int(diskHostsMax);
 };
 
+/** Share of histories in which VM hosts run the guests; in the others compute runs them. */
+const vmHostsShare = 1 / 3;
+/** Most VM hosts. */
+const vmHostsMax = 3;
+
+/** How many VM hosts a history has; 0: compute runs the guests. */
+export const vmHostsOf = (seed: number): number => {
+  const random = seededRandom(seed).fork('VM hosts');
+  return random.chance(vmHostsShare) ? 1 + random.int(vmHostsMax) : 0;
+};
+
 /** Share of histories in which copies may take long. */
 const slowCopiesShare = 0.75;
 
@@ -94,9 +107,10 @@ const termsOf = (seed: number, diskHosts: number): Partial<SimulatedSettings> =>
 export const playHistory = async (options: HistoryOptions): Promise<PlayedHistory> => {
   const { seed, settings, untilAction = Number.POSITIVE_INFINITY } = options;
   const diskHosts = options.diskHosts ?? diskHostsOf(seed);
+  const vmHosts = options.vmHosts ?? vmHostsOf(seed);
   const { cloud: image, commits } = await estateImage(diskHosts);
   const world = await createSimulatedCloud({
-    ...{ seed, diskHosts, image },
+    ...{ seed, diskHosts, vmHosts, image },
     settings: { ...termsOf(seed, diskHosts), ...settings },
   });
   const log = openHistoryLog(() => world.clock.monotonicMs());

@@ -6,6 +6,8 @@ export interface PlayTask {
   readonly untilAction: number | undefined;
   /** Undefined: as the seed says. */
   readonly diskHosts: number | undefined;
+  /** Undefined: as the seed says. */
+  readonly vmHosts: number | undefined;
 }
 
 /** A history as a process reports it, with its log only if a guarantee was violated. */

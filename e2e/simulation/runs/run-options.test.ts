@@ -31,9 +31,11 @@ test('one history is singular', () => {
   assert.match(throughputLine({ ...emptySummary, histories: 1 }, 1_000), /^1 history in 1\.0 s: .* 0 violations$/);
 });
 
-test('the command that repeats a violation has the number of disk hosts, which changes what a seed plays', () => {
+test('the command that repeats a violation has the numbers of hosts, which change what a seed plays', () => {
   const violation = { guarantee: 'G1', expected: 'a', actual: 'b', atMs: 1_000 } as const;
-  const text = (diskHosts?: number) => violationText({ ...emptySummary, seed: 7, violation }, diskHosts);
+  const text = (chosen?: { diskHosts?: number; vmHosts?: number }) =>
+    violationText({ ...emptySummary, seed: 7, violation }, chosen);
   assert.match(text(), /npm run simulate -- --seed 7$/);
-  assert.match(text(0), /npm run simulate -- --seed 7 --disk-hosts 0$/);
+  assert.match(text({ diskHosts: 0 }), /npm run simulate -- --seed 7 --disk-hosts 0$/);
+  assert.match(text({ vmHosts: 2 }), /--seed 7 --vm-hosts 2$/);
 });

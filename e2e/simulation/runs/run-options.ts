@@ -16,6 +16,8 @@ export interface RunOptions {
   readonly untilAction: number | undefined;
   /** Disk hosts of each history; undefined: as its seed says. */
   readonly diskHosts: number | undefined;
+  /** VM hosts of each history, 0: compute runs the guests; undefined: as its seed says. */
+  readonly vmHosts: number | undefined;
 }
 
 /** A mistake in the command line, as a text for the user. */
@@ -30,6 +32,7 @@ export const usage = `npm run simulate -- [option …]
   --histories N   plays so many histories
   --workers N     in so many processes (default 2)
   --disk-hosts N  gives each history so many disk hosts (default: as its seed says)
+  --vm-hosts N    gives each history so many VM hosts (default: as its seed says)
   --until N       stops acting before the Nth action of each history
   --help          says this`;
 
@@ -39,6 +42,8 @@ const SECONDS_DEFAULT = 60;
 const WORKERS_DEFAULT = 2;
 /** Most disk hosts of a history. */
 const DISK_HOSTS_MAX = 200;
+/** Most VM hosts of a history. */
+const VM_HOSTS_MAX = 50;
 
 /**
  * Reads the command line.
@@ -68,6 +73,7 @@ export const readOptions = (args: readonly string[], drawSeed: () => number): Ru
     workers: number('workers', 1, 64) ?? WORKERS_DEFAULT,
     untilAction: number('until', 1, 1_000_000),
     diskHosts: number('disk-hosts', 0, DISK_HOSTS_MAX),
+    vmHosts: number('vm-hosts', 0, VM_HOSTS_MAX),
   };
 };
 
@@ -85,7 +91,8 @@ const isNegative = (arg: string): boolean => /^-\d/.test(arg);
 
 const parse = (args: readonly string[]): Readonly<Record<string, string | undefined>> => {
   try {
-    const options = { seed: text, seconds: text, histories: text, workers: text, until: text, 'disk-hosts': text };
+    const names = ['seed', 'seconds', 'histories', 'workers', 'until', 'disk-hosts', 'vm-hosts'];
+    const options = Object.fromEntries(names.map((name) => [name, text]));
     return { ...parseArgs({ args: joined(args), options, allowPositionals: false }).values };
   } catch (cause) {
     throw new UsageError(cause instanceof Error ? cause.message : String(cause), { cause });

@@ -1,4 +1,5 @@
 import type { Result } from './play-process.ts';
+import type { RunOptions } from './run-options.ts';
 
 /** The results of many histories. */
 export interface RunSummary {
@@ -63,8 +64,11 @@ export const lastLine = (summary: RunSummary, elapsedMs: number, seed: number): 
 /** Lines before and after a violation that are worth reading. */
 const CONTEXT_LINES = 60;
 
-/** A violation with its log. @param diskHosts of the option `--disk-hosts`, which changes what a seed plays */
-export const violationText = ({ seed, violation, lines = [] }: Result, diskHosts?: number): string => {
+/** A violation with its log. @param chosen options that change what a seed plays */
+export const violationText = (
+  { seed, violation, lines = [] }: Result,
+  chosen: Partial<Pick<RunOptions, 'diskHosts' | 'vmHosts'>> = {},
+): string => {
   if (!violation) return '';
   const at = lines.findIndex((line) => line.includes('VIOLATION'));
   const around =
@@ -74,6 +78,9 @@ export const violationText = ({ seed, violation, lines = [] }: Result, diskHosts
     `  expected: ${violation.expected}`,
     `  actual:   ${violation.actual}`,
     ...around.map((line) => `  ${line}`),
-    `Again, with its whole log: npm run simulate -- --seed ${seed}${diskHosts === undefined ? '' : ` --disk-hosts ${diskHosts}`}`,
+    `Again, with its whole log: npm run simulate -- --seed ${seed}${optionText('disk-hosts', chosen.diskHosts)}${optionText('vm-hosts', chosen.vmHosts)}`,
   ].join('\n');
 };
+
+const optionText = (name: string, count: number | undefined): string =>
+  count === undefined ? '' : ` --${name} ${count}`;

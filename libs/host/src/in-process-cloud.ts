@@ -2,6 +2,7 @@ import type { EventStore } from '@interlock/event-store';
 import type { Bus } from '@interlock/messaging';
 import {
   type Channel,
+  cachingAuthorizer,
   type Definition,
   type InProcessServer,
   type Link,
@@ -14,8 +15,9 @@ import {
 } from '@interlock/rpc';
 import { type Clock, createScope, type Logger, type Random, type Scope } from '@interlock/runtime';
 import { createNoopMeter, type Meter, type Tracer } from '@opentelemetry/api';
-import type { Assemble } from './assembly.ts';
+import type { Assemble, Assembly } from './assembly.ts';
 import { openPeers, type Peers } from './peers.ts';
+import type { ProcessAssembly, ProcessSeams } from './process.ts';
 import { type Wired, wire } from './wiring.ts';
 
 /** A service of the cloud, with its settings already bound: `(seams) => assemble({ ...seams, settings })`. */
@@ -31,6 +33,8 @@ export interface Replica {
 export interface OwnSeams {
   /** The service over what only this replica has: the hardware it runs on. */
   readonly assemble?: CloudService;
+  /** Instead of `assemble`: the replica is a process without a store and without the bus, as `hostProcess` runs one. */
+  readonly assembleStoreless?: (seams: ProcessSeams<undefined>) => Promise<ProcessAssembly>;
   readonly store?: EventStore;
   readonly bus?: Bus;
   readonly clock?: Clock;
@@ -125,6 +129,35 @@ interface Running {
   readonly scope: Scope;
 }
 
+/** What a replica serves, and for a service with a store the limits of its server. */
+type Served = Omit<Wired, 'assembly'> & { readonly assembly?: Omit<Assembly, 'services'> };
+
+/** Assembles a process without a store, and starts its background work, which ends with the scope. */
+const wireStoreless = async (
+  around: Omit<ProcessSeams<undefined>, 'settings' | 'client' | 'tls'> & {
+    readonly peers: Peers;
+    readonly authzTtlMs: number;
+  },
+  assemble: NonNullable<OwnSeams['assembleStoreless']>,
+): Promise<Served> => {
+  const { peers, authzTtlMs, ...seams } = around;
+  const { clock, scope } = seams;
+  const { services, background } = await assemble({
+    ...seams,
+    settings: undefined,
+    client: peers.client,
+    tls: 'plaintext',
+  });
+  const permissions = cachingAuthorizer({ check: peers.check, clock, authzTtlMs });
+  const ending = new AbortController();
+  const running = background.map((run) => run(ending.signal));
+  scope.defer('background work', () => {
+    ending.abort();
+    return Promise.all(running);
+  });
+  return { services, keys: peers.keys, permissions };
+};
+
 class Cloud implements InProcessCloud {
   readonly #options: InProcessCloudOptions;
   readonly #running = new Map<Workload, Map<number, Running>>();
@@ -180,10 +213,14 @@ class Cloud implements InProcessCloud {
     const { clock, random, log, tracer, meter = createNoopMeter(), bus, ...options } = this.#options;
     const { service, replica } = self;
     const scope = createScope();
-    const { assemble = usual, ...own } = options.ownSeams?.(self) ?? {};
+    const { assemble = usual, assembleStoreless, ...own } = options.ownSeams?.(self) ?? {};
     const seams = { clock, random, log, tracer, meter, bus, store: options.storeOf(service), ...own };
     const peers = this.#peersOf(self, options.workloadOf(service), seams, scope);
     const { watermarkMs, silenceMs, shareTtlMs, partitionCount = 1, authzTtlMs = 0 } = options;
+    if (assembleStoreless) {
+      const wired = await wireStoreless({ ...seams, peers, scope, authzTtlMs }, assembleStoreless);
+      return { server: this.#serve(service, wired, seams), scope };
+    }
     const pace = {
       ...(watermarkMs === undefined ? {} : { watermarkMs }),
       ...(silenceMs === undefined ? {} : { silenceMs }),
@@ -200,7 +237,7 @@ class Cloud implements InProcessCloud {
 
   #serve(
     service: Workload,
-    { assembly, services, keys, permissions }: Wired,
+    { assembly = {}, services, keys, permissions }: Served,
     seams: Pick<InProcessCloudOptions, 'clock' | 'random' | 'log' | 'tracer'> & { readonly meter: Meter },
   ): InProcessServer {
     const { issuer, tokenFormat, isEncoded } = this.#options;

@@ -5,6 +5,8 @@ import type { GuestDisk, GuestIo, GuestPlan, VmHost } from './vm-host.ts';
 export interface SimulatedDriver extends VmHost {
   /** Running guests and their disks. */
   readonly guests: ReadonlyMap<string, readonly GuestDisk[]>;
+  /** The number of each guest's run, by machine: of two runs of one machine, also at two hosts, the later one has the higher number. */
+  readonly runs: ReadonlyMap<string, number>;
   /** Machines whose guest takes so many milliseconds to shut down; others do at once. */
   readonly slowToStop: Map<string, number>;
   /** Machines whose guest takes so many milliseconds to come up; a stop ends the wait, and the start. */
@@ -23,15 +25,33 @@ export interface SimulatedDriver extends VmHost {
   restartHost(): void;
 }
 
-export const simulatedDriver = (clock: Clock): SimulatedDriver => {
+/** What the drivers of several VM hosts share. */
+export interface SharedGuests extends Pick<SimulatedDriver, 'slowToStart' | 'slowToStop'> {
+  /** The number of the next run of a guest. */
+  nextRun(): number;
+}
+
+/** The guests of one host, or of several with one of these for each. */
+export const sharedGuests = (): SharedGuests => {
+  let run = 0;
+  return {
+    slowToStart: new Map(),
+    slowToStop: new Map(),
+    nextRun() {
+      run += 1;
+      return run;
+    },
+  };
+};
+
+/** @param shared with the drivers of other hosts */
+export const simulatedDriver = (clock: Clock, shared: SharedGuests = sharedGuests()): SimulatedDriver => {
   const guests = new Map<string, readonly GuestDisk[]>();
   const io = new Map<string, GuestIo>();
-  /** Distinguishes the runs of one guest. */
-  const runs = new Map<string, object>();
+  const runs = new Map<string, number>();
   const history: string[] = [];
   const listeners: ((vm: string) => void)[] = [];
-  const slowToStop = new Map<string, number>();
-  const slowToStart = new Map<string, number>();
+  const { slowToStop, slowToStart } = shared;
   /** Starts under way; each is ended by aborting it. */
   const starting = new Map<string, AbortController>();
   const broken = new Set<string>();
@@ -44,6 +64,7 @@ export const simulatedDriver = (clock: Clock): SimulatedDriver => {
   return {
     hasGuests: true,
     guests,
+    runs,
     slowToStop,
     slowToStart,
     broken,
@@ -62,7 +83,7 @@ export const simulatedDriver = (clock: Clock): SimulatedDriver => {
       if (broken.has(vm)) throw new Error(`the guest of ${vm} did not come up`);
       history.push(`start ${vm}`);
       guests.set(vm, disks);
-      runs.set(vm, {});
+      runs.set(vm, shared.nextRun());
       lostWithHost.delete(vm);
     },
     async stop(vm, { graceMs }) {
@@ -112,7 +133,7 @@ export const simulatedDriver = (clock: Clock): SimulatedDriver => {
     },
     orphan(vm) {
       guests.set(vm, []);
-      runs.set(vm, {});
+      runs.set(vm, shared.nextRun());
     },
     crash(vm) {
       if (guests.delete(vm)) for (const listener of listeners) listener(vm);

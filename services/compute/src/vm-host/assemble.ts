@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
 import type { ProcessAssembly, ProcessSeams } from '@interlock/host';
 import { names } from '@interlock/rpc';
@@ -7,26 +6,27 @@ import type { VmHost } from '../guests/vm-host.ts';
 import { vmHostApi } from './api.ts';
 import { EndedGuests } from './ended-guests.ts';
 import { PlacedGuests } from './placed-guests.ts';
-import { Placements } from './placements.ts';
+import { type PlacementFiles, Placements } from './placements.ts';
 import { keepRegistered, leave } from './registration.ts';
 import type { vmHostSpec } from './settings.ts';
 
-/** What a VM host needs. Its folder is locked. */
+/** What a VM host needs. No other process has its files and its guests. */
 export type VmHostParts = Pick<ProcessSeams<unknown>, 'clock' | 'random' | 'log' | 'client' | 'scope'> & {
   readonly settings: Pick<
     ConfigOf<typeof vmHostSpec>,
-    'vmHost' | 'vmHostAddress' | 'vmHostLeaveMs' | 'hostZone' | 'guestCapacity' | 'dataFolder'
+    'vmHost' | 'vmHostAddress' | 'vmHostLeaveMs' | 'hostZone' | 'guestCapacity'
   >;
+  readonly files: PlacementFiles;
   readonly driver: VmHost;
 };
 
 /** Assembles a VM host: it runs the guests that compute places here, and decides nothing. */
 export const assembleVmHost = async (parts: VmHostParts): Promise<ProcessAssembly> => {
-  const { clock, random, log, client, scope, settings, driver } = parts;
+  const { clock, random, log, client, scope, settings, files, driver } = parts;
   const { vmHostAddress: address, hostZone: zone = '', guestCapacity } = settings;
   const compute = client('compute', ComputeServiceDefinition);
   const name = names.vmHost.format({ vmHost: settings.vmHost });
-  const guests = new PlacedGuests(driver, new Placements(join(settings.dataFolder, 'placements')), guestCapacity);
+  const guests = new PlacedGuests(driver, new Placements(files), guestCapacity);
   const ended = new EndedGuests({ compute, vmHost: name, guests, driver, clock, log, signal: scope.signal });
   driver.onEnded((vm) => {
     const known = guests.of(vm);

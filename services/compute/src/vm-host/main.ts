@@ -1,6 +1,8 @@
+import { join } from 'node:path';
 import { hostProcess, lockFolder, watchFolderSpace } from '@interlock/host';
 import { openGuests } from '../guests/guest-settings.ts';
 import { assembleVmHost } from './assemble.ts';
+import { placementFiles } from './placement-files.ts';
 import { vmHostProblems, vmHostSpec } from './settings.ts';
 
 /** An earlier process that is stopping has this time to end, in milliseconds. */
@@ -22,6 +24,6 @@ await hostProcess({
     });
     scope.defer('guest folder', async () => unlock());
     void watchFolderSpace({ ...seams, folder });
-    return assembleVmHost({ ...seams, driver });
+    return assembleVmHost({ ...seams, driver, files: placementFiles(join(settings.dataFolder, 'placements')) });
   },
 });

@@ -1,18 +1,3 @@
-import { createHash } from 'node:crypto';
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { join } from 'node:path';
-
 /** The newest placement of a machine that a VM host knows. */
 export interface Placement {
   /** Full name of the machine. */
@@ -25,20 +10,28 @@ export interface Placement {
   readonly isStopped: boolean;
 }
 
+/** Where a VM host keeps its placements: what is put there survives the process and a power failure. */
+export interface PlacementFiles {
+  /** All of them, in any order. @throws Error if one is malformed */
+  read(): readonly Placement[];
+  /** Stores a placement in the place of the machine's earlier one: durably when this returns, or as it was before. @throws Error of storage */
+  put(placement: Placement): void;
+  /** Removes what is stored of a machine, if anything is. @param vm full name */
+  remove(vm: string): void;
+}
+
 /**
  * The placements of a VM host, durable: in memory, and each in a file of its own. They are not in the folders of the machines, because a
  * machine begins with an empty folder, and what is stopped must stay known although no guest ever ran here.
  */
 export class Placements {
-  readonly #folder: string;
+  readonly #files: PlacementFiles;
   readonly #known: Map<string, Placement>;
 
-  /** @param folder made if it is missing @throws Error if a file in it is malformed */
-  constructor(folder: string) {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-    this.#folder = folder;
-    const files = readdirSync(folder).filter((name) => name.endsWith(suffix));
-    this.#known = new Map(files.map((name) => readPlacement(join(folder, name))).map((one) => [one.vm, one]));
+  /** @throws Error if a file is malformed */
+  constructor(files: PlacementFiles) {
+    this.#files = files;
+    this.#known = new Map(files.read().map((one) => [one.vm, one]));
   }
 
   of(vm: string): Placement | undefined {
@@ -51,45 +44,17 @@ export class Placements {
   }
 
   /**
-   * Stores a placement: durably when this returns, or as it was before.
-   * @throws Error of the file system; memory has the placement then as well: this process refuses what is outdated
+   * Stores a placement, as `PlacementFiles.put`.
+   * @throws Error of storage; memory has the placement then as well: this process refuses what is outdated
    */
   put(placement: Placement): void {
     this.#known.set(placement.vm, placement);
-    const path = this.#pathOf(placement.vm);
-    writeFileSync(`${path}.new`, JSON.stringify(placement), { mode: 0o600, flush: true });
-    renameSync(`${path}.new`, path);
-    this.#flushFolder();
+    this.#files.put(placement);
   }
 
   /** Removes what is known of a machine. */
   remove(vm: string): void {
     this.#known.delete(vm);
-    const path = this.#pathOf(vm);
-    if (existsSync(path)) rmSync(path);
-  }
-
-  /** The name of a machine is too long for that of a file. */
-  #pathOf(vm: string): string {
-    return join(this.#folder, `${createHash('sha256').update(vm).digest('hex')}${suffix}`);
-  }
-
-  /** Otherwise a power failure could take the new name of a file away. */
-  #flushFolder(): void {
-    const folder = openSync(this.#folder, 'r');
-    try {
-      fsyncSync(folder);
-    } finally {
-      closeSync(folder);
-    }
+    this.#files.remove(vm);
   }
 }
-
-const suffix = '.json';
-
-const readPlacement = (path: string): Placement => {
-  const { vm, machineId, number, isStopped }: Partial<Placement> = JSON.parse(readFileSync(path, 'utf8'));
-  if (vm && machineId && Number.isSafeInteger(number) && typeof isStopped === 'boolean')
-    return { vm, machineId, number: Number(number), isStopped };
-  throw new Error(`${path} does not name the placement of a machine`);
-};

@@ -5,6 +5,7 @@ import { type VirtualClock, virtualClock } from '@interlock/runtime';
 import { type SimulatedDriver, simulatedDriver } from '../guests/simulated-driver.ts';
 import type { GuestPlan } from '../guests/vm-host.ts';
 import { PlacedGuests, type PlacementRef } from './placed-guests.ts';
+import { placementFiles } from './placement-files.ts';
 import { Placements } from './placements.ts';
 
 /** The machine of these tests. */
@@ -66,7 +67,7 @@ export const openTestHost = (capacity = 10): TestHost => {
   const clock = virtualClock();
   const driver = strictDriver(clock);
   const open = () => {
-    const placements = new Placements(folder);
+    const placements = new Placements(placementFiles(folder));
     return { placements, guests: new PlacedGuests(driver, placements, capacity) };
   };
   const host: TestHost = {

@@ -1,7 +1,7 @@
 import { causesOfDisk } from './disks.ts';
 import { type Histories, type Implied, type Seen, Timeline } from './history.ts';
 import { causesOfKeyOrPrincipal } from './keys.ts';
-import { causesOfMachine } from './machines.ts';
+import { causesOfCompute } from './machines.ts';
 import { causesOfSet } from './sets.ts';
 
 /** How complete and correct the stored causes of a history are. */
@@ -21,7 +21,7 @@ const rulesOf = {
   'key-vault': causesOfKeyOrPrincipal,
   'disk-encryption-set': causesOfSet,
   disk: causesOfDisk,
-  compute: causesOfMachine,
+  compute: causesOfCompute,
 } as const;
 
 /** What a commit stores after another event of the same stream follows from that event; all else by the rules of the service. */

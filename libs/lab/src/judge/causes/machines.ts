@@ -1,4 +1,5 @@
 import { type Implied, isOf, type Seen, type Timeline } from './history.ts';
+import { causesOfVmHost, stopOfHost, vmHostStream } from './vm-hosts.ts';
 
 const beside = [
   'DisksClosed',
@@ -12,8 +13,11 @@ const isWork = ({ type }: Seen): boolean => !beside.includes(type);
 /** Events that only a user's request starts, unless a process continues with the next one. */
 const requests = ['VmCreationStarted', 'VmDeallocating', 'VmDeleting', 'DiskAttaching', 'DiskDetaching', 'VmKeptOff'];
 
-/** The causes that the data of a machine's event imply. */
-export const causesOfMachine = (line: Timeline, event: Seen): readonly Implied[] => {
+/** The causes that the data of an event of compute imply: of a machine, or of a VM host. */
+export const causesOfCompute = (line: Timeline, event: Seen): readonly Implied[] =>
+  (event.stream.startsWith(vmHostStream) ? causesOfVmHost : causesOfMachine)(line, event);
+
+const causesOfMachine = (line: Timeline, event: Seen): readonly Implied[] => {
   const { type, data } = event;
   if (requests.includes(type)) return [];
   switch (type) {
@@ -75,7 +79,7 @@ const disksIn = ({ data }: Seen): readonly string[] => [
 
 const stopping = (line: Timeline, event: Seen): readonly Implied[] => {
   const { work, reason } = event.data;
-  if (work.kind === 'guestEnded') return [step(line, event, isWork)];
+  if (work.kind === 'guestEnded') return [stopOfHost(line, event) ?? step(line, event, isWork)];
   if (reason === undefined) return [];
   return [ofLoss(line, event, reason)];
 };
