@@ -272,12 +272,6 @@ export class Leases {
     for (const user of entry.users) if (!user.isPinnable && user.grant() !== undefined) user.drop('ended');
   }
 
-  /** This disk cannot check any more; another one does, if there is one. */
-  #dismiss(entry: Entry, user: LeaseUser): void {
-    entry.witnesses.remove(user);
-    if (entry.witnesses.newest === undefined) this.#forgetOutage(entry);
-  }
-
   /** The vault replied, perhaps about the key that the disk is under now, or no disk can check any more. */
   #forgetOutage(entry: Entry): void {
     if (entry.users.size > 0 || !entry.isCountedAsLost) return;
@@ -346,9 +340,10 @@ export class Leases {
       await inSpan(tracer, 'renew lease', { attributes }, () => this.#probe(entry, user, cause));
       this.#forgetOutage(entry);
     } catch (error) {
-      if (lossReasonIn(error) !== undefined) this.#forgetOutage(entry);
-      else if (cannotCheck(error)) this.#dismiss(entry, user);
-      if (lossReasonIn(error) === undefined) this.#noteFailure(entry, sentAtMs, error);
+      const isReply = lossReasonIn(error) !== undefined;
+      if (cannotCheck(error)) entry.witnesses.remove(user);
+      if (isReply || entry.witnesses.newest === undefined) this.#forgetOutage(entry);
+      if (!isReply) this.#noteFailure(entry, sentAtMs, error);
     } finally {
       entry.questions -= 1;
       entry.wake.abort();
