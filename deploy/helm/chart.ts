@@ -14,18 +14,22 @@ const banner = `{{- /* Written by npm run chart from deploy/kubernetes/base. Do 
 
 /**
  * The templates and `values.yaml` of the chart. The templates are the rendered base, with values for everything that an
- * installation may set. The defaults in `values.yaml` are from the base too. An object that the component `disk-hosts` changes has
- * both forms.
+ * installation may set. The defaults in `values.yaml` are from the base too. An object that a component changes has both
+ * forms.
  * @param base what `kubectl kustomize deploy/kubernetes/base` prints
- * @param diskHosts the same with the component
+ * @param components the same with one component each
  * @param valuesTemplate `values.yaml` with the lines `# @@settings@@`, `# @@streams@@` and `# @@services@@` in place of the defaults
  * @throws LauncherError that names what is missing in the base
  */
-export const chartFiles = (base: string, diskHosts: string, valuesTemplate: string): ChartFiles => {
+export const chartFiles = (
+  base: string,
+  components: readonly RenderedComponent[],
+  valuesTemplate: string,
+): ChartFiles => {
   const objects = objectsIn(base);
   const find = (kind: string, name: string, list = objects): RenderedObject | undefined =>
     list.find((object) => object.kind === kind && object.name === name);
-  const others = objectsIn(diskHosts);
+  const variants = components.map((component) => ({ ...component, objects: objectsIn(component.text) }));
   const workloads = objects.filter(({ kind }) => kind === 'Deployment' || kind === 'StatefulSet');
   const services = workloads.map(({ name }) => name);
   const fileOf = ({ kind, name }: RenderedObject): string => {
@@ -39,16 +43,16 @@ export const chartFiles = (base: string, diskHosts: string, valuesTemplate: stri
   };
   const files = new Map<string, string>();
   for (const file of new Set(objects.map(fileOf))) {
-    const own = objects
-      .filter((object) => fileOf(object) === file)
-      .map((object) => eitherTemplate(object, find(object.kind, object.name, others)));
+    const own = objects.filter((object) => fileOf(object) === file).map((object) => eitherTemplate(object, variants));
     const values = valuesOf(file);
     const start = values === undefined ? banner : `${banner}{{- $service := ${values} -}}\n`;
     files.set(`templates/${file}.yaml`, `${start}${own.join('---\n')}`);
   }
-  const added = others.filter(({ kind, name }) => find(kind, name) === undefined).map(templateOf);
-  const withHosts = `{{- if ${hasDiskHosts} }}\n{{- $service := index .Values.services "disk" -}}\n`;
-  files.set('templates/disk-hosts.yaml', `${banner}${withHosts}${added.join('---\n')}{{- end }}\n`);
+  for (const { name: component, enabled, service, objects: own } of variants) {
+    const added = own.filter(({ kind, name }) => find(kind, name) === undefined).map(templateOf);
+    const start = `{{- if ${enabled} }}\n{{- $service := index .Values.services "${service}" -}}\n`;
+    files.set(`templates/${component}.yaml`, `${banner}${start}${added.join('---\n')}{{- end }}\n`);
+  }
   const settings = required('ConfigMap', 'interlock-settings', find);
   const streams = required('Job', 'nats-streams', find);
   const values = valuesTemplate
@@ -65,8 +69,14 @@ export const chartFiles = (base: string, diskHosts: string, valuesTemplate: stri
   return files;
 };
 
-/** The switch of the component `disk-hosts` in the values. */
-const hasDiskHosts = '.Values.diskHosts.enabled';
+/** The components that the chart has: the folder, the switch in the values, and the service whose image and values its pods have. */
+export const chartComponents = [
+  { name: 'disk-hosts', enabled: '.Values.diskHosts.enabled', service: 'disk' },
+  { name: 'vm-hosts', enabled: '.Values.vmHosts.enabled', service: 'compute' },
+] as const;
+
+/** A component, and what `kubectl kustomize` prints for the base with it. */
+export type RenderedComponent = (typeof chartComponents)[number] & { readonly text: string };
 
 const required = (
   kind: string,
@@ -78,12 +88,24 @@ const required = (
   return found;
 };
 
-/** An object with and without several disk hosts. kustomize gives a Job another name each time, so a Job is that of the base. */
-const eitherTemplate = (object: RenderedObject, other: RenderedObject | undefined): string => {
+/** An object with and without the component that changes it. kustomize gives a Job another name each time, so a Job is that of the base. */
+const eitherTemplate = (
+  object: RenderedObject,
+  variants: readonly (RenderedComponent & { readonly objects: readonly RenderedObject[] })[],
+): string => {
+  const { kind, name } = object;
   const without = templateOf(object);
-  if (object.kind === 'Job' || other?.text === object.text) return without;
-  if (other === undefined) throw new LauncherError(`With several disk hosts ${object.kind} ${object.name} is missing.`);
-  return `{{- if ${hasDiskHosts} }}\n${templateOf(other)}{{- else }}\n${without}{{- end }}\n`;
+  if (kind === 'Job') return without;
+  const changed = variants.flatMap(({ objects, enabled, name: component }) => {
+    const other = objects.find((one) => one.kind === kind && one.name === name);
+    if (other === undefined) throw new LauncherError(`With the component ${component} ${kind} ${name} is missing.`);
+    return other.text === object.text ? [] : [{ other, enabled }];
+  });
+  const [variant] = changed;
+  if (variant === undefined) return without;
+  if (changed.length > 1)
+    throw new LauncherError(`Two components change ${kind} ${name}: the chart has one form for each.`);
+  return `{{- if ${variant.enabled} }}\n${templateOf(variant.other)}{{- else }}\n${without}{{- end }}\n`;
 };
 
 const objectsIn = (base: string): readonly RenderedObject[] =>
@@ -154,7 +176,11 @@ const templateOf = ({ kind, name, text }: RenderedObject): string => {
     case 'ConfigMap':
       return configTemplate(name, labelled);
     case 'NetworkPolicy':
-      return name === 'nats-streams' ? streamsPolicyTemplate(labelled) : labelled;
+      return policyTemplate(name, labelled);
+    case 'PodDisruptionBudget':
+      return name === 'disk-host'
+        ? replaced(name, labelled, /^( {2}maxUnavailable: )1$/m, '$1{{ .Values.diskHosts.maxUnavailable }}')
+        : labelled;
     case 'PersistentVolumeClaim':
       return claimTemplate(labelled);
     case 'Deployment':
@@ -175,9 +201,19 @@ const configTemplate = (name: string, text: string): string => {
   return replaced(name, text, data, `$&${added}`);
 };
 
-/** The Job may connect to the NATS of the namespace, and to what an installation adds. */
-const streamsPolicyTemplate = (text: string): string =>
-  replaced('nats-streams', text, /^ {2}egress:\n(?: {2}[- ].*\n)+/m, `$&${listTemplate('.Values.nats.egress', 2)}`);
+/** Where an installation adds connections: those of the Job to NATS, and those of VM hosts to a collector. */
+const addedEgress: Readonly<Record<string, string>> = {
+  'nats-streams': '.Values.nats.egress',
+  'vm-hosts': '.Values.vmHosts.egress',
+};
+
+/** A policy, with what an installation adds. */
+const policyTemplate = (name: string, text: string): string => {
+  const values = addedEgress[name];
+  return values === undefined
+    ? text
+    : replaced(name, text, /^ {2}egress:\n(?: {2}[- ].*\n)+/m, `$&${listTemplate(values, 2)}`);
+};
 
 /** A list of the values, at the end of a list of the base. */
 const listTemplate = (values: string, spaces: number): string => {
@@ -221,8 +257,8 @@ const workloadTemplate = (name: string, text: string): string => {
     );
   replace(/^( +image: )\S+\/([a-z-]+):\S+$/m, '$1{{ include "interlock.image" (list . "$2" $service.digest) }}');
   replace(/^( +imagePullPolicy: ).*$/m, '$1{{ .Values.image.pullPolicy }}');
-  const isControl = name === 'disk-control';
-  // Those of `services.disk` are for its hosts.
+  const isControl = name.endsWith('-control');
+  // Those of `services.disk` and `services.compute` are for their hosts.
   if (!isControl) replace(/^( {8}resources:)\n(?: {9,}.*\n)+/m, '$1 {{- toYaml $service.resources | nindent 10 }}\n');
   replace(/^ {8}volumeMounts:\n(?: {8}[- ].*\n)+/m, `$&${listTemplate('$service.volumeMounts', 8)}`);
   replace(
@@ -233,6 +269,7 @@ const workloadTemplate = (name: string, text: string): string => {
   result = result.replaceAll(secretPattern, (_secret, key: string) => `{{ $service.secrets.${key} }}`);
   result = result.replace(/claimName: ([a-z-]+)/, 'claimName: {{ $service.storage.existingClaim | default "$1" }}');
   if (name === 'disk-host') replace(/^( {2}replicas: )\d+$/m, '$1{{ .Values.diskHosts.replicas }}');
+  if (name === 'vm-host') replace(/^( {2}replicas: )\d+$/m, '$1{{ .Values.vmHosts.replicas }}');
   if (name === 'disk' && isHost(text))
     replace(/^( {2}replicas: )\d+$/m, '$1{{ ternary 1 0 .Values.diskHosts.firstHost }}');
   if (result.includes('kind: Deployment') && !isControl)

@@ -8,10 +8,11 @@ import { systemRandom } from '@interlock/runtime';
 import { runProgram } from '../../deploy/images/builder.ts';
 import { makeSecrets } from '../../deploy/kubernetes/setup/secrets.ts';
 import { textOf } from '../docs/sources.ts';
+import { comparable, keyOf } from './comparable.ts';
 import { type Helm, openHelm } from './helm.ts';
 import { podProblems } from './pod-rules.ts';
 import { containersOf, danglingIn, missingKeysIn, selects, workloadsIn } from './references.ts';
-import { type KubernetesObject, objectsIn, type PodSelector, plainName, render } from './render.ts';
+import { type KubernetesObject, objectsIn, type PodSelector, render } from './render.ts';
 import { problemsOf } from './schemas.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'interlock-helm-'));
@@ -23,31 +24,6 @@ before(async () => {
   base = await render('kubernetes/base');
 });
 
-/** Objects by name, without what only Helm or kustomize sets: the label of the tool, and the policy for `helm uninstall`. */
-const comparable = (objects: readonly KubernetesObject[]): Readonly<Record<string, unknown>> => {
-  const text = JSON.stringify(
-    objects.toSorted((a, b) => keyOf(a).localeCompare(keyOf(b))),
-    (key, value) => {
-      if (key === 'app.kubernetes.io/managed-by') return undefined;
-      if (key === 'annotations' && 'helm.sh/resource-policy' in value) {
-        const { 'helm.sh/resource-policy': _policy, ...others } = value;
-        return Object.keys(others).length === 0 ? undefined : others;
-      }
-      // Helm and kustomize make the digest at the end of a Job's name of other things.
-      if (key === 'name' && typeof value === 'string') return value.replace(/^(nats-streams)-[a-z0-9]{10}$/, '$1');
-      // Overlays label them as their first version did; the chart never has.
-      if (key === 'volumeClaimTemplates')
-        return value.map(({ metadata: { labels: _, ...metadata }, ...claim }: KubernetesObject) => ({
-          ...claim,
-          metadata,
-        }));
-      return key === 'namespace' ? undefined : value;
-    },
-  );
-  const list: readonly KubernetesObject[] = JSON.parse(text);
-  return Object.fromEntries(list.map((object) => [keyOf(object), object]));
-};
-const keyOf = (object: KubernetesObject): string => `${object.kind} ${plainName(object)}`;
 const find = (objects: readonly KubernetesObject[], key: string): KubernetesObject =>
   objects.find((object) => keyOf(object) === key) ?? assert.fail(`no ${key}`);
 const digest = `sha256:${'1'.repeat(64)}`;
@@ -58,40 +34,6 @@ test('with default values the chart renders the same objects as the base (if not
   assert.deepEqual(comparable(rendered), comparable(base));
   assert.ok(rendered.length >= 20);
   for (const { metadata } of rendered) assert.equal(metadata.labels?.['app.kubernetes.io/managed-by'], 'Helm');
-});
-
-test('with several disk hosts the chart renders the same objects as the base with the component (if not: npm run chart)', async () => {
-  const expected = await render('helm/disk-hosts');
-  const rendered = await helm.template({ diskHosts: { enabled: true } });
-  assert.deepEqual(comparable(rendered), comparable(expected));
-  assert.equal(rendered.length, base.length + 7);
-  assert.deepEqual((await Promise.all(rendered.map(problemsOf))).flat(), []);
-  assert.deepEqual(workloadsIn(rendered).flatMap(podProblems), []);
-  const off = await helm.template({ diskHosts: { enabled: true, replicas: 5, firstHost: false } });
-  assert.equal(find(off, 'StatefulSet disk-host').spec.replicas, 5);
-  assert.equal(find(off, 'StatefulSet disk').spec.replicas, 0);
-});
-
-test('several disk hosts have the image, Secrets, volumes and storage of the values of disk', async () => {
-  const disk = {
-    digest,
-    resources: { requests: { cpu: '4' } },
-    secrets: { store: 'own-store' },
-    storage: { size: '500Gi', className: 'fast' },
-    priorityClassName: 'own',
-    volumes: [{ name: 'more', emptyDir: {} }],
-    volumeMounts: [{ name: 'more', mountPath: '/more' }],
-  };
-  const rendered = await helm.template({ diskHosts: { enabled: true }, services: { disk } });
-  for (const key of ['Deployment disk-control', 'StatefulSet disk-host', 'StatefulSet disk']) {
-    const pod = templateOf(rendered, key);
-    assert.equal(pod.containers[0]?.image, `localhost/interlock/disk@${digest}`, key);
-    assert.equal(pod.priorityClassName, 'own', key);
-    for (const said of ['"own-store"', '"/more"']) assert.ok(JSON.stringify(pod).includes(said), `${key}: ${said}`);
-    const isHost = key.startsWith('StatefulSet');
-    assert.equal(pod.containers[0]?.resources?.requests?.cpu === '4', isHost, key);
-    if (isHost) assert.equal(find(rendered, key).spec.volumeClaimTemplates?.[0]?.spec.storageClassName, 'fast');
-  }
 });
 
 test('the chart has the version of the project, and helm lint reports nothing', async () => {
@@ -315,7 +257,7 @@ test('budgets, autoscaling, alerts and the dashboard are those of the overlays',
 test('a PodMonitor reads the metrics of each service at the port where they are, which a policy opens', async () => {
   const from = [{ namespaceSelector: { matchLabels: { team: 'observers' } } }];
   const monitoring = { podMonitor: { enabled: true, from } };
-  const rendered = await helm.template({ monitoring, diskHosts: { enabled: true } });
+  const rendered = await helm.template({ monitoring, diskHosts: { enabled: true }, vmHosts: { enabled: true } });
   const { data = {} } = find(rendered, 'ConfigMap interlock-settings');
   assert.equal(data.OTEL_METRICS_EXPORTER, 'prometheus');
   assert.equal(data.OTEL_EXPORTER_PROMETHEUS_HOST, '0.0.0.0');

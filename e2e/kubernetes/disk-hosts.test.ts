@@ -8,7 +8,7 @@ import { filesLike, textOf } from '../docs/sources.ts';
 import { frozenIn, upgradeProblems } from './immutable-fields.ts';
 import { containersOf, selects, workloadsIn } from './references.ts';
 import {
-  hasDiskHosts,
+  hasHosts,
   isProduction,
   type KubernetesObject,
   type Overlay,
@@ -55,7 +55,7 @@ const environmentOf = (
 /** What the settings of disk read of them. */
 const settingsOf = (...of: Parameters<typeof environmentOf>) => readConfig(environmentOf(...of), diskSpec);
 
-for (const overlay of overlays.filter(hasDiskHosts))
+for (const overlay of overlays.filter(hasHosts))
   describe(`the ${overlay} overlay`, () => {
     for (const { set, pod, service, address } of hosts)
       test(`pod ${pod} is a disk host with its own name, zone, claim and an address that leads to it`, () => {
@@ -123,7 +123,7 @@ for (const overlay of overlays.filter(hasDiskHosts))
     });
 
     test('the first host keeps its name, its claim and every field that no update may change', () => {
-      const without = find(overlay.replace('-disk-hosts', '') as Overlay, 'StatefulSet', 'disk');
+      const without = find(overlay.replace('-hosts', '') as Overlay, 'StatefulSet', 'disk');
       const workload = find(overlay, 'StatefulSet', 'disk');
       assert.deepEqual(frozenIn([workload]), frozenIn([without]));
       assert.equal(`${workload.metadata.name}-0`, firstHost);

@@ -6,7 +6,7 @@ import { computeSpec } from '../../services/compute/src/settings.ts';
 import { containersOf, workloadsIn } from './references.ts';
 import {
   type Container,
-  hasDiskHosts,
+  hasHosts,
   isProduction,
   type KubernetesObject,
   type Overlay,
@@ -74,15 +74,19 @@ for (const overlay of overlays)
     });
 
     test('hosts are found while they are not ready; of the other services, only ready replicas are', () => {
-      for (const name of [...storeOwners, ...(hasDiskHosts(overlay) ? ['disk-host', 'disk-0'] : [])]) {
+      for (const name of [...storeOwners, ...(hasHosts(overlay) ? ['disk-host', 'disk-0', 'vm-host'] : [])]) {
         const service = (rendered.get(overlay) ?? []).find(
           ({ kind, metadata }) => kind === 'Service' && metadata.name === name,
         );
-        const isHost = /^(disk-host|disk-0|compute)$/.test(name) || (name === 'disk' && !hasDiskHosts(overlay));
+        const isHost =
+          /^(disk-host|disk-0|vm-host)$/.test(name) || (/^(disk|compute)$/.test(name) && !hasHosts(overlay));
         assert.equal(service?.spec.publishNotReadyAddresses ?? false, isHost, name);
       }
     });
   });
+
+/** What the components `disk-hosts` and `vm-hosts` add. */
+const hostWorkloads = ['disk-control', 'disk-host', 'compute-control', 'vm-host'];
 
 for (const overlay of overlays.filter(isProduction))
   test(`${overlay}: a frozen disk host is killed and replaced before operations of guests fail`, () => {
@@ -91,7 +95,7 @@ for (const overlay of overlays.filter(isProduction))
       ({ kind, metadata }) => kind === 'ConfigMap' && metadata.name === 'interlock-settings',
     );
     const { guestIoTimeoutMs } = readConfig(settings?.data ?? {}, { guestIoTimeoutMs: computeSpec.guestIoTimeoutMs });
-    const names: readonly string[] = [...storeOwners, ...(hasDiskHosts(overlay) ? ['disk-control', 'disk-host'] : [])];
+    const names: readonly string[] = [...storeOwners, ...(hasHosts(overlay) ? hostWorkloads : [])];
     const own = workloadsIn(objects).filter(({ metadata }) => names.includes(metadata.name));
     assert.equal(own.length, names.length);
     for (const workload of own)

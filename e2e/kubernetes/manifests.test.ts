@@ -38,8 +38,12 @@ const own = (overlay: Overlay) =>
     storeOwners.some((name) => name === serviceOf(metadata.name)),
   );
 
-/** The service of a workload: that of disk may have control processes and hosts (component `disk-hosts`). */
-const serviceOf = (workload: string): string => workload.replace(/^disk-(control|host)$/, 'disk');
+/** The service of a workload: disk and compute may have control processes and hosts (components `disk-hosts` and `vm-hosts`). */
+const serviceOf = (workload: string): string =>
+  workload.replace(/^(disk|compute)-(control|host)$/, '$1').replace(/^vm-host$/, 'compute');
+
+/** Those with a store. A VM host has none. */
+const storing = (overlay: Overlay) => own(overlay).filter(({ metadata }) => metadata.name !== 'vm-host');
 
 /** Secrets that the example fetches from a store outside of the cluster. */
 const fetchedIn = (objects: readonly KubernetesObject[]): readonly string[] =>
@@ -184,7 +188,7 @@ for (const overlay of overlays) {
         const replicas = scaler?.spec.maxReplicaCount ?? scaler?.spec.maxReplicas ?? spec.replicas ?? 1;
         return replicas + (kind === 'Deployment' ? 1 : 0);
       };
-      const processes = own(overlay).reduce((sum, workload) => sum + mostOf(workload), 0);
+      const processes = storing(overlay).reduce((sum, workload) => sum + mostOf(workload), 0);
       const most = isProduction(overlay)
         ? find(overlay, 'Cluster', 'interlock-postgres').spec.postgresql?.parameters?.max_connections
         : /max_connections=(\d+)/.exec(
@@ -298,7 +302,7 @@ for (const overlay of overlays.filter(isProduction)) {
     test('every service has its own NATS key and trusts the right authority, and Postgres refuses connections without TLS', () => {
       const { data = {} } = find(overlay, 'ConfigMap', 'interlock-settings');
       const files = { DATABASE_CA_FILE: 'postgres-authority', NATS_SEED_FILE: 'nats-user', NATS_CA_FILE: 'tls' };
-      for (const workload of own(overlay)) {
+      for (const workload of storing(overlay)) {
         const name = serviceOf(workload.metadata.name);
         const [{ volumeMounts = [] } = {}] = containersOf(workload);
         const isService = serviceNames.some((service) => service === name);

@@ -19,8 +19,11 @@ before(async () => {
 
 const partOf = { 'app.kubernetes.io/part-of': 'interlock' };
 const named = (name: string): Place => ({ labels: { 'app.kubernetes.io/name': name, ...partOf } });
-/** The services, and the control processes and hosts of disk (component `disk-hosts`). */
-const services = [...serviceNames, 'disk-control', 'disk-host'].map(named);
+/** The services, and their control processes and disk hosts (components `disk-hosts` and `vm-hosts`). */
+const services = [...serviceNames, 'disk-control', 'disk-host', 'compute-control'].map(named);
+const vmHost = named('vm-host');
+/** What a VM host and its guests call. */
+const calledByVmHosts = ['identity', 'compute-control', 'disk', 'disk-host'].map(named);
 const gateway = named('gateway');
 /** The places that have a store, and export spans and metrics. */
 const storing = [...services, gateway];
@@ -91,9 +94,15 @@ const inProduction = (collector: Place, caller: Place): readonly Flow[] => [
   ['users call from allowed places', caller, services, 7400],
   ['Azure clients call from allowed places', caller, gateway, 8443],
 ];
+/** @param collector receives spans and metrics */
+const ofVmHosts = (collector: Place): readonly Flow[] => [
+  ['VM hosts request tokens and register, and guests reach their disk host', vmHost, calledByVmHosts, 7400],
+  ['compute calls VM hosts', named('compute-control'), vmHost, 7400],
+  ['VM hosts export spans and metrics', vmHost, collector, 4318],
+];
 const needed: Readonly<Record<Overlay, readonly Flow[]>> = {
   local: [...inEvery, ...inOwnServers],
-  'local-disk-hosts': [...inEvery, ...inOwnServers],
+  'local-hosts': [...inEvery, ...inOwnServers, ...ofVmHosts(collector)],
   chaos: [
     ...inEvery,
     ...inOwnServers,
@@ -101,7 +110,7 @@ const needed: Readonly<Record<Overlay, readonly Flow[]>> = {
     ['a Job of an experiment calls services', named('experimenter'), services, 7400],
   ],
   production: inProduction(observability('collector'), person),
-  'production-disk-hosts': inProduction(observability('collector'), person),
+  'production-hosts': [...inProduction(observability('collector'), person), ...ofVmHosts(observability('collector'))],
   example: [
     ...inProduction(telemetry('collector', 'monitoring'), colleague),
     ['a gateway passes calls through', { labels: { app: 'gateway' }, namespace: 'colleagues' }, services, 7400],
@@ -109,6 +118,23 @@ const needed: Readonly<Record<Overlay, readonly Flow[]>> = {
 };
 const unwanted: readonly Flow[] = [
   ['a stranger in the namespace', stranger, services, 7400],
+  ['a guest reaches keys or sets', vmHost, ['key-vault', 'disk-encryption-set', 'disk-control'].map(named), 7400],
+  ['a guest reaches another VM host', vmHost, vmHost, 7400],
+  ['a guest reads a store', vmHost, [named('postgres'), postgres], 5432],
+  ['a guest publishes a fact', vmHost, named('nats'), 4222],
+  ['a guest leaves the cluster', vmHost, apiServer, 443],
+  [
+    'another pod than compute calls a VM host',
+    [
+      stranger,
+      gateway,
+      rehearsal,
+      person,
+      ...services.filter(({ labels }) => labels['app.kubernetes.io/name'] !== 'compute-control'),
+    ],
+    vmHost,
+    7400,
+  ],
   ['NATS calls a service', named('nats'), services, 7400],
   ['a stranger in the namespace calls the gateway', [stranger, named('nats'), ...services], gateway, 8443],
   ['the gateway publishes a fact', gateway, named('nats'), 4222],

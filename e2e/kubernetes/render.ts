@@ -41,6 +41,8 @@ export interface Spec {
   readonly maxReplicas?: number;
   readonly metrics?: readonly { readonly resource?: { readonly target: { readonly averageValue?: string } } }[];
   readonly strategy?: { readonly type: string };
+  readonly updateStrategy?: { readonly type: string };
+  readonly podManagementPolicy?: string;
   readonly minReplicaCount?: number;
   readonly maxReplicaCount?: number;
   readonly maxUnavailable?: number;
@@ -168,6 +170,7 @@ export interface Container {
   readonly image: string;
   readonly imagePullPolicy?: string;
   readonly args?: readonly string[];
+  readonly command?: readonly string[];
   readonly env?: readonly Variable[];
   readonly envFrom?: readonly { readonly configMapRef: { readonly name: string } }[];
   readonly ports?: readonly { readonly name: string; readonly containerPort: number }[];
@@ -215,19 +218,12 @@ export interface Volume {
 }
 
 /** All overlays. */
-export const overlays = [
-  'local',
-  'local-disk-hosts',
-  'production',
-  'production-disk-hosts',
-  'chaos',
-  'example',
-] as const;
+export const overlays = ['local', 'local-hosts', 'production', 'production-hosts', 'chaos', 'example'] as const;
 
 export type Overlay = (typeof overlays)[number];
 
-/** Whether an overlay has several disk hosts, by the component `disk-hosts`. */
-export const hasDiskHosts = (overlay: Overlay): boolean => overlay.endsWith('-disk-hosts');
+/** Whether an overlay has several hosts of disks and of guests, by the components `disk-hosts` and `vm-hosts`. */
+export const hasHosts = (overlay: Overlay): boolean => overlay.endsWith('-hosts');
 
 /** Whether an overlay is for production: the production overlay, or one that uses it. */
 export const isProduction = (overlay: Overlay): boolean => overlay.startsWith('production') || overlay === 'example';
@@ -238,7 +234,7 @@ export const hasKubectl = (): boolean =>
 
 /** Every object of an overlay, or of another folder of `deploy`, as `kubectl kustomize` renders it. @throws LauncherError with kubectl's message */
 export const render = async (
-  overlay: Overlay | 'kubernetes/base' | 'helm/disk-hosts',
+  overlay: Overlay | 'kubernetes/base' | 'helm/disk-hosts' | 'helm/vm-hosts',
 ): Promise<readonly KubernetesObject[]> => {
   if (!hasKubectl()) {
     throw new LauncherError(

@@ -28,8 +28,8 @@ const problemsOver = (
 
 for (const overlay of overlays)
   test(`an API server accepts the ${overlay} overlay over that of the last version`, async () => {
-    // An installation gets several disk hosts in place of its overlay without them.
-    const before = last.overlays[overlay.replace(/-disk-hosts$/, '')] ?? {};
+    // An installation gets several hosts in place of its overlay without them.
+    const before = last.overlays[overlay.replace(/-hosts$/, '')] ?? {};
     assert.deepEqual(problemsOver(before, await render(overlay)), []);
     assert.ok(Object.keys(before).length > 40);
   });

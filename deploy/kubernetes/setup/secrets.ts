@@ -132,6 +132,8 @@ export const namesOf = (service: StoreOwner, namespace: string): readonly string
   `*.${service}.${namespace}.svc`,
   // Disk hosts beside others (deploy/kubernetes/components/disk-hosts).
   ...(service === 'disk' ? [`*.disk-host.${namespace}.svc`, `disk-0.${namespace}.svc`] : []),
+  // VM hosts beside the control processes (deploy/kubernetes/components/vm-hosts).
+  ...(service === 'compute' ? [`*.vm-host.${namespace}.svc`] : []),
   'localhost',
   ...(service === 'gateway' ? ['*.vault.interlock.localhost'] : []),
 ];

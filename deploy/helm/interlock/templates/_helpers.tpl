@@ -26,5 +26,10 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 
 {{- /* The names of the pods of all services, as a list. */ -}}
 {{- define "interlock.names" -}}
-{{- concat (keys .Values.services) (list "disk-control" "disk-host") | sortAlpha | toYaml -}}
+{{- concat (keys .Values.services) (list "disk-control" "disk-host" "compute-control") | sortAlpha | toYaml -}}
+{{- end }}
+
+{{- /* The names of all pods that export metrics, as a list. */ -}}
+{{- define "interlock.measured" -}}
+{{- append (include "interlock.names" . | fromYamlArray) "vm-host" | sortAlpha | toYaml -}}
 {{- end }}

@@ -96,9 +96,9 @@ test('the settings of a cloud in a cluster are read from its Secrets and port-fo
   assert.equal(existsSync(cloud.folder), false, 'what was secret is gone with it');
 });
 
-test('a cloud with several disk hosts is called through a control process, and data is read from each host', async () => {
-  const others = serviceNames.filter((service) => service !== 'disk');
-  const pods = [...others, 'disk-control', 'disk-host'].map((name) => podOf(name));
+test('a cloud with several hosts is called through control processes, and data is read from each host', async () => {
+  const others = serviceNames.filter((service) => service !== 'disk' && service !== 'compute');
+  const pods = [...others, 'disk-control', 'disk-host', 'compute-control'].map((name) => podOf(name));
   const host = { when: 'port-forward pod/disk-host-0 ', out: 'Forwarding from 127.0.0.1:40006 -> 7400\n', stays: true };
   const { place, env, calls } = kubectlWith([podsAnswer(pods), host, ...cluster]);
   const cloud = await openClusterCloud(place, env);

@@ -144,7 +144,7 @@ interface RunningPods {
 
 async function runningPods(kubectl: Kubectl): Promise<RunningPods> {
   const label = 'app.kubernetes.io/name';
-  const selector = `${label} in (${[...services, 'disk-control', 'disk-host'].join(',')})`;
+  const selector = `${label} in (${[...services, 'disk-control', 'disk-host', 'compute-control'].join(',')})`;
   const items = itemsOf(await kubectl.json(['get', 'pods', '--selector', selector]));
   const running = items.flatMap(({ metadata, status }) => {
     const { name, labels } = isObject(metadata) ? metadata : {};
@@ -154,8 +154,8 @@ async function runningPods(kubectl: Kubectl): Promise<RunningPods> {
   const named = (...parts: readonly string[]): readonly string[] =>
     running.filter(({ part }) => parts.some((one) => one === part)).map(({ name }) => name);
   return {
-    // Of a disk service with several hosts, control processes are behind its Service.
-    serving: (service) => (service === 'disk' ? named('disk', 'disk-control') : named(service)),
+    // With several hosts of disks or of guests, control processes are behind the Service.
+    serving: (service) => named(service, `${service}-control`),
     diskHosts: named('disk', 'disk-host'),
   };
 }
