@@ -22,11 +22,18 @@ export interface DataPath {
 /** How long the access to a disk may last, in seconds. */
 const accessSeconds = 300;
 
-/** Opens it. Each disk host gets its own channel. */
-export const openDataPath = (tls: ClientTls, tracer: Tracer = trace.getTracer('data path')): DataPath => {
+/**
+ * Opens it. Each disk host gets its own channel.
+ * @param reachedAt the address at which a host is reached from here, if not at its own
+ */
+export const openDataPath = (
+  tls: ClientTls,
+  tracer: Tracer = trace.getTracer('data path'),
+  reachedAt: (address: string) => string = (address) => address,
+): DataPath => {
   const channels = new Map<string, Channel>();
   const clientAt = (address: string) => {
-    const channel = channels.get(address) ?? openChannel({ address, tls });
+    const channel = channels.get(address) ?? openChannel({ address: reachedAt(address), tls });
     channels.set(address, channel);
     const definition = DiskDataServiceDefinition;
     const [clock, random] = [systemClock, systemRandom];

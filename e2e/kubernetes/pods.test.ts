@@ -85,3 +85,38 @@ test('names a missing Secret, key or ConfigMap', () => {
   const bare = { ...cluster, objects: cluster.objects.filter(({ kind }) => kind !== 'ConfigMap') };
   assert.throws(() => podOf(workload('disk'), bare), /the overlay has no ConfigMap/);
 });
+
+test('a variable of a container goes before one of its ConfigMap, as in a cluster', () => {
+  const object = workload('compute');
+  const [container] = object.spec.template.spec.containers;
+  assert.ok(container);
+  const env = [...(container.env ?? []), { name: 'SHUTDOWN_GRACE_MS', value: '7' }];
+  const { template } = object.spec;
+  const spec = { ...template.spec, containers: [{ ...container, env }] };
+  const { objects } = podOf({ ...object, spec: { ...object.spec, template: { ...template, spec } } }, cluster);
+  const found = objects.flatMap((one) => (one.kind === 'Pod' && 'spec' in one ? [one.spec as PodSpec] : []));
+  const values = new Map(found[0]?.containers[0]?.env?.map(({ name, value }) => [name, value]));
+  assert.deepEqual([values.get('SHUTDOWN_GRACE_MS'), values.get('STORE_HOST')], ['7', 'postgres']);
+  assert.equal(found[0]?.containers[0]?.envFrom, undefined);
+});
+
+test('each pod of a StatefulSet has its own name, claim and DNS name, and only the Services that select it', async () => {
+  const hosts = { ...cluster, objects: await render('local-hosts') };
+  const of = (name: string): KubernetesObject =>
+    workloadsIn(hosts.objects).find(({ metadata }) => metadata.name === name) ?? assert.fail(name);
+  const { name, aliases, objects } = podOf(of('vm-host'), hosts, 2);
+  assert.equal(name, 'vm-host-2');
+  assert.ok(aliases.includes('vm-host-2.vm-host.interlock.svc'));
+  assert.ok(
+    objects.some(({ kind, metadata }) => kind === 'PersistentVolumeClaim' && metadata.name === 'data-vm-host-2'),
+  );
+  assert.deepEqual(podOf(of('disk'), hosts).aliases, ['disk-0', 'disk-0.interlock.svc']);
+  // podman also finds a pod by the names of its containers.
+  for (const { kind, ...pod } of podOf(of('disk-host'), hosts, 1).objects)
+    if (kind === 'Pod' && 'spec' in pod)
+      assert.deepEqual(
+        (pod.spec as PodSpec).containers.map((one) => one.name),
+        ['disk-host-1'],
+      );
+  assert.deepEqual(podOf(of('disk-control'), hosts).aliases, ['disk', 'disk.interlock.svc']);
+});

@@ -1,16 +1,17 @@
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Container, KubernetesObject, PodSpec, Variable, Volume } from './render.ts';
+import { selects } from './references.ts';
+import type { Container, KubernetesObject, Labels, PodSpec, Volume } from './render.ts';
 import { variablesOf } from './variables.ts';
 
 /**
  * Pods that podman can run, made from the manifests of a cluster. podman acts as kubelet and container runtime. What a
  * control plane adds is done here, and nothing else:
  *
- * - the pod of a Deployment or StatefulSet (one replica), with the claims of its templates;
+ * - the pod of a Deployment, or one of those of a StatefulSet, with the claims of its templates;
  * - Secret volumes as a kubelet writes them for a pod with `fsGroup`: owned by root, readable by the group;
  * - the values of `$(NAME)` in variables, and the fields of the pod to which they refer;
- * - the names of a pod through its Service.
+ * - the names of a pod through the Services that select it.
  */
 export interface RunnablePod {
   readonly name: string;
@@ -38,13 +39,16 @@ export interface Cluster {
   readonly give: (file: string, group: number) => void;
 }
 
-/** The pod of a workload, or of a Job. @throws Error that names what the cluster lacks */
-export const podOf = (workload: KubernetesObject, cluster: Cluster): RunnablePod => {
+/**
+ * The pod of a workload, or of a Job.
+ * @param ordinal of a pod of a StatefulSet: it has a name and claims of its own
+ * @throws Error that names what the cluster lacks
+ */
+export const podOf = (workload: KubernetesObject, cluster: Cluster, ordinal = 0): RunnablePod => {
   const { name } = workload.metadata;
   const { template } = workload.spec;
-  const { hostname, subdomain } = template.spec;
   const isStateful = workload.kind === 'StatefulSet';
-  const podName = isStateful ? `${name}-0` : name;
+  const podName = isStateful ? `${name}-${ordinal}` : name;
   const { fsGroup, runAsGroup, runAsUser = 0 } = template.spec.securityContext ?? {};
   const group = fsGroup ?? runAsGroup ?? 0;
   const claims = isStateful ? (workload.spec.volumeClaimTemplates ?? []) : [];
@@ -61,12 +65,7 @@ export const podOf = (workload: KubernetesObject, cluster: Cluster): RunnablePod
     })),
   ];
   const claimNames = volumes.flatMap(({ persistentVolumeClaim }) => persistentVolumeClaim?.claimName ?? []);
-  const configMaps = new Set([
-    ...volumes.flatMap(({ configMap }) => configMap?.name ?? []),
-    ...template.spec.containers.flatMap((container) =>
-      (container.envFrom ?? []).map(({ configMapRef }) => configMapRef.name),
-    ),
-  ]);
+  const configMaps = new Set(volumes.flatMap(({ configMap }) => configMap?.name ?? []));
   const pod: Manifest & { readonly spec: object } = {
     apiVersion: 'v1',
     kind: 'Pod',
@@ -80,23 +79,46 @@ export const podOf = (workload: KubernetesObject, cluster: Cluster): RunnablePod
         .filter(({ name }) => name !== 'exporter')
         .map((container) => ({
           ...withoutProbes(container),
+          // podman makes it a name of the pod in DNS, and several workloads have containers of one name.
+          name: podName,
           // The scheduler uses requests to find a node. podman would reserve them on this machine.
           resources: { limits: container.resources?.limits ?? {} },
-          env: resolved(container.env ?? [], { podName, cluster }),
+          env: environmentOf(container, { podName, cluster }),
         })),
     },
   };
   return {
     name: podName,
-    aliases: isStateful
-      ? [name, `${podName}.${name}`, `${podName}.${name}.${cluster.namespace}.svc`]
-      : [`${name}.${cluster.namespace}.svc`, ...(hostname === undefined ? [] : [`${hostname}.${subdomain}`])],
+    aliases: aliasesOf(workload, cluster, podName),
     objects: [
       ...[...configMaps].map((map) => find(cluster, 'ConfigMap', map)),
       ...claimNames.map((claim) => claimOf(claim, group, runAsUser)),
       pod,
     ],
   };
+};
+
+/** The names under which DNS finds a pod: those of the Services that select it, and its own below the Service of its StatefulSet. */
+const aliasesOf = (
+  { kind, spec: { template, serviceName } }: KubernetesObject,
+  { objects, namespace }: Cluster,
+  podName: string,
+): readonly string[] => {
+  const { hostname, subdomain } = template.spec;
+  const services = objects.filter(
+    (object) =>
+      object.kind === 'Service' &&
+      object.spec.selector !== undefined &&
+      selects({ matchLabels: object.spec.selector as Labels }, template.metadata.labels),
+  );
+  const names = services.flatMap(({ metadata: { name } }) => [
+    name,
+    ...(kind === 'StatefulSet' && name === serviceName ? [`${podName}.${name}`] : []),
+  ]);
+  return [
+    ...names.flatMap((name) => [name, `${name}.${namespace}.svc`]),
+    ...(hostname === undefined ? [] : [`${hostname}.${subdomain}`]),
+  ];
 };
 
 /** Removes what a scheduler or an API server uses, but not a kubelet. */
@@ -115,6 +137,8 @@ const withoutProbes = ({
   livenessProbe: _live,
   readinessProbe: _ready,
   lifecycle: _lifecycle,
+  // podman prefers it to variables of the container; a kubelet does not (`environmentOf`).
+  envFrom: _envFrom,
   ...container
 }: Container) => container;
 
@@ -161,15 +185,19 @@ const claimOf = (name: string, group: number, user: number): Manifest & { readon
   spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Gi' } } },
 });
 
-/** The variables of a container with their values. */
-const resolved = (
-  variables: readonly Variable[],
+/** The variables of a container with their values: those of its ConfigMaps, and over them its own. */
+const environmentOf = (
+  { env = [], envFrom = [] }: Container,
   { podName, cluster }: { readonly podName: string; readonly cluster: Cluster },
 ): readonly { readonly name: string; readonly value: string }[] => {
-  const values = variablesOf(variables, {
+  const shared = Object.assign(
+    {},
+    ...envFrom.map(({ configMapRef }) => find(cluster, 'ConfigMap', configMapRef.name).data),
+  );
+  const own = variablesOf(env, {
     fields: { 'metadata.name': podName, 'metadata.namespace': cluster.namespace },
     secret: (reference) => secretValue(cluster, reference),
     setting: ({ name, key }) => find(cluster, 'ConfigMap', name).data?.[key],
   });
-  return Object.entries(values).map(([name, value]) => ({ name, value }));
+  return Object.entries<string>({ ...shared, ...own }).map(([name, value]) => ({ name, value }));
 };

@@ -30,7 +30,8 @@ export interface RollingOutcome {
 const GRACE_SECONDS = 45;
 /** `LEASE_TTL_MS`: no acknowledgement may come later after a loss. */
 const BOUND_MS = 60_000;
-const GRPC_PORT = 7400;
+/** Where a service serves, in its pod. */
+export const GRPC_PORT = 7400;
 
 /** Stateless services: a second pod is ready before the first one gets SIGTERM. */
 const stateless = ['identity', 'key-vault', 'disk-encryption-set'] as const;
@@ -165,9 +166,14 @@ const restartHost = async ({ cloud, forwarders }: Roll, name: 'disk' | 'compute'
   return tookMs;
 };
 
-/** Stops a pod with SIGTERM and removes it. @returns how long it took to end */
-const stopCleanly = async (name: ServiceName, pod: RunningPod): Promise<number> => {
-  const { exitCode, tookMs } = await pod.stop(GRACE_SECONDS);
+/**
+ * Stops a pod with SIGTERM and removes it.
+ * @param graceSeconds `terminationGracePeriodSeconds` of the pod
+ * @returns how long it took to end, in milliseconds
+ * @throws AssertionError if it did not end by itself
+ */
+export const stopCleanly = async (name: string, pod: RunningPod, graceSeconds = GRACE_SECONDS): Promise<number> => {
+  const { exitCode, tookMs } = await pod.stop(graceSeconds);
   const log = await pod.logs();
   assert.equal(exitCode, 0, `${name} did not end by itself:\n${log}`);
   for (const line of log.split('\n').filter((one) => one.includes('took long to close'))) console.log(line);
@@ -176,7 +182,7 @@ const stopCleanly = async (name: ServiceName, pod: RunningPod): Promise<number> 
 };
 
 /** The administrator and the client's certificate, from the Secrets of the cluster. */
-const secretsFor = ({ cluster }: PodCloud) => {
+export const secretsFor = ({ cluster }: PodCloud) => {
   const value = (secret: string, key: string): string =>
     Buffer.from(cluster.secrets.get(secret)?.[key] ?? '', 'base64').toString();
   const file = (key: string): string => {

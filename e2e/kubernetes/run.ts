@@ -10,17 +10,19 @@ import { clusterTarget } from '../experiments/kubernetes/cluster-target.ts';
 import { runFile, thisRunner } from '../experiments/run-file.ts';
 import { errorLines } from './error-lines.ts';
 import { readKeyThroughGateway } from './gateway-request.ts';
+import { exerciseHosts } from './host-fleet.ts';
 import { type PodCloud, startPodCloud } from './pod-cloud.ts';
 import { podmanKubectl } from './podman-kubectl.ts';
 import { objectsIn } from './render.ts';
 import { rollEverything } from './rolling.ts';
 
-const help = `npm run pods [-- rehearsal|gateway|rolling|experiment]
+const help = `npm run pods [-- rehearsal|gateway|rolling|hosts|experiment]
 
 Starts the images of this machine as containers from the rendered local overlay (podman, as root), and plays on them:
   rehearsal   the whole workflow, as its Job does
   gateway     a client of the public cloud signs in, creates a key and reads it
   rolling     every service replaced while guests write and a key is taken away
+  hosts       from one host of disks and guests to several, more and fewer of them while machines write, with and without a drain
   experiment  e2e/kubernetes/pods.experiment.yaml on the target kubernetes, with podman in place of kubectl
 The first three unless one is named. Make the images first: npm run images. Postgres and NATS are those of the overlay, or stand-ins of
 that name (e2e/kubernetes/stand-ins). The last line is JSON.`;
@@ -31,12 +33,13 @@ that name (e2e/kubernetes/stand-ins). The last line is JSON.`;
  */
 runCommand(async (scope) => {
   const requests = process.argv.slice(2);
-  const unknown = requests.filter((one) => !['rehearsal', 'gateway', 'rolling', 'experiment'].includes(one));
+  const unknown = requests.filter((one) => !['rehearsal', 'gateway', 'rolling', 'hosts', 'experiment'].includes(one));
   if (unknown.length > 0) {
     console.log(help);
     return { exitCode: unknown.every((one) => one === '--help' || one === '-h') ? 0 : 2 };
   }
-  const isRequested = (one: string): boolean => (requests.length === 0 ? one !== 'experiment' : requests.includes(one));
+  const isRequested = (one: string): boolean =>
+    requests.length === 0 ? one !== 'experiment' && one !== 'hosts' : requests.includes(one);
   const folder = mkdtempSync(join(tmpdir(), 'interlock-pods-'));
   scope.defer('folder', () => rmSync(folder, { recursive: true, force: true }));
   const overlay = isRequested('experiment') ? 'chaos' : 'local';
@@ -49,6 +52,7 @@ runCommand(async (scope) => {
   for (const [name, content] of rehearsal?.reports ?? []) writeFileSync(out.path(name), content, { mode: 0o600 });
   const gateway = isRequested('gateway') ? await readKeyThroughGateway(cloud) : undefined;
   const rolling = isRequested('rolling') ? await rollEverything(cloud, console.log) : undefined;
+  const hosts = isRequested('hosts') ? await exerciseHosts(cloud, console.log) : undefined;
   const experiment = isRequested('experiment')
     ? await runExperimentThere(cloud, out.path('pods-experiment'))
     : undefined;
@@ -58,6 +62,7 @@ runCommand(async (scope) => {
     ...(rehearsal === undefined ? {} : { rehearsal: exitCode === 0 ? 'pass' : 'fail' }),
     ...(gateway === undefined ? {} : { gateway }),
     ...(rolling === undefined ? {} : { rolling }),
+    ...(hosts === undefined ? {} : { hosts }),
     ...(experiment === undefined ? {} : { experiment }),
   };
   return { exitCode, lastLine: JSON.stringify(outcome) };
