@@ -88,7 +88,10 @@ for (const overlay of overlays.filter(hasHosts))
       const graceMs = (workload.spec.template.spec.terminationGracePeriodSeconds ?? 30) * 1_000;
       assert.ok(preStopMs + shutdownGraceMs < graceMs, `${preStopMs} + ${shutdownGraceMs} of ${graceMs}`);
     });
+  });
 
+for (const overlay of overlays.filter(hasHosts))
+  describe(`what is beside the VM hosts of the ${overlay} overlay`, () => {
     test('control processes run no guests, have no volume, and are what all others call', () => {
       const control = find(overlay, 'Deployment', 'compute-control');
       const settings = readConfig(environmentOf(overlay, control, 'compute-control-x').all, computeSpec);
