@@ -24,6 +24,14 @@ test('a start goes to the host on which fewest machines are, and to the first by
   assert.equal(chooseVmHost(hosts.slice(0, 1), { avoid: 'vmHosts/c' }), undefined);
 });
 
+test('a machine starts at the host where it ran last, unless that is avoided, or takes nothing', () => {
+  const hosts = [host('a'), host('b', { machineCount: 9, zone: 'z2' })];
+  assert.equal(chooseVmHost(hosts, { last: 'vmHosts/b', zone: 'z1' }), 'vmHosts/b');
+  assert.equal(chooseVmHost(hosts, { last: 'vmHosts/b', avoid: 'vmHosts/b' }), 'vmHosts/a');
+  assert.equal(chooseVmHost([host('a'), host('b', { status: 'draining' })], { last: 'vmHosts/b' }), 'vmHosts/a');
+  assert.equal(chooseVmHost([host('a'), host('b', { machineCount: 10 })], { last: 'vmHosts/b' }), 'vmHosts/a');
+});
+
 test('a start goes to the zone of its disks before any other, and elsewhere if no host there has room', () => {
   const near = host('near', { zone: 'z1', machineCount: 9 });
   const far = host('far', { zone: 'z2' });

@@ -2,20 +2,24 @@ import { names } from '@interlock/rpc';
 import type { KnownVmHost } from './vm-hosts.ts';
 
 /**
- * The host of a start: one that is open, responds, does not leave and has room; of the wanted zone if there is one, then the one on which fewest
- * machines are, then the first by name.
+ * The host of a start: one that is open, responds, does not leave and has room. The host where the machine ran last comes first: its guest finds its
+ * journal there, and checks what it wrote. Then one of the wanted zone, if there is one, then the one on which fewest machines are, then
+ * the first by name.
  * @param hosts in any order
  * @param wanted.zone the zone of the machine's disks; absent or `''`: any
+ * @param wanted.last full name of the host where the machine ran last
  * @param wanted.avoid full name of a host that is not chosen: it has just failed this machine
  * @returns full name; undefined if no host takes the machine
  */
 export const chooseVmHost = (
   hosts: readonly KnownVmHost[],
-  { zone = '', avoid }: { readonly zone?: string; readonly avoid?: string },
+  { zone = '', last, avoid }: { readonly zone?: string; readonly last?: string | undefined; readonly avoid?: string },
 ): string | undefined => {
   let best: KnownVmHost | undefined;
   for (const host of hosts) {
-    if (!hasRoom(host) || vmHostName(host.name) === avoid) continue;
+    const name = vmHostName(host.name);
+    if (!hasRoom(host) || name === avoid) continue;
+    if (name === last) return name;
     if (best === undefined || isBetter(host, best, zone)) best = host;
   }
   return best && vmHostName(best.name);

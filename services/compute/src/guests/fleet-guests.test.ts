@@ -57,7 +57,7 @@ const fleet = (fakes: Readonly<Record<string, FakeHost>>) => {
   };
   const guard = async (host: string) => ({ name: host, from: 0, to: 0 });
   const guests = new FleetGuests({ hosts: vmHosts, guard, connectTo, clock, signal: new AbortController().signal });
-  const choose = async () => (await guests.choose()).host;
+  const choose = async (last?: string) => (await guests.choose(last)).host;
   return { clock, guests, choose };
 };
 

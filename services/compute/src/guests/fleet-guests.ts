@@ -70,13 +70,13 @@ export class FleetGuests implements Guests {
     this.#parts = parts;
   }
 
-  async choose(): Promise<ChosenHost> {
+  async choose(last: string | undefined): Promise<ChosenHost> {
     const { hosts, guard, clock } = this.#parts;
     const nowMs = clock.monotonicMs();
     this.#chosen = this.#chosen.filter(({ atMs }) => nowMs - atMs < chosenMs);
     for (let tries = 1; tries <= choicesMax; tries += 1) {
       if (tries > 1) await hosts.refresh();
-      const host = chooseVmHost(this.#eligible(nowMs), {});
+      const host = chooseVmHost(this.#eligible(nowMs), { last });
       if (host === undefined) continue;
       try {
         const chosen = { host, guard: await guard(host) };

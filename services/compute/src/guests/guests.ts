@@ -58,10 +58,11 @@ export interface Guests {
   readonly hasGuests: boolean;
   /**
    * Chooses the host of a start.
+   * @param last the host where the machine ran last: `vmHosts/{vm_host}`
    * @returns undefined where this process runs the guests
    * @throws Rejection UNAVAILABLE NO_VM_HOST_OPEN
    */
-  choose(): Promise<ChosenHost | undefined>;
+  choose(last: string | undefined): Promise<ChosenHost | undefined>;
   /**
    * Resolves once the guest runs.
    * @throws Error when it does not come up, or is stopped meanwhile; HostAway if its host does not respond or takes no more;

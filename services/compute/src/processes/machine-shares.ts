@@ -22,7 +22,7 @@ export const guardedGuests = (guests: Guests, isOurs: (vm: string) => boolean): 
   };
   return {
     hasGuests: guests.hasGuests,
-    choose: () => guests.choose(),
+    choose: (last) => guests.choose(last),
     look: (machine) => guests.look(machine),
     ioOf: (machine) => guests.ioOf(machine),
     journalOf: (machine, after, limit) => guests.journalOf(machine, after, limit),

@@ -71,13 +71,17 @@ async function storeOpens(run: Run<Busy>): Promise<Ended | undefined> {
   return guests.hasGuests ? undefined : { ended: stored };
 }
 
+/** Where the machine ran last. */
+const lastHostOf = (machine: Vm): string | undefined =>
+  machine.status === 'active' ? machine.placement?.host : undefined;
+
 /** Commits what depends on the host of the start, and chooses again if that is closed meanwhile. */
 const placeWith = async (
   { parts, vm, cause, loaded }: Run<Busy>,
   decide: (chosen: ChosenHost | undefined) => (machine: Vm) => readonly VmEvent[],
 ): Promise<Transacted<Vm, VmEvent>> => {
   for (;;) {
-    const chosen = await parts.guests.choose();
+    const chosen = await parts.guests.choose(lastHostOf(loaded.state));
     const guard = chosen === undefined ? {} : { guard: chosen.guard };
     try {
       return await parts.vms.transact(vm, decide(chosen), cause, { known: loaded, step: 'work', ...guard });

@@ -252,6 +252,7 @@ export const virtualMachines: CategoryDefinition<Vm, VmEvent> = {
   name: 'vm',
   readable: [
     ...(['spec', 'disks', 'work', 'failure', 'opened', 'from', 'blocked', 'reason', 'end', 'preempted', 'at'] as const),
+    ...(['host', 'number', 'isFenced'] as const),
     ...([
       'disk',
       'lun',
