@@ -44,6 +44,8 @@ export interface ProcessOptions<Base extends ConfigSpec, Spec extends ConfigSpec
   readonly args: readonly string[];
   /** Settings of this process, in addition to those of every process of its kind. */
   readonly settings: Spec;
+  /** The disk host or VM host that the process is by its settings, for its spans: `disk-0`; absent or undefined: it is none. */
+  readonly hostOf?: (settings: ConfigOf<Spec>) => string | undefined;
   /** Problems of settings that are valid one by one. */
   readonly problems?: (settings: ConfigOf<Base> & ConfigOf<Spec>) => readonly ConfigProblem[];
 }
@@ -73,7 +75,8 @@ export const hostProcess = <const Spec extends ConfigSpec>(options: StorelessOpt
   runProcess(options, async (build, startup) => {
     const { name, workload, assemble } = options;
     const { config, settings } = startSettings(options, processSpec, build, startup.log);
-    const parts = await openProcess({ ...startup, name, workload, config }, build);
+    const host = options.hostOf?.(settings);
+    const parts = await openProcess({ ...startup, name, workload, config, host }, build);
     const peers = openProcessPeers(parts);
     const { scope, clock } = parts;
     const assembly = await assemble({ ...parts, settings, client: peers.client });
@@ -138,11 +141,12 @@ export interface ProcessParts {
 
 /** Opens what every process has before it serves: telemetry, probes and certificates. All of it ends with the scope. */
 export const openProcess = async (
-  { name, workload, config, scope, log, clock }: Startup & Pick<ProcessParts, 'name' | 'workload' | 'config'>,
+  parts: Startup & Pick<ProcessParts, 'name' | 'workload' | 'config'> & { readonly host: string | undefined },
   build: Build,
 ): Promise<ProcessParts> => {
+  const { name, workload, config, scope, log, clock, host } = parts;
   const base = { name, workload, config, scope, log, clock, random: systemRandom };
-  const telemetry = await openTelemetry(base, build);
+  const telemetry = await openTelemetry({ ...base, host }, build);
   const isStopping = () => scope.signal.aborted;
   const probes = config.probeAddress === undefined ? undefined : await startProbes(config.probeAddress, isStopping);
   scope.defer('probes', () => probes?.close());
@@ -160,9 +164,10 @@ export type PartsWith<Settings extends ConfigSpec> = Pick<ProcessParts, 'scope' 
  * @param name of the process
  */
 export const openTelemetry = async (
-  { name, config, scope, log, clock, random }: PartsWith<typeof telemetrySpec> & { readonly name: string },
+  parts: PartsWith<typeof telemetrySpec> & { readonly name: string; readonly host?: string | undefined },
   { version }: Build,
 ): Promise<Pick<ProcessParts, 'tracer' | 'meter'>> => {
+  const { name, host, config, scope, log, clock, random } = parts;
   if (config.otelSdkDisabled) {
     const { disabledTelemetry } = await import('@interlock/runtime/disabled-telemetry');
     const telemetry = disabledTelemetry();
@@ -174,6 +179,7 @@ export const openTelemetry = async (
   const losses = lossLog({ log, clock });
   const telemetry = startTelemetry({
     service: name,
+    host,
     version,
     random,
     ...options,

@@ -5,6 +5,8 @@ export const DomainAttribute = {
   disk: 'interlock.disk',
   /** Short name of a disk host: `disk-0`. */
   diskHost: 'interlock.disk_host',
+  /** Short name of the disk host or VM host that a process is: `disk-0`, `vm-host-0`. An attribute of the resource. */
+  host: 'interlock.host',
   virtualMachine: 'interlock.vm',
   /** Short name of a VM host: `vm-host-0`. */
   vmHost: 'interlock.vm_host',

@@ -84,6 +84,7 @@ test('the resource has service name, version, configured attributes, and those o
   const telemetry = startTelemetry({
     service: 'disk',
     version: '1.2.3',
+    host: 'disk-0',
     random: systemRandom,
     tracesEndpoint: `${collector.url}/v1/traces`,
     serviceName: 'disk-west',
@@ -116,6 +117,7 @@ test('the resource has service name, version, configured attributes, and those o
     'service.name': 'disk-west',
     'service.version': '1.2.3',
     'service.namespace': 'west',
+    'interlock.host': 'disk-0',
     team: 'storage',
   });
 });

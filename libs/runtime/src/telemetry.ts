@@ -20,6 +20,7 @@ import {
   TracerProvider,
 } from '@opentelemetry/sdk-trace';
 import { ATTR_SERVICE_NAME, ATTR_SERVICE_VERSION } from '@opentelemetry/semantic-conventions';
+import { DomainAttribute } from './attributes.ts';
 import { systemClock } from './clock.ts';
 import { spanExporter } from './exporters.ts';
 import { SCHEMA_URL, SCOPE_VERSION } from './instrumentation-scope.ts';
@@ -41,6 +42,8 @@ export interface TelemetryOptions
     Omit<LogsOptions, 'resource' | 'selfObsMeterProvider' | 'openExports'> {
   /** Name of the service, for example `key-vault`: the default of `service.name`. */
   readonly service: string;
+  /** `interlock.host` of the resource: the disk host or VM host that this process is; absent for others. */
+  readonly host?: string | undefined;
   /** `service.version`; absent for a process without one. */
   readonly version?: string;
   /** `service.name` from `OTEL_SERVICE_NAME`, in place of `service`; takes precedence over `attributes`. */
@@ -139,6 +142,7 @@ function resourceOf(options: TelemetryOptions): Resource {
         {
           [ATTR_SERVICE_NAME]: options.service,
           ...(options.version === undefined ? {} : { [ATTR_SERVICE_VERSION]: options.version }),
+          ...(options.host === undefined ? {} : { [DomainAttribute.host]: options.host }),
           'service.namespace': 'interlock',
           // Distinguishes the replicas of a service; new at each start.
           'service.instance.id': options.random.uuid(),

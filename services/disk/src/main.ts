@@ -19,6 +19,7 @@ await hostService({
   env: process.env,
   args: process.argv.slice(2),
   settings: diskSpec,
+  hostOf: ({ diskRole, diskHost }) => (diskRole === 'control' ? undefined : diskHost),
   problems: (settings) => [...diskProblems(settings), ...roleProblems(settings)],
   assemble: async (seams) => {
     const { settings } = seams;

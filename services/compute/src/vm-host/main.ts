@@ -15,6 +15,7 @@ await hostProcess({
   args: process.argv.slice(2),
   settings: vmHostSpec,
   problems: vmHostProblems,
+  hostOf: ({ vmHost }) => vmHost,
   assemble: async (seams) => {
     const { settings, clock, scope, log } = seams;
     const { folder, driver } = openGuests(settings, seams, { env: process.env, node: process.execPath });
