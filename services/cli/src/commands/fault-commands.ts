@@ -26,7 +26,7 @@ export function addFaultCommands(program: Command, runner: Pick<Runner, 'offline
       .command(action)
       .description(actions[action])
       .addArgument(
-        new Argument('<part>', 'a service (all its processes), nats, postgres, or a disk host: disk-host-0')
+        new Argument('<part>', 'a service (all its processes), nats, postgres, or a host: disk-host-0, vm-host-0')
           .choices(cloudParts)
           .argParser(partOf),
       );
@@ -51,12 +51,16 @@ export function addFaultCommands(program: Command, runner: Pick<Runner, 'offline
 
 /**
  * The part that a name means. A disk host has the name of its process, of its resource, and a full one: `disk-host-0`, `disk-0` and
- * `diskHosts/disk-0` are the same. @throws InvalidArgumentError
+ * `diskHosts/disk-0` are the same, and so are `vm-host-0` and `vmHosts/vm-host-0`. @throws InvalidArgumentError
  */
 const partOf = (given: string): ControlledPart => {
   const part = cloudParts.find((one) => one === given);
   if (part !== undefined) return part;
   const host = /^(?:disk-host-|disk-|diskHosts\/disk-)(\d+)$/.exec(given)?.[1];
   if (host !== undefined) return `disk-host-${Number(host)}`;
-  throw new InvalidArgumentError(`Allowed choices are ${cloudParts.join(', ')}, and disk-host-<n> for a disk host.`);
+  const vmHost = /^(?:vmHosts\/)?vm-host-(\d+)$/.exec(given)?.[1];
+  if (vmHost !== undefined) return `vm-host-${Number(vmHost)}`;
+  throw new InvalidArgumentError(
+    `Allowed choices are ${cloudParts.join(', ')}, disk-host-<n> for a disk host, and vm-host-<n> for a VM host.`,
+  );
 };

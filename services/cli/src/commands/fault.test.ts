@@ -71,13 +71,17 @@ test('a fault that the launcher refuses, and a folder without a cloud, have thei
   await assert.rejects(applyFault(fault, undefined, terminal), NoCloud);
 });
 
-test('a disk host has the name of its process, of its resource, and its full name', async () => {
-  const process: PartProcess = { part: 'disk-host-0', name: 'disk-host-0', pid: 4_711, state: 'running' };
-  const { data, calls } = await openLauncher({ processes: async () => [process] });
+test('a host has the name of its process, of its resource, and its full name', async () => {
+  const processes = (['disk-host-0', 'vm-host-1'] as const).map(
+    (part): PartProcess => ({ part, name: part, pid: 4_711, state: 'running' }),
+  );
+  const { data, calls } = await openLauncher({ processes: async () => processes });
   const { run } = testProgram();
   for (const name of ['disk-host-0', 'disk-0', 'diskHosts/disk-0']) await run('fault', 'restart', name, '--data', data);
   assert.deepEqual(calls, ['restart disk-host-0', 'restart disk-host-0', 'restart disk-host-0']);
-  await assert.rejects(run('fault', 'kill', 'disk-host-x'), /disk-host-<n>/);
+  for (const name of ['vm-host-1', 'vmHosts/vm-host-1']) await run('fault', 'restart', name, '--data', data);
+  assert.deepEqual(calls.slice(3), ['restart vm-host-1', 'restart vm-host-1']);
+  await assert.rejects(run('fault', 'kill', 'disk-host-x'), /disk-host-<n>.*vm-host-<n>/);
 });
 
 test('a part that does not exist and a time without a unit are refused before anything happens', async () => {

@@ -35,6 +35,8 @@ export interface LeaseRow {
 export interface MachineRow {
   readonly name: string;
   readonly power: string;
+  /** Short name of its VM host, `vm-host-0`; empty if compute runs it. */
+  readonly vmHost: string;
   /** Why it is off, or why its next start fails; empty otherwise. */
   readonly reason: string;
   /** ISO 8601: since when it runs or is off; empty while that changes. */
@@ -171,11 +173,13 @@ export const machineRow = (machine: JsonObject): MachineRow => {
   const io = isObject(guestIo) ? guestIo : {};
   const cause = isObject(stopReason) ? `${reasonOf(stopReason.reason)}${atHost(stopReason)}` : reasonOf(stopCause);
   const power = String(powerState);
+  const vmHost = String(machine.vmHost ?? '').replace('vmHosts/', '');
   // A machine that starts or stops has the times of its previous start and stop.
   const since = power === 'RUNNING' ? startTime : power === 'STOPPED' || power === 'DEALLOCATED' ? stopTime : undefined;
   return {
     name: String(name),
     power,
+    vmHost,
     reason:
       next !== undefined && cause === ''
         ? `next start: ${reasonOf(next.reason)}${atHost(next)}`

@@ -114,8 +114,10 @@ function machineLines({ now, rates, stale }: Screen, { short }: ScreenLayout, ro
   const fits = all.length + 2 <= room;
   const sorted = fits ? all : all.toSorted((a, b) => rank(a) - rank(b));
   const rows = fits ? sorted : sorted.slice(0, Math.max(0, room - 3));
-  const table = rows.map(({ name, power, reason, since, failures, mismatches, operations }) => [
+  const hasHosts = all.some(({ vmHost }) => vmHost !== '');
+  const table = rows.map(({ name, power, vmHost, reason, since, failures, mismatches, operations }) => [
     short(name),
+    ...(hasHosts ? [vmHost] : []),
     power,
     reason,
     clock(since),
@@ -125,7 +127,17 @@ function machineLines({ now, rates, stale }: Screen, { short }: ScreenLayout, ro
     String(mismatches),
   ]);
   const title = `MACHINES${now.isCut ? ' (first 1,000)' : ''}${stale.has('machines') ? ' (as last read)' : ''}`;
-  const titles = [title, 'POWER', 'REASON', 'SINCE', 'I/O', 'OPERATIONS', 'FAILED', 'MISMATCHES'];
+  const titles = [
+    title,
+    ...(hasHosts ? ['HOST'] : []),
+    'POWER',
+    'REASON',
+    'SINCE',
+    'I/O',
+    'OPERATIONS',
+    'FAILED',
+    'MISMATCHES',
+  ];
   const rest = all.length - rows.length;
   const running = sorted.slice(rows.length).filter(({ power }) => power === 'RUNNING').length;
   return [

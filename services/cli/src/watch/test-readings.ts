@@ -18,6 +18,7 @@ export const short = (name: string): string =>
 export const machineRow = (name: string, more: Partial<MachineRow> = {}): MachineRow => ({
   name: `${group}/virtualMachines/${name}`,
   power: 'RUNNING',
+  vmHost: '',
   reason: '',
   since: '2026-01-01T11:00:00.000Z',
   operations: 100,
