@@ -14,7 +14,7 @@ import { databaseUrlOf, openSettingsIn, routedHost, routedSettings } from './con
 import { holdDataFolder, LauncherError } from './data-folder.ts';
 import { freePorts } from './free-port.ts';
 import { startGuarded } from './guarded-process.ts';
-import { endGuests } from './guests.ts';
+import { endGuests, guestFoldersOf } from './guests.ts';
 import { holdDatabases } from './held-databases.ts';
 import { type Nats, startNats } from './nats.ts';
 import { createStreams, partitionCountOf, removeStreams } from './nats-streams.ts';
@@ -206,8 +206,7 @@ class CloudLaunch {
     });
     const end = async (): Promise<void> => {
       await life.stop();
-      const folders = ['compute', ...hostNamesOf({ ...this.#hosts, diskHosts: 0 })];
-      await Promise.all(folders.map((folder) => endGuests(data.path('services', folder, 'guests'), systemClock)));
+      await Promise.all(guestFoldersOf(data, this.#hosts.vmHosts).map(({ path }) => endGuests(path, systemClock)));
     };
     this.#scope.defer('guests', end);
     return { guestParentPid: life.pid, endGuests: end };
@@ -317,7 +316,7 @@ class CloudLaunch {
       describe: () => ({
         databaseUrls: cloud.databaseUrls,
         natsServers: cloud.nats.access.servers,
-        guests: data.path('services', 'compute', 'guests'),
+        guests: guestFoldersOf(data, this.#hosts.vmHosts),
         settings: { ...openSettingsIn(env), ...settings },
       }),
     });

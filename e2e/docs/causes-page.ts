@@ -44,9 +44,10 @@ the grace of the disk host. In experiments, \`pause\`, \`kill\` or \`cut\` of ke
 
 const rows: readonly (readonly [string, readonly string[]])[] = [
   ['a group (its key) or a key', ['key']],
-  ['a service, `nats`, `postgres`', ['part']],
+  ['a service, `nats`, `postgres`, a host', ['part']],
   ['two of them: `cut: [compute, disk]`', ['two-parts']],
   ['a group', ['group']],
+  ['a disk host or VM host', ['host']],
   ['a step', ['step']],
 ];
 

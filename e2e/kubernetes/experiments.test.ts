@@ -41,8 +41,8 @@ const understands = async (args: readonly string[]): Promise<void> => {
 
 const files = filesLike(/^e2e\/experiments\/files\/.*\.experiment\.yaml$/);
 /** Manifests have one process of disk, so no tool can name a disk host. */
-const withDiskHosts = files.filter((file) => /^ {2}diskHosts:/m.test(textOf(file)));
-const shipped = files.filter((file) => !withDiskHosts.includes(file));
+const withHosts = files.filter((file) => /^ {2}(disk|vm)Hosts:/m.test(textOf(file)));
+const shipped = files.filter((file) => !withHosts.includes(file));
 
 const experimentIn = (file: string): Experiment => {
   const read = readExperiment(textOf(file));
@@ -66,12 +66,12 @@ const packOf = (file: string, tool: ExportTool): string =>
   exported(file, tool).get(`pack.${tool}.yaml`) ?? assert.fail(`no pack of ${file}`);
 
 test('an experiment with disk hosts of its own cannot be exported, and the error says why', () => {
-  assert.ok(withDiskHosts.length >= 2);
-  for (const file of withDiskHosts)
+  assert.ok(withHosts.length >= 2);
+  for (const file of withHosts)
     for (const tool of exportTools) {
       const made = exportOf(file, tool);
       assert.ok('problems' in made);
-      assert.match(made.problems.map(({ message }) => message).join(), /disk-host/);
+      assert.match(made.problems.map(({ message }) => message).join(), /(disk|vm)-host/);
     }
 });
 

@@ -5,6 +5,7 @@ import { type Experiment, problemLines, readExperiment, type Target } from '@int
 import { keptSpans } from '@interlock/lab/report/experiment/kept-spans';
 import type { Span } from '@interlock/lab/spans/span-store';
 import { type DataFolder, removeWhole } from '@interlock/local/data-folder.ts';
+import { guestFoldersOf } from '@interlock/local/guests.ts';
 import { createScope } from '@interlock/runtime';
 import { type Clients, tlsInto } from '../cloud/clients.ts';
 import type { Faults } from '../experiments/cloud/cloud-lab.ts';
@@ -66,9 +67,9 @@ export const openExperiments = (
   },
 });
 
-/** The journals of guests: in the folder of a local cloud, through compute for another one. */
-export const journalsIn = ({ hosts }: RehearsedCloud, data: DataFolder, clients: Clients) =>
-  hosts === undefined ? localJournals(data.path('services', 'compute', 'guests')) : remoteJournals(clients);
+/** The journals of guests: in the folders of a local cloud, through compute for another one. */
+export const journalsIn = ({ hosts, vmHosts = 0 }: RehearsedCloud, data: DataFolder, clients: Clients) =>
+  hosts === undefined ? localJournals(guestFoldersOf(data, vmHosts)) : remoteJournals(clients);
 
 /** The cloud of the rehearsal as a target, reached at its addresses as its users reach it. */
 const targetOn = (

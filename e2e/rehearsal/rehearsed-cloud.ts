@@ -13,6 +13,8 @@ export interface RehearsedCloud extends OutsideOf {
   /** The servers on which it runs, for the report. */
   readonly postgres: { readonly description: string };
   readonly nats: { readonly description: string };
+  /** How many VM hosts run its guests; absent or 0 if compute does. */
+  readonly vmHosts?: number;
   /** How to read the files of its hosts, if they are on other computers. Without it they are in the folder of the cloud. */
   readonly hosts?: { readonly addresses: FilesAddresses; readonly tls: FilesTls };
 }

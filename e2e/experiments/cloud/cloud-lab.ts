@@ -12,7 +12,7 @@ import type {
   Step,
   Undo,
 } from '@interlock/lab';
-import { isFaultAction, keyOfTarget } from '@interlock/lab';
+import { isFaultAction, isHostAction, keyOfTarget } from '@interlock/lab';
 import type { Terms } from '@interlock/lab/judge/invariants/bounds';
 import type { History } from '@interlock/lab/judge/journal/history';
 import { guaranteesOf } from '@interlock/lab/judge/recording/guarantees';
@@ -26,10 +26,11 @@ import type { Clients } from '../../cloud/clients.ts';
 import { type KeyState, readKeyState } from '../../cloud/key-state.ts';
 import type { KeyOwner } from '../../cloud/service-owner.ts';
 import { compareDisks } from './content.ts';
-import { targetOfHost, withHosts } from './disk-hosts.ts';
 import type { EventFeeds } from './event-feed.ts';
 import { type GuestJournals, ioRecordOf } from './guest-journals.ts';
 import { comparedByGuests } from './guest-reads.ts';
+import { carryOutHostAction, type HostUndo, planHostAction, undoHostAction } from './host-actions.ts';
+import { targetOfHost, whereabouts, withHosts } from './hosts.ts';
 import { insist } from './insist.ts';
 import {
   carryOutKeyAction,
@@ -154,9 +155,13 @@ export class CloudLab implements Lab {
     const { action, targets, options } = step;
     const { clients, faults } = this.#access;
     const [target = ''] = targets;
-    if (isFaultAction(action)) {
-      const hostOf = (disk: string): string => this.#disks.get(disk)?.diskHost ?? '';
-      return faults.plan({ ...step, targets: withHosts(step, this.#estate.machines, hostOf) });
+    if (isFaultAction(action) || isHostAction(action)) {
+      const { machines } = this.#estate;
+      const named = {
+        ...step,
+        targets: withHosts(step, machines, await whereabouts(clients, step, machines, this.#disks)),
+      };
+      return isFaultAction(action) ? faults.plan(named) : { ...planHostAction(named, machines) };
     }
     if (isMachineAction(action)) {
       const machines = this.#estate.machines.filter(({ group }) => group === target);
@@ -204,6 +209,11 @@ export class CloudLab implements Lab {
       const effect = await orRefused({ action, key: undo.key }, this.clock.now, work);
       return this.#effectOf(step.name, effect, invokedMs);
     }
+    if (isHostAction(action)) {
+      const { host } = data as unknown as HostUndo;
+      await insist(this.clock, () => carryOutHostAction(clients, action, data as unknown as HostUndo));
+      return { effectMs: this.clock.now(), hosts: step.targets.includes(host) ? [] : [host] };
+    }
     if (!isMachineAction(action)) return faults.carryOut(step, data);
     const work = () => carryOutMachineAction(clients, action, data as unknown as MachineUndo, this.clock.now);
     return this.#refusedBy(step.name, await insist(this.clock, work, isBusy));
@@ -223,6 +233,10 @@ export class CloudLab implements Lab {
         this.#starting.push(starting);
       }
       return this.#effectOf(step, effect, invokedMs);
+    }
+    if (isHostAction(action)) {
+      await insist(this.clock, () => undoHostAction(clients, action, data as unknown as HostUndo));
+      return {};
     }
     if (!isMachineAction(action)) return faults.undo(action, data);
     await insist(this.clock, () => undoMachineAction(clients, action, data as unknown as MachineUndo), isBusy);

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import type { GuestOperation, GuestOperation_Kind } from '@interlock/contracts/interlock/compute/v1/guest_journal.ts';
 import type { IoRecord } from '@interlock/lab';
-import { type History, openHistory, type Recorded } from '@interlock/lab/judge/journal/history';
+import { type GuestFolder, type History, openHistory, type Recorded } from '@interlock/lab/judge/journal/history';
 import type { Io } from '@interlock/lab/judge/journal/journal';
 import { guestFiles } from '../../../services/compute/src/guest/plan.ts';
 import type { Clients } from '../../cloud/clients.ts';
@@ -25,22 +25,28 @@ export interface GuestJournals {
 /** How many lines of a console are kept. */
 const consoleLines = 20;
 
+/** How often journals at VM hosts are looked for, in milliseconds: less than a machine needs to move. */
+const lookEveryMs = 250;
+
 /** Most operations of a call, and how many machines are read at the same time. */
 const pageSize = 1_000;
 const parallelMax = 8;
 
-/** Journals in a folder of this machine: they can be read while compute is down. */
+/** Journals in folders of this machine: they can be read while compute and VM hosts are down. */
 export const localJournals =
-  (folder: string) =>
+  (folders: readonly GuestFolder[]) =>
   (machines: readonly string[]): GuestJournals => {
-    const known = openHistory(folder, machines);
+    const known = openHistory(folders, machines);
+    // Compute removes the journal of a machine at the VM host that it left.
+    if (folders.some(({ vmHost }) => vmHost !== undefined)) setInterval(known, lookEveryMs).unref();
     return {
       read: async () => known(),
       known,
       console(machine) {
-        const path = join(folder, ...machine.split('/'), guestFiles.console);
-        if (!existsSync(path)) return [];
-        const lines = stripVTControlCharacters(readFileSync(path, 'utf8')).split(/[\r\n]+/);
+        const paths = folders.map(({ path }) => join(path, ...machine.split('/'), guestFiles.console));
+        const lines = paths
+          .filter(existsSync)
+          .flatMap((path) => stripVTControlCharacters(readFileSync(path, 'utf8')).split(/[\r\n]+/));
         return lines.filter((line) => line.trim() !== '').slice(-consoleLines);
       },
     };
@@ -115,6 +121,7 @@ const recordedOf = (machine: string, operation: GuestOperation): readonly Record
 export const ioRecordOf = (io: Recorded): IoRecord => ({
   machine: io.machine,
   disk: io.disk,
+  ...(io.vmHost === undefined ? {} : { vmHost: io.vmHost }),
   op: io.op === 'verify' ? 'read' : io.op,
   seq: io.seq,
   invokedMs: io.invokedAt,

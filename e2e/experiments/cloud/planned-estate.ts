@@ -97,6 +97,7 @@ const makeMachine = async (
     ...newDisksOfMachine(planned),
     ...(workload === undefined ? {} : { workload }),
     guest: group.guest === 'qemu' ? 'QEMU' : 'PROCESS',
+    ...(group.onHostLoss === 'restart' ? { hostLossPolicy: 'RESTART' } : {}),
   });
   const nameOf = (disk: string): string => `${resourceGroup}/disks/${disk}`;
   return {

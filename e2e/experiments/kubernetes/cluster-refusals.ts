@@ -1,11 +1,4 @@
-import {
-  type Experiment,
-  endMsOf,
-  type FaultAction,
-  isDiskHostTarget,
-  isFaultAction,
-  type Problem,
-} from '@interlock/lab';
+import { type Experiment, endMsOf, type FaultAction, isFaultAction, isHostTarget, type Problem } from '@interlock/lab';
 import { serviceNames } from '@interlock/local/services.ts';
 import { isObject } from '../../../deploy/kubernetes/kubectl.ts';
 import { otherSettings } from '../cloud/setting-defaults.ts';
@@ -70,11 +63,11 @@ const refusedSteps = (experiment: Experiment): readonly Problem[] => {
         `a cluster cannot do ${action} by kubectl`,
         'Use --target local or simulated, or export the experiment to Chaos Mesh.',
       );
-    const host = targets.find(isDiskHostTarget);
+    const host = targets.find(isHostTarget);
     if (host !== undefined)
       return refuse(
-        `no pod of the cluster is ${host}: its pods of disk are one part`,
-        'Name disk, or use --target local or simulated.',
+        `no pod of the cluster is ${host}: its pods of disk and of compute are one part each`,
+        'Name disk or compute, or use --target local.',
       );
     const earlier = cuts.find((one) => one.name !== name && one.atMs <= atMs && endMsOf(experiment, one) > atMs);
     if (action === 'cut' && earlier !== undefined)

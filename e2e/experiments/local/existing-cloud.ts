@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Target } from '@interlock/lab';
+import type { GuestFolder } from '@interlock/lab/judge/journal/history';
 import type { Administrator } from '@interlock/local/bootstrap-identities.ts';
 import { callControl, controlAt } from '@interlock/local/control/control-client.ts';
 import { copiedFrom, LauncherError } from '@interlock/local/data-folder.ts';
@@ -9,7 +10,7 @@ import { createScope, type Scope } from '@interlock/runtime';
 import { type OutsideOf, openOutside, tlsInto } from '../../cloud/clients.ts';
 import type { CloudLab } from '../cloud/cloud-lab.ts';
 import { eventFeeds } from '../cloud/event-feed.ts';
-import { remoteJournals } from '../cloud/guest-journals.ts';
+import { localJournals } from '../cloud/guest-journals.ts';
 import { labToUndo, machinesIn, openRunningLab, type RunningCloud } from '../cloud/running-cloud.ts';
 import { refuseSettings } from '../cloud/setting-defaults.ts';
 import type { LocalParts } from './own-cloud.ts';
@@ -20,6 +21,8 @@ import { termsOf } from './terms.ts';
 interface Description {
   readonly databaseUrls: Readonly<Record<ServiceName, string>>;
   readonly natsServers: readonly string[];
+  /** The folders of guests. */
+  readonly guests: readonly GuestFolder[];
   readonly settings: Readonly<Record<string, string | undefined>>;
 }
 
@@ -85,7 +88,7 @@ const connectTo = async (data: string, scope: Scope, { keepEvents }: LocalParts)
       clients,
       tls: tlsInto(place),
       feeds: eventFeeds(clients.messaging),
-      journals: remoteJournals(clients),
+      journals: localJournals(described.guests),
       terms: termsOf(described.settings),
       versions: { node: process.version },
       faults: new PartFaults({ control, hasDiskHosts, callable: { clients, servers: { nats, postgres } } }),

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { createServer, connect as dial, type Socket } from 'node:net';
 import { test } from 'node:test';
 import type { Step } from '@interlock/lab';
@@ -26,6 +27,18 @@ const openEcho = async (t: { after(work: () => void): void }): Promise<string> =
 };
 
 const dialAt = (address: string): Socket => dial(Number(address.split(':')[1]), '127.0.0.1');
+/** A process with the command line of a guest, which sends the lines of its input to an address and prints what comes back. */
+const guestOf = (host: string, address: string): ChildProcess => {
+  const code = `const socket = require('node:net').connect(${address.split(':')[1]}, '127.0.0.1'); process.stdin.pipe(socket).pipe(process.stdout);`;
+  return spawn(process.execPath, ['-e', code, `/data/services/${host}/guests/machines/a`], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+};
+const echoOf = (guest: ChildProcess, text: string): Promise<string> =>
+  new Promise((resolve) => {
+    guest.stdout?.once('data', (data) => resolve(String(data)));
+    guest.stdin?.write(text);
+  });
 const reply = (socket: Socket, text: string): Promise<string> =>
   new Promise((resolve) => {
     socket.once('data', (data) => resolve(String(data)));
@@ -56,6 +69,41 @@ test('a disk host has connections of its own; the one with the disks of a group 
   assert.ok(isRouted('disk', 'disk-host-0') && isRouted('disk', 'disk-host-1'));
   assert.ok(isRouted('disk-host-1', 'nats'));
   assert.ok(!isRouted('disk-host-0', 'nats') && !isRouted('disk', 'nats') && !isRouted('compute', 'disk-host-0'));
+});
+
+test('only the guests of a cut VM host lose a disk host, though the guests of all VM hosts call it at one address', async (t) => {
+  const hosts = { ...estate, diskHosts: 1, vmHosts: 2 };
+  const links = await openLinks({ estate: hosts, timeline: [step('cut', ['vm-host-1', 'disk-host-0'])] });
+  assert.ok(links);
+  t.after(links.close);
+  const address = links.route('compute', 'disk-host-0', await openEcho(t));
+  assert.match(address, /^127/);
+  const [cut, other] = [guestOf('vm-host-1', address), guestOf('vm-host-0', address)];
+  t.after(() => [cut, other].forEach((guest) => void guest.kill('SIGKILL')));
+  for (const guest of [cut, other]) assert.equal(await echoOf(guest, 'one'), 'one');
+  links.cut(['vm-host-1', 'disk-host-0']);
+  let passed = false;
+  const late = echoOf(cut, 'two').then((text) => {
+    passed = true;
+    return text;
+  });
+  while (!links.hasStalled(['vm-host-1', 'disk-host-0'])) await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.equal(await echoOf(other, 'two'), 'two');
+  assert.equal(passed, false);
+  links.heal(['vm-host-1', 'disk-host-0']);
+  assert.equal(await late, 'two');
+});
+
+test('a VM host is called by compute, and calls compute and identity; a disk host is called by disk hosts too', async (t) => {
+  const hosts = { ...estate, diskHosts: 2, vmHosts: 1 };
+  const cut = (...targets: readonly string[]) => openLinks({ estate: hosts, timeline: [step('cut', targets)] });
+  const links = [await cut('vm-host-0', 'compute'), await cut('disk-host-0', 'disk-host-1')];
+  t.after(() => links.forEach((one) => void one?.close()));
+  const [ofVmHost, ofDisks] = links;
+  assert.notEqual(ofVmHost?.route('compute', 'vm-host-0', 'localhost:1'), 'localhost:1');
+  assert.notEqual(ofVmHost?.route('vm-host-0', 'compute', 'localhost:1'), 'localhost:1');
+  assert.notEqual(ofDisks?.route('disk', 'disk-host-0', 'localhost:1'), 'localhost:1');
+  assert.equal(await cut('vm-host-0', 'nats'), undefined);
 });
 
 test('a link that is cut carries nothing, also for new connections, until it is healed', async (t) => {

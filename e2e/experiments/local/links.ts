@@ -1,20 +1,32 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
-import { diskHostNamed, type Experiment } from '@interlock/lab';
+import { type Experiment, hostNamed, isVmHostTarget } from '@interlock/lab';
 import { type ControlledPart, cloudParts } from '@interlock/local/control/cloud-control.ts';
 import type { Route } from '@interlock/local/control/routes.ts';
-import { diskHostName, isDiskHostName, type ProcessTarget, serviceNames } from '@interlock/local/services.ts';
+import {
+  hostNamesOf,
+  isDiskHostName,
+  isHostName,
+  isVmHostName,
+  type ProcessTarget,
+  serviceNames,
+} from '@interlock/local/services.ts';
+import { hostOfClient } from './socket-owner.ts';
 
-/** A connection from a service or disk host to another part, through a proxy of this process. */
+/** The connections from a service or host to another part, through a proxy of this process. */
 interface Link {
   readonly from: ProcessTarget;
   readonly to: ControlledPart;
   readonly server: Server;
   readonly port: number;
-  readonly sockets: Set<Socket>;
+  /** Each with the host at whose end it is, if hosts share the proxy and one of them is cut off. */
+  readonly sockets: Map<Socket, ProcessTarget>;
   /** host:port of the part; known once the cloud starts. */
   target: string;
   delayMs: number;
-  isCut: boolean;
+  /** The ends that are cut off: `from`, or hosts that share the proxy. */
+  readonly cut: Set<ProcessTarget>;
+  /** Hosts that share the proxy and are cut off at some time: VM hosts, whose guests call a disk host, and disk hosts that call another. */
+  readonly sharers: ReadonlySet<ProcessTarget>;
 }
 
 /** Connections between parts of a cloud that can be slowed and cut. */
@@ -34,15 +46,19 @@ export interface Links {
 type Pair = readonly [ProcessTarget, ControlledPart];
 
 /**
- * The pairs that a timeline slows or cuts: only these need a proxy. Which disk host has the disks of a group is known only when they
- * are made, so such a target stands for all.
+ * The pairs that a timeline slows or cuts: only these need a proxy. Which host has the disks or guests of a group is known only when
+ * they are made, so such a target stands for all of its kind.
  */
 const pairsOf = ({ timeline, estate }: Pick<Experiment, 'timeline' | 'estate'>): readonly Pair[] => {
-  const count = estate.kind === 'planned' ? (estate.diskHosts ?? 0) : 0;
-  const hosts = Array.from({ length: count }, (_, host) => diskHostName(host));
+  const { diskHosts = 0, vmHosts = 0 } = estate.kind === 'planned' ? estate : {};
+  const hosts = hostNamesOf({ diskHosts, vmHosts });
   const faults = timeline.map(({ action, targets }) => ({
     action,
-    targets: targets.flatMap((target) => ('group' in (diskHostNamed(target) ?? {}) ? hosts : [target])),
+    targets: targets.flatMap((target) =>
+      'group' in (hostNamed(target) ?? {})
+        ? hosts.filter((host) => isVmHostName(host) === isVmHostTarget(target))
+        : [target],
+    ),
   }));
   const isUsed = ([from, to]: Pair): boolean =>
     faults.some(
@@ -56,24 +72,41 @@ const pairsOf = ({ timeline, estate }: Pick<Experiment, 'timeline' | 'estate'>):
     .filter(isUsed);
 };
 
-/** Whether processes connect: disk hosts are called by control processes of disk and by guests, and do not call disk. */
+/**
+ * Whether processes connect. A disk host is called by control processes of disk, by guests and by disk hosts that move disks there; it
+ * does not call control. A VM host is called by compute. It calls compute, and identity for its tokens.
+ */
 const canCall = (from: ProcessTarget, to: ControlledPart): boolean => {
-  if (isDiskHostName(to)) return from === 'disk' || from === 'compute';
+  if (isVmHostName(to)) return from === 'compute';
+  if (isDiskHostName(to)) return from === 'disk' || from === 'compute' || isHostName(from);
+  if (isVmHostName(from)) return to === 'compute' || to === 'identity';
   return !(isDiskHostName(from) && to === 'disk');
+};
+
+/** The proxy through which hosts call a disk host: that of guests, or that of control processes. */
+const sharedBy = ([from, to]: Pair): Pair => {
+  if (!isHostName(from) || !isDiskHostName(to)) return [from, to];
+  return [isVmHostName(from) ? 'compute' : 'disk', to];
 };
 
 /** Opens a proxy for each connection that the experiment slows or cuts; undefined if it does neither. */
 export const openLinks = async (experiment: Pick<Experiment, 'timeline' | 'estate'>): Promise<Links | undefined> => {
   const pairs = pairsOf(experiment);
   if (pairs.length === 0) return undefined;
-  const links = await Promise.all(pairs.map(([from, to]) => openLink(from, to)));
-  const between = (parts: readonly ControlledPart[]) =>
-    links.filter(({ from, to }) => parts.includes(from) && parts.includes(to));
+  const proxies = Map.groupBy(pairs, (pair) => sharedBy(pair).join(' '));
+  const links = await Promise.all(
+    [...proxies.values()].map(([pair, ...others]) => {
+      const [from, to] = sharedBy(pair as Pair);
+      const callers = [pair as Pair, ...others].map(([caller]) => caller);
+      return openLink(from, to, new Set(callers.filter((caller) => caller !== from)));
+    }),
+  );
   const setCut = (parts: readonly ControlledPart[], isCut: boolean): void => {
-    for (const link of between(parts)) {
-      link.isCut = isCut;
-      for (const socket of link.sockets)
-        if (isCut) socket.pause();
+    for (const { link, end } of between(links, parts)) {
+      if (isCut) link.cut.add(end);
+      else link.cut.delete(end);
+      for (const [socket, owner] of link.sockets)
+        if (isCutOff(link, owner)) socket.pause();
         else socket.resume();
     }
   };
@@ -90,17 +123,33 @@ export const openLinks = async (experiment: Pick<Experiment, 'timeline' | 'estat
     cut: (parts) => setCut(parts, true),
     heal: (parts) => setCut(parts, false),
     hasStalled: (parts) =>
-      between(parts).some(({ sockets }) => [...sockets].some(({ readableLength }) => readableLength > 0)),
+      between(links, parts).some(({ link, end }) =>
+        [...link.sockets].some(
+          ([{ readableLength }, owner]) => readableLength > 0 && (end === owner || end === link.from),
+        ),
+      ),
     close: () => {
       for (const { server, sockets } of links) {
         server.close();
-        for (const socket of sockets) socket.destroy();
+        for (const socket of sockets.keys()) socket.destroy();
       }
     },
   };
 };
 
-const openLink = async (from: ProcessTarget, to: ControlledPart): Promise<Link> => {
+/** The links between two parts, each with the end that is cut off there. */
+const between = (links: readonly Link[], parts: readonly ControlledPart[]) =>
+  links
+    .filter(({ to }) => parts.includes(to))
+    .flatMap((link) =>
+      [link.from, ...link.sharers]
+        .filter((end) => end !== link.to && parts.includes(end))
+        .map((end) => ({ link, end })),
+    );
+
+const isCutOff = ({ cut, from }: Link, owner: ProcessTarget): boolean => cut.has(from) || cut.has(owner);
+
+const openLink = async (from: ProcessTarget, to: ControlledPart, sharers: Link['sharers']): Promise<Link> => {
   const server = createServer((near) => connectThrough(link, near));
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
@@ -108,20 +157,25 @@ const openLink = async (from: ProcessTarget, to: ControlledPart): Promise<Link> 
   });
   const address = server.address();
   if (address === null || typeof address === 'string') throw new Error(`the proxy from ${from} to ${to} has no port`);
-  const link: Link = { from, to, server, port: address.port, sockets: new Set(), target: '', delayMs: 0, isCut: false };
+  const link: Link = {
+    ...{ from, to, sharers, server, port: address.port },
+    ...{ sockets: new Map(), target: '', delayMs: 0, cut: new Set<ProcessTarget>() },
+  };
   return link;
 };
 
 const connectThrough = (link: Link, near: Socket): void => {
   const at = link.target.lastIndexOf(':');
+  const host = link.sharers.size === 0 ? undefined : hostOfClient(near.remotePort ?? 0);
+  const owner = host !== undefined && link.sharers.has(host) ? host : link.from;
   const far = connect(Number(link.target.slice(at + 1)), link.target.slice(0, at));
-  forward(link, near, far);
-  forward(link, far, near);
+  forward(link, owner, [near, far]);
+  forward(link, owner, [far, near]);
 };
 
 /** Forwards bytes in their order, with the delay of the link. */
-const forward = (link: Link, from: Socket, to: Socket): void => {
-  link.sockets.add(from);
+const forward = (link: Link, owner: ProcessTarget, [from, to]: readonly [Socket, Socket]): void => {
+  link.sockets.set(from, owner);
   const waiting: (() => void)[] = [];
   let dueMs = 0;
   const later = (work: () => void): void => {
@@ -137,9 +191,9 @@ const forward = (link: Link, from: Socket, to: Socket): void => {
   from.on('data', (bytes) => {
     later(() => {
       // A slow reader pauses the sender, unless the link is cut: a cut resumes it.
-      if (!to.write(bytes) && !link.isCut) {
+      if (!to.write(bytes) && !isCutOff(link, owner)) {
         from.pause();
-        to.once('drain', () => !link.isCut && from.resume());
+        to.once('drain', () => !isCutOff(link, owner) && from.resume());
       }
     });
   });
@@ -149,5 +203,5 @@ const forward = (link: Link, from: Socket, to: Socket): void => {
     link.sockets.delete(from);
     later(() => to.destroy());
   });
-  if (link.isCut) from.pause();
+  if (isCutOff(link, owner)) from.pause();
 };

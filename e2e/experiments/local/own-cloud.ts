@@ -1,8 +1,8 @@
 import { rmSync } from 'node:fs';
 import {
-  diskHostNamed,
   type Estate,
   type Experiment,
+  hostNamed,
   isDiskHostTarget,
   type Lab,
   type PlannedGroup,
@@ -14,12 +14,13 @@ import type { SpanStore } from '@interlock/lab/spans/span-store';
 import { clockShift } from '@interlock/local/clocks/clock-shift.ts';
 import { controlOf } from '@interlock/local/control/cloud-control.ts';
 import { type DataFolder, openDataFolder, unmountBelow } from '@interlock/local/data-folder.ts';
+import { guestFoldersOf } from '@interlock/local/guests.ts';
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
 import type { Crash } from '@interlock/local/restartable.ts';
 import { openRestarts } from '@interlock/local/restarts.ts';
 import {
-  diskHostName,
   folderOfDiskHost,
+  type HostCounts,
   hostNamesOf,
   type ProcessTarget,
   serviceNames,
@@ -136,7 +137,10 @@ export const settingsFor = ({ timeline }: Pick<Experiment, 'timeline'>): Readonl
   };
 };
 
-const diskHostsOf = (estate: Estate): number => (estate.kind === 'planned' ? (estate.diskHosts ?? 0) : 0);
+const hostsOf = (estate: Estate): HostCounts =>
+  estate.kind === 'planned'
+    ? { diskHosts: estate.diskHosts ?? 0, vmHosts: estate.vmHosts ?? 0 }
+    : { diskHosts: 0, vmHosts: 0 };
 
 /** What must exist before the cloud starts, because the timeline needs it. */
 interface Rigging {
@@ -166,9 +170,9 @@ const rig = async ({ timeline, estate }: Experiment, data: DataFolder, scope: Sc
     cloudMib,
   );
   // Which host has the disks of a group is known only when they are made.
-  const isAny = filled.some((part) => 'group' in (diskHostNamed(part) ?? {}));
-  const withVolumes: readonly ProcessTarget[] =
-    diskHostsOf(estate) === 0 ? ['disk'] : Array.from({ length: diskHostsOf(estate) }, (_, host) => diskHostName(host));
+  const isAny = filled.some((part) => 'group' in (hostNamed(part) ?? {}));
+  const { diskHosts } = hostsOf(estate);
+  const withVolumes: readonly ProcessTarget[] = diskHosts === 0 ? ['disk'] : hostNamesOf({ diskHosts, vmHosts: 0 });
   const volumes = new Map<string, LimitedStorage>();
   for (const [n, part] of withVolumes.entries()) {
     const isWanted = filled.includes(part) || (isAny && part !== 'disk');
@@ -208,7 +212,7 @@ const openLab = async (experiment: Experiment, data: DataFolder, scope: Scope, p
     data,
     env,
     settings,
-    diskHosts: diskHostsOf(experiment.estate),
+    ...hostsOf(experiment.estate),
     within: scope,
     ...(rigging.storage.rest === undefined
       ? { onCrash: ({ message }) => parts.say(message) }
@@ -220,12 +224,7 @@ const openLab = async (experiment: Experiment, data: DataFolder, scope: Scope, p
   parts.takeSpans?.(cloud.spans);
   const outside = openOutside(cloud);
   scope.defer('clients', outside.close);
-  const access = accessTo(cloud, outside.administrator, {
-    data,
-    settings,
-    rigging,
-    diskHosts: diskHostsOf(experiment.estate),
-  });
+  const access = accessTo(cloud, outside.administrator, { data, settings, rigging });
   parts.say('making the estate');
   const estate = await makePlannedEstate(
     {
@@ -254,15 +253,15 @@ const openLab = async (experiment: Experiment, data: DataFolder, scope: Scope, p
 const accessTo = (
   cloud: LocalCloud,
   clients: Clients,
-  parts: { data: DataFolder; settings: Readonly<Record<string, string>>; rigging: Rigging; diskHosts: number },
+  parts: { data: DataFolder; settings: Readonly<Record<string, string>>; rigging: Rigging },
 ): CloudAccess => {
-  const { data, settings, rigging, diskHosts } = parts;
+  const { data, settings, rigging } = parts;
   const { host: postgres } = new URL(cloud.databaseUrls.identity);
   const { host: nats } = new URL(cloud.nats.access.servers[0] ?? '');
   const { storage, ...tools } = rigging;
   const faults = new PartFaults({
-    control: controlOf(cloud, serviceNames, 1, hostNamesOf({ diskHosts, vmHosts: 0 })),
-    hasDiskHosts: diskHosts > 0,
+    control: controlOf(cloud, serviceNames, 1, hostNamesOf(cloud)),
+    hasDiskHosts: cloud.diskHosts > 0,
     callable: { clients, servers: { nats, postgres } },
     ...tools,
     storageOf: (part) => storage.volumes.get(part) ?? storage.rest,
@@ -271,7 +270,7 @@ const accessTo = (
     clients,
     tls: tlsInto(cloud),
     feeds: eventFeeds(clients.messaging),
-    journals: localJournals(data.path('services', 'compute', 'guests')),
+    journals: localJournals(guestFoldersOf(data, cloud.vmHosts)),
     terms: termsOf(settings),
     versions: { node: process.version, postgres: cloud.postgres.description, nats: cloud.nats.description },
     faults,

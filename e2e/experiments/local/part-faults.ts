@@ -1,8 +1,8 @@
 import {
   type Effect,
   type FaultAction,
-  isDiskHostTarget,
   isFaultAction,
+  isHostTarget,
   isUndoable,
   type Problem,
   type SightingRecord,
@@ -99,9 +99,9 @@ export const refusedFaults = (timeline: readonly Step[], isOwn: boolean): readon
         `${name}: no folder of limited size can be mounted: ${unmountable}`,
         'Run it as root, or use --target simulated.',
       );
-    if (action === 'shift-clock' && !isService(part) && !isDiskHostTarget(part ?? ''))
+    if (action === 'shift-clock' && !isService(part) && !isHostTarget(part ?? ''))
       return refuse(`${name}: the clock of ${part} cannot be shifted`, `Name one of ${serviceNames.join(', ')}.`);
-    if (action === 'cut' && !targets.some((target) => isService(target) || isDiskHostTarget(target)))
+    if (action === 'cut' && !targets.some((target) => isService(target) || isHostTarget(target)))
       return refuse(`${name}: nothing connects ${targets.join(' and ')}`, 'Name a service and another part.');
     return [];
   });
@@ -143,7 +143,7 @@ export class PartFaults implements Faults {
     const effectMs = await this.#inject(action, { ...{ step, parts, keyVersion }, options });
     if (!isUndoable(action)) this.#end(step, action === 'restart' ? parts : []);
     else void this.#lookForFailingCalls(action, parts, disturbance);
-    const hosts = parts.filter((part) => isDiskHostName(part) && !targets.includes(part));
+    const hosts = parts.filter((part) => isHostName(part) && !targets.includes(part));
     return { effectMs: effectMs ?? this.#clock.now(), ...(hosts.length === 0 ? {} : { hosts }) };
   }
 
@@ -249,7 +249,7 @@ export class PartFaults implements Faults {
     if (disturbance === undefined) return;
     disturbance.toMs = this.#clock.now();
     const [part] = restarted;
-    if (isService(part) || isDiskHostTarget(part ?? ''))
+    if (isService(part) || isHostTarget(part ?? ''))
       disturbance.restarted = disturbedOf(part as ProcessTarget, this.#tools.hasDiskHosts === true);
   }
 

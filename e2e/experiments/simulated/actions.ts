@@ -2,6 +2,7 @@ import type { RecordedEvent } from '@interlock/event-store';
 import {
   type Effect,
   groupsOf,
+  isHostAction,
   keyOfTarget,
   type Plan,
   type RefusalRecord,
@@ -14,7 +15,8 @@ import { type KeyPlace, readKeyState } from '../../cloud/key-state.ts';
 import type { KeyOwner } from '../../cloud/service-owner.ts';
 import type { Committed, SimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
 import { type Clients, ownerToken } from '../../simulation/workload/estate.ts';
-import { withHosts } from '../cloud/disk-hosts.ts';
+import { carryOutHostAction, type HostUndo, planHostAction, undoHostAction } from '../cloud/host-actions.ts';
+import { withHosts } from '../cloud/hosts.ts';
 import { insist } from '../cloud/insist.ts';
 import {
   carryOutKeyAction,
@@ -91,6 +93,11 @@ export class Actions {
       const effectMs = await faults.carryOut(step, targets, vaults);
       return { effectMs, ...(hosts.length === 0 ? {} : { hosts }) };
     }
+    if (isHostAction(action)) {
+      const data = undo.data as unknown as HostUndo;
+      await insist(world.clock, () => carryOutHostAction(clients, action, data));
+      return { effectMs: world.clock.now(), hosts: step.targets.includes(data.host) ? [] : [data.host] };
+    }
     if (isMachineAction(action)) {
       const { machines } = undo.data as unknown as MachineUndo;
       const work = () => carryOutMachineAction(clients, action, { machines }, world.clock.now);
@@ -115,6 +122,10 @@ export class Actions {
       await faults.undo(step);
       return { effectMs: sinceMs };
     }
+    if (isHostAction(action)) {
+      await insist(world.clock, () => undoHostAction(clients, action, data as unknown as HostUndo));
+      return { effectMs: sinceMs };
+    }
     if (isMachineAction(action)) {
       const { machines } = data as unknown as MachineUndo;
       await insist(world.clock, () => undoMachineAction(clients, action, { machines }), isBusy);
@@ -137,7 +148,10 @@ export class Actions {
     const uuid = (): string => world.random.uuid();
     if (action === 'throttle')
       return { targets, vaults: targets.map((target) => this.#placeOf(keyOfTarget(plan.estate, target)).vault) };
-    if (isFault(action)) return { targets: withHosts(step, made.machines, hostOf) };
+    if (isFault(action) || isHostAction(action)) {
+      const named = withHosts(step, made.machines, { hostOf, vmHostOf: () => '' });
+      return isFault(action) ? { targets: named } : planHostAction({ ...step, targets: named }, made.machines);
+    }
     if (isMachineAction(action)) {
       const machines = made.machines.filter(({ group }) => targets.includes(group));
       return planMachineAction(clients, { action }, { machines, keys: made.keys, uuid });

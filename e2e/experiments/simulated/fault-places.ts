@@ -5,7 +5,7 @@ import type { Workload } from '@interlock/rpc';
 import type { SimulatedHost } from '../../simulation/cloud/disk-hosts.ts';
 import { type Part, partOf as partOfReplica } from '../../simulation/cloud/parts.ts';
 import type { SimulatedCloud } from '../../simulation/index.ts';
-import { numberOfHost } from '../cloud/disk-hosts.ts';
+import { numberOfHost } from '../cloud/hosts.ts';
 
 /** A part of the simulation that a fault affects, with what is disturbed when it is. */
 export interface FaultPlace {

@@ -25,7 +25,7 @@ import { type Committed, createSimulatedCloud, type SimulatedCloud } from '../..
 import { Judge } from '../../simulation/invariants/judge.ts';
 import { openTruth, type SimulatedTruth } from '../../simulation/truth/truth.ts';
 import { type Clients, clientsOf } from '../../simulation/workload/estate.ts';
-import { targetOfHost } from '../cloud/disk-hosts.ts';
+import { targetOfHost } from '../cloud/hosts.ts';
 import { type MadeEstate, untilRunning } from '../cloud/planned-estate.ts';
 import { Actions, keyVersionsIn } from './actions.ts';
 import { type ContentStage, compareContent } from './content.ts';

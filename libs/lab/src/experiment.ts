@@ -24,6 +24,8 @@ export interface PlannedGroup {
   readonly line?: number;
   /** What runs as the machines: a Linux in QEMU; absent: a process. */
   readonly guest?: 'qemu';
+  /** What becomes of its machines when their VM host is lost: they start at another one; absent: they stay off. */
+  readonly onHostLoss?: 'restart';
 }
 
 /** Machines of an experiment: created for it, or those of an existing resource group. */
@@ -33,6 +35,8 @@ export type Estate =
       readonly groups: readonly PlannedGroup[];
       /** Disk hosts as processes of their own; absent: the process of disk has all volumes. */
       readonly diskHosts?: number;
+      /** VM hosts as processes of their own; absent: compute runs the guests. */
+      readonly vmHosts?: number;
     }
   | { readonly kind: 'existing'; readonly resourceGroup: string; readonly line: number };
 
@@ -62,27 +66,40 @@ export const isCloudPart = (name: string): name is CloudPart => cloudParts.some(
 /** A disk host beside others as a target of faults: `disk-host-0`, or `disk-host-of-premium` for the one with the disks of a group. */
 export type DiskHostTarget = `disk-host-${string}`;
 
+/** A VM host as a target of faults: `vm-host-0`, or `vm-host-of-premium` for the one where the guests of a group run. */
+export type VmHostTarget = `vm-host-${string}`;
+
+/** A host as a target of faults. */
+export type HostTarget = DiskHostTarget | VmHostTarget;
+
 /** The disk host that has the disks of a group. Files may write it `{disk-host-of: premium}`. */
 export const diskHostOf = (group: string): DiskHostTarget => `disk-host-of-${group}`;
+
+/** The VM host where the guests of a group run. Files may write it `{vm-host-of: premium}`. */
+export const vmHostOf = (group: string): VmHostTarget => `vm-host-of-${group}`;
 
 /** Whether it has the form of a disk host as a target. */
 export const isDiskHostTarget = (name: string): name is DiskHostTarget => name.startsWith('disk-host-');
 
+/** Whether it has the form of a VM host as a target. */
+export const isVmHostTarget = (name: string): name is VmHostTarget => name.startsWith('vm-host-');
+
+/** Whether it has the form of a host as a target. */
+export const isHostTarget = (name: string): name is HostTarget => isDiskHostTarget(name) || isVmHostTarget(name);
+
 /** The number or the group that such a target names; undefined for any other name. */
-export const diskHostNamed = (target: string): { readonly host: number } | { readonly group: string } | undefined => {
-  const [, host] = /^disk-host-(0|[1-9]\d*)$/.exec(target) ?? [];
+export const hostNamed = (target: string): { readonly host: number } | { readonly group: string } | undefined => {
+  const [, host] = /^(?:disk|vm)-host-(0|[1-9]\d*)$/.exec(target) ?? [];
   if (host !== undefined) return { host: Number(host) };
-  const prefix = diskHostOf('');
-  return target.length > prefix.length && target.startsWith(prefix)
-    ? { group: target.slice(prefix.length) }
-    : undefined;
+  const [, group] = /^(?:disk|vm)-host-of-(.+)$/.exec(target) ?? [];
+  return group === undefined ? undefined : { group };
 };
 
-/** What a fault of the cloud affects: a part, or one disk host. */
-export type FaultTarget = CloudPart | DiskHostTarget;
+/** What a fault of the cloud affects: a part, or one host. */
+export type FaultTarget = CloudPart | HostTarget;
 
 /** Whether a fault of the cloud may name it. */
-export const isFaultTarget = (name: string): name is FaultTarget => isCloudPart(name) || isDiskHostTarget(name);
+export const isFaultTarget = (name: string): name is FaultTarget => isCloudPart(name) || isHostTarget(name);
 
 /** One entry of the timeline. Times in milliseconds after the start of the timeline. */
 export interface Step {
@@ -90,11 +107,11 @@ export interface Step {
   readonly name: string;
   readonly atMs: number;
   readonly action: ActionName;
-  /** A group of the estate, parts of the cloud or disk hosts (two for `cut`), or the name of the step that `give-back` undoes. */
+  /** A group of the estate, parts of the cloud or hosts (two for `cut`), or the name of the step that `give-back` undoes. */
   readonly targets: readonly string[];
   /** Time after which the step is undone; undefined: never, or by a `give-back`. */
   readonly forMs?: number;
-  /** Further arguments: `permission`, `operation`, `by` of `slow` and `shift-clock`, `clock` of `shift-clock`, `start` of `give-back`, `to` of `assign-key`. */
+  /** Further arguments: `permission`, `operation`, `by` of `slow` and `shift-clock`, `clock` of `shift-clock`, `start` of `give-back`, `to` of `assign-key` (a key) and of `move-disk` (a disk host). */
   readonly options: Readonly<Record<string, string | number | boolean>>;
   readonly line: number;
 }

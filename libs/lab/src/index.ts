@@ -55,6 +55,7 @@ export {
   choiceOf,
   isCallableKeyAction,
   isFaultAction,
+  isHostAction,
   isKeyAction,
   isMachineAction,
   isUndoable,
@@ -76,6 +77,7 @@ export {
   stepUndone,
 } from './timeline/concerns.ts';
 export { type FaultKind, faults } from './timeline/faults.ts';
+export type { HostAction } from './timeline/hosts.ts';
 export { verdictLines } from './verdict/verdict-lines.ts';
 export { verdictOfRun } from './verdict/verdict-of-run.ts';
 export type * from './verdict.ts';

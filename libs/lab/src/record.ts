@@ -82,6 +82,8 @@ export interface MachineRecord {
   /** Each change of its power state, oldest first, as compute stored it. */
   readonly power: readonly PowerRecord[];
   readonly starts: readonly StartRecord[];
+  /** The VM hosts at which its guest was started, oldest first; absent without VM hosts, and in earlier evidence. */
+  readonly placements?: readonly PlacementRecord[];
   /** Last lines of the serial console of a Linux in QEMU, if its host is this computer. */
   readonly console?: readonly string[];
 }
@@ -98,12 +100,25 @@ export interface DiskRecord {
   readonly diskHost?: string;
 }
 
+/** A placement of a machine at a VM host, as compute stored it before it started the guest. */
+export interface PlacementRecord {
+  readonly atMs: number;
+  /** `vm-host-0` */
+  readonly vmHost: string;
+  /** One higher with each placement of the machine. */
+  readonly number: number;
+}
+
 export interface PowerRecord {
   readonly atMs: number;
   readonly state: 'starting' | 'running' | 'stopping' | 'stopped' | 'deallocated' | 'start-failed' | 'deleted';
-  /** Loss that caused it; empty if a user did. */
+  /** Loss that caused it; empty if a user did, or the VM host. */
   readonly reason: string;
   readonly traceId: string;
+  /** Of a stop: what ended the machine, if that was its guest or its VM host: `HOST_LOST`. */
+  readonly end?: string;
+  /** Of a machine that is off: its VM host did not say that the guest is gone, so every disk was closed first. */
+  readonly isFenced?: true;
 }
 
 export interface StartRecord {
@@ -118,6 +133,8 @@ export interface StartRecord {
 export interface IoRecord {
   readonly machine: string;
   readonly disk: string;
+  /** The VM host where the guest ran, `vm-host-0`; absent if compute ran it, or if the journal was read through compute. */
+  readonly vmHost?: string;
   readonly op: 'read' | 'write' | 'flush';
   readonly seq: number;
   readonly invokedMs: number;

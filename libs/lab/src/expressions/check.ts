@@ -1,13 +1,16 @@
 import { nearest } from '@interlock/runtime/nearest';
-import { cloudParts, isFaultTarget, type Step } from '../experiment.ts';
+import { cloudParts, isFaultTarget, isHostTarget, isVmHostTarget, type Step } from '../experiment.ts';
 import type { Expression, Quantity, Term } from '../expression.ts';
 import { isUndoable } from '../timeline/actions.ts';
 import { concerns, groupsOf, isUndone, lossesOf, type Plan } from '../timeline/concerns.ts';
 import { faultsWith } from '../timeline/faults.ts';
+import { isHostMoment } from '../timeline/hosts.ts';
 import { printQuantity } from './print.ts';
 import {
   groupQuantities,
+  hostQuantities,
   isGroupQuantity,
+  isHostQuantity,
   isPartQuantity,
   partQuantities,
   type QuantityType,
@@ -40,11 +43,12 @@ export function checkExpression(expression: Expression, plan: Plan): readonly Ex
 }
 
 /** Kind of the name before the dot. For existing machines any name may be a group. */
-type Owner = 'run' | 'step' | 'part' | 'group';
+type Owner = 'run' | 'step' | 'part' | 'host' | 'group';
 
 function ownerOf(of: string, plan: Plan): Owner | undefined {
   if (of === '') return 'run';
   if (plan.timeline.some(({ name }) => name === of)) return 'step';
+  if (isHostTarget(of)) return 'host';
   if (isFaultTarget(of)) return 'part';
   if (plan.estate.kind !== 'planned' || groupsOf(plan.estate).some(({ name }) => name === of)) return 'group';
   return undefined;
@@ -54,6 +58,7 @@ const quantitiesOf: Readonly<Record<Owner, Readonly<Record<string, QuantityType>
   run: runQuantities,
   step: stepQuantities,
   part: partQuantities,
+  host: hostQuantities,
   group: groupQuantities,
 };
 
@@ -176,7 +181,7 @@ function problemOfCounting(quantity: Quantity, plan: Plan): readonly ExpressionP
   const text = printQuantity(quantity);
   const owner = ownerOf(quantity.of, plan);
   if (typeOf(quantity, plan) !== 'moment') return undefined;
-  if (owner !== 'group')
+  if (owner !== 'group' || isHostQuantity(quantity.name))
     return [
       {
         message: `${text} is a moment, and a duration alone counts from the loss of a group`,
@@ -194,7 +199,8 @@ function problemOfCounting(quantity: Quantity, plan: Plan): readonly ExpressionP
 
 function problemOfMeasuring(quantity: Quantity, plan: Plan): readonly ExpressionProblem[] | undefined {
   const owner = ownerOf(quantity.of, plan);
-  if (owner === 'part') return problemOfPart(quantity, plan.timeline, plan);
+  if (owner === 'host' && isHostMoment(quantity.name)) return problemOfHost(quantity, plan.timeline);
+  if (owner === 'part' || owner === 'host') return problemOfPart(quantity, plan.timeline, plan);
   if (owner !== 'group' || plan.estate.kind !== 'planned' || !isGroupQuantity(quantity.name)) return undefined;
   const text = printQuantity(quantity);
   const { of: group } = quantity;
@@ -207,6 +213,7 @@ function problemOfMeasuring(quantity: Quantity, plan: Plan): readonly Expression
         cure: 'Write <group>.isStopped or <group>.running, or name another group.',
       },
     ];
+  if (isHostQuantity(quantity.name)) return problemOfHosts(quantity, plan);
   if (quantity.name === 'startRefused' && !acts(['start']))
     return [
       {
@@ -223,6 +230,54 @@ function problemOfMeasuring(quantity: Quantity, plan: Plan): readonly Expression
       },
     ];
   return undefined;
+}
+
+/** Faults after which a VM host does not respond. */
+const silences = ['kill', 'pause', 'cut'];
+
+/** A host is drained, lost or open again only if something of the timeline is about it. */
+function problemOfHost({ of, name }: Quantity, timeline: readonly Step[]): readonly ExpressionProblem[] | undefined {
+  const causes =
+    name === 'lost' && isVmHostTarget(of)
+      ? ['lose-host', ...silences]
+      : name === 'lost'
+        ? ['lose-host']
+        : ['drain-host'];
+  const all = name === 'reopened' ? [...causes, 'lose-host', ...silences] : causes;
+  if (timeline.some(({ action, targets }) => all.includes(action) && targets.includes(of))) return undefined;
+  return [
+    {
+      message: `${of}.${name} is never measured: no step does that to ${of}`,
+      cure: `Add ${causes[0]}: ${of} to the timeline.`,
+    },
+  ];
+}
+
+/** Machines and disks change their hosts, and machines are fenced, only because of what is done to hosts. */
+function problemOfHosts(quantity: Quantity, { timeline, estate }: Plan): readonly ExpressionProblem[] | undefined {
+  const { name } = quantity;
+  const isOfDisks = name === 'disksMoved';
+  const count = estate.kind === 'planned' ? (isOfDisks ? estate.diskHosts : estate.vmHosts) : undefined;
+  const text = printQuantity(quantity);
+  const kind = isOfDisks ? 'disk hosts' : 'VM hosts';
+  if (estate.kind === 'planned' && count === undefined)
+    return [
+      {
+        message: `${text} is never measured: the estate has no ${kind} of their own`,
+        cure: `Add ${isOfDisks ? 'diskHosts' : 'vmHosts'}: 3 to the estate.`,
+      },
+    ];
+  const causes = isOfDisks ? ['move-disk', 'drain-host'] : ['drain-host', 'lose-host', ...silences];
+  const isCause = ({ action, targets }: Step): boolean =>
+    causes.includes(action) &&
+    (action === 'move-disk' || targets.some((target) => isHostTarget(target) && isVmHostTarget(target) !== isOfDisks));
+  if (timeline.some(isCause)) return undefined;
+  return [
+    {
+      message: `${text} is never measured: no step does anything to ${kind}`,
+      cure: `Add ${causes[0]} to the timeline.`,
+    },
+  ];
 }
 
 function problemOfPart(

@@ -4,7 +4,7 @@ import { Evidence } from '../measures/evidence.ts';
 import type { RunRecord } from '../record.ts';
 import { durationText } from './duration.ts';
 import { compareMoments, groupMoments, type MomentSide } from './moments.ts';
-import { type Evaluation, holds, mirrored, type Operator, vacuous } from './operators.ts';
+import { boundsAbove, type Evaluation, holds, mirrored, type Operator, vacuous } from './operators.ts';
 import { printQuantity } from './print.ts';
 import { compareReasons } from './reasons.ts';
 import { type Measured, measure, stateOf } from './values.ts';
@@ -49,6 +49,10 @@ function compareValues(left: Term, operator: Operator, right: Term, evidence: Ev
   const missing = [one, other].find((side) => 'vacuous' in side);
   if (missing !== undefined && 'vacuous' in missing) return vacuous(missing.vacuous);
   if ('vacuous' in one || 'vacuous' in other) return vacuous('nothing was measured');
+  // What never came is later than every limit, and shows nothing about one that it must not precede.
+  const never = one.value === Number.POSITIVE_INFINITY ? operator : mirrored[operator];
+  if (Math.max(one.value, other.value) === Number.POSITIVE_INFINITY && !boundsAbove(never))
+    return vacuous(one.value === Number.POSITIVE_INFINITY ? one.plain : other.plain);
   const seen = [
     [left, one],
     [right, other],

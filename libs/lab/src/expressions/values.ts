@@ -1,12 +1,14 @@
 import type { Quantity } from '../expression.ts';
 import type { Episode, Evidence } from '../measures/evidence.ts';
 import { longestGaps } from '../measures/gaps.ts';
+import { hostQuantityOf, hostStateMs } from '../measures/hosts.ts';
 import { busyMs, idleText, machineLossesOf, operationText, stateAt } from '../measures/machine-loss.ts';
 import { shortName } from '../short-name.ts';
 import { isUndoable } from '../timeline/actions.ts';
 import { faultsWith } from '../timeline/faults.ts';
+import { isHostMoment } from '../timeline/hosts.ts';
 import { type Evaluation, relativeText, spanText, vacuous } from './operators.ts';
-import { isPartQuantity, type PartQuantity } from './vocabulary.ts';
+import { isHostQuantity, isPartQuantity, type PartQuantity } from './vocabulary.ts';
 
 /** A number, a duration in milliseconds, or a moment; or why it was not measured. */
 export type Measured =
@@ -32,6 +34,8 @@ export function measure(quantity: Quantity, evidence: Evidence): Measured {
     const atMs = name === 'injected' ? record?.invokedMs : evidence.effectMs(step);
     return atMs === undefined ? { vacuous: `the step ${of} did not take effect` } : moment(atMs, evidence);
   }
+  if (isHostMoment(name)) return momentOrNever(hostStateMs(of, name, evidence), evidence);
+  if (isHostQuantity(name)) return momentOrNever(hostQuantityOf(of, name, evidence), evidence);
   if (isPartQuantity(name)) return partMoment(of, name, evidence);
   return groupValue(of, name, evidence);
 }
@@ -40,6 +44,17 @@ const moment = (atMs: number, { startMs }: Evidence): Measured => ({
   value: atMs,
   plain: relativeText(atMs - startMs, 'the start'),
 });
+
+/** A moment that may not have come: then it is later than every limit. */
+const momentOrNever = (
+  found: { readonly atMs: number; readonly seen: string } | { readonly vacuous: string },
+  { startMs }: Evidence,
+): Measured => {
+  if ('vacuous' in found) return found;
+  const { atMs, seen } = found;
+  const plain = atMs === Number.POSITIVE_INFINITY ? seen : `${seen}, ${relativeText(atMs - startMs, 'the start')}`;
+  return { value: atMs, plain, culprit: () => seen };
+};
 
 function contentValue(name: string, { record: { content } }: Evidence): Measured {
   if (name === 'bytesCompared') return { value: content.bytesCompared, plain: `${content.bytesCompared}` };

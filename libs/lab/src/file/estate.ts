@@ -18,7 +18,7 @@ const dataOnly: readonly DiskClass[] = ['ultra', 'premium-ssd-v2'];
 /** The estate of a file. */
 export function estateOf(shaped: Shaped, problems: Problems, lineOf: (path: Path) => number): Estate {
   const { raw, place } = shaped;
-  const { existing, diskHosts, ...rest } = raw.estate as Readonly<Record<string, unknown>>;
+  const { existing, diskHosts, vmHosts, ...rest } = raw.estate as Readonly<Record<string, unknown>>;
   if (existing !== undefined) {
     for (const name of Object.keys(rest))
       problems.add(
@@ -26,12 +26,13 @@ export function estateOf(shaped: Shaped, problems: Problems, lineOf: (path: Path
         `estate has existing and the group ${name}`,
         'Remove one of them: machines either exist or are made.',
       );
-    if (diskHosts !== undefined)
-      problems.add(
-        place('estate', 'diskHosts'),
-        'estate has existing and diskHosts',
-        'Remove diskHosts: a cloud that exists has its disk hosts.',
-      );
+    for (const [name, count] of Object.entries({ diskHosts, vmHosts }))
+      if (count !== undefined)
+        problems.add(
+          place('estate', name),
+          `estate has existing and ${name}`,
+          `Remove ${name}: a cloud that exists has its hosts.`,
+        );
     const { group: resourceGroup } = existing as { readonly group: string };
     return { kind: 'existing', resourceGroup, line: lineOf(place('estate', 'existing')) };
   }
@@ -43,6 +44,7 @@ export function estateOf(shaped: Shaped, problems: Problems, lineOf: (path: Path
     kind: 'planned',
     groups,
     ...(diskHosts === undefined ? {} : { diskHosts: Number(diskHosts) }),
+    ...(vmHosts === undefined ? {} : { vmHosts: Number(vmHosts) }),
   };
   for (const name of keysOf({ estate, timeline: [] })) {
     const group = groups.find((one) => one.name === name);
@@ -72,7 +74,7 @@ function groupOf(
       isReserved(name)
         ? `the name of the group, "${name}", has another meaning here`
         : `"${name}" cannot be the name of a group`,
-      `Use at most 31 letters, digits and hyphens, and none of ${cloudParts.join(', ')}, disk-host-…, platform.`,
+      `Use at most 31 letters, digits and hyphens, and none of ${cloudParts.join(', ')}, disk-host-…, vm-host-…, platform.`,
     );
   const key = raw.key === 'platform' ? '' : (raw.key ?? '');
   const disks = raw.disks.map((disk) => diskOf(disk, key === '' ? 'platform' : key));
@@ -86,7 +88,8 @@ function groupOf(
   if (raw.key === undefined && raw.disks.some((disk) => typeof disk === 'string'))
     problems.add(place('estate', name), `${name} has disks without a key`, 'Add key: k1, or key: platform.');
   const guest = raw.guest === 'qemu' ? { guest: raw.guest } : {};
-  return { name, machines: raw.machines, disks, key, line: lineOf(place('estate', name)), ...guest };
+  const loss = raw.onHostLoss === 'restart' ? { onHostLoss: raw.onHostLoss } : {};
+  return { name, machines: raw.machines, disks, key, line: lineOf(place('estate', name)), ...guest, ...loss };
 }
 
 const diskOf = (raw: RawDisk, key: string): PlannedDisk => {

@@ -18,6 +18,8 @@ export const shortestMs: Readonly<Record<string, number>> = {
   leaseTtl: 1_000,
   authzTtl: 100,
   hostLeaseTtl: 1_000,
+  vmHostTtl: 1_000,
+  vmHostLost: 1_000,
   shareTtl: 500,
   watchdog: 10,
   rotationRetry: 10,

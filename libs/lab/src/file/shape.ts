@@ -6,13 +6,11 @@ import { checkSchema, isObject } from './schema-problems.ts';
 
 /** A step as it is written: `at`, options, and one action with its target. */
 export type RawStep = Readonly<
-  Record<string, string | number | boolean | RawDiskHost | readonly (string | RawDiskHost)[] | undefined>
+  Record<string, string | number | boolean | RawHost | readonly (string | RawHost)[] | undefined>
 >;
 
-/** The disk host with the disks of a group, as a target. */
-export interface RawDiskHost {
-  readonly 'disk-host-of': string;
-}
+/** The disk host with the disks of a group, or the VM host with its guests, as a target. */
+export type RawHost = { readonly 'disk-host-of': string } | { readonly 'vm-host-of': string };
 
 export type RawDisk = string | Readonly<Record<string, string>>;
 
@@ -22,6 +20,7 @@ export interface RawGroup {
   readonly key?: string;
   readonly role?: 'treatment' | 'control';
   readonly guest?: 'process' | 'qemu';
+  readonly onHostLoss?: 'stay' | 'restart';
 }
 
 export type RawSteady =
@@ -52,7 +51,7 @@ export interface RawFile {
   readonly description?: string;
   readonly seed?: number;
   readonly settings?: Readonly<Record<string, string | number | boolean>>;
-  /** A number is `diskHosts`. */
+  /** A number is `diskHosts` or `vmHosts`. */
   readonly estate: Readonly<Record<string, RawGroup | number>> | { readonly existing: { readonly group: string } };
   readonly steady?: readonly RawSteady[];
   readonly timeline?: readonly RawStep[];

@@ -32,7 +32,8 @@ export const stepOptions: Readonly<Record<Exclude<OptionName, 'start'>, OptionSc
   },
   to: {
     $ref: '#/$defs/name',
-    description: '`assign-key`: name of the new key of the set. A key that no disk names is made for it.',
+    description:
+      '`assign-key`: name of the new key of the set. A key that no disk names is made for it. `move-disk`: the disk host, `disk-host-1`.',
   },
 };
 
@@ -40,6 +41,7 @@ const targets: Readonly<Record<TargetKind, Schema>> = {
   key: { $ref: '#/$defs/keyTarget', examples: ['premium'] },
   part: { $ref: '#/$defs/part', examples: ['key-vault'] },
   group: { $ref: '#/$defs/name', examples: ['premium'] },
+  host: { $ref: '#/$defs/host', examples: ['vm-host-0'] },
   step: { $ref: '#/$defs/name', examples: ['loss'] },
   'two-parts': {
     title: 'a list of two parts of the cloud',
@@ -106,13 +108,16 @@ const rangeSchema = (of: string, examples: readonly string[], description: strin
   examples: [examples],
 });
 
+/** What lists of targets of a search have, where it is no name. */
+const itemOf: Readonly<Partial<Record<TargetKind, string>>> = { part: 'part', 'two-parts': 'part', host: 'host' };
+
 const searchTargetsSchema = (kind: TargetKind): Schema => ({
   title: 'any, or a list of targets',
   anyOf: [
     { const: 'any' },
     {
       type: 'array',
-      items: kind === 'part' || kind === 'two-parts' ? { $ref: '#/$defs/part' } : { $ref: '#/$defs/name' },
+      items: { $ref: `#/$defs/${itemOf[kind] ?? 'name'}` },
       minItems: kind === 'two-parts' ? 2 : 1,
       uniqueItems: true,
     },
@@ -171,6 +176,17 @@ interface SchemaWithSteps {
   readonly $defs: Readonly<Record<string, unknown>>;
 }
 
+/** How a host is written. */
+const hostForms: readonly Schema[] = [
+  { type: 'string', pattern: '^(disk|vm)-host-([0-9]+|of-[A-Za-z][A-Za-z0-9-]*)$' },
+  ...['disk-host-of', 'vm-host-of'].map((name) => ({
+    type: 'object',
+    properties: { [name]: { $ref: '#/$defs/name' } },
+    required: [name],
+    additionalProperties: false,
+  })),
+];
+
 /** `experiment.schema.json` with the actions, causes and parts as in the code. */
 export const withSteps = <Whole extends SchemaWithSteps>(schema: Whole): Whole => {
   const { matrix } = schema.properties;
@@ -186,18 +202,14 @@ export const withSteps = <Whole extends SchemaWithSteps>(schema: Whole): Whole =
     $defs: {
       ...schema.$defs,
       part: {
-        title: `a part of the cloud (${cloudParts.join(', ')}), disk-host-<number>, or {disk-host-of: <group>}`,
-        anyOf: [
-          { enum: cloudParts },
-          { type: 'string', pattern: '^disk-host-([0-9]+|of-[A-Za-z][A-Za-z0-9-]*)$' },
-          {
-            type: 'object',
-            properties: { 'disk-host-of': { $ref: '#/$defs/name' } },
-            required: ['disk-host-of'],
-            additionalProperties: false,
-          },
-        ],
-        examples: ['key-vault', 'disk-host-0', { 'disk-host-of': 'premium' }],
+        title: `a part of the cloud (${cloudParts.join(', ')}), disk-host-<number>, vm-host-<number>, {disk-host-of: <group>} or {vm-host-of: <group>}`,
+        anyOf: [{ enum: cloudParts }, ...hostForms],
+        examples: ['key-vault', 'disk-host-0', { 'vm-host-of': 'premium' }],
+      },
+      host: {
+        title: 'disk-host-<number>, vm-host-<number>, {disk-host-of: <group>} or {vm-host-of: <group>}',
+        anyOf: hostForms,
+        examples: ['vm-host-0', { 'disk-host-of': 'premium' }],
       },
       step: stepSchema(),
       searchAction: searchActionSchema(),

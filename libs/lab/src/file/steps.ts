@@ -2,8 +2,8 @@ import type { Estate, Step } from '../experiment.ts';
 import { durationText, toMilliseconds } from '../expressions/duration.ts';
 import { actionNames, isUndoable, kindOf, targetKindOf } from '../timeline/actions.ts';
 import { groupsOf, keyOfTarget, keysOf, type Plan } from '../timeline/concerns.ts';
-import { checkDiskHosts, targetOf } from './disk-hosts.ts';
 import type { Path } from './document.ts';
+import { checkHosts, targetOf } from './hosts.ts';
 import { cureOfName, type Problems } from './problems.ts';
 import type { RawStep, Shaped } from './shape.ts';
 
@@ -84,7 +84,7 @@ function checkStep(step: PlacedStep, estate: Estate, steps: readonly PlacedStep[
       'Use shorter times.',
     );
   checkOptions(step, problems);
-  checkDiskHosts(step, estate, problems);
+  checkHosts(step, estate, problems);
   const kind = targetKindOf(action);
   if (kind === 'step') checkGiveBack(step, steps, problems);
   else if (kind === 'two-parts' && targets[0] === targets[1])
@@ -110,7 +110,7 @@ function checkOptions({ action, path, options, forMs, name }: PlacedStep, proble
 const examples: Readonly<Record<string, string>> = {
   permission: 'permission: unwrap (or get, wrap)',
   operation: 'operation: unwrap (or wrap)',
-  to: 'to: <name of the new key>',
+  to: 'to: <name of the new key, or of a disk host>',
   by: 'by: 200ms',
 };
 

@@ -77,6 +77,9 @@ function goalsOf(
       return pairsOf(parts).map((targets) => ({ targets, options: {} }));
     case 'part':
       return parts.map((part) => ({ targets: [part], options: {} }));
+    // A search does not know how many hosts a cloud has.
+    case 'host':
+      return (wanted ?? []).map((host) => ({ targets: [host], options: {} }));
     case 'group':
       return groups.map((group) => ({ targets: [group], options: {} }));
     default:

@@ -1,5 +1,5 @@
-/** Target of an action. `key`: a group (its key) or the name of a key; `step`: the step that `give-back` undoes. */
-export type TargetKind = 'key' | 'part' | 'two-parts' | 'group' | 'step';
+/** Target of an action. `key`: a group (its key) or the name of a key; `host`: a disk host or VM host; `step`: the step that `give-back` undoes. */
+export type TargetKind = 'key' | 'part' | 'two-parts' | 'group' | 'host' | 'step';
 
 /** Options of steps in addition to `at`, `as`, `for` and `leave`. */
 export type OptionName = 'permission' | 'operation' | 'to' | 'by' | 'clock' | 'start';

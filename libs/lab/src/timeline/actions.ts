@@ -9,6 +9,7 @@ import {
 } from '../causes/causes.ts';
 import type { ActionKind, TargetKind } from './action-kind.ts';
 import { type FaultAction, faults } from './faults.ts';
+import { type HostAction, ofHosts } from './hosts.ts';
 
 /** Actions that replace a key, in addition to the causes of losses. */
 const replacements = {
@@ -57,7 +58,7 @@ const giveBack: ActionKind = {
 
 export type KeyAction = CauseName | keyof typeof replacements;
 export type MachineAction = keyof typeof ofMachines;
-export type ActionName = KeyAction | FaultAction | MachineAction | 'give-back';
+export type ActionName = KeyAction | FaultAction | MachineAction | HostAction | 'give-back';
 /** Actions on keys that are calls of services. Each target implements `throttle` itself. */
 export type CallableKeyAction = CallableCause | keyof typeof replacements;
 
@@ -79,6 +80,7 @@ export const actions: Readonly<Record<ActionName, ActionKind>> = {
   ...replacements,
   ...faults,
   ...ofMachines,
+  ...ofHosts,
   'give-back': giveBack,
 };
 
@@ -91,6 +93,7 @@ export const kindOf = (action: string): ActionKind | undefined =>
 
 export const isFaultAction = (action: string): action is FaultAction => Object.hasOwn(faults, action);
 export const isMachineAction = (action: string): action is MachineAction => Object.hasOwn(ofMachines, action);
+export const isHostAction = (action: string): action is HostAction => Object.hasOwn(ofHosts, action);
 export const isKeyAction = (action: string): action is KeyAction => kindOf(action)?.targets === 'key';
 export const isCallableKeyAction = (action: string): action is CallableKeyAction =>
   isKeyAction(action) && action !== 'throttle';

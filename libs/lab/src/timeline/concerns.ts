@@ -10,7 +10,9 @@ export const groupsOf = (estate: Estate): readonly PlannedGroup[] => (estate.kin
 /** Names of the customer's keys, each once: those of disks, then those that only an `assign-key` names. */
 export const keysOf = ({ estate, timeline }: Plan): readonly string[] => {
   const ofDisks = groupsOf(estate).flatMap(({ key, disks }) => [key, ...disks.map((disk) => disk.key)]);
-  const assigned = timeline.flatMap(({ options: { to } }) => (typeof to === 'string' ? [to] : []));
+  const assigned = timeline.flatMap(({ action, options: { to } }) =>
+    action === 'assign-key' && typeof to === 'string' ? [to] : [],
+  );
   return [...new Set([...ofDisks, ...assigned])].filter((key) => key !== '' && key !== 'platform');
 };
 

@@ -1,11 +1,18 @@
-import type { Step } from '../experiment.ts';
+import { isHostTarget, type Step } from '../experiment.ts';
 import type { Quantity } from '../expression.ts';
 import { durationText } from '../expressions/duration.ts';
 import { relativeText } from '../expressions/operators.ts';
 import { settingMs } from '../file/setting-names.ts';
 import type { Evidence } from '../measures/evidence.ts';
 import { type MachineLoss, machineLossesOf } from '../measures/machine-loss.ts';
-import { isFaultAction, isKeyAction, isMachineAction, isUndoable, takesAccess } from '../timeline/actions.ts';
+import {
+  isFaultAction,
+  isHostAction,
+  isKeyAction,
+  isMachineAction,
+  isUndoable,
+  takesAccess,
+} from '../timeline/actions.ts';
 import type { RuleVerdict } from '../verdict.ts';
 
 /** Longest wait of a service before it tries a part again that was disturbed, in milliseconds. */
@@ -13,7 +20,7 @@ const afterMs = 5_000;
 /** How long the effects of an action on machines or keys may take, in milliseconds. */
 const actionMs = 30_000;
 
-/** Parts that the I/O of every machine uses; those that only disks under a customer's key need; and the rest. */
+/** Parts that the I/O of every machine uses, besides its hosts; those that only disks under a customer's key need; and the rest. */
 const ofEveryDisk = ['disk', 'compute', 'postgres'];
 const ofKeys = ['key-vault', 'identity', 'disk-encryption-set'];
 /** A lease is renewed at the latest when this share of it is over: a shorter fault of a vault may disturb no renewal. */
@@ -75,10 +82,12 @@ const lastMomentOf = ({ episode, keyStop, back, startRefused, lastGoodIo }: Mach
   return Math.max(keyStop.atMs, ...moments.filter(Number.isFinite));
 };
 
-/** Actions on machines, and keys that are replaced. */
+/** Actions on machines and hosts, and keys that are replaced. */
 const actionChances = (evidence: Evidence): readonly Chance[] =>
   evidence.experiment.timeline
-    .filter(({ action }) => isMachineAction(action) || (isKeyAction(action) && !takesAccess(action)))
+    .filter(
+      ({ action }) => isMachineAction(action) || isHostAction(action) || (isKeyAction(action) && !takesAccess(action)),
+    )
     .flatMap((step) => {
       const record = evidence.stepRecord(step);
       return record === undefined ? [] : [{ fromMs: record.invokedMs, toMs: record.invokedMs + actionMs }];
@@ -93,7 +102,8 @@ function disturbsWorkload(
   { fromMs, isLong }: { readonly fromMs: number; readonly isLong: boolean },
   evidence: Evidence,
 ): boolean {
-  const touches = (parts: readonly string[]): boolean => step.targets.some((target) => parts.includes(target));
+  const touches = (parts: readonly string[]): boolean =>
+    step.targets.some((target) => parts.includes(target) || (parts === ofEveryDisk && isHostTarget(target)));
   const disturbsKeyOf = (group: string): boolean =>
     isLong &&
     (step.action === 'throttle' ? evidence.concerns(step, group) : touches(ofKeys) && isUnderKey(group, evidence));

@@ -38,6 +38,8 @@ export type ReadVmEvent =
   | { readonly type: 'VmCreationStarted' | 'VmCreationFailed' | 'VmDeleted' }
   | { readonly type: 'VmCreated'; readonly disks: readonly PlannedDisk[]; readonly opened: readonly OpenedDisk[] }
   | { readonly type: 'VmStarting' | 'VmStarted' | 'VmDeallocating' | 'VmDeallocated' }
+  /** Its guest is started at that VM host next: `vmHosts/{vm_host}`. */
+  | { readonly type: 'VmPlaced'; readonly host: string; readonly number: number }
   /** `code`: an `AccessReason`, or another reason in capitals. */
   | {
       readonly type: 'VmStartFailed';
@@ -50,9 +52,12 @@ export type ReadVmEvent =
       readonly reason?: KeyLoss;
       readonly blocked?: readonly KeyLoss[];
       readonly preempted?: { readonly code: string };
+      /** What ended it, if that was its guest or its VM host. */
+      readonly end?: string;
     }
+  /** `isFenced`: every disk was closed, and its VM host did not say that the guest is gone. */
+  | { readonly type: 'VmStopped'; readonly reason?: KeyLoss; readonly isFenced?: true }
   /** Lost keys of open ultra disks: the next start needs them. */
-  | { readonly type: 'VmStopped'; readonly reason?: KeyLoss }
   | { readonly type: 'NextStartBlocked'; readonly blocked: readonly KeyLoss[] }
   | { readonly type: 'DisksOpened'; readonly opened: readonly OpenedDisk[] }
   | { readonly type: 'DisksClosed' }

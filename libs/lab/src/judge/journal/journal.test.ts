@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { appendFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -44,6 +44,31 @@ test('reads growing journals, and an incomplete line once it is complete', (t) =
   assert.deepEqual(numbers(), [1]);
   appendFileSync(file, `${line(2, 5).slice(20)}\n`);
   assert.deepEqual(numbers(), [2, 1], 'by completion');
+});
+
+test('the journal of a guest at a VM host is read on after compute removed it, and beside that at the next host', (t) => {
+  const root = mkdtempSync(join(tmpdir(), 'interlock-journal-'));
+  t.after(() => rmSync(root, { recursive: true }));
+  const folders = ['vm-host-0', 'vm-host-1'].map((vmHost) => ({ path: join(root, vmHost), vmHost }));
+  const read = openHistory(folders, ['machines/a']);
+  const seen = () => read().map(({ vmHost, seq }) => [vmHost, seq]);
+  const line = (seq: number): string =>
+    `${JSON.stringify({ ...io({ seq }), invokedMonotonicMs: 0, completedMonotonicMs: seq })}\n`;
+  for (const { path } of folders) mkdirSync(join(path, 'machines/a'), { recursive: true });
+  const former = openSync(join(root, 'vm-host-0/machines/a/io.jsonl'), 'a');
+  writeSync(former, line(1));
+  assert.deepEqual(seen(), [['vm-host-0', 1]]);
+  rmSync(join(root, 'vm-host-0'), { recursive: true });
+  writeSync(former, line(2));
+  writeFileSync(join(root, 'vm-host-1/machines/a/io.jsonl'), line(3));
+  const all = [
+    ['vm-host-0', 1],
+    ['vm-host-0', 2],
+    ['vm-host-1', 3],
+  ];
+  assert.deepEqual(seen(), all);
+  assert.deepEqual(seen(), all, 'each line once');
+  closeSync(former);
 });
 
 test('a summary counts the I/O that starts and completes in its interval', () => {

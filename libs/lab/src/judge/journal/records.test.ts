@@ -24,6 +24,14 @@ test('a place must hold its last acknowledged record, or a later one that may ha
   assert.deepEqual(expectedPlaces(journal, 'disks/other'), []);
 });
 
+test('the guest at each VM host may have written one more record than its journal has', () => {
+  const journal = [
+    { ...write(8, 0), vmHost: 'vm-host-0' },
+    { ...write(1, 0), vmHost: 'vm-host-1' },
+  ];
+  assert.deepEqual(expectedPlaces(journal, 'disks/a'), [{ offset: 0, length: 8_192, candidates: [1, 9, 2] }]);
+});
+
 test('a wrong record, disk or place, or one changed byte, is a mismatch of its sector', () => {
   const place = { offset: 8_192, length: 8_192, candidates: [7] };
   const right = recordBytes('disks/a', 7, 8_192, 8_192);

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { Recorded } from './history.ts';
 import type { Io } from './journal.ts';
 
 const sectorBytes = 4_096;
@@ -28,7 +29,7 @@ export interface Place {
 }
 
 /** What a disk must hold according to its journal, by place. */
-export function expectedPlaces(journal: readonly Io[], disk: string): readonly Place[] {
+export function expectedPlaces(journal: readonly (Io & Pick<Recorded, 'vmHost'>)[], disk: string): readonly Place[] {
   const places = new Map<number, Place>();
   const writes = journal.filter((io) => io.disk === disk && io.op === 'write');
   for (const { offset, length, seq, ok } of writes) {
@@ -36,9 +37,11 @@ export function expectedPlaces(journal: readonly Io[], disk: string): readonly P
     if (ok) places.set(offset, { offset, length, candidates: [seq] });
     else if (before.length > 0) places.set(offset, { offset, length, candidates: [...before, seq] });
   }
-  // The write in progress when a guest was killed is in no journal. It has the next number, and places rotate.
-  const last = Math.max(0, ...writes.map(({ seq }) => seq));
-  return [...places.values()].map((place) => ({ ...place, candidates: [...place.candidates, last + 1] }));
+  // The write in progress when a guest was killed is in no journal. It has the next number of its journal, and places rotate.
+  const next = [...Map.groupBy(writes, ({ vmHost }) => vmHost).values()].map(
+    (own) => own.reduce((last, { seq }) => Math.max(last, seq), 0) + 1,
+  );
+  return [...places.values()].map((place) => ({ ...place, candidates: [...place.candidates, ...next] }));
 }
 
 /**

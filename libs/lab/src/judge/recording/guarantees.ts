@@ -5,6 +5,7 @@ import { judgeCauses } from '../causes/judge-causes.ts';
 import type { Terms } from '../invariants/bounds.ts';
 import { type IoViolation, judgeIo, type KeyLossWindow } from '../journal/guest-io.ts';
 import type { History } from '../journal/history.ts';
+import { judgePlacedIo } from '../journal/placed-io.ts';
 import { hasVolumes, isNearHost } from '../model/disturbances.ts';
 import { judgeRecording } from './judge-recording.ts';
 import type { ObservedLoss } from './observed-losses.ts';
@@ -43,12 +44,14 @@ export const guaranteesOf = (judged: Judged): readonly GuaranteeRecord[] => {
   const held = Object.entries(ofMachines).filter(
     ([name]) => !ofEvents.some(({ rule, holds }) => rule === name && !holds),
   );
+  const history = judged.history.filter(({ completedAt }) => completedAt >= sinceMs);
   return [
     ...held.map(([rule, seen]) => ({ rule, subject: 'every machine', holds: true, seen })),
     ...ofEvents,
     causesRow(events),
     ...replayed.refusals.map(refusalRow),
-    ...ioRows({ ...judged, history: judged.history.filter(({ completedAt }) => completedAt >= sinceMs) }, losses),
+    ...judgePlacedIo(events.compute, history),
+    ...ioRows({ ...judged, history }, losses),
   ];
 };
 

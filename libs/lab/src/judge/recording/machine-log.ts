@@ -1,6 +1,6 @@
 import type { RecordedEvent } from '@interlock/event-store';
 import { traceIdOf } from '@interlock/runtime';
-import type { DiskRecord, MachineRecord, PowerRecord, StartRecord } from '../../record.ts';
+import type { DiskRecord, MachineRecord, PlacementRecord, PowerRecord, StartRecord } from '../../record.ts';
 import type { ReadVmEvent } from '../events/compute.ts';
 import { readEvent } from '../events/recorded.ts';
 
@@ -32,6 +32,7 @@ const isOpen = ({ outcome }: StartRecord): boolean => outcome === 'in-progress';
 interface Log {
   readonly power: PowerRecord[];
   readonly starts: StartRecord[];
+  readonly placements: PlacementRecord[];
 }
 
 /** The history of an estate's machines, from the events of compute. */
@@ -43,20 +44,28 @@ export class MachineLog {
     const { stream, time: atMs, cause } = recorded;
     if (!stream.startsWith('vm-')) return;
     const event = readEvent<ReadVmEvent>(recorded);
+    const name = stream.slice('vm-'.length);
+    const log = this.#logs.get(name) ?? { power: [], starts: [], placements: [] };
+    if (event.type === 'VmPlaced') {
+      const vmHost = event.host.slice('vmHosts/'.length);
+      log.placements.push({ atMs, vmHost, number: event.number });
+    }
     const state = stateAfter[event.type];
     if (state === undefined) return;
-    const name = stream.slice('vm-'.length);
-    const log = this.#logs.get(name) ?? { power: [], starts: [] };
     this.#logs.set(name, log);
     const traceId = traceIdOf(cause.traceparent) ?? '';
-    log.power.push({ atMs, state, ...reasonOf(event, traceId) });
+    log.power.push({ atMs, state, ...reasonOf(event, traceId), ...endOf(event) });
     noteStart(log.starts, event, atMs);
   }
 
-  /** Power and starts of a machine, by its full name. */
-  of(name: string): Pick<MachineRecord, 'power' | 'starts'> {
-    const { power = [], starts = [] } = this.#logs.get(name) ?? {};
-    return { power: [...power], starts: [...starts] };
+  /** Power, starts and placements of a machine, by its full name. */
+  of(name: string): Pick<MachineRecord, 'power' | 'starts' | 'placements'> {
+    const { power = [], starts = [], placements = [] } = this.#logs.get(name) ?? {};
+    return {
+      power: [...power],
+      starts: [...starts],
+      ...(placements.length === 0 ? {} : { placements: [...placements] }),
+    };
   }
 
   /** Forgets what was before a time, in milliseconds since the epoch; of each machine the state at that time is kept. */
@@ -83,18 +92,23 @@ export class MachineLog {
     console: (machine: string) => readonly string[] = () => [],
   ): readonly MachineRecord[] {
     return machines.map(({ name, group, disks, isQemu }) => {
-      const { power = [], starts = [] } = this.#logs.get(name) ?? {};
       const withFacts = (disk: (typeof disks)[number]): DiskRecord => ({
         ...disk,
         ...(facts.get(disk.name) ?? { keyVersion: '' }),
       });
       return {
-        ...{ name, group, disks: disks.map(withFacts), power: [...power], starts: [...starts] },
+        ...{ name, group, disks: disks.map(withFacts), ...this.of(name) },
         ...(isQemu ? { console: console(name) } : {}),
       };
     });
   }
 }
+
+/** What a stop says about the host of the machine. */
+const endOf = (event: ReadVmEvent): Pick<PowerRecord, 'end' | 'isFenced'> => {
+  if (event.type === 'VmStopped') return event.isFenced === true ? { isFenced: true } : {};
+  return event.type === 'VmStopping' && event.end !== undefined ? { end: event.end } : {};
+};
 
 /** The loss that an event names, and the trace of its cause. */
 const reasonOf = (event: ReadVmEvent, traceId: string): Pick<PowerRecord, 'reason' | 'traceId'> => {

@@ -5,7 +5,7 @@ import {
   type Condition,
   type Experiment,
   type FaultAction,
-  isDiskHostTarget,
+  isHostTarget,
   type PlannedGroup,
   type Problem,
   type Step,
@@ -114,10 +114,10 @@ interface StepParts {
 const partsOf = (experiment: Experiment, step: Step): StepParts => {
   const { name, atMs, action, targets, line } = step;
   if (action === 'give-back') return {};
-  const host = targets.find(isDiskHostTarget);
+  const host = targets.find(isHostTarget);
   if (host !== undefined) {
     const message = `${name}: no chaos tool can do ${action} to ${host}`;
-    return { problems: [{ line, message, cure: 'Name disk, or run it with --target local or simulated.' }] };
+    return { problems: [{ line, message, cure: 'Name disk or compute, or run it with --target local.' }] };
   }
   if (isFaultAction(action)) return { steps: [faultOf(experiment, step)] };
   if (action === 'start' || action === 'stop') {

@@ -9,6 +9,9 @@ const moments: Readonly<Record<string, (group: string) => string>> = {
   lastGoodIo: (group) => `the last good read or write of ${group} completes`,
   stopped: (group) => `the last machine of ${group} is off`,
   startRefused: (group) => `a start in ${group} is refused`,
+  moved: (group) => `the last machine of ${group} runs at another VM host`,
+  disksMoved: (group) => `the last disk of ${group} is at another disk host`,
+  fenced: (group) => `the last machine of ${group} is off by its closed disks`,
   back: (group) => `the last machine of ${group} works again`,
 };
 

@@ -1,5 +1,5 @@
 import type { Experiment } from '../../experiment.ts';
-import { diskHostNamed, isFaultTarget } from '../../experiment.ts';
+import { hostNamed, isFaultTarget } from '../../experiment.ts';
 import type { RunRecord, StepRecord } from '../../record.ts';
 import { actionInWords } from '../../timeline/actions.ts';
 import { duration, type Html, html } from '../html.ts';
@@ -43,10 +43,10 @@ const refusal = ({ refused = [] }: StepRecord): Html => {
   return html`<div>refused ${refused.length === 1 ? '' : `${refused.length} times `}(${first.reason}): ${first.message}</div>`;
 };
 
-/** The targets of a step, each disk host by its number: `disk-host-1` for `disk-host-of-premium`. */
+/** The targets of a step, each host by its number: `disk-host-1` for `disk-host-of-premium`. */
 export const partsOf = ({ targets, hosts: [host] = [] }: Pick<StepRecord, 'targets' | 'hosts'>): readonly string[] =>
   targets.map((target) => {
-    const named = diskHostNamed(target);
+    const named = hostNamed(target);
     return named !== undefined && 'group' in named ? (host ?? target) : target;
   });
 

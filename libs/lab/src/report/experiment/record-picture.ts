@@ -107,9 +107,17 @@ function laneOf(
 const hostsOf = (machines: readonly Pick<MachineRecord, 'disks'>[]): ReadonlySet<string> =>
   new Set(machines.flatMap(({ disks }) => disks.flatMap(({ diskHost }) => diskHost ?? [])));
 
-/** `premium-1`, or `premium-1 · disk-host-1` if the machines of the record have disks on several hosts. */
+/** `premium-1`, or `premium-1 · disk-host-1 · vm-host-0 → vm-host-1` if the disks of the record are on several hosts, and its guests too. */
 const nameOfMachine = (machine: MachineRecord, { machines }: Happenings): string =>
-  [shortName(machine.name), ...(hostsOf(machines).size > 1 ? hostsOf([machine]) : [])].join(' · ');
+  [
+    shortName(machine.name),
+    ...(hostsOf(machines).size > 1 ? hostsOf([machine]) : []),
+    ...(new Set(machines.flatMap(vmHostsOf)).size > 1 ? [vmHostsOf(machine).join(' → ')] : []),
+  ].join(' · ');
+
+/** The VM hosts of a machine in their order, each once if it stayed there. */
+const vmHostsOf = ({ placements = [] }: MachineRecord): readonly string[] =>
+  placements.map(({ vmHost }) => vmHost).filter((vmHost, n, all) => vmHost !== all[n - 1]);
 
 function aboutMachine(machine: MachineRecord | undefined): string {
   const { name = '', group = '', disks = [] } = machine ?? {};
