@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import type { JsonObject } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
 import { UsageError } from '../problems.ts';
+import { stateText } from '../report/gather.ts';
 import { activityLog, answers, loss, lossMs, row } from '../report/test-group.ts';
 import { sleepingClock, testProgram } from '../session/test-session.ts';
 
@@ -129,4 +130,14 @@ test('report shows the disk hosts if there are several, or if one does not serve
   assert.match(await shownFor([host(0, 'UNREACHABLE')]), /disk-0 unreachable 0/);
   const refused = await shownFor(new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', 'no'));
   assert.doesNotMatch(refused, /Disk host State|disk hosts:/);
+});
+
+test('report shows at which VM host a machine is, and that its host was lost or drained', () => {
+  const machine = { powerState: 'RUNNING', vmHost: 'vmHosts/vm-host-1' };
+  assert.equal(stateText(machine), 'RUNNING at vm-host-1');
+  assert.equal(
+    stateText({ ...machine, powerState: 'STOPPED', stopCause: 'HOST_LOST' }),
+    'STOPPED at vm-host-1 (HOST_LOST)',
+  );
+  assert.equal(stateText({ powerState: 'STOPPED', stopCause: 'KEY_LOST' }), 'STOPPED');
 });

@@ -106,11 +106,14 @@ export async function spokenNames(
   return new Map(await Promise.all(known.map((name) => limited(() => nameOf(name)))));
 }
 
-/** `STOPPED`; `STOPPED (HOST_RESTARTED)` if neither its user nor a key is the cause. */
-const stateText = ({ powerState, stopCause }: JsonObject): string =>
-  stopCause === 'GUEST_ENDED' || stopCause === 'HOST_RESTARTED'
-    ? `${String(powerState)} (${stopCause})`
-    : String(powerState);
+/** Causes of a stop that are neither the machine's user nor a key. */
+const otherCauses: readonly unknown[] = ['GUEST_ENDED', 'HOST_RESTARTED', 'HOST_LOST', 'HOST_DRAINED'];
+
+/** `RUNNING at vm-host-0`, with the VM host where it is, or was last; `STOPPED (HOST_LOST)` if neither its user nor a key is the cause. */
+export const stateText = ({ powerState, stopCause, vmHost = '' }: JsonObject): string => {
+  const host = vmHost === '' ? '' : ` at ${String(vmHost).replace('vmHosts/', '')}`;
+  return `${String(powerState)}${host}${otherCauses.includes(stopCause) ? ` (${stopCause})` : ''}`;
+};
 
 type Contract = (typeof Service)[keyof typeof Service];
 
