@@ -240,6 +240,8 @@ class Tries {
     this.#span.addEvent('retry', { attempt, waitMs, code });
     if (error instanceof Rejection || error instanceof RpcFailure) this.#before = error;
     await clock.sleep(waitMs, this.#timer.signal);
+    // Without this, tries at an unreachable peer would follow each other without a pause until the deadline.
+    if (this.#timer.ended() === 'cancelled') throw cancelledHere(call);
   }
 
   /** Notes the error that the caller receives. */
@@ -310,10 +312,13 @@ function received(
   if (thrown instanceof ClientError) return fromWire(thrown.code, thrown.details, details, call);
   if (isLate) return fromWire(Status.DEADLINE_EXCEEDED, 'no answer before the deadline', undefined, call);
   if (timer.ended() === 'cancelled') {
-    return fromWire(Status.CANCELLED, 'the call was cancelled here', undefined, call);
+    return cancelledHere(call);
   }
   return thrown;
 }
+
+const cancelledHere = (call: { readonly method: string; readonly peer: string }): unknown =>
+  fromWire(Status.CANCELLED, 'the call was cancelled here', undefined, call);
 
 /** Error of a try; undefined before the first. */
 type Tried = Rejection | RpcFailure | undefined;

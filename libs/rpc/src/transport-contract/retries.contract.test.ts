@@ -61,6 +61,25 @@ overEachTransport('retries of calls', ({ echo }) => {
     assert.equal(refused(), 4);
   });
 
+  test('a call that is cancelled during the pause before a try makes no further one', async () => {
+    let calls = 0;
+    const cancelling = new AbortController();
+    const { connect: connectWith } = await echo({
+      handlers: {
+        echo: async () => {
+          calls += 1;
+          // The caller is in the pause before its next try by then.
+          setTimeout(() => cancelling.abort(), 20);
+          throw new ServerError(Status.UNAVAILABLE, 'no connection');
+        },
+      },
+    });
+    const retry = { attemptsMax: 1, backoffMs: 60_000, backoffMsMax: 60_000, unreachableUntilDeadline: true };
+    const call = connectWith({ retry }).echo({ text: '' }, { signal: cancelling.signal, deadlineMs: 120_000 });
+    await assert.rejects(call, failure('CANCELLED'));
+    assert.equal(calls, 1);
+  });
+
   test('a call is not retried if the server asks for a pause beyond the deadline', async () => {
     const { calls, handle } = failing(
       99,
