@@ -21,7 +21,7 @@ const playedBy = (how: string): readonly string[] => {
   return all.filter((title) => texts.some((text) => text.includes(`'${title}'`)));
 };
 
-test('every cause of the table is played on real processes; a purge and a throttled vault only by the long tests', () => {
+test('every cause of the table is played on real processes; a purge only by the long tests', () => {
   const rehearsed = experimentNamed('every-way').experiment.timeline.map((step) =>
     [step.action, choiceOf(step)].filter((part) => part !== undefined).join(' '),
   );
@@ -29,7 +29,7 @@ test('every cause of the table is played on real processes; a purge and a thrott
   const played = new Set([...rehearsed, ...byClientsOfAzure, ...playedBy('testCausesOnServers')]);
   assert.deepEqual(
     all.filter((title) => !played.has(title)),
-    ['purge-key', 'throttle'],
+    ['purge-key'],
   );
   assert.match(textOf('e2e/truth-table/real-servers.long.test.ts'), /testCausesOnServers\(causes\)/);
   assert.ok(ofTable.some(({ name }) => name === 'purge-key'));

@@ -1,5 +1,7 @@
 import { causesNamed } from './causes.ts';
 import { testCausesOnServers } from './test-cells.ts';
 
-// Losses by the key and by a grant, and an outage. real-servers.long.test.ts plays every cause.
-testCausesOnServers(causesNamed('disable-key', 'remove-policy', 'vault-unreachable'));
+// One cause of each effect, and of losses one by the key and one by a grant. real-servers.long.test.ts plays every cause.
+testCausesOnServers(
+  causesNamed('disable-key', 'remove-policy', 'expire-key, next start', 'vault-unreachable', 'throttle'),
+);
