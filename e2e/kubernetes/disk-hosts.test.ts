@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { readConfig } from '@interlock/runtime';
 import { namesOf } from '../../deploy/kubernetes/setup/secrets.ts';
 import { firstHost } from '../../services/disk/src/fleet/own.ts';
@@ -15,14 +15,12 @@ import {
   objectsIn,
   overlays,
   plainName,
-  render,
+  renderOverlays,
 } from './render.ts';
+import { assertSpread } from './test-hosts.ts';
 import { variablesOf } from './variables.ts';
 
-const rendered = new Map<Overlay, readonly KubernetesObject[]>();
-before(async () => {
-  for (const overlay of overlays) rendered.set(overlay, await render(overlay));
-});
+const rendered = await renderOverlays();
 const objectsOf = (overlay: Overlay): readonly KubernetesObject[] => rendered.get(overlay) ?? [];
 const find = (overlay: Overlay, kind: string, name: string): KubernetesObject =>
   objectsOf(overlay).find((object) => object.kind === kind && plainName(object) === name) ??
@@ -132,18 +130,7 @@ for (const overlay of overlays.filter(hasHosts))
 
     test('hosts are on different nodes, start together, and keep their claims', () => {
       const { spec } = find(overlay, 'StatefulSet', 'disk-host');
-      assert.deepEqual(
-        (spec.template.spec.topologySpreadConstraints ?? []).map((one) => [
-          one.topologyKey,
-          one.maxSkew,
-          one.whenUnsatisfiable,
-        ]),
-        [
-          ['topology.kubernetes.io/zone', 1, 'ScheduleAnyway'],
-          ['kubernetes.io/hostname', 1, 'DoNotSchedule'],
-        ],
-      );
-      assert.deepEqual(spec.persistentVolumeClaimRetentionPolicy, { whenDeleted: 'Retain', whenScaled: 'Retain' });
+      assertSpread(spec);
       const scaled = (replicas: number) =>
         objectsOf(overlay).map((object) =>
           object.kind === 'StatefulSet' ? { ...object, spec: { ...object.spec, replicas } } : object,

@@ -1,13 +1,10 @@
 import assert from 'node:assert/strict';
-import { before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { textOf } from '../docs/sources.ts';
 import { workloadsIn } from './references.ts';
-import { type KubernetesObject, type Labels, type Overlay, objectsIn, overlays, render } from './render.ts';
+import { type Labels, objectsIn, overlays, renderOverlays } from './render.ts';
 
-const rendered = new Map<Overlay, readonly KubernetesObject[]>();
-before(async () => {
-  for (const overlay of overlays) rendered.set(overlay, await render(overlay));
-});
+const rendered = await renderOverlays();
 
 const { version }: { readonly version: string } = JSON.parse(textOf('package.json'));
 /** The labels of `app.kubernetes.io/` that every object has. */

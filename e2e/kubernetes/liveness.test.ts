@@ -1,24 +1,12 @@
 import assert from 'node:assert/strict';
-import { before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { storeOwners } from '@interlock/local/services.ts';
 import { readConfig } from '@interlock/runtime';
 import { computeSpec } from '../../services/compute/src/settings.ts';
 import { containersOf, workloadsIn } from './references.ts';
-import {
-  type Container,
-  hasHosts,
-  isProduction,
-  type KubernetesObject,
-  type Overlay,
-  overlays,
-  type Probe,
-  render,
-} from './render.ts';
+import { type Container, hasHosts, isProduction, overlays, type Probe, renderOverlays } from './render.ts';
 
-const rendered = new Map<Overlay, readonly KubernetesObject[]>();
-before(async () => {
-  for (const overlay of overlays) rendered.set(overlay, await render(overlay));
-});
+const rendered = await renderOverlays();
 
 /** How long every probe of a working process may time out before the kubelet kills it, in seconds, at least. */
 const STARVED_SECONDS_MIN = 60;

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { hostSpec } from '@interlock/host';
 import { natsUsers } from '@interlock/local/nats-authorization.ts';
 import { type ServiceName, serviceNames, storeOwners } from '@interlock/local/services.ts';
@@ -13,22 +13,17 @@ import { podProblems } from './pod-rules.ts';
 import { restrictedProblems } from './pod-security.ts';
 import { containersOf, danglingIn, selects, workloadsIn } from './references.ts';
 import {
-  hasKubectl,
   isProduction,
   type KubernetesObject,
   type Overlay,
   objectsIn,
   overlays,
   plainName,
-  render,
+  renderOverlays,
 } from './render.ts';
 import { problemsOf } from './schemas.ts';
 
-const rendered = new Map<Overlay, readonly KubernetesObject[]>();
-before(async () => {
-  assert.ok(hasKubectl(), 'kubectl is needed to render the overlays: apt-get install kubernetes-client');
-  for (const overlay of overlays) rendered.set(overlay, await render(overlay));
-});
+const rendered = await renderOverlays();
 const objectsOf = (overlay: Overlay): readonly KubernetesObject[] => rendered.get(overlay) ?? [];
 const find = (overlay: Overlay, kind: string, name: string): KubernetesObject =>
   objectsOf(overlay).find((object) => object.kind === kind && plainName(object) === name) ??

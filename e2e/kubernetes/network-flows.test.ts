@@ -1,21 +1,17 @@
 import assert from 'node:assert/strict';
-import { before, test } from 'node:test';
+import { test } from 'node:test';
 import { serviceNames } from '@interlock/local/services.ts';
 import { textOf } from '../docs/sources.ts';
 import { blocked, type Place } from './network-flows.ts';
 import { workloadsIn } from './references.ts';
-import { hasKubectl, type KubernetesObject, type Overlay, objectsIn, overlays, render } from './render.ts';
+import { type Overlay, objectsIn, overlays, renderOverlays } from './render.ts';
 
 /**
  * Checks every connection that the system needs against the policies in both directions. Connections that it does not need
  * must be refused.
  */
 
-const rendered = new Map<Overlay, readonly KubernetesObject[]>();
-before(async () => {
-  assert.ok(hasKubectl(), 'kubectl is needed to render the overlays: apt-get install kubernetes-client');
-  for (const overlay of overlays) rendered.set(overlay, await render(overlay));
-});
+const rendered = await renderOverlays();
 
 const partOf = { 'app.kubernetes.io/part-of': 'interlock' };
 const named = (name: string): Place => ({ labels: { 'app.kubernetes.io/name': name, ...partOf } });

@@ -232,16 +232,35 @@ export const isProduction = (overlay: Overlay): boolean => overlay.startsWith('p
 export const hasKubectl = (): boolean =>
   (process.env.PATH ?? '').split(delimiter).some((folder) => existsSync(join(folder, 'kubectl')));
 
-/** Every object of an overlay, or of another folder of `deploy`, as `kubectl kustomize` renders it. @throws LauncherError with kubectl's message */
-export const render = async (
-  overlay: Overlay | 'kubernetes/base' | 'helm/disk-hosts' | 'helm/vm-hosts',
-): Promise<readonly KubernetesObject[]> => {
+type Folder = Overlay | 'kubernetes/base' | 'helm/disk-hosts' | 'helm/vm-hosts';
+
+/** What was rendered in this process: several test files read every overlay, and one costs half a second of a processor. */
+const rendered = new Map<Folder, Promise<readonly KubernetesObject[]>>();
+
+/**
+ * Every object of an overlay, or of another folder of `deploy`, as `kubectl kustomize` renders it. Each call returns its own copy.
+ * @throws LauncherError with kubectl's message
+ */
+export const render = async (of: Folder): Promise<readonly KubernetesObject[]> => {
+  const objects = rendered.get(of) ?? kustomize(of);
+  rendered.set(of, objects);
+  return structuredClone(await objects);
+};
+
+/** The objects of every overlay. @throws LauncherError like `render` */
+export const renderOverlays = async (): Promise<ReadonlyMap<Overlay, readonly KubernetesObject[]>> => {
+  const all = new Map<Overlay, readonly KubernetesObject[]>();
+  for (const overlay of overlays) all.set(overlay, await render(overlay));
+  return all;
+};
+
+const kustomize = async (of: Folder): Promise<readonly KubernetesObject[]> => {
   if (!hasKubectl()) {
     throw new LauncherError(
       'kubectl is not on the PATH, and renders the manifests: apt-get install kubernetes-client.',
     );
   }
-  const folder = join(repository, 'deploy', overlay.includes('/') ? overlay : `kubernetes/overlays/${overlay}`);
+  const folder = join(repository, 'deploy', of.includes('/') ? of : `kubernetes/overlays/${of}`);
   return objectsIn(await runProgram('kubectl', ['kustomize', folder], process.env));
 };
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { before, test } from 'node:test';
+import { test } from 'node:test';
 import { textOf } from '../docs/sources.ts';
 import { containersOf, workloadsIn } from './references.ts';
 import { type KubernetesObject, objectsIn, render } from './render.ts';
@@ -12,11 +12,10 @@ const node = { cpuMillis: 2_000, memoryMiB: 3_800 };
  */
 const system = { cpuMillis: 850, memoryMiB: 370 };
 
-let objects: readonly KubernetesObject[] = [];
-before(async () => {
-  const rehearsal = objectsIn(textOf('deploy/kubernetes/jobs/rehearsal.yaml'));
-  objects = [...(await render('local')), ...rehearsal];
-});
+const objects: readonly KubernetesObject[] = [
+  ...(await render('local')),
+  ...objectsIn(textOf('deploy/kubernetes/jobs/rehearsal.yaml')),
+];
 
 const millis = (quantity: string): number =>
   quantity.endsWith('m') ? Number(quantity.slice(0, -1)) : Number(quantity) * 1_000;

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { hostSpec } from '@interlock/host';
 import { readConfig } from '@interlock/runtime';
 import { namesOf } from '../../deploy/kubernetes/setup/secrets.ts';
@@ -8,13 +8,20 @@ import { vmHostProblems, vmHostSpec } from '../../services/compute/src/vm-host/s
 import { textOf } from '../docs/sources.ts';
 import { frozenIn, upgradeProblems } from './immutable-fields.ts';
 import { containersOf, selects, workloadsIn } from './references.ts';
-import { hasHosts, isProduction, type KubernetesObject, type Overlay, overlays, plainName, render } from './render.ts';
+import {
+  hasHosts,
+  isProduction,
+  type KubernetesObject,
+  type Overlay,
+  overlays,
+  plainName,
+  render,
+  renderOverlays,
+} from './render.ts';
+import { assertSpread } from './test-hosts.ts';
 import { variablesOf } from './variables.ts';
 
-const rendered = new Map<Overlay, readonly KubernetesObject[]>();
-before(async () => {
-  for (const overlay of overlays.filter(hasHosts)) rendered.set(overlay, await render(overlay));
-});
+const rendered = await renderOverlays();
 const objectsOf = (overlay: Overlay): readonly KubernetesObject[] => rendered.get(overlay) ?? [];
 const find = (overlay: Overlay, kind: string, name: string): KubernetesObject =>
   objectsOf(overlay).find((object) => object.kind === kind && plainName(object) === name) ??
@@ -121,18 +128,7 @@ for (const overlay of overlays.filter(hasHosts))
 
     test('VM hosts are on different nodes, start together, keep their claims, and are replaced only by an operator', () => {
       const { spec } = find(overlay, 'StatefulSet', 'vm-host');
-      assert.deepEqual(
-        (spec.template.spec.topologySpreadConstraints ?? []).map((one) => [
-          one.topologyKey,
-          one.maxSkew,
-          one.whenUnsatisfiable,
-        ]),
-        [
-          ['topology.kubernetes.io/zone', 1, 'ScheduleAnyway'],
-          ['kubernetes.io/hostname', 1, 'DoNotSchedule'],
-        ],
-      );
-      assert.deepEqual(spec.persistentVolumeClaimRetentionPolicy, { whenDeleted: 'Retain', whenScaled: 'Retain' });
+      assertSpread(spec);
       assert.deepEqual([spec.podManagementPolicy, spec.updateStrategy?.type], ['Parallel', 'OnDelete']);
       assert.equal(find(overlay, 'PodDisruptionBudget', 'vm-host').spec.maxUnavailable, 1);
       const scaled = (replicas: number) =>

@@ -23,6 +23,7 @@ const unit = (name: string): string => `import { test } from 'node:test';\ntest(
 
 test('units of one package share a process; hooks, mocks, child processes and settings of the process keep a file alone', (t) => {
   const files = {
+    'e2e/kubernetes/overlays.test.ts': unit('overlays'),
     'e2e/scenarios/cloud.test.ts': unit('cloud'),
     'libs/a/src/one.test.ts': unit('one'),
     'libs/a/src/two.test.ts': unit('two'),
@@ -47,13 +48,14 @@ test('units of one package share a process; hooks, mocks, child processes and se
   deepEqual(
     groups.map((group) => [nameOfGroup(group), group.files]),
     [
+      ['e2e-kubernetes-1 (1 files)', ['e2e/kubernetes/overlays.test.ts']],
       ['libs-a-1 (2 files)', ['libs/a/src/one.test.ts', 'libs/a/src/two.test.ts']],
       ['libs-b-1 (1 files)', ['libs/b/src/other.test.ts']],
       ['services-c-1 (1 files)', ['services/c/src/plain.test.ts']],
     ],
   );
   deepEqual(
-    [groups[0]?.entry ?? '', join(root, 'libs/b/src/other.test.ts')].map((file) => shownFile(file, groups, root)),
+    [groups[1]?.entry ?? '', join(root, 'libs/b/src/other.test.ts')].map((file) => shownFile(file, groups, root)),
     ['libs-a-1 (2 files)', 'libs/b/src/other.test.ts'],
   );
 });

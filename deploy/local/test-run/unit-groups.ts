@@ -16,8 +16,11 @@ export interface UnitGroup {
  */
 const mostFiles = 40;
 
-/** Units of one package: `libs/rpc`, `services/disk`. Tests with servers or whole clouds have other names or are in `e2e`. */
-const unitOf = /^((?:libs|services)\/[^/]+)\/.*(?<!\.int|\.long)\.test\.ts$/;
+/**
+ * Units of one package: `libs/rpc`, `services/disk`. Tests with servers or whole clouds have other names or are in `e2e`. The tests of
+ * manifests share what they render.
+ */
+const unitOf = /^((?:libs|services)\/[^/]+|e2e\/kubernetes)\/.*(?<!\.int|\.long)\.test\.ts$/;
 
 /**
  * What a test file must not contain to share a process with others. A hook outside of a suite would run for the tests of each file;
