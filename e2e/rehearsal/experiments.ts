@@ -8,7 +8,7 @@ import { type DataFolder, removeWhole } from '@interlock/local/data-folder.ts';
 import { guestFoldersOf } from '@interlock/local/guests.ts';
 import { createScope } from '@interlock/runtime';
 import { type Clients, tlsInto } from '../cloud/clients.ts';
-import type { Faults } from '../experiments/cloud/cloud-lab.ts';
+import type { Faults } from '../experiments/cloud/cloud-access.ts';
 import { eventFeeds } from '../experiments/cloud/event-feed.ts';
 import { localJournals, remoteJournals } from '../experiments/cloud/guest-journals.ts';
 import { openRunningLab } from '../experiments/cloud/running-cloud.ts';

@@ -4,7 +4,8 @@ import { readExperiment } from '@interlock/lab';
 import { RpcFailure } from '@interlock/rpc';
 import { createSimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
 import { clientsOf, group, location } from '../../simulation/workload/estate.ts';
-import { type CloudAccess, CloudLab } from './cloud-lab.ts';
+import type { CloudAccess } from './cloud-access.ts';
+import { CloudLab } from './cloud-lab.ts';
 import { makePlannedEstate } from './planned-estate.ts';
 
 const text = `title: a loss

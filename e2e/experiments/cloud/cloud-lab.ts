@@ -7,26 +7,23 @@ import type {
   Lab,
   Observed,
   RefusalRecord,
-  SightingRecord,
   SteadyCheck,
   Step,
   Undo,
 } from '@interlock/lab';
 import { isFaultAction, isHostAction, keyOfTarget } from '@interlock/lab';
-import type { Terms } from '@interlock/lab/judge/invariants/bounds';
 import type { History } from '@interlock/lab/judge/journal/history';
 import { guaranteesOf } from '@interlock/lab/judge/recording/guarantees';
 import { type DiskFacts, MachineLog } from '@interlock/lab/judge/recording/machine-log';
 import { rawRecord } from '@interlock/lab/judge/recording/raw-record';
 import type { Disturbance, RefusedOperation } from '@interlock/lab/judge/recording/replay';
 import { serviceNames } from '@interlock/local/services.ts';
-import type { ClientTls, Workload } from '@interlock/rpc';
+import type { Workload } from '@interlock/rpc';
 import { type Clock, systemClock, systemRandom } from '@interlock/runtime';
-import type { Clients } from '../../cloud/clients.ts';
 import { type KeyState, readKeyState } from '../../cloud/key-state.ts';
 import type { KeyOwner } from '../../cloud/service-owner.ts';
+import type { CloudAccess } from './cloud-access.ts';
 import { compareDisks } from './content.ts';
-import type { EventFeeds } from './event-feed.ts';
 import { type GuestJournals, ioRecordOf } from './guest-journals.ts';
 import { comparedByGuests } from './guest-reads.ts';
 import { carryOutHostAction, type HostUndo, planHostAction, undoHostAction } from './host-actions.ts';
@@ -52,39 +49,9 @@ import {
 } from './machine-actions.ts';
 import type { MadeEstate } from './planned-estate.ts';
 import { untilPowerOfEach, untilSettled } from './settled-machines.ts';
-import { atMachineTimes, type ClockShift } from './shifted-times.ts';
+import { atMachineTimes } from './shifted-times.ts';
 import { refusedIdentities, refusedUses } from './sightings.ts';
 import { brokenCheck } from './steady-checks.ts';
-
-/** The faults that a cloud can inject: of processes, connections, clocks and storage. */
-export interface Faults {
-  plan(step: Step): Promise<Readonly<Record<string, unknown>>>;
-  carryOut(step: Step, data: Readonly<Record<string, unknown>>): Promise<Effect>;
-  undo(action: string, data: Readonly<Record<string, unknown>>): Promise<Effect>;
-  /** Parts that did not work, and when. */
-  disturbances(): readonly Disturbance[];
-  /** Processes that were seen to end, and calls that failed because of a fault. */
-  sightings(): readonly SightingRecord[];
-  /** Wall clocks that were wrong, and when. */
-  shifts(): readonly ClockShift[];
-  close(): Promise<void>;
-}
-
-/** A cloud of real processes, as an experiment reaches it. */
-export interface CloudAccess {
-  /** As its administrator. */
-  readonly clients: Clients;
-  /** For reading disks; undefined if they cannot be reached from here: then the reads of guests count. */
-  readonly tls: ClientTls | undefined;
-  readonly feeds: EventFeeds;
-  /** Opens the journals of machines, by full names. */
-  readonly journals: (machines: readonly string[]) => GuestJournals;
-  readonly terms: Terms;
-  readonly versions: Readonly<Record<string, string>>;
-  readonly faults: Faults;
-  /** Receives all events of a service before the lab is closed. Those of the run are stored at `sinceMs` or later. */
-  readonly keepEvents?: (service: Workload, events: readonly RecordedEvent[], sinceMs: number) => void;
-}
 
 /** What an action on a key stores in addition to its undo, to find the machines that it stopped. */
 interface KeyData extends KeyUndo {

@@ -22,7 +22,7 @@ import {
   serviceOfTarget,
 } from '@interlock/local/services.ts';
 import { type Clock, systemClock } from '@interlock/runtime';
-import type { Faults } from '../cloud/cloud-lab.ts';
+import type { Faults } from '../cloud/cloud-access.ts';
 import type { ClockShift } from '../cloud/shifted-times.ts';
 import { type Callable, failingCall } from './failing-calls.ts';
 import { type LimitedStorage, mountRefusal } from './storage.ts';

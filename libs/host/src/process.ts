@@ -44,7 +44,7 @@ export interface ProcessOptions<Base extends ConfigSpec, Spec extends ConfigSpec
   readonly args: readonly string[];
   /** Settings of this process, in addition to those of every process of its kind. */
   readonly settings: Spec;
-  /** The disk host or VM host that the process is by its settings, for its spans: `disk-0`; absent or undefined: it is none. */
+  /** The name of a disk host or VM host by its settings, for its spans: `disk-0`; absent or undefined for any other process. */
   readonly hostOf?: (settings: ConfigOf<Spec>) => string | undefined;
   /** Problems of settings that are valid one by one. */
   readonly problems?: (settings: ConfigOf<Base> & ConfigOf<Spec>) => readonly ConfigProblem[];

@@ -11,7 +11,7 @@ const max = 16;
 export class Witnesses {
   #users: readonly LeaseUser[] = [];
 
-  /** The one that left last; undefined if there is none. */
+  /** The one that left last; undefined without any. */
   get newest(): LeaseUser | undefined {
     return this.#users.at(-1);
   }
