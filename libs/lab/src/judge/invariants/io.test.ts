@@ -51,3 +51,28 @@ test('judge of reads and writes, CMK-102, G1: an open pins an ultra disk, unless
   assert.equal(judged('ultra', { requestedMs: 9_000, atMs: 9_500 }, 30_000), undefined, 'the host ended meanwhile');
   assert.equal(judged('premium_ssd', { requestedMs: 9_000, atMs: 9_500 }, 0), 'G1', 'of another class');
 });
+
+test('judge of reads and writes, G3: an outage is an excuse only for an operation whose open ended meanwhile', () => {
+  const refusedAfter = (closed: { readonly attachEpoch: number; readonly closedMs: number } | undefined) => {
+    const disk = { name: 'd', sku: 'premium_ssd', open: undefined, closed };
+    const log = openFindings(() => 30_000);
+    const truth = {
+      nowMs: () => 30_000,
+      disks: { disks: new Map([['d', disk]]), hostAt: () => 'disk-0', hostOf: () => 'disk-0' },
+    };
+    const refusal = { reason: 'STORE_UNAVAILABLE', message: '', metadata: {} };
+    new IoJudge({
+      ...{ log, truth: truth as unknown as Truth, bounds: boundsOf(testTerms) },
+      disturbances: { hostStartedMs: () => 0, lastMs: () => undefined, lastOfHostMs: () => undefined },
+      storage: { happenedSince: () => false },
+    }).onIo({
+      ...({ kind: 'read', disk: 'd', by: 'machine', attachEpoch: 2, invokedMs: 25_000, refusal } as const),
+      outcome: { kind: 'refused', reason: refusal.reason, text: '' } as never,
+    });
+    return log.violation?.guarantee;
+  };
+  assert.equal(refusedAfter({ attachEpoch: 2, closedMs: 25_200 }), undefined);
+  assert.equal(refusedAfter(undefined), 'G3');
+  assert.equal(refusedAfter({ attachEpoch: 1, closedMs: 25_200 }), 'G3', 'an earlier open');
+  assert.equal(refusedAfter({ attachEpoch: 2, closedMs: 24_900 }), 'G3', 'it had ended before');
+});

@@ -168,7 +168,10 @@ export class IoJudge {
       if (!hasExcuse) log.violate('G3', `${what} is answered without a disturbance`, code);
     } else if (isDefinite(refusal.reason)) this.#afterDefinite(what, disk, io, refusal);
     else if (outages.has(refusal.reason)) {
-      if (!hasExcuse) log.violate('G3', `${what} does not fail for an outage without a disturbance`, refusal.reason);
+      // A guest that was idle since its disk moved asks the former host, which may be cut off from the store; nobody needs the answer.
+      const isOver = disk?.closed?.attachEpoch === io.attachEpoch && (disk?.closed?.closedMs ?? 0) >= invokedMs;
+      if (!hasExcuse && !isOver)
+        log.violate('G3', `${what} does not fail for an outage without a disturbance`, refusal.reason);
     } else if (!endings.has(refusal.reason) && !this.#isOfStorage(io, refusal.reason, disk?.volumeId)) {
       const actual = `${refusal.reason}: ${refusal.message}`;
       log.violate('G6', `${what} fails only for a key or an outage`, actual);
