@@ -4,12 +4,12 @@ import type { Action } from './action.ts';
 
 /** A disk of a guest that runs now, as the guest has it. */
 export const guestAccess = ({ world, random }: Stage): DataAccess | undefined => {
-  const guests = [...world.guests.guests];
+  const guests = world.guests.all();
   if (guests.length === 0) return undefined;
-  const [vm, disks] = random.pick(guests);
+  const { vm, disks, run, host } = random.pick(guests);
   if (disks.length === 0) return undefined;
   const { disk, dataAddress: address, accessToken: token } = random.pick(disks);
-  return { disk, address, token, by: 'machine', who: vm };
+  return { disk, address, token, by: 'machine', who: vm, ...(host === undefined ? {} : { run }) };
 };
 
 const byGuest = (

@@ -8,6 +8,7 @@ import { copyUnder } from './disks.ts';
 import { headerFaults } from './headers.ts';
 import { hostFaults } from './hosts.ts';
 import { revokeForAWhile } from './keys.ts';
+import { vmHostFaults } from './vm-hosts.ts';
 
 const services: readonly Workload[] = ['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'];
 
@@ -307,4 +308,5 @@ export const faults: readonly Fault[] = [
   },
   ...headerFaults,
   ...hostFaults,
+  ...vmHostFaults,
 ];

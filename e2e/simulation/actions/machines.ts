@@ -5,6 +5,7 @@ import {
   group,
   isPlanted,
   location,
+  lossPolicyOf,
   machineDisks,
   type PlannedDisk,
   plannedSets,
@@ -86,7 +87,8 @@ const createMachine: Action = {
   async run(stage) {
     const { truth, random, clients } = stage;
     if (truth.machines.machines.size >= machinesMax) return;
-    const id = `vm-${stage.nextNumber()}`;
+    const number = stage.nextNumber();
+    const id = `vm-${number}`;
     const setOrNone = (): string => (random.chance(0.75) ? random.pick(plannedSets).id : '');
     const disks: PlannedDisk[] = [{ id: `${id}-os`, sku: random.pick(skus), set: setOrNone() }];
     if (random.chance(0.5)) disks.push({ id: `${id}-data`, sku: random.pick(dataSkus), set: setOrNone() });
@@ -96,6 +98,7 @@ const createMachine: Action = {
         parent: group,
         virtualMachineId: id,
         location,
+        hostLossPolicy: lossPolicyOf(number),
         ...machineDisks(disks),
       }),
     );

@@ -25,6 +25,9 @@ export const replicaOfVmHost = (host: number): Replica => ({ service: 'compute',
 /** Whether a replica is a VM host, which serves another API than its service. */
 export const isVmHost = ({ service, replica }: Replica): boolean => service === 'compute' && replica >= firstVmHost;
 
+/** Whether a part is a VM host. */
+export const isVmHostPart = (part: Part): boolean => part.startsWith('vm-host-');
+
 export const vmHostPart = (host: number): VmHostPart => `vm-host-${host}`;
 
 const hostPart = (host: number): DiskHostPart => `disk-host-${host}`;

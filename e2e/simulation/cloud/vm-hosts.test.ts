@@ -24,3 +24,38 @@ test('G2: with VM hosts in the simulated cloud, a machine runs at one of them, a
   });
   world.close();
 });
+
+test('G2: attempts of starts and stops that arrive late at a VM host change nothing', async () => {
+  const world = await createSimulatedCloud({ seed: 1, vmHosts: 1 });
+  await world.run(async () => {
+    const lateMs = 1_500;
+    Object.assign(world.faults.rates.calls, { late: 1, lateMs });
+    const { compute, machine: name, untilState } = await makeMachine(world);
+    await compute.powerOffVirtualMachine({ name });
+    await untilState('STOPPED');
+    await world.clock.sleep(lateMs);
+    assert.deepEqual(world.guests.all(), [], 'the late start came after the stop');
+    await compute.startVirtualMachine({ name });
+    await untilState('RUNNING');
+    await world.clock.sleep(lateMs);
+    assert.equal(world.guests.all().length, 1);
+    assert.deepEqual(world.vmHosts[0]?.outdated, []);
+  });
+  world.close();
+});
+
+test('G2: the guests of a VM host end with its machine, and the machines there stop once it is declared lost', async () => {
+  const world = await createSimulatedCloud({ seed: 1, vmHosts: 1 });
+  await world.run(async () => {
+    const { compute, untilState } = await makeMachine(world);
+    const [host] = world.vmHosts;
+    assert.ok(host);
+    world.faults.loseVmHost(host, false);
+    assert.deepEqual(world.guests.all(), []);
+    await compute.declareVmHostLost({ name: `vmHosts/${host.name}` });
+    await untilState('STOPPED');
+    await world.faults.healAll();
+    assert.ok(!world.log.some((line) => line.includes('started: vm-host-0')), 'nothing starts it again');
+  });
+  world.close();
+});

@@ -18,8 +18,14 @@ export interface SimulatedVmHost {
   readonly address: string;
   readonly driver: SimulatedDriver;
   readonly files: PlacementFiles;
-  /** Ends its guests and empties its folder: its machine is lost for good. */
-  loseMachine(): void;
+  /** Placements that it stored after a newer one of their machine, or again after their stop, as texts. */
+  readonly outdated: readonly string[];
+  /** Whether its machine was lost with its guests, at least once. */
+  readonly wasLost: boolean;
+  /** Whether its machine is lost, and no other takes its place. */
+  readonly isGone: boolean;
+  /** Ends its guests and empties its folder. @param isReplaced whether another machine takes its place */
+  loseMachine(isReplaced: boolean): void;
 }
 
 /** A guest that runs. */
@@ -77,16 +83,36 @@ export const openGuests = (clock: Clock, count: number): OpenedGuests => {
 const openVmHost = (place: number, driver: SimulatedDriver): SimulatedVmHost => {
   const replica = replicaOfVmHost(place);
   const placements = new Map<string, Placement>();
+  const outdated: string[] = [];
+  let isGone = false;
+  let wasLost = false;
   return {
-    ...{ name: vmHostPart(place), replica, address: addressOfReplica(replica), driver },
+    get wasLost() {
+      return wasLost;
+    },
+    get isGone() {
+      return isGone;
+    },
+    ...{ name: vmHostPart(place), replica, address: addressOfReplica(replica), driver, outdated },
     files: {
       read: () => [...placements.values()],
-      put: (placement) => void placements.set(placement.vm, placement),
+      put(placement) {
+        const known = placements.get(placement.vm);
+        if (known !== undefined && isOutdated(placement, known))
+          outdated.push(`placement ${placement.number} of ${placement.vm} after ${known.number}`);
+        placements.set(placement.vm, placement);
+      },
       remove: (vm) => void placements.delete(vm),
     },
-    loseMachine() {
+    loseMachine(isReplaced) {
+      isGone = !isReplaced;
+      wasLost = true;
       driver.restartHost();
       placements.clear();
     },
   };
 };
+
+const isOutdated = (placement: Placement, known: Placement): boolean =>
+  placement.machineId === known.machineId &&
+  (placement.number < known.number || (placement.number === known.number && known.isStopped && !placement.isStopped));

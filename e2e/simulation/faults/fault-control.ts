@@ -6,6 +6,7 @@ import type { MemoryVolumeFiles } from '../../../services/disk/src/host/storage/
 import type { SimulatedHost } from '../cloud/disk-hosts.ts';
 import { type Cuts, nameOf, type Part, replicasOf } from '../cloud/parts.ts';
 import type { Processes } from '../cloud/processes.ts';
+import type { SimulatedVmHost } from '../cloud/vm-hosts.ts';
 import type { HeaderSlots } from '../truth/headers.ts';
 import type { CopyPace } from './copy-pace.ts';
 import type { FaultRates } from './fault-rates.ts';
@@ -92,6 +93,16 @@ export class FaultControl {
   loseMachine(service: Workload, replica = 0): void {
     this.#parts.processes.moveOn({ service, replica });
     this.crash(service, replica, ' with its machine');
+  }
+
+  /** Ends a VM host, its guests and what it stored, as with its machine. @param comesBack whether `healAll` starts it again, empty */
+  loseVmHost(host: SimulatedVmHost, comesBack: boolean): void {
+    const { name, replica: self } = host;
+    const isRunning = this.#parts.cloud.running(self.service).includes(self.replica);
+    if (isRunning) this.crash(self.service, self.replica, ' with its machine and its guests');
+    else this.#parts.log(`fault crash: the machine of ${name} is lost with its guests`);
+    host.loseMachine(comesBack);
+    if (!comesBack) this.#down.delete(nameOf(self));
   }
 
   /** Starts a process as a supervisor does: tries until it serves. @returns whether it started; false if it ran already */

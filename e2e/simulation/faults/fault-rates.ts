@@ -11,6 +11,9 @@ export interface CallFaults {
   delayMs: number;
   /** An idempotent call is carried out twice, as by retries of a transport. */
   duplicate: number;
+  /** An idempotent call to a VM host is carried out once more, up to `lateMs` later: a caller has given up an attempt that arrives. */
+  late: number;
+  lateMs: number;
 }
 
 /** Faults of a store: probabilities per call. */
@@ -47,7 +50,15 @@ export interface FaultRates {
   readonly bus: BusFaults;
 }
 
-export const noCallFaults = (): CallFaults => ({ loseRequest: 0, loseAnswer: 0, delay: 0, delayMs: 50, duplicate: 0 });
+export const noCallFaults = (): CallFaults => ({
+  loseRequest: 0,
+  loseAnswer: 0,
+  delay: 0,
+  delayMs: 50,
+  duplicate: 0,
+  late: 0,
+  lateMs: 0,
+});
 export const noStoreFaults = (): StoreFaults => ({
   refuse: 0,
   storeAndFail: 0,

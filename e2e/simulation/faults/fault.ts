@@ -9,6 +9,8 @@ export interface Fault {
   readonly weight: number;
   /** Whether it needs disk hosts beside a control process; by default not. */
   readonly needsHosts?: boolean;
+  /** Whether it needs VM hosts; by default not. */
+  readonly needsVmHosts?: boolean;
   strike(stage: Stage): void;
 }
 

@@ -2,7 +2,7 @@ import { Rejection } from '@interlock/event-store';
 import { DETAILS_TRAILER, type Link, RETRY_AFTER_MS, toWire } from '@interlock/rpc';
 import type { SeededRandom, VirtualClock } from '@interlock/runtime';
 import { type CallOptions, ClientError, Metadata, Status } from 'nice-grpc-common';
-import type { Cuts, Part } from '../cloud/parts.ts';
+import { type Cuts, isVmHostPart, type Part } from '../cloud/parts.ts';
 import type { CallFaults } from './fault-rates.ts';
 import type { Gate } from './gate.ts';
 
@@ -64,6 +64,7 @@ class Way {
       faults.loseAnswer === 0 &&
       faults.delay === 0 &&
       faults.duplicate === 0 &&
+      faults.late === 0 &&
       slow.size === 0 &&
       throttled.size === 0 &&
       !this.#isCut() &&
@@ -78,6 +79,20 @@ class Way {
 
   isDuplicated(): boolean {
     return this.#network.random.chance(this.#network.faults.duplicate);
+  }
+
+  /** Whether another attempt of a call arrives late. */
+  isLate(): boolean {
+    const { random, faults } = this.#network;
+    return isVmHostPart(this.#to.part) && random.chance(faults.late);
+  }
+
+  /** Carries out an attempt that its caller has given up, as long as the process that it was sent to lives. */
+  async arriveLate(again: () => Promise<unknown>): Promise<void> {
+    const { clock, random, faults } = this.#network;
+    await clock.sleep(random.fraction() * faults.lateMs);
+    await this.#to.gate?.held();
+    await Promise.allSettled([again()]);
   }
 
   /** Delivers a request to the other end. Throws if it does not arrive. */
@@ -160,6 +175,10 @@ export const linkBetween =
         const isRepeatable = method.options.idempotencyLevel !== undefined && !method.requestStream;
         // The response of the first call is lost.
         if (isRepeatable && way.isDuplicated()) void Promise.allSettled([carry.once(method, request, options)]);
+        if (isRepeatable && way.isLate()) {
+          const { signal: _ended, onTrailer: _unread, ...sent } = options;
+          void way.arriveLate(() => carry.once(method, request, sent));
+        }
         let response: unknown;
         try {
           response = await carry.once(method, request, options);

@@ -3,7 +3,7 @@ import { Rejection } from '@interlock/event-store';
 import { type Findings, openFindings } from '@interlock/lab/judge/findings';
 import { type Bounds, boundsOf } from '@interlock/lab/judge/invariants/bounds';
 import { type Forecast, StopForecast } from '@interlock/lab/judge/invariants/forecast';
-import { type DiskIo, IoJudge } from '@interlock/lab/judge/invariants/io';
+import { IoJudge } from '@interlock/lab/judge/invariants/io';
 import { MachineJudge } from '@interlock/lab/judge/invariants/machines';
 import { previewJudge } from '@interlock/lab/judge/invariants/previews';
 import { isDefinite } from '@interlock/lab/judge/model/access';
@@ -32,6 +32,7 @@ import { RotationJudge } from './rotation.ts';
 import { checkSecrets } from './secrets.ts';
 import { checkRows } from './store.ts';
 import { checkViews } from './views.ts';
+import { disturbedVmHost, type GuestIo, guestsWithAccess, VmHostJudge, vmHostStopMs } from './vm-hosts.ts';
 import { Witness } from './witness.ts';
 
 /** Services whose facts a witness may consume. */
@@ -70,6 +71,7 @@ export class Judge {
   readonly #ciphers: CipherJudge;
   readonly #outages: OutageJudge;
   readonly #machines: MachineJudge;
+  readonly #vmHosts: VmHostJudge;
   readonly #forecast: StopForecast;
   readonly #rotations: RotationJudge;
   readonly #copies: CopyJudge;
@@ -78,7 +80,9 @@ export class Judge {
 
   constructor(parts: JudgeParts) {
     const { world, log } = parts;
-    const bounds = boundsOf(world.settings);
+    const hasVmHosts = world.vmHosts.length > 0;
+    const usual = boundsOf(world.settings);
+    const bounds = hasVmHosts ? { ...usual, stopMs: usual.stopMs + vmHostStopMs } : usual;
     this.#parts = parts;
     this.bounds = bounds;
     this.#io = new IoJudge({ ...parts, storage: world.storage, bounds });
@@ -87,7 +91,9 @@ export class Judge {
     this.#ciphers = new CipherJudge({ ...parts, bounds });
     this.#outages = new OutageJudge(parts);
     world.onResponse((responded) => this.#outages.onResponse(responded));
-    this.#machines = new MachineJudge({ ...parts, guests: () => world.guests.guests, bounds });
+    const guests = () => (hasVmHosts ? guestsWithAccess(parts) : world.guests.guests);
+    this.#machines = new MachineJudge({ ...parts, guests, vmHosts: world.vmHosts.map(disturbedVmHost), bounds });
+    this.#vmHosts = new VmHostJudge(parts);
     this.#forecast = new StopForecast({ ...parts, bounds });
     this.onPreview = previewJudge({ log, forecast: this.#forecast });
     this.#rotations = new RotationJudge(parts);
@@ -110,14 +116,16 @@ export class Judge {
       this.#machines.onEvent(service, event);
       this.#outages.onEvent(event);
       if (service === 'compute') {
+        this.#vmHosts.onEvent(event);
         this.#forecast.noteMove(event.stream);
       } else if (service === 'disk-encryption-set') this.#rotations.onEvent(event);
       else if (event.type === 'KeyPurged') this.#rotations.onPurge();
     }
   }
 
-  onIo(io: DiskIo): void {
+  onIo(io: GuestIo): void {
     this.#io.onIo(io);
+    this.#vmHosts.onIo(io);
     this.#lostWrites.onIo(io);
   }
 
@@ -162,12 +170,14 @@ export class Judge {
   /** Checks what must hold at any moment. */
   check(): void {
     this.#machines.checkGuests(false);
+    this.#vmHosts.check();
     this.#ciphers.check();
   }
 
   /** Checks what must hold once there is no disturbance and everything had enough time. */
   async checkSettled(log: Findings = this.#parts.log): Promise<void> {
     this.#machines.checkGuests(true, log);
+    this.#vmHosts.checkSettled(log);
     this.#rotations.checkAll(log);
     this.#copies.checkAll(log);
     if (!log.violation) await checkViews(this.#parts, log);

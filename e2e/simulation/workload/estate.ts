@@ -146,6 +146,9 @@ export const encryptionOf = (set: string) => encryptionUnder(set === '' ? '' : s
 /** The disks of a machine, for its creation. */
 export const machineDisks = (disks: readonly PlannedDisk[]) => newDisksOfMachine(disks.map(planOf));
 
+/** Every second machine starts at another VM host if its own is lost. */
+export const lossPolicyOf = (number: number): 'STAY' | 'RESTART' => (number % 2 === 0 ? 'STAY' : 'RESTART');
+
 /** Waits for a state. @throws Error that names what did not happen */
 export const waitUntil = async (
   { clock }: SimulatedCloud,
@@ -184,8 +187,11 @@ export const makeEstate = async (world: SimulatedCloud): Promise<void> => {
   );
   const create = (machines: readonly (readonly [string, readonly PlannedDisk[]])[]) =>
     Promise.all(
-      machines.map(([id, planned]) =>
-        compute.createVirtualMachine({ parent: group, virtualMachineId: id, location, ...machineDisks(planned) }),
+      machines.map(([id, planned], place) =>
+        compute.createVirtualMachine({
+          ...{ parent: group, virtualMachineId: id, location, hostLossPolicy: lossPolicyOf(place) },
+          ...machineDisks(planned),
+        }),
       ),
     );
   const machines = Object.entries(plannedMachines);

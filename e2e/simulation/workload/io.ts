@@ -3,6 +3,7 @@ import { addressOfReplica } from '@interlock/host';
 import type { DiskIo } from '@interlock/lab/judge/invariants/io';
 import { type CellRange, cellBytes, rangeContent, sectorCells } from '@interlock/lab/judge/model/content';
 import { Metadata } from 'nice-grpc-common';
+import type { GuestIo } from '../invariants/vm-hosts.ts';
 import { refusalOf } from './outcomes.ts';
 import { sectorsInUse } from './sectors.ts';
 import { attempt, type Stage } from './stage.ts';
@@ -18,6 +19,8 @@ export interface DataAccess {
   readonly token: string;
   readonly by: 'machine' | 'user';
   readonly who: string;
+  /** Of a guest at a VM host: its run, as `RunningGuest` has it. */
+  readonly run?: number;
   /** Longest operation, in milliseconds; default 8,000. */
   readonly timeoutMs?: number;
 }
@@ -40,12 +43,14 @@ const withToken = ({ token, timeoutMs: deadlineMs = timeoutDefaultMs }: DataAcce
 const epochOf = (token: string): number => Number(token.split('.')[0]);
 
 /** The operation, for the judge, whatever its outcome. */
-const ioOf = (stage: IoStage, access: DataAccess, kind: DiskIo['kind']): Omit<DiskIo, 'outcome' | 'refusal'> => ({
+const ioOf = (stage: IoStage, access: DataAccess, kind: DiskIo['kind']): Omit<GuestIo, 'outcome' | 'refusal'> => ({
   kind,
   disk: access.disk,
   by: access.by,
   attachEpoch: epochOf(access.token),
   invokedMs: stage.truth.nowMs(),
+  who: access.who,
+  ...(access.run === undefined ? {} : { run: access.run }),
 });
 
 type DataClient = ReturnType<IoStage['clients']['dataAt']>;

@@ -5,6 +5,7 @@ import { actions } from '../actions/actions.ts';
 import { faults } from '../actions/faults.ts';
 import { revokeForAWhile } from '../actions/keys.ts';
 import { startTogether } from '../actions/machines.ts';
+import { resumeVmHosts } from '../actions/vm-hosts.ts';
 import { keyOf, plannedSets, plannedVaults, reached, setName, vaultOf, waitUntil } from './estate.ts';
 import { grant, openNetwork, renewIdentity, restoreModel, setOperations } from './grants.ts';
 import { type DataAccess, readRange } from './io.ts';
@@ -34,7 +35,14 @@ const leastKinds = 3;
 
 const beginFault = (stage: Stage): void => {
   const { struck, world } = stage;
-  const possible = faults.filter(({ needsHosts = false }) => world.hasControl || !needsHosts);
+  const hasVmHosts = world.vmHosts.length > 0;
+  const all = faults.filter(
+    ({ needsHosts = false, needsVmHosts = false }) =>
+      (world.hasControl || !needsHosts) && (hasVmHosts || !needsVmHosts),
+  );
+  // Otherwise every third history with VM hosts would have no fault of one.
+  const isFirstOfVmHosts = hasVmHosts && struck.size === 0;
+  const possible = isFirstOfVmHosts ? all.filter(({ needsVmHosts }) => needsVmHosts === true) : all;
   const unused = possible.filter(({ name }) => !struck.has(name));
   const fault = pickByWeight(stage, struck.size < leastKinds ? unused : possible);
   struck.add(fault.name);
@@ -118,6 +126,7 @@ const restoreEverything = async (stage: Stage): Promise<void> => {
   const { clients, truth } = stage;
   const { keyVault } = clients;
   stage.log.note('everything that was taken is given back');
+  await resumeVmHosts(stage);
   for (const { id } of plannedVaults) {
     const name = `vaults/${id}`;
     await attempt(stage, 'vault.recover', name, () => keyVault.recoverVault({ name }));

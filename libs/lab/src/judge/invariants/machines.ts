@@ -6,7 +6,7 @@ import type { KeyLoss, ReadVmEvent } from '../events/compute.ts';
 import { readEvent } from '../events/recorded.ts';
 import { type Findings, seconds } from '../findings.ts';
 import type { DiskTruth } from '../model/disks.ts';
-import { type Disturbances, disturbedHosts } from '../model/disturbances.ts';
+import { type Disturbances, disturbedHosts, type VmHostDisturbed } from '../model/disturbances.ts';
 import type { LossTruth } from '../model/losses.ts';
 import type { KnownMachine, MachineTruth } from '../model/machines.ts';
 import type { Truth } from '../model/truth.ts';
@@ -20,6 +20,8 @@ const stoppingParts = ['compute', 'key-vault', 'identity', 'store', 'calls', 'vo
 export interface MachineJudgeParts {
   /** Disks of each guest that really runs, by machine. */
   readonly guests: () => Iterable<readonly [string, readonly { readonly disk: string }[]]>;
+  /** The VM hosts; absent if compute runs the guests. */
+  readonly vmHosts?: readonly VmHostDisturbed[];
   readonly log: Findings;
   readonly truth: Pick<Truth, 'nowMs' | 'blockers' | 'boundMs'> & {
     readonly machines: Pick<MachineTruth, 'machines'>;
@@ -87,7 +89,7 @@ export class MachineJudge {
 
   /** Whether a machine with the disk must be off by now. */
   #isDue(vm: string, disk: NonNullable<ReturnType<DiskTruth['disks']['get']>>, boundMs: number): boolean {
-    const { truth, disturbances, bounds } = this.#parts;
+    const { truth, disturbances, bounds, vmHosts = [] } = this.#parts;
     const nowMs = truth.nowMs();
     const hosts = this.#hostsOf(vm, disk.host);
     const openedMs = disk.open?.atMs ?? 0;
@@ -99,7 +101,8 @@ export class MachineJudge {
     const lostMs = Math.min(...truth.blockers(disk, 'running').map(({ sinceMs }) => sinceMs));
     const promptMs = Math.max(lostMs, openedMs, disk.movedAtMs) + bounds.promptMs;
     const near = [...hosts, ...this.#hostsOfStart(vm)];
-    const disturbedMs = [disturbances.lastMs(['disk-control']), ...near.map((host) => disturbances.lastOfHostMs(host))];
+    const ofOthers = disturbances.lastMs(['disk-control', ...vmHosts]);
+    const disturbedMs = [ofOthers, ...near.map((host) => disturbances.lastOfHostMs(host))];
     const isCalm = disturbedMs.every((atMs) => atMs === undefined || atMs < lostMs - bounds.calmMs);
     return isCalm && nowMs > promptMs;
   }

@@ -3,9 +3,12 @@ import type { Workload } from '@interlock/rpc';
 /** One disk host, by its full name: `diskHosts/disk-0`. Only its own disks are excused. */
 export type DiskHostDisturbed = `diskHosts/${string}`;
 
+/** One VM host, by its full name: `vmHosts/vm-host-0`. It excuses no I/O, and delays only a prompt stop. */
+export type VmHostDisturbed = `vmHosts/${string}`;
+
 /**
  * The parts that can be disturbed: a service, the bus, the stores, callers outside, the network as a whole (`calls`), storage, one
- * disk host, or `disk-control`: what places disks and passes calls on, if disk hosts are processes of their own.
+ * disk host, one VM host, or `disk-control`: what places disks and passes calls on, if disk hosts are processes of their own.
  */
 export type Disturbed =
   | Workload
@@ -15,7 +18,8 @@ export type Disturbed =
   | 'calls'
   | 'volumes'
   | 'disk-control'
-  | DiskHostDisturbed;
+  | DiskHostDisturbed
+  | VmHostDisturbed;
 
 /** What a disk or machine may wait for: the disk service, and the hosts that are named. */
 export const disturbedHosts = (hosts: Iterable<string>): readonly Disturbed[] => [
@@ -83,5 +87,7 @@ export class Disturbances {
 export const hasVolumes = (part: Disturbed): boolean => part === 'disk' || part.startsWith('diskHosts/');
 
 /** Whether a disturbance can affect the I/O of the disks of a host. */
-export const isNearHost = (part: Disturbed, host: string): boolean =>
-  part.startsWith('diskHosts/') ? part === `diskHosts/${host}` : part !== 'disk-control';
+export const isNearHost = (part: Disturbed, host: string): boolean => {
+  if (part.startsWith('diskHosts/')) return part === `diskHosts/${host}`;
+  return part !== 'disk-control' && !part.startsWith('vmHosts/');
+};
