@@ -1,7 +1,8 @@
 import type { Mutant } from './mutant.ts';
+import { vmHostMutants } from './vm-host-mutants.ts';
 
 /**
- * Thirty-nine bugs that an engineer could make, each in one place. The simulation must find every one of them by the guarantee
+ * Forty-four bugs that an engineer could make, each in one place. The simulation must find every one of them by the guarantee
  * that it breaks: a verdict that never fails proves nothing.
  */
 export const mutants: readonly Mutant[] = [
@@ -321,4 +322,5 @@ export const mutants: readonly Mutant[] = [
     find: "const ofHost = host === '' ? {} : { host };",
     replace: 'const ofHost = {};',
   },
+  ...vmHostMutants,
 ];
