@@ -50,8 +50,18 @@ test('G2: the guests of a VM host end with its machine, and the machines there s
     const { compute, untilState } = await makeMachine(world);
     const [host] = world.vmHosts;
     assert.ok(host);
+    world.guests.slowToStart.set('another', 500);
+    const plan = {
+      machineId: 'id',
+      guest: 'IDLE',
+      disks: [],
+      workload: { kind: 'IDLE', ioPerSecond: 1, ioSizeBytes: 1 },
+    };
+    const started = Promise.allSettled([host.driver.start('another', plan), world.clock.sleep(1_000)]);
     world.faults.loseVmHost(host, false);
     assert.deepEqual(world.guests.all(), []);
+    await started;
+    assert.deepEqual(world.guests.all(), [], 'a guest that was starting ends too');
     await compute.declareVmHostLost({ name: `vmHosts/${host.name}` });
     await untilState('STOPPED');
     await world.faults.healAll();

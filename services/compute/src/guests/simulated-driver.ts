@@ -128,6 +128,8 @@ export const simulatedDriver = (clock: Clock, shared: SharedGuests = sharedGuest
       listeners.push(listener);
     },
     restartHost() {
+      for (const ended of starting.values()) ended.abort();
+      starting.clear();
       for (const vm of guests.keys()) lostWithHost.add(vm);
       guests.clear();
     },
