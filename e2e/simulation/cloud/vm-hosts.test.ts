@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { GuestPlan } from '../../../services/compute/src/guests/vm-host.ts';
 import { makeMachine } from '../test-machine.ts';
 import { createSimulatedCloud } from './simulated-cloud.ts';
 
@@ -51,12 +52,7 @@ test('G2: the guests of a VM host end with its machine, and the machines there s
     const [host] = world.vmHosts;
     assert.ok(host);
     world.guests.slowToStart.set('another', 500);
-    const plan = {
-      machineId: 'id',
-      guest: 'IDLE',
-      disks: [],
-      workload: { kind: 'IDLE', ioPerSecond: 1, ioSizeBytes: 1 },
-    };
+    const plan = { machineId: 'id', disks: [] } as unknown as GuestPlan;
     const started = Promise.allSettled([host.driver.start('another', plan), world.clock.sleep(1_000)]);
     world.faults.loseVmHost(host, false);
     assert.deepEqual(world.guests.all(), []);

@@ -207,11 +207,35 @@ export const startEverything = async (
   await startOnceFree(stage, off);
   // A deletion or creation that faults delayed may end only now. A deleted machine need not run.
   const missing = () => expected.filter((name) => machines.has(name) && !world.guests.guests.has(name));
-  const isUp = await reached(() => waitUntil(world, 'machines run', async () => missing().length === 0));
+  const isUp = await reached(() =>
+    waitUntil(world, 'machines run', async () => {
+      await startWhatFoundNoHost(stage, missing());
+      return missing().length === 0;
+    }),
+  );
   if (isUp) return;
   for (const name of missing()) {
     const { powerState, failure } = await clients.compute.getVirtualMachine({ name });
     log.violate('G5', `${name} can be started once every key is back`, `${powerState}: ${failure?.message ?? ''}`);
+  }
+};
+
+/**
+ * A start finds no VM host for some seconds after the only one did not respond to an earlier start. Its refusal says to try again, so a
+ * user does.
+ */
+const startWhatFoundNoHost = async (
+  stage: Pick<Stage, 'truth' | 'clients' | 'log' | 'judge' | 'world'>,
+  names: readonly string[],
+): Promise<void> => {
+  const { clients, truth, world } = stage;
+  if (world.vmHosts.length === 0) return;
+  const off = names.filter((name) =>
+    ['stopped', 'deallocated'].includes(truth.machines.machines.get(name)?.power ?? ''),
+  );
+  for (const name of off) {
+    const { failure } = await clients.compute.getVirtualMachine({ name });
+    if (failure?.code === 'NO_VM_HOST_OPEN') await startOnceFree(stage, [name]);
   }
 };
 
@@ -272,8 +296,11 @@ export const readEverything = async (stage: Stage): Promise<void> => {
     }
   };
   for (const [vm, disks] of [...world.guests.guests]) {
-    for (const { disk, dataAddress: address, accessToken: token } of disks)
+    for (const { disk, dataAddress: address, accessToken: token } of disks) {
+      // A guest whose VM host was away keeps a disk that was detached, without access to it.
+      if (truth.disks.disks.get(disk)?.attachedTo !== vm) continue;
       await read({ disk, address, token, by: 'machine', who: vm });
+    }
   }
   for (const disk of [...truth.disks.disks.values()]) {
     const { name, isSnapshot, attachedTo, isDeleting } = disk;
