@@ -19,7 +19,10 @@ export const images = {
     main: 'e2e/kubernetes/tools.ts',
     packages: ['@interlock/e2e', '@interlock/cli'],
     // The help of the command line comes from the .proto files.
-    folders: ['proto', 'deploy/local', 'deploy/kubernetes', 'e2e', 'services/cli', 'services/compute/src/guest'],
+    folders: [
+      ...['proto', 'deploy/local', 'deploy/kubernetes', 'e2e', 'services/cli'],
+      ...['services/compute/src/guest', 'services/compute/src/guests'],
+    ],
   },
   // The whole cloud for tests of other projects: every service with the launcher, Postgres and NATS.
   'all-in-one': {
