@@ -1,16 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
-import { category, memoryStore } from '@interlock/event-store';
+import { category, type MemoryStore, memoryStore, type RecordedEvent } from '@interlock/event-store';
 import { systemClock, systemRandom } from '@interlock/runtime';
 import type { Disks } from '../disk-service/disks.ts';
 import { ownGuests } from '../guests/guests.ts';
 import { idleDriver } from '../guests/idle-driver.ts';
 import { virtualMachines } from '../vm/decider.ts';
 import type { VmEvent } from '../vm/events.ts';
+import type { KeyLoss } from '../vm/machine.ts';
 import { at, disk, running, setOf, version1, vm, work } from '../vm/test-machine.ts';
 import { openLosses } from './losses.ts';
-import { LostDisks } from './lost-disks.ts';
+import { type LostDiskParts, LostDisks } from './lost-disks.ts';
 
 const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 const os = disk('os', 0, 'PREMIUM_SSD', 'des');
@@ -54,6 +55,27 @@ for (const meanwhile of ['nothing happens', 'another machine and disk get the na
   });
 }
 
+/** Stops the machines that have these disks, as the disk service shows them, and returns the stop of the only machine. */
+const stopOver = async (
+  { store, vms }: { readonly store: MemoryStore; readonly vms: LostDiskParts['vms'] },
+  found: readonly Disk[],
+  losses: LostDiskParts['losses'] = openLosses(store),
+): Promise<RecordedEvent> => {
+  const client = { getDisk: async ({ name }: { readonly name: string }) => found.find((one) => one.name === name) };
+  const disks: Partial<Disks> = {
+    insist: ((call: (asked: unknown, options: object) => Promise<unknown>) => call(client, {})) as Disks['insist'],
+    async *ofSet() {
+      yield* found;
+    },
+  };
+  const lostDisks = new LostDisks({
+    ...{ vms, disks: disks as Disks, guests: ownGuests(idleDriver()), losses },
+    ...{ clock: systemClock, random: systemRandom, isOurs: () => true, begin: () => {}, measure: () => {} },
+  });
+  await lostDisks.stopUnder({ diskEncryptionSet: setOf('des') }, undefined, { signal: new AbortController().signal });
+  return (await store.read(`vm-${vm}`)).find(({ type }) => type === 'VmStopping') ?? assert.fail('it is not stopped');
+};
+
 for (const origin of [
   { cause: 'key-vaults/kv1/keys/k1@7', correlationId: 'of the revocation', traceparent: '' },
   undefined,
@@ -73,22 +95,10 @@ for (const origin of [
       ...lost,
       ...(origin && { unavailableOrigin: origin }),
     });
-    const disks: Partial<Disks> = {
-      insist: ((call: (asked: unknown, options: object) => Promise<unknown>) =>
-        call({ getDisk: async () => found }, {})) as Disks['insist'],
-      async *ofSet() {
-        yield found;
-      },
-    };
-    const lostDisks = new LostDisks({
-      ...{ vms, disks: disks as Disks, guests: ownGuests(idleDriver()), losses: openLosses(store) },
-      ...{ clock: systemClock, random: systemRandom, isOurs: () => true, begin: () => {}, measure: () => {} },
-    });
-    await lostDisks.stopUnder({ diskEncryptionSet: setOf('des') }, undefined, { signal: new AbortController().signal });
-    const stop = (await store.read(`vm-${vm}`)).find(({ type }) => type === 'VmStopping');
-    if (origin) assert.equal(stop?.cause.correlationId, origin.correlationId);
+    const stop = await stopOver({ store, vms }, [found]);
+    if (origin) assert.equal(stop.cause.correlationId, origin.correlationId);
     const named = origin ? { id: origin.cause, kind: 'answer' } : { id: opened?.id, kind: 'timer' };
-    assert.deepEqual(stop?.cause.causes, [named]);
+    assert.deepEqual(stop.cause.causes, [named]);
   });
 }
 
@@ -98,13 +108,6 @@ test('G10: a stop shows the time of the current loss, not of the earlier loss th
   for (const event of running([os])) await vms.transact(vm, () => [event], cause);
   const lost = { managedBy: vm, availability: 'UNAVAILABLE', unavailableReason: 'ACCESS_DENIED' } as const;
   const found = Disk.fromPartial({ name: os.disk, keyVersion: version1, unavailableSince: new Date(at), ...lost });
-  const disks: Partial<Disks> = {
-    insist: ((call: (asked: unknown, options: object) => Promise<unknown>) =>
-      call({ getDisk: async () => found }, {})) as Disks['insist'],
-    async *ofSet() {
-      yield found;
-    },
-  };
   const known = {
     reason: 'ACCESS_DENIED',
     set: setOf('des'),
@@ -113,11 +116,31 @@ test('G10: a stop shows the time of the current loss, not of the earlier loss th
     traceId: 't',
   } as const;
   const losses = { of: async () => [{ ...known, accessEpoch: 1_000, isOver: false, cause }] };
-  const lostDisks = new LostDisks({
-    ...{ vms, disks: disks as Disks, guests: ownGuests(idleDriver()), losses },
-    ...{ clock: systemClock, random: systemRandom, isOurs: () => true, begin: () => {}, measure: () => {} },
-  });
-  await lostDisks.stopUnder({ diskEncryptionSet: setOf('des') }, undefined, { signal: new AbortController().signal });
-  const stop = (await store.read(`vm-${vm}`)).find(({ type }) => type === 'VmStopping');
-  assert.deepEqual(stop?.data.reason, { ...known, disk: os.disk, accessEpoch: 1_000 });
+  const stop = await stopOver({ store, vms }, [found], losses);
+  assert.deepEqual(stop.data.reason, { ...known, disk: os.disk, accessEpoch: 1_000 });
+});
+
+test('G10: a stop for an outage that ends meanwhile names the refusal, and the cause of that refusal', async () => {
+  const store = memoryStore({ clock: systemClock });
+  const vms = category(store, virtualMachines);
+  const data = disk('data', 1, 'PREMIUM_SSD', 'des');
+  for (const event of running([os, data])) await vms.transact(vm, () => [event], cause);
+  const unavailable = (name: string, reason: Disk['unavailableReason']) =>
+    Disk.fromPartial({
+      ...{ name, keyVersion: version1, managedBy: vm, availability: 'UNAVAILABLE' as const },
+      ...{ unavailableReason: reason, diskHost: 'diskHosts/disk-0' },
+    });
+  const origin = { cause: 'set-des@10', correlationId: 'of the revocation', traceparent: '' };
+  const found = [
+    unavailable(os.disk, 'KEY_VAULT_UNREACHABLE'),
+    { ...unavailable(data.disk, 'KEY_DISABLED'), unavailableOrigin: origin },
+  ];
+  const stop = await stopOver({ store, vms }, found);
+  const { reason, blocked } = stop.data as unknown as { reason: KeyLoss; blocked: readonly KeyLoss[] };
+  assert.deepEqual([reason.reason, reason.disk], ['KEY_DISABLED', data.disk]);
+  assert.deepEqual(
+    blocked.map((one) => [one.reason, one.disk]),
+    [['KEY_VAULT_UNREACHABLE', os.disk]],
+  );
+  assert.deepEqual(stop.cause.causes, [{ id: origin.cause, kind: 'answer' }]);
 });

@@ -36,6 +36,9 @@ export interface LostDiskParts {
   readonly measure: StopMeter;
 }
 
+/** An open disk without data, and the event that took its key away, if it is known. */
+type LookedUp = SeenLost & { readonly cause: Cause | undefined };
+
 /** Machines decided at once. */
 const machinesMax = 64;
 /** Disks without data kept in memory at once. */
@@ -100,17 +103,12 @@ export class LostDisks {
     if (state.status !== 'active') return false;
     const open = state.disks.filter(({ disk, access }) => names.includes(disk) && access === 'open');
     if (open.every(isPinned) && !(await this.#hasLostPinned(vm, state))) return false;
-    const seen: SeenLost[] = [];
-    let cause = report?.cause;
-    for (const disk of open) {
-      const found = await this.#look(disk, report?.traceId ?? '', patience);
-      if (found === undefined) continue;
-      if (cause === undefined || cause.causes.length === 0) cause = found.cause ?? cause;
-      seen.push(found);
-    }
-    if (seen.length === 0) return false;
-    const by = cause ?? ownCause(random);
-    const stop = stopForLostDisks(seen, { work: keyStopWork(by, clock, random), isInstant: !guests.hasGuests });
+    const looked = await this.#lookAll(open, report?.traceId ?? '', patience);
+    const [first] = looked;
+    if (first === undefined) return false;
+    const hasCause = report !== undefined && report.cause.causes.length > 0;
+    const by = (hasCause ? report.cause : (first.cause ?? report?.cause)) ?? ownCause(random);
+    const stop = stopForLostDisks(looked, { work: keyStopWork(by, clock, random), isInstant: !guests.hasGuests });
     // A later machine of the name may have a disk of that name, opened as often.
     const isSame = (now: Vm): boolean => now.status === 'active' && now.createdAt === state.createdAt;
     const { events } = await vms.transact(vm, (now) => (isSame(now) ? stop(now) : []), by, unlessCaused(by, 'open'));
@@ -119,12 +117,21 @@ export class LostDisks {
     return events.length > 0;
   }
 
+  /**
+   * The losses of open disks. The first is the reason of the stop, and its cause that of the stop (G10). A refusal is before an outage:
+   * the vault has decided since some of the disks were read.
+   */
+  async #lookAll(open: readonly VmDisk[], traceId: string, patience: Patience): Promise<readonly LookedUp[]> {
+    const looked: LookedUp[] = [];
+    for (const disk of open) {
+      const found = await this.#look(disk, traceId, patience);
+      if (found !== undefined) looked.push(found);
+    }
+    return looked.toSorted((a, b) => Number(isOutage(a.loss.reason)) - Number(isOutage(b.loss.reason)));
+  }
+
   /** The loss of an open disk, if the disk service still says that it has no data. */
-  async #look(
-    disk: VmDisk,
-    traceId: string,
-    patience: Patience,
-  ): Promise<(SeenLost & { readonly cause: Cause | undefined }) | undefined> {
+  async #look(disk: VmDisk, traceId: string, patience: Patience): Promise<LookedUp | undefined> {
     const found = await this.#readAgain(disk.disk, patience);
     const reason = found && reasonOf(found);
     if (!found || !reason) return undefined;
