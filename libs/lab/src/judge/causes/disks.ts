@@ -48,7 +48,7 @@ const causesByType = (line: Timeline, event: Seen): readonly Implied[] => {
     case 'FormerVolumeRemoved':
       return step('DiskEncryptionChanged', 'EncryptionChangeFailed', 'VolumeMoved', 'VolumeMoveFailed');
     case 'VolumeMoving':
-      return line.isRequested(event) ? [] : [{ kinds: ['step'], anyOf: isOf('DiskHostDraining') }];
+      return [...leftByMove(line, event), ...(line.isRequested(event) ? [] : draining(line, event))];
     case 'VolumeMoved':
       return step('VolumeMoving');
     case 'VolumeMoveFailed':
@@ -92,10 +92,24 @@ const causesByType = (line: Timeline, event: Seen): readonly Implied[] => {
       const undone = line.newestBefore(event, isOf('DiskCreateFailed', 'SnapshotCreateFailed'));
       const isOptional = line.isRequested(event) ? ({ isOptional: true } as const) : {};
       return [
+        ...leftByMove(line, event),
         { kinds: ['call', 'step'], anyOf: (one) => undone.includes(one) || isOfOwner(line, event, one), ...isOptional },
       ];
     }
   }
+};
+
+const isLeft = isOf('VolumeMoveFailed', 'FormerVolumeRemoved');
+
+/** The same work, or another host that it called, may first have removed what an earlier move left: a disk is not moved or deleted before. */
+const leftByMove = (line: Timeline, event: Seen): readonly Implied[] => [
+  { kinds: ['step', 'answer'], anyOf: line.newestBefore(event, isLeft), isOptional: true },
+];
+
+/** A host is drained. After a removal by the same work, the move continues that. */
+const draining = (line: Timeline, event: Seen): readonly Implied[] => {
+  const left = line.newestBefore(event, isLeft);
+  return [{ kinds: ['step'], anyOf: (one) => one.type === 'DiskHostDraining' || left.includes(one) }];
 };
 
 /** The change of a set that started a generation. */

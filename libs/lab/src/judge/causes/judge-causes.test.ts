@@ -166,3 +166,55 @@ test('G10: a loss that a commit stores with the removal of the identity follows 
   // One line for each of the six losses that names nothing, although the removal came before it.
   assert.equal(faultsOf(() => []).length, 6);
 });
+
+test('G10: a move may name that the volume of the last move was removed for it, and no other removal', () => {
+  const faultsOf = (nameOf: (removals: readonly string[]) => string | undefined): readonly string[] => {
+    const { events, add } = history();
+    const stream: StreamName = `disk-${disk}`;
+    const removals = [1, 2].map(() => {
+      const failed = add('disk', stream, 'VolumeMoveFailed', []);
+      return add('disk', stream, 'FormerVolumeRemoved', [{ id: failed, kind: 'step' }]);
+    });
+    const named = nameOf(removals);
+    const causes: readonly CausedBy[] = named === undefined ? [] : [{ id: named, kind: 'answer' }];
+    add('disk', stream, 'VolumeMoving', causes, {}, 'principals/u');
+    return judgeCauses(events).faults.filter((fault) => fault.includes('VolumeMoving'));
+  };
+  assert.deepEqual(
+    faultsOf(() => undefined),
+    [],
+  );
+  assert.deepEqual(
+    faultsOf(([, last]) => last),
+    [],
+  );
+  assert.equal(faultsOf(([first]) => first).length, 1);
+});
+
+test('G10: a move that a drain began names the drain, or what it removed first', () => {
+  const faultsOf = (kind: CausedBy['kind'], nameOf: (ids: Readonly<Record<string, string>>) => string | undefined) => {
+    const { events, add } = history();
+    const drain = add('disk', 'diskhost-disk-0', 'DiskHostDraining', [], {}, 'principals/u');
+    const failed = add('disk', `disk-${disk}`, 'VolumeMoveFailed', []);
+    const removed = add('disk', `disk-${disk}`, 'FormerVolumeRemoved', [{ id: failed, kind: 'step' }]);
+    const named = nameOf({ drain, failed, removed });
+    add('disk', `disk-${disk}`, 'VolumeMoving', named === undefined ? [] : [{ id: named, kind }]);
+    return judgeCauses(events).faults.filter((fault) => fault.includes('VolumeMoving')).length;
+  };
+  assert.equal(
+    faultsOf('step', ({ drain }) => drain),
+    0,
+  );
+  assert.equal(
+    faultsOf('step', ({ removed }) => removed),
+    0,
+  );
+  assert.notEqual(
+    faultsOf('step', ({ failed }) => failed),
+    0,
+  );
+  assert.notEqual(
+    faultsOf('step', () => undefined),
+    0,
+  );
+});
