@@ -96,6 +96,22 @@ test('G8: while events arrive, a data key is overwritten within a second of the 
   assert.equal(disturbed.check(12_001), 'G8');
 });
 
+test('G8: without a control process, a host overwrites a data key when the set publishes the loss that it could not check, or after the bound', () => {
+  const away = () => {
+    const judged = judging('premium_ssd');
+    judged.disturbances.begin('disk-control');
+    return judged;
+  };
+  const unknown = away();
+  assert.equal(unknown.check(12_000), undefined);
+  assert.equal(unknown.check(12_001), 'G8');
+  const known = away();
+  assert.equal(known.check(3_000), undefined);
+  known.judge.onEvent({ stream: 'set-s', type: 'KeyAccessLost' });
+  assert.equal(known.check(4_000), undefined);
+  assert.equal(known.check(4_001), 'G8');
+});
+
 test('G8: the data key of a pinned disk is overwritten when its host commits the close', () => {
   const { check } = judgingClosed(false);
   assert.equal(check(closedMs + 1_000), undefined);

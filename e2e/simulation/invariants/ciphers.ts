@@ -1,3 +1,4 @@
+import type { RecordedEvent } from '@interlock/event-store';
 import type { Findings } from '@interlock/lab/judge/findings';
 import type { Bounds } from '@interlock/lab/judge/invariants/bounds';
 import { reasonsOf } from '@interlock/lab/judge/invariants/io';
@@ -25,9 +26,16 @@ export class CipherJudge {
   readonly #parts: Parts;
   /** Ended accesses whose end a control process committed, because the host did not respond. */
   readonly #endedByControl = new WeakSet<NonNullable<KnownDisk['closed']>>();
+  /** When each set last published a loss, by its full name. */
+  readonly #publishedMs = new Map<string, number>();
 
   constructor(parts: Parts) {
     this.#parts = parts;
+  }
+
+  /** Notes a loss that a set publishes. */
+  onEvent({ stream, type }: Pick<RecordedEvent, 'stream' | 'type'>): void {
+    if (type === 'KeyAccessLost') this.#publishedMs.set(stream.slice('set-'.length), this.#parts.truth.nowMs());
   }
 
   /** Notes who ended an access by a commit of disk, after the truth has applied it. */
@@ -69,8 +77,21 @@ export class CipherJudge {
     // While events arrive, a loss is known at once. An open or move in progress learns of it by a refusal.
     const disturbedMs = disturbances.lastOfHostMs(disk.host) ?? Number.NEGATIVE_INFINITY;
     const isPrompt = disturbedMs < lostMs - bounds.calmMs;
-    if (isPrompt && nowMs > Math.max(lostMs, disk.movedAtMs, disk.open?.atMs ?? 0) + lateMs) return false;
+    const knownMs = this.#knownMs(disk.set, lostMs);
+    if (isPrompt && nowMs > Math.max(knownMs, disk.movedAtMs, disk.open?.atMs ?? 0) + lateMs) return false;
     return nowMs <= Math.max(boundMs, awayMs) + lateMs;
+  }
+
+  /**
+   * When a set knows a loss: at once, unless it has to check its access. A control process passes that check on, so without one it is
+   * known when the set publishes it. @returns infinity while it is not known
+   */
+  #knownMs(set: string, lostMs: number): number {
+    const { disturbances, bounds } = this.#parts;
+    const controlMs = disturbances.lastMs(['disk-control']) ?? Number.NEGATIVE_INFINITY;
+    if (controlMs < lostMs - bounds.calmMs) return lostMs;
+    const publishedMs = this.#publishedMs.get(set) ?? Number.NEGATIVE_INFINITY;
+    return publishedMs < lostMs ? Number.POSITIVE_INFINITY : publishedMs;
   }
 
   /**

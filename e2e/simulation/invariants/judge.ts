@@ -115,6 +115,7 @@ export class Judge {
     for (const event of events) {
       this.#machines.onEvent(service, event);
       this.#outages.onEvent(event);
+      this.#ciphers.onEvent(event);
       if (service === 'compute') {
         this.#vmHosts.onEvent(event);
         this.#forecast.noteMove(event.stream);
