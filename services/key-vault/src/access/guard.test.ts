@@ -102,6 +102,14 @@ test('G1: a deleted identity is recorded, whichever permission it requested', as
   assert.deepEqual(await noted(), [[true, 7]]);
 });
 
+test('G10: in a deleted vault, a deleted identity of a set is refused for the vault, which names its cause', async () => {
+  const { permit, store, noted } = await guarding({}, () => ({ allowed: false, principalActive: false }));
+  await store({ type: 'VaultDeleted', purgeAt: 9, at: 2 });
+  assert.equal(Object(await permit(setPermissions)).reason, 'VAULT_DELETED');
+  assert.equal(Object(await permit(['get'], { ...identity, kind: 'user' })).reason, 'PRINCIPAL_DELETED');
+  assert.deepEqual(await noted(), []);
+});
+
 test('G5: only a grant of all disk permissions cancels a recorded refusal; only managed identities are recorded', async () => {
   let allowed = false;
   const { permit, noted } = await guarding({}, () => ({ allowed }));

@@ -63,7 +63,7 @@ export class Guard {
    * active; so a caller without permission learns nothing about its keys.
    * A caller of another tenant gets the same ACCESS_DENIED whether the vault exists or not.
    * @throws Rejection NOT_FOUND VAULT_NOT_FOUND; PERMISSION_DENIED ACCESS_DENIED (KV-82, KV-83), IDENTITY_DELETED for a
-   *   deleted managed identity; UNAUTHENTICATED PRINCIPAL_DELETED; FAILED_PRECONDITION VAULT_DELETED
+   *   deleted managed identity, unless the vault is deleted; UNAUTHENTICATED PRINCIPAL_DELETED; FAILED_PRECONDITION VAULT_DELETED
    */
   async keyVault(
     vaultId: string,
@@ -106,7 +106,9 @@ export class Guard {
       key !== undefined &&
       identityAsOf !== undefined &&
       (await this.#record(vaultId, vault, key, { isGone, lacking, identityAsOf }, isWhole, call));
-    if (isGone) throw principalDeleted(principal);
+    // A deleted vault records no answer of identity, so this refusal would name no cause (G10): for a set, the next one is for the vault.
+    const isOfSet = principal.kind === 'managed_identity';
+    if (isGone && !(isOfSet && vault.status !== 'active')) throw principalDeleted(principal);
     if (lacking.length === 0) return isTurned ? 'returned' : 'permitted';
     if (obstacle && lacking.length < permissions.length) throw obstacle;
     if (isOfAnotherTenant(principal, vault)) throw deniedToOtherTenant(principal.name, vaultId);
