@@ -119,15 +119,17 @@ export class LostDisks {
 
   /**
    * The losses of open disks. The first is the reason of the stop, and its cause that of the stop (G10). A refusal is before an outage:
-   * the vault has decided since some of the disks were read.
+   * the vault has decided since some of the disks were read. An ultra disk is after the others, which would stop the machine without it.
    */
   async #lookAll(open: readonly VmDisk[], traceId: string, patience: Patience): Promise<readonly LookedUp[]> {
+    const pinned = new Set(open.filter(isPinned).map(({ disk }) => disk));
+    const rankOf = ({ loss }: LookedUp): number => (pinned.has(loss.disk) ? 2 : 0) + (isOutage(loss.reason) ? 1 : 0);
     const looked: LookedUp[] = [];
     for (const disk of open) {
       const found = await this.#look(disk, traceId, patience);
       if (found !== undefined) looked.push(found);
     }
-    return looked.toSorted((a, b) => Number(isOutage(a.loss.reason)) - Number(isOutage(b.loss.reason)));
+    return looked.toSorted((a, b) => rankOf(a) - rankOf(b));
   }
 
   /** The loss of an open disk, if the disk service still says that it has no data. */
@@ -171,10 +173,12 @@ export class LostDisks {
 
   /**
    * Whether a guest that runs with ultra disks has lost their data. If the guest ended together with its host, that is why
-   * the machine is off, and not the key (CMK-102): the replica that works on the machine sees it.
+   * the machine is off, and not the key (CMK-102): the replica that works on the machine sees it. A start that tries another VM host
+   * has closed its disks: it opens them again, and a refusal fails it.
    */
   async #hasLostPinned(vm: string, machine: Machine): Promise<boolean> {
     const { guests, isOurs } = this.#parts;
+    if (machine.power.state !== 'running') return false;
     return !guests.hasGuests || (isOurs(vm) && (await guests.look(machineAt(vm, machine))) === 'running');
   }
 }
