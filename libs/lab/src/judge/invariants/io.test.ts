@@ -52,6 +52,34 @@ test('judge of reads and writes, CMK-102, G1: an open pins an ultra disk, unless
   assert.equal(judged('premium_ssd', { requestedMs: 9_000, atMs: 9_500 }, 0), 'G1', 'of another class');
 });
 
+test('judge of reads and writes, CMK-102, G2: a host that is away when an ultra disk is closed serves it for one lease at most', () => {
+  const terms = { ...testTerms, hostLeaseTtlMs: 5_000 };
+  const after = (invokedMs: number, disturbedMs: number | undefined) => {
+    const access = { by: 'machine', attachEpoch: 1, requestedMs: 9_000, atMs: 9_500 };
+    const disk = { name: 'd', sku: 'ultra', host: 'disk-0', open: undefined, closed: { ...access, closedMs: 100_000 } };
+    const log = openFindings(() => invokedMs);
+    const truth = {
+      ...{ nowMs: () => invokedMs, boundMs: () => boundMs },
+      blockers: () => [{ reason: 'ACCESS_DENIED', sinceMs: lostMs, owner: 'key-vault' }],
+      disks: { disks: new Map([['d', disk]]), keyVersionOf: () => 'a version', hostOf: () => 'disk-0' },
+    };
+    const lastMs = () => disturbedMs;
+    new IoJudge({
+      ...{ log, truth: truth as unknown as Truth, bounds: boundsOf(terms) },
+      disturbances: { hostStartedMs: () => 0, lastMs, lastOfHostMs: lastMs },
+      storage: { happenedSince: () => false },
+    }).onIo({
+      ...({ kind: 'read', disk: 'd', by: 'machine', attachEpoch: 1, invokedMs } as const),
+      outcome: { kind: 'ok', text: '' },
+    });
+    return log.violation?.guarantee;
+  };
+  assert.equal(after(100_000, undefined), undefined);
+  assert.equal(after(100_001, undefined), 'G1', 'the host responded');
+  assert.equal(after(105_000, 100_000), undefined);
+  assert.equal(after(105_001, 100_000), 'G1', 'its lease is over');
+});
+
 test('judge of reads and writes, G3: an outage is an excuse only for an operation whose open ended meanwhile', () => {
   const refusedAfter = (closed: { readonly attachEpoch: number; readonly closedMs: number } | undefined) => {
     const disk = { name: 'd', sku: 'premium_ssd', open: undefined, closed };

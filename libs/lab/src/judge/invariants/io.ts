@@ -99,14 +99,19 @@ export class IoJudge {
   /**
    * Whether the lease of a running machine's ultra disk is pinned: opened before the loss by a process that still runs
    * (CMK-102). `surely`: that process opened it. `maybe` also counts an unwrap that was requested before the loss, and an
-   * operation invoked before the disk was closed or its process ended.
+   * operation invoked before the disk was closed or its process ended. A host that did not respond when a control process closed the
+   * disk serves it until it learns of that, for at most one lease; only then is the machine off (G2).
    */
   #isPinned(disk: KnownDisk, { by, attachEpoch, invokedMs }: DiskIo, how: 'surely' | 'maybe'): boolean {
     const { truth, disturbances } = this.#parts;
     const { sku, closed } = disk;
     const isOf = (open: KnownDisk['open']): boolean =>
       open !== undefined && (attachEpoch === undefined || open.attachEpoch === attachEpoch);
-    const isJustClosed = how === 'maybe' && closed !== undefined && isOf(closed) && invokedMs <= closed.closedMs;
+    const isJustClosed =
+      how === 'maybe' &&
+      closed !== undefined &&
+      isOf(closed) &&
+      invokedMs <= closed.closedMs + this.#learnsMs(disk.host, closed.closedMs);
     const open = isJustClosed ? closed : disk.open;
     if (by !== 'machine' || sku !== 'ultra' || open === undefined || !isOf(open)) return false;
     const sinceMs = Math.min(...truth.blockers(disk, 'running').map((blocker) => blocker.sinceMs));
@@ -114,6 +119,13 @@ export class IoJudge {
     if (how === 'surely') return open.atMs <= sinceMs && startedMs <= open.atMs;
     // A process that ended after the operation was invoked may have served it before.
     return open.requestedMs <= sinceMs && (startedMs <= sinceMs || startedMs >= invokedMs);
+  }
+
+  /** How long a host may not know that a disk was closed at that time, in milliseconds. */
+  #learnsMs(host: string, closedMs: number): number {
+    const { disturbances, bounds } = this.#parts;
+    const disturbedMs = disturbances.lastMs(disturbedHosts([host]));
+    return disturbedMs !== undefined && disturbedMs >= closedMs - bounds.excuseMs ? bounds.hostAwayMs : 0;
   }
 
   #hostOf(disk: string): string {
