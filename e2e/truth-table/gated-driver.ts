@@ -90,6 +90,7 @@ export const gatedDriver = (): GatedDriver => {
     },
     detach: async () => {},
     isRunning: async (vm) => guests.has(vm),
+    disksOf: async () => [],
     runningGuests: async () => [],
     ioOf: async () => undefined,
     journalOf: async () => undefined,

@@ -9,6 +9,7 @@ export const processDriver = (inner: VmHost, gate: Gate): VmHost => ({
   attach: (vm, disk) => gate.through(inner.attach(vm, disk)),
   detach: (vm, disk) => gate.through(inner.detach(vm, disk)),
   isRunning: (vm) => gate.through(inner.isRunning(vm)),
+  disksOf: (vm) => gate.through(inner.disksOf(vm)),
   ioOf: (vm, machineId) => gate.through(inner.ioOf(vm, machineId)),
   journalOf: (vm, machineId, after, limit) => gate.through(inner.journalOf(vm, machineId, after, limit)),
   forget: (vm) => gate.through(inner.forget(vm)),

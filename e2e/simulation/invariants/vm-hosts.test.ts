@@ -16,7 +16,8 @@ const judging = () => {
   let nowMs = 0;
   const log = openFindings(() => nowMs);
   const { guests, vmHosts } = openGuests(virtualClock(), 2);
-  const machine = { name: 'm', power: 'running' } as KnownMachine;
+  const disks = new Map([['d', { disk: 'd', phase: 'attached' }]]);
+  const machine = { name: 'm', power: 'running', disks } as unknown as KnownMachine;
   const disk = { name: 'd', open: { by: 'machine', attachEpoch: 3 } } as KnownDisk;
   const truth = {
     nowMs: () => nowMs,
@@ -97,6 +98,22 @@ test('G2: in the end each machine has the guest that its record names, and no ot
     held.judge.checkSettled(held.log);
     assert.equal(held.log.violation?.guarantee, 'G2', `wrong ${place}`);
   }
+});
+
+test('G5: in the end a guest has the disks that its record has', async () => {
+  const found = async (...disks: readonly (readonly [string, string])[]) => {
+    const held = judging();
+    held.event('vm-m', 'VmPlaced', { host: 'vmHosts/vm-host-1' });
+    await held.start(1);
+    held.machine.disks.clear();
+    for (const [disk, phase] of disks) held.machine.disks.set(disk, { disk, phase } as never);
+    held.judge.checkSettled(held.log);
+    return held.log.violation?.guarantee;
+  };
+  assert.equal(await found(['d', 'attached']), undefined);
+  assert.equal(await found(), 'G5', 'the disk is detached');
+  assert.equal(await found(['d', 'attached'], ['e', 'attached']), 'G5', 'another disk is attached');
+  assert.equal(await found(['d', 'attached'], ['e', 'attaching']), undefined, 'work is under way');
 });
 
 test('G3: a machine is stopped because of its host only for what happened to that host', () => {

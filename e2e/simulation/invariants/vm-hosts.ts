@@ -6,7 +6,7 @@ import type { VmHostDisturbed } from '@interlock/lab/judge/model/disturbances';
 import type { KnownMachine } from '@interlock/lab/judge/model/machines';
 import type { GuestDisk } from '../../../services/compute/src/guests/vm-host.ts';
 import type { SimulatedCloud } from '../cloud/simulated-cloud.ts';
-import type { SimulatedVmHost } from '../cloud/vm-hosts.ts';
+import type { RunningGuest, SimulatedVmHost } from '../cloud/vm-hosts.ts';
 import type { SimulatedTruth } from '../truth/truth.ts';
 
 /** How long a stop waits for a VM host besides the guest (G2), in milliseconds. */
@@ -160,8 +160,22 @@ export class VmHostJudge {
       log.violate('G2', `${machine.name} is ${machine.power} and has a guest at ${text(expected)}`, text(at));
       return;
     }
+    this.#checkDisks(guests, log);
     const [orphan] = [...guests.keys()].filter((vm) => !truth.machines.machines.has(vm));
     if (orphan !== undefined) log.violate('G2', `${orphan} does not exist, so it has no guest`, 'it has one');
+  }
+
+  /** G5: a guest has the disks that its record has, also if its host did not respond when one was attached or detached. */
+  #checkDisks(guests: ReadonlyMap<string, readonly RunningGuest[]>, log: Findings): void {
+    for (const { name, power, disks } of this.#parts.truth.machines.machines.values()) {
+      const [guest] = guests.get(name) ?? [];
+      if (power !== 'running' || guest === undefined || [...disks.values()].some(({ phase }) => phase !== 'attached'))
+        continue;
+      const has = guest.disks.map(({ disk }) => disk).toSorted();
+      const expected = [...disks.keys()].toSorted();
+      if (has.join() !== expected.join())
+        log.violate('G5', `the guest of ${name} has ${expected.join(', ')}`, has.join(', '));
+    }
   }
 
   /** Where guests of a machine run; undefined while something is done with it. */

@@ -143,7 +143,7 @@ test('G2: a survey never takes a guest for gone because its host does not respon
     contentMismatchCount: 0,
     newestMismatch: undefined,
   };
-  const listGuests = async () => ({ guests: [{ guest, isRunning: true, io }], nextPageToken: '' });
+  const listGuests = async () => ({ guests: [{ guest, isRunning: true, io, disks: ['d'] }], nextPageToken: '' });
   const describeGuest = async () => ({
     ...{ isRunning: false, io: undefined, end: 'GUEST_ENDED' as const, endDetail: '' },
   });
@@ -152,6 +152,7 @@ test('G2: a survey never takes a guest for gone because its host does not respon
   assert.equal(await survey.look(machine(3)), 'running');
   assert.equal(await survey.look(machine(4)), 'gone', 'the guest of an earlier placement is another');
   assert.equal(await survey.look(machine(3, 'b')), 'unknown');
+  assert.deepEqual([machine(3), machine(4), machine(3, 'b')].map(survey.disksOf), [['d'], [], []]);
   assert.equal((await survey.ioOf(machine(3)))?.reads, 7);
   assert.equal(await survey.ioOf({ ...machine(3), machineId: 'another machine of that name' }), undefined);
   assert.deepEqual(

@@ -130,16 +130,18 @@ export class FleetGuests implements Guests {
     }
   }
 
-  async attach(machine: MachineAtHost, disk: GuestDisk): Promise<void> {
+  async attach(machine: MachineAtHost, disk: GuestDisk, order: number): Promise<void> {
     await this.#call(machine, {}, (client, options) =>
-      client.attachGuestDisk({ guest: refOf(machine), disk: diskOnWire(disk) }, options),
+      client.attachGuestDisk({ guest: refOf(machine), disk: diskOnWire(disk), order }, options),
     );
   }
 
-  async detach(machine: MachineAtHost, disk: string): Promise<void> {
+  async detach(machine: MachineAtHost, disk: string, order: number): Promise<void> {
     if (machine.placement === undefined) return;
     await this.#unlessAway(
-      this.#call(machine, {}, (client, options) => client.detachGuestDisk({ guest: refOf(machine), disk }, options)),
+      this.#call(machine, {}, (client, options) =>
+        client.detachGuestDisk({ guest: refOf(machine), disk, order }, options),
+      ),
     );
   }
 
@@ -194,15 +196,19 @@ export class FleetGuests implements Guests {
     );
     const listedOf = ({ vm, placement }: MachineAtHost): GuestAtHost | undefined =>
       placement === undefined ? undefined : lists.get(placement.host)?.get(vm);
+    /** The guest of the placement that the record names. */
+    const seenOf = (machine: MachineAtHost): GuestAtHost | undefined => {
+      const listed = listedOf(machine);
+      return listed?.isRunning && listed.guest?.placement === machine.placement?.number ? listed : undefined;
+    };
     return {
       found,
       look: async (machine) => {
         const { placement } = machine;
         if (placement !== undefined && !lists.has(placement.host)) return 'unknown';
-        const listed = listedOf(machine);
-        const isSeen = listed?.isRunning === true && listed.guest?.placement === placement?.number;
-        return isSeen ? 'running' : this.look(machine);
+        return seenOf(machine) === undefined ? this.look(machine) : 'running';
       },
+      disksOf: (machine) => seenOf(machine)?.disks ?? [],
       ioOf: async (machine) => {
         const listed = listedOf(machine);
         return listed?.guest?.uniqueId === machine.machineId ? ioOfWire(listed.io) : undefined;

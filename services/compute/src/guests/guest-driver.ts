@@ -139,6 +139,10 @@ export class GuestDriver implements VmHost {
     return this.#guestOf(vm) !== undefined || this.#planOf(vm)?.guest === 'IDLE';
   }
 
+  async disksOf(vm: string): Promise<readonly string[]> {
+    return (await this.isRunning(vm)) ? (this.#planOf(vm)?.disks ?? []).map(({ disk }) => disk) : [];
+  }
+
   async ioOf(vm: string, machineId: string): Promise<GuestIo | undefined> {
     if (this.#machineIn(vm) !== machineId) return undefined;
     return readCounters(join(this.#folderOf(vm), guestFiles.counters));

@@ -48,6 +48,8 @@ export interface GuestSurvey {
   look(machine: MachineAtHost): Promise<GuestCondition>;
   /** What its guests counted; undefined if none was started, or the host does not respond. */
   ioOf(machine: MachineAtHost): Promise<GuestIo | undefined>;
+  /** Full names of the disks of its guest; none if it does not run, or where this process runs the guests: there no call is lost. */
+  disksOf(machine: MachineAtHost): readonly string[];
 }
 
 /**
@@ -74,10 +76,17 @@ export interface Guests {
    * @returns `gone` also if there was none; `unknown` if its host does not respond or is lost: the guest may run
    */
   stop(machine: MachineAtHost, order: StopOrder): Promise<'gone' | 'unknown'>;
-  /** Gives a running guest one more disk. @throws Error when there is no guest */
-  attach(machine: MachineAtHost, disk: GuestDisk): Promise<void>;
-  /** Takes a disk from a guest; nothing happens when there is no guest, no such disk, or no host that responds. */
-  detach(machine: MachineAtHost, disk: string): Promise<void>;
+  /**
+   * Gives a running guest one more disk.
+   * @param order version of the machine that this follows from: a VM host carries out nothing about a disk that is older than the last
+   * @throws Error when there is no guest
+   */
+  attach(machine: MachineAtHost, disk: GuestDisk, order: number): Promise<void>;
+  /**
+   * Takes a disk from a guest; nothing happens when there is no guest, or no such disk. A host that does not respond is asked again after
+   * a survey. @param order as of `attach`
+   */
+  detach(machine: MachineAtHost, disk: string, order: number): Promise<void>;
   look(machine: MachineAtHost): Promise<GuestCondition>;
   /** As of a survey, now. */
   ioOf(machine: MachineAtHost): Promise<GuestIo | undefined>;
@@ -139,7 +148,7 @@ export const ownGuests = (driver: VmHost): Guests => {
     async survey() {
       const running = await driver.runningGuests();
       const found = running.map(({ vm, end }) => ({ vm, isRunning: true, end, forget: () => driver.forget(vm) }));
-      return { found, look, ioOf };
+      return { found, look, ioOf, disksOf: () => [] };
     },
     endOf: ({ vm }) => driver.endOf(vm),
     onEnded: (listener) => driver.onEnded(listener),

@@ -8,6 +8,7 @@ export const idleDriver = (): VmHost => ({
   attach: async () => {},
   detach: async () => {},
   isRunning: async () => true,
+  disksOf: async () => [],
   runningGuests: async () => [],
   ioOf: async () => undefined,
   journalOf: async () => undefined,

@@ -123,6 +123,7 @@ export const simulatedDriver = (clock: Clock, shared: SharedGuests = sharedGuest
         );
     },
     isRunning: async (vm) => guests.has(vm),
+    disksOf: async (vm) => (guests.get(vm) ?? []).map(({ disk }) => disk),
     endOf: async (vm) => ({ end: lostWithHost.has(vm) ? 'HOST_RESTARTED' : 'GUEST_ENDED' }),
     onEnded: (listener) => {
       listeners.push(listener);

@@ -118,6 +118,8 @@ export interface VmHost {
   /** Takes a disk from a guest; nothing happens when there is no guest, or no such disk. */
   detach(vm: string, disk: string): Promise<void>;
   isRunning(vm: string): Promise<boolean>;
+  /** Full names of the disks of a guest; none if it does not run. */
+  disksOf(vm: string): Promise<readonly string[]>;
   /** What the guests of a machine counted; `undefined` if no guest of that id was started here. */
   ioOf(vm: string, machineId: string): Promise<GuestIo | undefined>;
   /** What its guests recorded after a place (`''`: from the oldest entry on); `undefined` if no guest of that id was started here. */

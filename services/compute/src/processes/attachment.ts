@@ -41,8 +41,8 @@ export const attachDisk: Process<Busy> = {
 
 const takeFromGuest: Step<Busy> = {
   name: 'take the disk from the guest',
-  async effect({ parts, vm, state }) {
-    await parts.guests.detach(machineAt(vm, state), diskName(state));
+  async effect({ parts, vm, state, loaded }) {
+    await parts.guests.detach(machineAt(vm, state), diskName(state), loaded.version);
   },
 };
 
@@ -139,9 +139,9 @@ async function open(run: Run<Busy>): Promise<Ended | undefined> {
   return isReplaced ? { ended: undefined } : undefined;
 }
 
-async function giveToGuest({ parts, vm, state, signal, opening }: Run<Busy>): Promise<undefined> {
+async function giveToGuest({ parts, vm, state, signal, opening, loaded }: Run<Busy>): Promise<undefined> {
   if (signal.aborted) throw new Interrupted('stopped before the guest got the disk');
   for (const disk of opening?.guestDisks ?? []) {
-    await orInterrupted(parts.guests.attach(machineAt(vm, state), disk), signal);
+    await orInterrupted(parts.guests.attach(machineAt(vm, state), disk, loaded.version), signal);
   }
 }

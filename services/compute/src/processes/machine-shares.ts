@@ -42,13 +42,13 @@ export const guardedGuests = (guests: Guests, isOurs: (vm: string) => boolean): 
       assertOurs(machine);
       return guests.stop(machine, order);
     },
-    async attach(machine, disk) {
+    async attach(machine, disk, order) {
       assertOurs(machine);
-      await guests.attach(machine, disk);
+      await guests.attach(machine, disk, order);
     },
-    async detach(machine, disk) {
+    async detach(machine, disk, order) {
       assertOurs(machine);
-      await guests.detach(machine, disk);
+      await guests.detach(machine, disk, order);
     },
   };
 };

@@ -5,7 +5,7 @@ import type { FoundGuest } from '../guests/guests.ts';
 import type { VmEvent } from '../vm/events.ts';
 import type { Vm } from '../vm/state.ts';
 import { at, disk, fold, running, vm, work } from '../vm/test-machine.ts';
-import { endOrphans } from './orphans.ts';
+import { detachLeft, endOrphans } from './orphans.ts';
 
 const os = disk('os', 0, 'PREMIUM_SSD', 'des');
 const host = 'vmHosts/a';
@@ -55,4 +55,12 @@ test('files of a machine stay at the host of its newest guest, also while it is 
   assert.equal(await doneWith(placedAt(), { host: 'vmHosts/b' }, false), 'forgotten');
   assert.equal(await doneWith({ status: 'absent' }, {}, false), 'forgotten');
   assert.equal(await doneWith({ status: 'absent' }, undefined, false), '');
+});
+
+test('G5: a guest keeps no disk that its machine has not any more', async () => {
+  const detached: unknown[] = [];
+  const detach = async (...call: unknown[]): Promise<void> => void detached.push(call);
+  const guest = { vm, machineId: 'id', placement: { host, number: 1 } };
+  await detachLeft({ detach }, guest, ['kept', 'left'], { disks: [{ disk: 'kept' }, { disk: 'other' }], version: 7 });
+  assert.deepEqual(detached, [[guest, 'left', 7]]);
 });

@@ -1,9 +1,10 @@
 import { type Category, StoreUnavailable } from '@interlock/event-store';
 import type { Seams } from '@interlock/host';
 import type { Clock, Logger } from '@interlock/runtime';
-import type { FoundGuest, Guests } from '../guests/guests.ts';
+import type { FoundGuest, Guests, MachineAtHost } from '../guests/guests.ts';
 import { virtualMachines } from '../vm/decider.ts';
 import type { VmEvent } from '../vm/events.ts';
+import type { VmDisk } from '../vm/machine.ts';
 import { isOff, type Machine, type Vm } from '../vm/state.ts';
 
 /**
@@ -36,6 +37,22 @@ export const endOrphans = async (parts: {
       log.warn('a guest that is not that of its machine could not be ended', { vm, ...guest.at, error });
     }
   }
+};
+
+/**
+ * Takes disks from a guest that its machine does not have any more: its VM host did not respond when they were detached, or got a call
+ * that was late. They have no access to their data since then.
+ * @param found disks of the guest, found before the record was read
+ * @param machine its disks, and the version of its record: a disk that is attached again later stays
+ */
+export const detachLeft = async (
+  guests: Pick<Guests, 'detach'>,
+  at: MachineAtHost,
+  found: readonly string[],
+  machine: { readonly disks: readonly Pick<VmDisk, 'disk'>[]; readonly version: number },
+): Promise<void> => {
+  for (const disk of found)
+    if (!machine.disks.some((one) => one.disk === disk)) await guests.detach(at, disk, machine.version);
 };
 
 /**

@@ -19,7 +19,7 @@ import { lookUp } from './closing.ts';
 import type { NoteMismatches } from './content-mismatches.ts';
 import type { Engine } from './engine.ts';
 import type { FleetClosing } from './fleet-closing.ts';
-import { endOrphans } from './orphans.ts';
+import { detachLeft, endOrphans } from './orphans.ts';
 
 /** Machines held in memory at once. */
 const pageSize = 1_000;
@@ -143,7 +143,7 @@ export class Sweep {
     const { engine, closing } = this.#parts;
     const unfinished: string[] = [];
     const guests: Promise<void>[] = [];
-    for (const { id, state } of machines) {
+    for (const { id, state, version } of machines) {
       if (state.status === 'creating') unfinished.push(id);
       if (state.status !== 'active') continue;
       const isClosable = isToBeClosed(state);
@@ -154,7 +154,7 @@ export class Sweep {
         if (isOutage(loss.reason)) noteOutage(outages, loss);
       }
       if (state.power.work?.kind === 'delete') continue;
-      if (survey !== undefined) guests.push(this.#slots(() => this.#lookAtGuest(id, state, survey)));
+      if (survey !== undefined) guests.push(this.#slots(() => this.#lookAtGuest(id, state, version, survey)));
       if (!isOnOrStarting(state)) continue;
       for (const { set } of state.disks) if (set !== '') sets.add(set);
     }
@@ -163,14 +163,15 @@ export class Sweep {
   }
 
   /** Looks at the guest of one machine. A failure does not keep the sweep from the others. */
-  async #lookAtGuest(vm: string, machine: Machine, survey: GuestSurvey): Promise<void> {
-    const { engine, noteMismatches, random, log } = this.#parts;
+  async #lookAtGuest(vm: string, machine: Machine, version: number, survey: GuestSurvey): Promise<void> {
+    const { guests, engine, noteMismatches, random, log } = this.#parts;
     try {
       if (!engine.isOurs(vm)) return;
       const at = machineAt(vm, machine);
       await noteMismatches(vm, machine, await survey.ioOf(at), ownCause(random));
-      if (machine.power.state !== 'running' || (await survey.look(at)) !== 'gone') return;
-      await this.#stopWithoutGuest(vm, machine);
+      if (machine.power.state !== 'running') return;
+      await detachLeft(guests, at, survey.disksOf(at), { disks: machine.disks, version });
+      if ((await survey.look(at)) === 'gone') await this.#stopWithoutGuest(vm, machine);
     } catch (error) {
       if (error instanceof StoreUnavailable) throw error;
       log.warn('the guest of a machine could not be looked at', { vm, error });

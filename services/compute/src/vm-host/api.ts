@@ -36,7 +36,7 @@ export const vmHostAuthorization = {
 
 interface ApiParts {
   readonly guests: PlacedGuests;
-  readonly driver: Pick<VmHost, 'ioOf' | 'journalOf' | 'endOf'>;
+  readonly driver: Pick<VmHost, 'disksOf' | 'ioOf' | 'journalOf' | 'endOf'>;
   readonly log: Logger;
 }
 
@@ -59,13 +59,13 @@ const changes = ({ guests, log }: ApiParts) => ({
     await guests.stop(refOf(guest), { graceMs, isKeyLost });
     return {};
   },
-  async attachGuestDisk({ guest, disk }: AttachGuestDiskRequest) {
+  async attachGuestDisk({ guest, disk, order }: AttachGuestDiskRequest) {
     if (disk === undefined) throw invalid('disk must be set', 'disk');
-    await guests.attach(refOf(guest), diskOfWire(disk));
+    await guests.attach(refOf(guest), diskOfWire(disk), order);
     return {};
   },
-  async detachGuestDisk({ guest, disk }: DetachGuestDiskRequest) {
-    await guests.detach(refOf(guest), disk);
+  async detachGuestDisk({ guest, disk, order }: DetachGuestDiskRequest) {
+    await guests.detach(refOf(guest), disk, order);
     return {};
   },
   async forgetGuest({ guest }: ForgetGuestRequest) {
@@ -136,6 +136,7 @@ const atHost = async ({ guests, driver }: Omit<ApiParts, 'log'>, known: Placemen
   return GuestAtHost.fromPartial({
     guest: { virtualMachine: known.vm, uniqueId: known.machineId, placement: known.number },
     isRunning: await guests.isRunning(known),
+    disks: [...(await driver.disksOf(known.vm))],
     ...(io === undefined ? {} : { io: ioOnWire(io) }),
   });
 };

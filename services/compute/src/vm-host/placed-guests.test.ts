@@ -122,14 +122,28 @@ test('G2: if the storage is full, a stop ends the guest and fails; a later start
 test('only the placement whose guest runs gets a disk', async () => {
   await host.start(2);
   const disk = { ...planOf(at(2)).disks[0], disk: 'second' } as ReturnType<typeof planOf>['disks'][number];
-  await assert.rejects(host.guests.attach(at(1), disk), outdated(2));
-  await assert.rejects(host.guests.detach(at(1), 'd'), outdated(2));
-  await assert.rejects(host.guests.attach(at(3), disk), { reason: 'GUEST_NOT_RUNNING' });
-  await host.guests.detach(at(3), 'd');
-  await host.guests.attach(at(2), disk);
+  await assert.rejects(host.guests.attach(at(1), disk, 1), outdated(2));
+  await assert.rejects(host.guests.detach(at(1), 'd', 1), outdated(2));
+  await assert.rejects(host.guests.attach(at(3), disk, 1), { reason: 'GUEST_NOT_RUNNING' });
+  await host.guests.detach(at(3), 'd', 1);
+  await host.guests.attach(at(2), disk, 1);
   assert.equal(host.driver.guests.get(vm)?.length, 2);
-  await host.guests.detach(at(2), 'second');
+  await host.guests.detach(at(2), 'second', 2);
   assert.equal(host.driver.guests.get(vm)?.length, 1);
+});
+
+test('G5: a call about a disk that arrives after a later one changes nothing', async () => {
+  await host.start(2);
+  const disk = { ...planOf(at(2)).disks[0], disk: 'second' } as ReturnType<typeof planOf>['disks'][number];
+  const disks = () => host.driver.guests.get(vm)?.map((one) => one.disk);
+  await host.guests.attach(at(2), disk, 5);
+  await host.guests.detach(at(2), 'second', 4);
+  assert.deepEqual(disks(), ['d', 'second'], 'it was attached later');
+  await host.guests.detach(at(2), 'second', 6);
+  await host.guests.attach(at(2), disk, 5);
+  assert.deepEqual(disks(), ['d'], 'it was detached later');
+  await host.guests.detach(at(2), 'd', 1);
+  assert.deepEqual(disks(), [], 'what happened to another disk does not count');
 });
 
 test('the files of a machine are kept while its guest runs, and for another placement or machine', async () => {

@@ -24,6 +24,8 @@ export class PlacedGuests {
   readonly #starts = new Map<string, Promise<void>>();
   /** Stops under way: no guest of the machine starts before they are over. */
   readonly #endings = new Map<string, Set<Promise<void>>>();
+  /** Orders of the last calls about the disks of the newest guests, by machine and disk. */
+  readonly #orders = new Map<string, Map<string, number>>();
 
   /** @param capacity most guests at once */
   constructor(driver: VmHost, placements: Placements, capacity: number) {
@@ -84,6 +86,7 @@ export class PlacedGuests {
     // From here to the call of the driver nothing else runs in this process, so a stop that follows ends this start.
     if (this.#countOthers(vm) >= this.#capacity) throw full(this.#capacity);
     this.#placements.put({ ...ref, isStopped: false });
+    this.#orders.delete(vm);
     const started = this.#driver.start(vm, plan).finally(() => this.#starts.delete(vm));
     this.#starts.set(vm, started);
     return await started;
@@ -107,19 +110,28 @@ export class PlacedGuests {
   }
 
   /**
-   * Gives a running guest one more disk.
+   * Gives a running guest one more disk, unless a call about that disk with a higher order arrived before: then the caller has given this
+   * one up.
    * @throws Rejection FAILED_PRECONDITION PLACEMENT_OUTDATED, GUEST_NOT_RUNNING
    */
-  async attach(ref: PlacementRef, disk: GuestDisk): Promise<void> {
+  async attach(ref: PlacementRef, disk: GuestDisk, order: number): Promise<void> {
     refuseOutdated(this.#placements.of(ref.vm), ref);
     if (!(await this.isRunning(ref))) throw notRunning(ref);
-    await this.#driver.attach(ref.vm, disk);
+    if (this.#isNext(ref, disk.disk, order)) await this.#driver.attach(ref.vm, disk);
   }
 
-  /** Takes a disk from a guest, if it has one of that placement. @throws Rejection FAILED_PRECONDITION PLACEMENT_OUTDATED */
-  async detach(ref: PlacementRef, disk: string): Promise<void> {
+  /** Takes a disk from a guest, if it has one of that placement. @param order as of `attach` @throws Rejection FAILED_PRECONDITION PLACEMENT_OUTDATED */
+  async detach(ref: PlacementRef, disk: string, order: number): Promise<void> {
     refuseOutdated(this.#placements.of(ref.vm), ref);
-    if (this.find(ref)) await this.#driver.detach(ref.vm, disk);
+    if (this.find(ref) && this.#isNext(ref, disk, order)) await this.#driver.detach(ref.vm, disk);
+  }
+
+  /** Notes a call about a disk. @returns whether no later one arrived before */
+  #isNext({ vm }: PlacementRef, disk: string, order: number): boolean {
+    const orders = this.#orders.get(vm) ?? new Map<string, number>();
+    if (order < (orders.get(disk) ?? 0)) return false;
+    this.#orders.set(vm, orders.set(disk, order));
+    return true;
   }
 
   /**
@@ -134,6 +146,7 @@ export class PlacedGuests {
     if (known === undefined || !isOf(known, ref) || isBusy()) return;
     if ((await this.#driver.isRunning(vm)) || isBusy()) return;
     this.#placements.remove(vm);
+    this.#orders.delete(vm);
     await this.#driver.forget(vm);
   }
 
