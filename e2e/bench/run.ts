@@ -9,6 +9,7 @@ import type { Bench } from './bench.ts';
 import { churn } from './churn.ts';
 import { cipher } from './disk-io/cipher.ts';
 import { diskIo } from './disk-io/disk-io.ts';
+import { evacuate } from './evacuate/evacuate.ts';
 import { fairness } from './fairness.ts';
 import { feed } from './feed.ts';
 import { restoreFleet, revokeFleet, rotateFleet } from './fleet-key.ts';
@@ -23,7 +24,7 @@ import { traceCost } from './trace-cost.ts';
 import { unwrap } from './unwrap.ts';
 
 const benches: readonly Bench[] = [
-  ...[append, churn, cipher, diskIo, fairness, feed, gateway, openDisks, placement, rebuild],
+  ...[append, churn, cipher, diskIo, evacuate, fairness, feed, gateway, openDisks, placement, rebuild],
   ...[restoreFleet, revokeFleet, rotateFleet, start, traceCost, unwrap],
 ];
 const names = benches.map((each) => each.name).join(', ');

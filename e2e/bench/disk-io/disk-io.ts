@@ -1,9 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { openCertificates } from '@interlock/local/certificates.ts';
 import type { DataFolder } from '@interlock/local/data-folder.ts';
-import { startGuarded } from '@interlock/local/guarded-process.ts';
-import { type Scope, systemClock } from '@interlock/runtime';
+import type { Scope } from '@interlock/runtime';
 import { makeWorld } from '../../cloud/world.ts';
+import { startBare } from '../bare-process.ts';
 import { type BenchOptions, benchOf, openCloud, openDisk, type Sampled } from '../bench.ts';
 import { median, rounded } from '../measure.ts';
 import { type DataClient, type DataTarget, openDataClient } from './data-client.ts';
@@ -117,19 +116,7 @@ const throughNbd = async (operation: Operation, own: Peer, peers: readonly Peer[
 };
 
 const startFloor = async (data: DataFolder, scope: Scope): Promise<DataTarget> => {
-  const { certificateFile, keyFile, authorityFile } = await openCertificates(data, systemClock.now());
-  const port = Promise.withResolvers<string>();
-  const entry = new URL('./bare-server.ts', import.meta.url).pathname;
-  const server = await startGuarded({
-    command: process.execPath,
-    args: [entry, certificateFile, keyFile, String(messageBytes)],
-    cwd: '/',
-    output: data.path('bare-server.log'),
-    onLine: port.resolve,
-    stopSignal: 'TERM',
-    graceMs: 1_000,
-  });
-  scope.defer('bare server', server.stop);
-  void server.exited.then(({ status }) => port.reject(new Error(`the bare server ended with status ${status}`)));
-  return { address: `127.0.0.1:${await port.promise}`, authorityFile, disk: 'none', accessToken: 'none' };
+  const entry = new URL('./bare-server.ts', import.meta.url);
+  const server = await startBare(entry, [String(messageBytes)], data, scope);
+  return { ...server, disk: 'none', accessToken: 'none' };
 };
