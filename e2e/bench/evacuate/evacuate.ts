@@ -20,7 +20,7 @@ const [ioBytes, pauseMs] = [4_096, 20];
 const [warmMs, idleMs] = [2_000, 6_000];
 
 /**
- * MiB a second at which a disk with `size` MiB of data moves to another disk host, from `MoveDisk` until the record names that host,
+ * MiB a second at which a disk of 1 GiB with `size` MiB of data moves to another disk host, from `MoveDisk` until the record names that host,
  * while its machine reads and writes it with the code of a guest. Floor, alternately: one gRPC stream of the same bytes to another
  * process with one fdatasync. `cpRate`: `cp` of the same bytes, and `sync`. `gapMs`: the longest operation of the guest during a move.
  */
@@ -28,7 +28,7 @@ export const evacuate = benchOf(
   {
     name: 'evacuate',
     unit: 'MiB/s',
-    sizes: [512],
+    sizes: [900],
     smoke: 4,
     accepts: (size) => size <= 1_000 || 'at most 1000: a disk has 1 GiB',
   },
