@@ -25,12 +25,12 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { stripTypeScriptTypes } from 'node:module';
-import { dirname, join, relative } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { billOfMaterials } from './bill-of-materials.mjs';
 import { checkDriverOf } from './driver.mjs';
 import { images } from './services.mjs';
+import { copySources, prune, takeTypesOut } from './sources.mjs';
 
 const repository = fileURLToPath(new URL('../..', import.meta.url));
 const [, , name, root] = process.argv;
@@ -42,7 +42,7 @@ if (image === undefined || root === undefined) {
 
 const app = join(root, 'app');
 mkdirSync(app, { recursive: true });
-copySources();
+copySources(image.folders, app);
 takeTypesOut(app);
 copyTo('/app/without-types.mjs', fileURLToPath(new URL('without-types.mjs', import.meta.url)));
 installPackages();
@@ -63,30 +63,6 @@ writeFileSync(
 );
 const bill = billOfMaterials({ name, root, app, libraries, fromPnpm: pnpmBill() });
 writeFileSync(join(app, 'sbom.cdx.json'), `${JSON.stringify(bill, undefined, 1)}\n`);
-
-/** Copies the workspace without files that only tests and readers need. */
-function copySources() {
-  for (const file of ['package.json', 'pnpm-lock.yaml', 'pnpm-workspace.yaml', 'LICENSE'])
-    cpSync(join(repository, file), join(app, file));
-  for (const folder of ['libs', ...image.folders]) {
-    cpSync(join(repository, folder), join(app, folder), { recursive: true, filter: isNeeded });
-  }
-}
-
-/** Every .ts keeps its name and every statement its place, so that errors and imports are those of the sources. */
-function takeTypesOut(folder) {
-  for (const entry of readdirSync(folder, { withFileTypes: true, recursive: true })) {
-    if (!entry.isFile() || !entry.name.endsWith('.ts')) continue;
-    const path = join(entry.parentPath, entry.name);
-    writeFileSync(path, stripTypeScriptTypes(readFileSync(path, 'utf8')));
-  }
-}
-
-function isNeeded(path) {
-  const inside = relative(repository, path);
-  if (inside.split('/').includes('node_modules')) return false;
-  return !/(\.test\.ts|\.md)$|\/test-[^/]*\.ts$|^libs\/simulation(\/|$)/.test(inside);
-}
 
 /** Installs what the packages need to run, without tools that build or test them. */
 function installPackages() {
@@ -109,16 +85,6 @@ function removeNodeOfClone() {
       rmSync(join(app, folder, entry), { recursive: true });
   }
   rmSync(join(app, 'node_modules/.bin'), { recursive: true, force: true });
-}
-
-/** Declarations, source maps, sources and documentation: a third of the installation, and unused at run time. */
-function prune(folder) {
-  for (const entry of readdirSync(folder, { withFileTypes: true })) {
-    const path = join(folder, entry.name);
-    if (entry.isDirectory()) prune(path);
-    else if (/\.(map|md|markdown|d\.[cm]?ts|flow)$/.test(entry.name)) rmSync(path);
-    else if (/\.[cm]?ts$/.test(entry.name)) rmSync(path);
-  }
 }
 
 function pnpmBill() {
