@@ -298,7 +298,7 @@ const outsideOfTheSimulation = new RegExp(
     String.raw`libs/host/src/(probe-server|host-folder|folder-space|build)\.ts$`,
     String.raw`services/compute/src/vm-host/placement-files\.ts$`,
     String.raw`libs/sealing/src/master-key\.ts$`,
-    String.raw`libs/pack/pack-library\.ts$`,
+    String.raw`libs/pack/(pack-library|tar)\.ts$`,
     String.raw`libs/lab/src/(evidence/|(judge/(journal/lines|conventions/installed-names)|report/experiment/kept-spans|dataset/(format/folder|check/check|export/export-runs))\.ts$)`,
     String.raw`services/key-vault/src/(rsa/[a-z-]+|sealing/file-seal-key-store|hold/history-marks)\.ts$`,
     String.raw`services/disk/src/host/nbd/(transmission|requests|replies|listener|tls-handshakes|thread/(data-thread|thread-export|threaded))\.ts$`,
