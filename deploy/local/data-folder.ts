@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { tryLock } from './lock.mjs';
@@ -43,6 +44,10 @@ export class LauncherError extends Error {
 export function dataRoot(env: Readonly<Record<string, string | undefined>>): string {
   return env.INTERLOCK_DATA ? resolve(env.INTERLOCK_DATA) : join(repository, '.interlock');
 }
+
+/** The data folder of an installed command line: `interlock` in `$XDG_DATA_HOME`, `~/.local/share` by default. */
+export const userData = (env: Readonly<Record<string, string | undefined>>): string =>
+  join(env.XDG_DATA_HOME || join(homedir(), '.local/share'), 'interlock');
 
 /**
  * Creates the folder if it is missing, and makes it private.

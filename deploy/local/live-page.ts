@@ -1,6 +1,6 @@
-import { join } from 'node:path';
 import type { Scope } from '@interlock/runtime';
-import { type DataFolder, repository } from './data-folder.ts';
+import { commandLine } from './command-line.ts';
+import type { DataFolder } from './data-folder.ts';
 import { startGuarded } from './guarded-process.ts';
 
 /** How the live page of a cloud is started. */
@@ -10,7 +10,7 @@ export interface LivePageOptions {
   readonly within: Scope;
   /** Called with the lines for the user. */
   readonly say: (line: string) => void;
-  /** The command line; default: that of this clone. */
+  /** The command line; default: that of these sources. */
   readonly entry?: string;
 }
 
@@ -22,7 +22,7 @@ const graceMs = 2_000;
  * ends, that is said, and the cloud runs on. It stops with the scope.
  */
 export async function startLivePage(options: LivePageOptions): Promise<void> {
-  const { data, env, within, say, entry = join(repository, 'services/cli/interlock.mjs') } = options;
+  const { data, env, within, say, entry = commandLine().entry } = options;
   const log = data.path('logs', 'page.log');
   let isStopping = false;
   const page = await startGuarded({

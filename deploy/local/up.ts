@@ -2,8 +2,9 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { systemClock } from '@interlock/runtime';
 import { runCommand } from './command.ts';
+import { commandLine } from './command-line.ts';
 import { openTestControls } from './control/controls-for-tests.ts';
-import { dataRoot, LauncherError, openDataFolder, repository } from './data-folder.ts';
+import { dataRoot, LauncherError, openDataFolder, repository, userData } from './data-folder.ts';
 import { gatewayPlaceIn, linesToPaste, startGateway } from './gateway.ts';
 import { startLivePage } from './live-page.ts';
 import { startLocalCloud } from './local-cloud.ts';
@@ -72,6 +73,7 @@ runCommand(async (scope) => {
   const data = openDataFolder(dataRoot(process.env));
   const testControls = isTest === true ? openTestControls(data, serviceNames) : undefined;
   const { INTERLOCK_DATA: folder } = process.env;
+  const { typed } = commandLine();
   const common = {
     data,
     env: process.env,
@@ -95,13 +97,17 @@ runCommand(async (scope) => {
   console.log(`
 The cloud is running. Try, in another terminal:
 
-${folder === undefined ? '' : `  export INTERLOCK_DATA=${data.root}\n`}  npx interlock status
-  npx interlock --help
-
+${folder === undefined || data.root === userData(process.env) ? '' : `  export INTERLOCK_DATA=${data.root}\n`}  ${typed} status
+  ${typed} --help
+${
+  typed === 'interlock'
+    ? ''
+    : `
 For interlock in place of npx interlock, also in other folders:
 
   export PATH=${join(repository, 'services/cli/bin')}:$PATH
-
+`
+}
 Everything is in ${data.root}
   administrator's credentials   administrator.json
   addresses                     cloud.json

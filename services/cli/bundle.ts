@@ -67,7 +67,7 @@ const withoutFacades: Plugin = {
 };
 
 /** Git revision of the clone, with `-dirty` if files differ from it; undefined without git. */
-function revision(): string | undefined {
+export function revision(): string | undefined {
   try {
     const said = execFileSync('git', ['describe', '--always', '--dirty', '--exclude=*'], {
       cwd: repository,

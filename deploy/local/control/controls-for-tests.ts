@@ -3,7 +3,8 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { clockShift } from '../clocks/clock-shift.ts';
-import { type DataFolder, repository } from '../data-folder.ts';
+import { commandLine } from '../command-line.ts';
+import type { DataFolder } from '../data-folder.ts';
 import type { StoreOwner } from '../services.ts';
 
 /** An export or import of the estate of a resource group, as `interlock estate` does it. */
@@ -83,11 +84,8 @@ const runEstate = async (
 
 const runCli = (args: readonly string[], input: string): Promise<CommandEnd> =>
   new Promise((resolve, reject) => {
-    // A clone bundles the command line, which then starts ten times as fast. An image has no bundler.
-    const isClone = existsSync(join(repository, 'node_modules/.bin/node'));
-    const cli = join(repository, 'services/cli', isClone ? 'bin/interlock' : 'src/main.ts');
     const options = { env: { PATH: process.env.PATH }, maxBuffer: outputBytesMax, timeout: estateMs };
-    const child = execFile(process.execPath, [cli, ...args], options, (error, out, err) => {
+    const child = execFile(process.execPath, [commandLine().entry, ...args], options, (error, out, err) => {
       const exitCode = error === null ? 0 : error.code;
       if (typeof exitCode === 'number') resolve({ exitCode, out, err });
       else reject(error);

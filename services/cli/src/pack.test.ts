@@ -90,18 +90,25 @@ async function run(...args: readonly string[]) {
   return { status, out: out.join(''), err: err.join('') };
 }
 
+function experimentFile(): string {
+  const file = join(home, 'an.experiment.yaml');
+  copyFileSync(new URL('../../../e2e/experiments/files/no-events.experiment.yaml', import.meta.url), file);
+  return file;
+}
+
 test('the package installs without a registry and contains only its own files', () => {
   assert.deepEqual(readdirSync(installed()).sort(), [
     'LICENSE',
     'README.md',
     'THIRD-PARTY.txt',
+    'app',
     'bin',
     'dist',
     'package.json',
   ]);
   const own = JSON.parse(readFileSync(join(installed(), 'package.json'), 'utf8'));
   assert.deepEqual([own.name, own.version, own.engines], ['interlock-cli', manifest.version, { node: '>=24' }]);
-  assert.doesNotMatch(JSON.stringify(own), /workspace:|catalog:|"private"|ependencies/);
+  assert.doesNotMatch(JSON.stringify(own), /workspace:|catalog:|"private"|"dependencies"/);
   assert.match(readFileSync(join(installed(), 'THIRD-PARTY.txt'), 'utf8'), /^@grpc\/grpc-js [\d.]+ \(Apache-2\.0\)$/m);
   const texts = readdirSync(join(installed(), 'dist')).filter((name) => name.endsWith('.js'));
   for (const name of texts)
@@ -122,7 +129,7 @@ test('the installed command prints version and help, and caches what Node compil
 test('a context is added, and commands call the cloud it names', async () => {
   const nowhere = await run('tenant', 'list');
   assert.equal(nowhere.status, 3);
-  assert.match(nowhere.err, /no cloud is named: interlock context add/);
+  assert.match(nowhere.err, /no cloud runs on .*\/home\/\.local\/share\/interlock: start one with `interlock up`/);
   writeFileSync(join(home, 'me.secret'), 's');
   const services = ['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'];
   const principal = '00000000-0000-4000-8000-000000000001';
@@ -139,23 +146,34 @@ test('a context is added, and commands call the cloud it names', async () => {
   assert.match(yaml.out, /^tenants:\n {2}- name: tenants\/t1\n/);
 });
 
-test('a command that needs a clone says so', async () => {
-  const needsClone = [
-    ['up', '--data', home],
-    ['experiment', 'run', 'an.experiment.yaml', '--target', 'existing', '--data', home],
-    ['experiment', 'run', 'an.experiment.yaml', '--target', 'kubernetes'],
-    ['dataset', 'record', 'study', '--out', join(home, 'out'), '--data', home],
-  ];
-  for (const args of needsClone) {
-    const { status, err } = await run(...args);
-    assert.equal(status, 2);
-    assert.match(err, /^error: this command needs a clone of the repository, because it runs [\w/-]+\.ts of it/);
-  }
+test('the package contains the cloud: its launcher starts, and an experiment runs in virtual time', async () => {
+  const launcher = await run('up', '--replicas', '9');
+  assert.deepEqual([launcher.status, launcher.out], [1, '']);
+  assert.match(launcher.err, /^\n--replicas must be a whole number from 1 to 7, not "9"/);
+  const played = await run('experiment', 'run', experimentFile(), '--target', 'simulated');
+  assert.equal(played.status, 0, played.err);
+  assert.match(played.out, /HELD/i);
+});
+
+test('every file of the cloud is JavaScript and imports nothing of the workspace by name', () => {
+  const app = join(installed(), 'app');
+  const files = readdirSync(app, { recursive: true, encoding: 'utf8' }).filter(
+    (name) => !name.includes('node_modules'),
+  );
+  assert.deepEqual(
+    files.filter((name) => /\.[cm]?ts$/.test(name) && !name.endsWith('.d.mts')),
+    [],
+  );
+  const importing = files.filter(
+    (name) =>
+      name.endsWith('.js') && /^(?:import|export)\b.* from '@interlock\//m.test(readFileSync(join(app, name), 'utf8')),
+  );
+  assert.deepEqual(importing, []);
+  assert.ok(files.includes('services/disk/src/main.js'));
 });
 
 test('experiment files are validated and exported without a clone', async () => {
-  const file = join(home, 'an.experiment.yaml');
-  copyFileSync(new URL('../../../e2e/experiments/files/no-events.experiment.yaml', import.meta.url), file);
+  const file = experimentFile();
   const validated = await run('experiment', 'validate', file);
   assert.equal(validated.status, 0, validated.err);
   assert.match(validated.out, /valid/);

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { GlobalFlags } from '../session/environment.ts';
-import { dataFolder, placeOf } from '../session/place.ts';
+import { localData } from '../session/place.ts';
 import type { Runner } from './runner.ts';
 
 /** Adds `azure env`: what scripts need to use a local cloud with the public cloud's clients. */
@@ -18,7 +18,7 @@ export function addAzureCommands(program: Command, runner: Pick<Runner, 'offline
     const flags: GlobalFlags = env.optsWithGlobals();
     return runner.offline(flags, async ({ env: environment, terminal, output }) => {
       const { azureEnvironment, exportLines } = await import('./azure.ts');
-      const variables = azureEnvironment(dataFolder(flags, environment) ?? placeOf(flags, environment).data);
+      const variables = azureEnvironment(localData(flags, environment));
       if (output.isDocument) output.write(variables);
       else terminal.out(exportLines(variables));
     });

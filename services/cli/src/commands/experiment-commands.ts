@@ -1,7 +1,7 @@
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { GlobalFlags } from '../session/environment.ts';
-import { dataFolder, placeOf } from '../session/place.ts';
+import { localData } from '../session/place.ts';
 import { filled, single } from './once.ts';
 import type { Runner } from './runner.ts';
 
@@ -43,9 +43,7 @@ export function addExperimentCommands(program: Command, runner: Pick<Runner, 'in
     .command('validate')
     .description('checks experiment files; starts nothing')
     .argument('<file...>', 'experiment files')
-    .addOption(
-      filled('--target <local|existing|kubernetes|simulated>', 'also names what this target cannot do (in a clone)'),
-    );
+    .addOption(filled('--target <local|existing|kubernetes|simulated>', 'also names what this target cannot do'));
   validate.action((files: readonly string[]) => {
     const flags: GlobalFlags & { readonly target?: string } = validate.optsWithGlobals();
     if (flags.target !== undefined) {
@@ -76,8 +74,7 @@ export function addExperimentCommands(program: Command, runner: Pick<Runner, 'in
     const flags: GlobalFlags = list.optsWithGlobals();
     return runner.offline(flags, async (parts) => {
       const { listRuns } = await import('./experiment.ts');
-      const data = dataFolder(flags, parts.env) ?? placeOf(flags, parts.env).data ?? '.';
-      listRuns(folder ?? join(data, 'experiments'), parts);
+      listRuns(folder ?? join(localData(flags, parts.env), 'experiments'), parts);
     });
   });
 }

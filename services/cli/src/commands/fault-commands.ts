@@ -2,7 +2,7 @@ import { type ControlledPart, cloudParts } from '@interlock/local/control/cloud-
 import { Argument, type Command, InvalidArgumentError } from 'commander';
 import { durationMs } from '../request/field-values.ts';
 import type { GlobalFlags } from '../session/environment.ts';
-import { dataFolder, placeOf } from '../session/place.ts';
+import { localData } from '../session/place.ts';
 import type { FaultAction } from './fault.ts';
 import { filled } from './once.ts';
 import type { Runner } from './runner.ts';
@@ -42,7 +42,7 @@ export function addFaultCommands(program: Command, runner: Pick<Runner, 'offline
       return runner.offline(flags, async ({ env, terminal }) => {
         const forMs = flags.for === undefined ? undefined : durationMs(flags.for, '--for');
         const { applyFault } = await import('./fault.ts');
-        const data = dataFolder(flags, env) ?? placeOf(flags, env).data;
+        const data = localData(flags, env);
         await applyFault({ action, part, forMs }, data, terminal);
       });
     });

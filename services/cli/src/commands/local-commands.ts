@@ -2,10 +2,35 @@ import type { Command } from 'commander';
 import type { GlobalFlags } from '../session/environment.ts';
 import { single } from './once.ts';
 
+/** Flags of `up`; the launcher (deploy/local/up.ts) checks them. */
+export interface UpFlags {
+  readonly replicas?: string;
+  readonly diskHosts?: string;
+  readonly vmHosts?: string;
+  readonly restartAfter?: string;
+  readonly azure?: boolean;
+  readonly loopbackAdmin?: boolean;
+  readonly testControls?: boolean;
+  /** False with `--no-page`. */
+  readonly page?: boolean;
+}
+
+/** The flags of `up` as arguments of the launcher. */
+export const upArguments = (flags: UpFlags): readonly string[] => [
+  ...(flags.replicas === undefined ? [] : ['--replicas', flags.replicas]),
+  ...(flags.diskHosts === undefined ? [] : ['--disk-hosts', flags.diskHosts]),
+  ...(flags.vmHosts === undefined ? [] : ['--vm-hosts', flags.vmHosts]),
+  ...(flags.restartAfter === undefined ? [] : ['--restart-after', flags.restartAfter]),
+  ...(flags.azure === true ? ['--azure'] : []),
+  ...(flags.loopbackAdmin === true ? ['--loopback-admin'] : []),
+  ...(flags.testControls === true ? ['--test-controls'] : []),
+  ...(flags.page === false ? ['--no-page'] : []),
+];
+
 /** The commands about the cloud itself. */
 export interface LocalCommands {
   /** Runs the cloud in the foreground. */
-  up(flags: GlobalFlags & { readonly replicas?: string; readonly restartAfter?: string }): Promise<void>;
+  up(flags: GlobalFlags & UpFlags): Promise<void>;
   /** Stops the running cloud. */
   down(flags: GlobalFlags): Promise<void>;
   /** Rehearses on a separate cloud, or as a Job of a cluster. */
@@ -21,13 +46,19 @@ export function addLocalCommands(program: Command, runner: LocalCommands): void 
   const up = program
     .command('up')
     .description('runs a local cloud until Ctrl-C')
-    .addOption(single('--replicas <n>', 'processes of each service; one process of disk works, the others stand by'))
+    .addOption(single('--replicas <n>', 'processes of each service, 1 to 7 (default 1)'))
+    .addOption(single('--disk-hosts <n>', 'disk hosts as processes of their own, 1 to 7'))
+    .addOption(single('--vm-hosts <n>', 'VM hosts as processes of their own, 1 to 7'))
     .addOption(
       single(
         '--restart-after <duration>',
         'how long a killed service stays away: 500ms, 30s, 2m (default 1s); never: for good',
       ),
-    );
+    )
+    .option('--azure', "also starts the gateway for the public cloud's clients, and prints the lines to paste")
+    .option('--loopback-admin', 'its managed identity endpoint gives every local process tokens of the administrator')
+    .option('--test-controls', 'administrators may move clocks, inflict faults, and export and import estates')
+    .option('--no-page', 'does not serve the live page');
   up.action(() => runner.up(up.optsWithGlobals()));
   const down = program.command('down').description('stops the local cloud; its data stays');
   down.action(() => runner.down(down.optsWithGlobals()));

@@ -4,12 +4,13 @@ import { type Failure, failureJson, failureOf, failureText } from '../failure.ts
 import { outputOf, wantsDocument } from '../output/output.ts';
 import { pasteable, typedLine } from '../output/pasteable.ts';
 import type { Terminal } from '../output/terminal.ts';
-import { ExitCode, UsageError } from '../problems.ts';
+import { ExitCode } from '../problems.ts';
 import { timeoutMs as timeoutIn } from '../request/field-values.ts';
 import { type Environment, type GlobalFlags, withoutEmpty } from '../session/environment.ts';
 import type { CommandState } from '../session/open-session.ts';
-import { type ClusterCloud, type ClusterPlace, dataFolder, type Place, placeOf } from '../session/place.ts';
+import { type ClusterCloud, type ClusterPlace, localData, type Place, placeOf } from '../session/place.ts';
 import { readSettings } from '../session/settings.ts';
+import { upArguments } from './local-commands.ts';
 import { programOf } from './program.ts';
 import type { Runner } from './runner.ts';
 
@@ -78,16 +79,12 @@ function runnerOf(running: Running): Runner {
     withSession,
     up: async (flags) => {
       const { runLauncher } = await import('./launcher.ts');
-      const args = [
-        ...(flags.replicas === undefined ? [] : ['--replicas', flags.replicas]),
-        ...(flags.restartAfter === undefined ? [] : ['--restart-after', flags.restartAfter]),
-      ];
-      running.exitCode = await runLauncher('deploy/local/up.ts', launcherFolder(flags, env), env, args);
+      running.exitCode = await runLauncher('deploy/local/up.ts', localData(flags, env), env, upArguments(flags));
     },
     rehearse: (flags) => rehearse(flags, running),
     down: async (flags) => {
       const { stopCloud } = await import('./launcher.ts');
-      return stopCloud(launcherFolder(flags, env), systemClock, terminal);
+      return stopCloud(localData(flags, env), systemClock, terminal);
     },
     status: (flags) =>
       withSession('status', { ...flags, timeout: flags.timeout ?? STATUS_TIMEOUT }, async (session) => {
@@ -126,10 +123,8 @@ function runnerOf(running: Running): Runner {
       if (typeof code === 'number') running.exitCode = code;
     },
     inClone: async (script, args, flags) => {
-      const { cloneWith, runLauncher } = await import('./launcher.ts');
-      // First: a missing data folder is of no interest without a clone.
-      cloneWith(script);
-      running.exitCode = await runLauncher(script, launcherFolder(flags, env), env, args);
+      const { runLauncher } = await import('./launcher.ts');
+      running.exitCode = await runLauncher(script, localData(flags, env), env, args);
     },
     print: (text) => terminal.out(pasteable(text, running.program).trimEnd()),
     printUsage: (text) => terminal.err(text.trimEnd()),
@@ -158,7 +153,7 @@ const sessionsOf =
 
 async function rehearse(flags: Parameters<Runner['rehearse']>[0], running: Running): Promise<void> {
   const { env, terminal } = running;
-  const out = launcherFolder(flags, env);
+  const out = localData(flags, env);
   if (flags.kubernetes !== true) {
     const { runLauncher } = await import('./launcher.ts');
     running.exitCode = await runLauncher('e2e/rehearsal/start.ts', out, env);
@@ -195,11 +190,4 @@ async function clusterAt(
   const actsAsOther = (flags.as ?? env.INTERLOCK_AS ?? context.as) !== undefined;
   const { openClusterCloud } = await import('../cluster/cluster.ts');
   return openClusterCloud(cluster, env, actsAsOther, limitMs);
-}
-
-/** The data folder of a launcher command. @throws UsageError without a name or a clone */
-function launcherFolder(flags: GlobalFlags, env: Environment): string {
-  const data = dataFolder(flags, env) ?? placeOf(flags, env).data;
-  if (data !== undefined) return data;
-  throw new UsageError('name the data folder of the launcher with --data or INTERLOCK_DATA');
 }

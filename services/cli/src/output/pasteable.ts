@@ -36,4 +36,6 @@ export const programOfBuild = ({ clone }: Build, script: string): string =>
 
 /** The text with commands as the user types them. */
 export const pasteable = (text: string, program: string): string =>
-  program === 'interlock' ? text : text.replace(command, `${program} `);
+  program === 'interlock'
+    ? text.replaceAll(/npm run up( --(?= ))?/g, 'interlock up')
+    : text.replace(command, `${program} `);

@@ -1,4 +1,5 @@
 import { join, resolve } from 'node:path';
+import { userData } from '@interlock/local/data-folder.ts';
 import type { Workload } from '@interlock/rpc';
 import { build } from '../commands/build.ts';
 import { UsageError } from '../problems.ts';
@@ -37,7 +38,7 @@ export interface Place {
 
 /**
  * Finds the cloud of a command. The first of these names it: `--kube-context`, `--context`, `--data`, `INTERLOCK_KUBE_CONTEXT`,
- * `INTERLOCK_CONTEXT`, `INTERLOCK_DATA`, the current context, the clone's own data folder.
+ * `INTERLOCK_CONTEXT`, `INTERLOCK_DATA`, the current context, the data folder of the clone or of the user.
  * @throws UsageError for a context that does not exist, and for two flags that each name a cloud
  */
 export function placeOf(flags: GlobalFlags, env: Environment): Place {
@@ -83,11 +84,23 @@ function sourceOf(flags: GlobalFlags, env: Environment): Source {
     : { name: current, flag: 'the current context', isNamed: false };
 }
 
-/** The launcher's data folder; that of the clone by default. */
-export function dataFolder(flags: Pick<GlobalFlags, 'data'>, env: Environment): string | undefined {
+/**
+ * The data folder for commands about a local cloud itself, such as `up` and `fault`: the named one, otherwise that of the clone. Where
+ * the command line is installed: that of the context, otherwise that of the user.
+ */
+export function localData(flags: GlobalFlags, env: Environment): string {
+  const isNamed = namedData(flags, env) !== undefined || build.clone !== undefined;
+  const data = isNamed ? undefined : placeOf(flags, env).data;
+  return data ?? dataFolder(flags, env);
+}
+
+function namedData(flags: Pick<GlobalFlags, 'data'>, env: Environment): string | undefined {
   const named = flags.data ?? env.INTERLOCK_DATA;
-  if (named !== undefined && named !== '') return resolve(named);
-  return build.clone === undefined ? undefined : join(build.clone, '.interlock');
+  return named === undefined || named === '' ? undefined : resolve(named);
+}
+
+function dataFolder(flags: Pick<GlobalFlags, 'data'>, env: Environment): string {
+  return namedData(flags, env) ?? (build.clone === undefined ? userData(env) : join(build.clone, '.interlock'));
 }
 
 /** The environment without addresses and certificates. */

@@ -51,7 +51,7 @@ export function readSettings(
     if (context.addresses !== undefined) throw new UsageError(`the context has no address of ${service}`);
     throw new NoCloud(
       data === undefined
-        ? 'no cloud is named: interlock context add <name> --data <the .interlock folder of a clone that runs one>, or --address, or --kube-context'
+        ? 'the context names no cloud: interlock context add <name> with --data <folder of a cloud>, --address or --kube-context'
         : origin === undefined
           ? `no cloud runs on ${data}: start one with \`npm run up\`, or set INTERLOCK_DATA to its folder`
           : `no cloud runs on ${data}, a copy of ${origin} that was made while a cloud ran there: name that one with --data, or start one here (\`npm run up\` says what to do with the copied data)`,
