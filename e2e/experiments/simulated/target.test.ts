@@ -4,71 +4,23 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { type Experiment, type FaultKind, faults, isUndoable } from '@interlock/lab';
+import type { Experiment } from '@interlock/lab';
 import { runFile } from '../run-file.ts';
-import { faultParts, isFault } from './faults.ts';
 import { simulatedTarget } from './target.ts';
 import { brokenIn, experimentOf, machineOf, runSimulated } from './test-runs.ts';
+import {
+  everyFault,
+  holdsDuring,
+  holdsWithHostsDuring,
+  stopMs,
+  stopsUntilReturned,
+  withHosts,
+} from './test-targets.ts';
 
-/** The time within which machines stop after a loss that no fault delays, in milliseconds. A date takes effect in the next second. */
-const stopMs = 500;
-
-const losses = [
-  'disable-key: premium',
-  'delete-key: premium',
-  'expire-key: premium',
-  'not-yet-valid: premium',
-  'remove-policy: premium',
-  'remove-permission: premium, permission: get',
-  'remove-permission: premium, permission: wrap',
-  'remove-permission: premium, permission: unwrap',
-  'remove-role: premium',
-  'delete-identity: premium',
-  'set-identity-none: premium',
-  'delete-vault: premium',
-  'switch-permission-model: premium',
-];
-
-for (const loss of losses) {
-  test(`CMK-100, CMK-102: "${loss}" stops the machine under the key, but not an ultra one, until access is restored`, async () => {
-    const record = await runSimulated(
-      experimentOf([`at: 1s, ${loss}, as: loss`, 'at: 20s, give-back: loss, start: true']),
-    );
-    assert.deepEqual(record.run.problems, []);
-    assert.deepEqual(brokenIn(record), []);
-    const [taken, given] = record.steps;
-    const t0 = taken?.effectMs ?? Number.NaN;
-    assert.ok(
-      t0 >= (taken?.invokedMs ?? Number.NaN) && t0 <= (taken?.invokedMs ?? 0) + 1_001,
-      't0 is that of the owner',
-    );
-    assert.equal(taken?.keyVersions?.length, 1);
-    const { power, disks } = machineOf(record, 'premium');
-    assert.deepEqual(
-      disks.map(({ keyVersion }) => keyVersion),
-      taken?.keyVersions,
-    );
-    const stopped = power.find(({ state }) => state === 'stopped');
-    assert.ok(stopped && stopped.atMs >= t0 && stopped.atMs <= t0 + stopMs, 'stopped after the loss');
-    assert.notEqual(stopped.reason, '');
-    const back = power.at(-1);
-    assert.ok(back?.state === 'running' && back.atMs >= (given?.effectMs ?? Number.NaN));
-    for (const group of ['ultra', 'second']) {
-      assert.deepEqual(
-        machineOf(record, group).power.map(({ state }) => state),
-        ['starting', 'running'],
-      );
-    }
-    const premium = record.io.filter(({ machine }) => machine === machineOf(record, 'premium').name);
-    assert.ok(premium.some(({ ok, completedMs }) => ok && completedMs < t0));
-    assert.ok(premium.some(({ ok, invokedMs }) => ok && invokedMs > (back?.atMs ?? 0)));
-    assert.ok(
-      record.sightings.some(({ see, subject }) => see === 'unwrap-refused' && subject === disks[0]?.keyVersion),
-    );
-    assert.equal(record.content.bytesLost, 0);
-    assert.ok(record.content.bytesCompared > 100_000);
-  });
-}
+// One loss by the key and one by a grant. target.long.test.ts plays every loss, and every fault on each of its targets.
+for (const loss of ['disable-key: premium', 'remove-policy: premium'])
+  test(`CMK-100, CMK-102: "${loss}" stops the machine under the key, but not an ultra one, until access is restored`, () =>
+    stopsUntilReturned(loss));
 
 for (const loss of ['recover-vault-without-role: k1', 'delete-vault: k1'])
   test(`CMK-133: the undo of "${loss}" lasts, although identity receives only later that the vault was deleted`, async () => {
@@ -109,53 +61,11 @@ test('CMK-108: data under a purged key counts as lost, and no other data does', 
   assert.ok(record.content.bytesLost > 0 && record.content.bytesLost < record.content.bytesCompared);
 });
 
-/** Chosen targets, and each other fault of the table on the first part that it can affect. */
-const chosen = [
-  'kill: key-vault',
-  'kill: identity',
-  'kill: disk-encryption-set',
-  'kill: disk',
-  'kill: compute',
-  'kill: nats',
-  'kill: postgres',
-  'pause: key-vault',
-  'pause: disk',
-  'pause: compute',
-  'slow: key-vault, by: 500ms',
-  'cut: [disk, key-vault]',
-  'cut: [compute, nats]',
-  'cut: [disk, postgres]',
-  'shift-clock: key-vault, by: 3s',
-  'fill-storage: disk',
-  'fail-storage: disk',
-  'fail-storage: postgres',
-];
+/** One fault of each kind that has a target. */
+const oneOfEachKind = new Map(everyFault.toReversed().map((fault) => [fault.split(':')[0], fault])).values();
 
-const others = Object.entries(faults).flatMap(([name, kind]: readonly [string, FaultKind]) => {
-  if (!isFault(name) || chosen.some((step) => step.startsWith(`${name}:`))) return [];
-  return [`${name}: ${faultParts[name][0]}${kind.options?.by === undefined ? '' : ', by: 500ms'}`];
-});
-
-for (const fault of [...chosen, ...others]) {
-  const lasting = isUndoable(fault.split(':')[0] ?? '') ? ', for: 12s' : '';
-  test(`G1 to G10: no rule is broken when a key is disabled during "${fault}"`, async () => {
-    const record = await runSimulated(
-      experimentOf([
-        `at: 0s, ${fault}${lasting}`,
-        'at: 1s, disable-key: premium, as: loss',
-        'at: 30s, give-back: loss, start: true',
-      ]),
-    );
-    assert.deepEqual(record.run.problems, []);
-    assert.deepEqual(brokenIn(record), []);
-    assert.equal(
-      machineOf(record, 'premium').power.some(({ state }) => state === 'stopped'),
-      true,
-    );
-    assert.equal(machineOf(record, 'premium').power.at(-1)?.state, 'running');
-    assert.equal(record.content.bytesLost, 0);
-  });
-}
+for (const fault of oneOfEachKind)
+  test(`G1 to G10: no rule is broken when a key is disabled during "${fault}"`, () => holdsDuring(fault));
 
 for (const server of ['nats', 'postgres']) {
   test(`calls of services to ${server} are seen to fail while it is down`, async () => {
@@ -229,39 +139,8 @@ test('a snapshot, a stop and a detach by users are undone', async () => {
   );
 });
 
-const withHosts = (timeline: readonly string[]): Experiment =>
-  experimentOf(timeline, '', '{ leaseTtl: 4s, authzTtl: 1s, hostLeaseTtl: 5s }', 3);
-
-/** A fault of each kind on one of three disk hosts. */
-const ofHosts = [
-  'kill: { disk-host-of: premium }',
-  'pause: { disk-host-of: premium }',
-  'slow: { disk-host-of: premium }, by: 500ms',
-  'cut: [{ disk-host-of: premium }, disk]',
-  'cut: [{ disk-host-of: premium }, postgres]',
-  'cut: [nats, { disk-host-of: premium }]',
-  'shift-clock: { disk-host-of: premium }, by: 3s',
-  'fill-storage: { disk-host-of: premium }',
-  'kill: postgres',
-];
-
-for (const fault of ofHosts)
-  test(`G1 to G10: no rule is broken when a key is disabled during "${fault}"`, async () => {
-    const record = await runSimulated(
-      withHosts([
-        `at: 0s, ${fault}, for: 12s`,
-        'at: 1s, disable-key: premium, as: loss',
-        'at: 30s, give-back: loss, start: true',
-      ]),
-    );
-    assert.deepEqual(record.run.problems, []);
-    assert.deepEqual(brokenIn(record), []);
-    assert.equal(record.content.bytesLost, 0);
-    assert.ok(machineOf(record, 'premium').power.some(({ state }) => state === 'stopped'));
-    const [step] = record.steps;
-    if (fault !== 'kill: postgres')
-      assert.match(step?.hosts?.join() ?? '', /^disk-host-[012]$/, 'the record names the host');
-  });
+for (const fault of ['kill: { disk-host-of: premium }', 'cut: [{ disk-host-of: premium }, disk]'])
+  test(`G1 to G10: no rule is broken when a key is disabled during "${fault}"`, () => holdsWithHostsDuring(fault));
 
 test('G3: the death of one disk host interrupts the I/O of its own disks only', async () => {
   const record = await runSimulated(withHosts(['at: 1s, kill: { disk-host-of: premium }, for: 10s']));

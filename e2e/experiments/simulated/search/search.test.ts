@@ -1,12 +1,9 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { readExperiment } from '@interlock/lab';
-import type { SearchedMutant } from '../mutants/search-mutant.ts';
 import { playTrial } from './play-trial.ts';
 import { searchFile } from './search-file.ts';
 
@@ -28,9 +25,9 @@ const searched = async (text: string, histories: number, signal = new AbortContr
 };
 
 test('G1 to G10: a short search of everything finds no violation', async () => {
-  const { result, lines } = await searched(everything, 8);
+  const { result, lines } = await searched(everything, 3);
   assert.deepEqual(result, { isFound: false }, lines.join('\n'));
-  assert.match(lines.at(-1) ?? '', /^8 histories; closest: .*; no violation \(seed 1\)$/);
+  assert.match(lines.at(-1) ?? '', /^3 histories; closest: .*; no violation \(seed 1\)$/);
 });
 
 test('an expectation that some timeline breaks is found, made small, and broken again by its file', async () => {
@@ -51,12 +48,4 @@ test('a search that is interrupted says how far it came', async () => {
   const { result, lines } = await searched(everything, 1_000, AbortSignal.abort());
   assert.deepEqual(result, { isFound: false });
   assert.match(lines.at(-1) ?? '', /^0 histories/);
-});
-
-test('G9: the search finds the planted bug that leaves refusals out of the audit log', () => {
-  const script = fileURLToPath(new URL('../mutants/search-mutant.ts', import.meta.url));
-  const output = execFileSync(process.execPath, [script, '20', '1', '20', '20'], { encoding: 'utf8' });
-  const { isFound, steps, rule }: SearchedMutant = JSON.parse(output.trim().split('\n').at(-1) ?? '');
-  assert.deepEqual([isFound, rule], [true, 'G9']);
-  assert.ok(steps <= 2, `${steps} steps`);
 });
