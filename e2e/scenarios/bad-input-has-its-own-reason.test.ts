@@ -12,7 +12,6 @@ import { type Clients, tlsInto } from '../cloud/clients.ts';
 import { openDataPath } from '../cloud/data-path.ts';
 import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 import { location, makeWorld, type World } from '../cloud/world.ts';
-import { pathOf } from '../docs/sources.ts';
 import { findVolumes } from '../rehearsal/files/volume.ts';
 
 let cloud: TestCloud;
@@ -101,15 +100,6 @@ test('G1: a lease time below one second, or below twice AUTHZ_TTL_MS, is refused
   const tooClose = startedWith({ LEASE_TTL_MS: '1999', AUTHZ_TTL_MS: '1000' });
   assert.match(tooClose, /LEASE_TTL_MS/);
   assert.match(tooClose, /twice AUTHZ_TTL_MS, which is 1000/);
-});
-
-test('the simulation refuses an invalid seed', () => {
-  const main = pathOf('e2e/simulation/main.ts');
-  for (const seed of ['abc', '-1', '1.5', '4294967296', '']) {
-    const { status, stderr } = spawnSync(process.execPath, [main, '--seed', seed], { encoding: 'utf8' });
-    assert.equal(status, 2, seed);
-    assert.match(stderr, /--seed/, seed);
-  }
 });
 
 test('the impact preview of a key, version or vault that does not exist is refused', async () => {

@@ -20,7 +20,7 @@ for (const { name, file, find, replace } of mutants) {
 }
 
 test('G1: the simulation finds the planted bug that skips the check of the lease', () => {
-  // The first seed that finds it: from 1 on, 17 histories would be played without a violation. After a change another one may find it.
-  const hunt = play(0, 60, 18);
+  // The first seed finds it: from 1 on, 24 histories would be played without a violation. After a change another one may find it.
+  const hunt = play(0, 60, 32);
   assert.ok(hunt.isFound, `not found in ${hunt.histories} histories`);
 });

@@ -7,6 +7,11 @@ const read = (...args: readonly string[]) => readOptions(args, () => 7);
 
 test('an invalid option is an error that says what is allowed', () => {
   const wrong = [
+    [['--seed', 'abc'], '--seed must be a whole number from 0 to 4294967295, not "abc"'],
+    [['--seed', '1.5'], '--seed must be a whole number from 0 to 4294967295, not "1.5"'],
+    [['--seed='], '--seed must be a whole number from 0 to 4294967295, not ""'],
+    [['--seed', '4294967296'], '--seed must be a whole number from 0 to 4294967295, not "4294967296"'],
+    [['--workers', 'two'], '--workers must be a whole number from 1 to 64, not "two"'],
     [['--seed', '-1'], '--seed must be a whole number from 0 to 4294967295, not "-1"'],
     [['--seed=-1'], '--seed must be a whole number from 0 to 4294967295, not "-1"'],
     [['--seconds', '0'], '--seconds must be a whole number from 1 to 86400, not "0"'],
