@@ -4,6 +4,9 @@ export type Visibility = { readonly mutant: string } & (
   | { readonly why: string }
 );
 
+/** The target refuses experiments with VM hosts. */
+const withoutVmHosts = 'the cloud of a simulated experiment has no VM hosts: compute runs the guests itself';
+
 /** Every planted bug of `e2e/simulation/mutants`, by name. */
 export const visibility: readonly Visibility[] = [
   { mutant: 'the lease is not checked before an I/O', file: 'lease' },
@@ -72,4 +75,9 @@ export const visibility: readonly Visibility[] = [
     mutant: "the end of one disk host's outage ends those of all",
     why: 'the disks of a set are on one host there, so a key has the outage of one host only',
   },
+  { mutant: 'a close without an answer counts as a fence', why: withoutVmHosts },
+  { mutant: 'a VM host starts an outdated placement', why: withoutVmHosts },
+  { mutant: 'a lost VM host that returns keeps its guests', why: withoutVmHosts },
+  { mutant: 'the survey ends the guests of machines that run', why: withoutVmHosts },
+  { mutant: 'the survey ends no guest of a machine that is off', why: withoutVmHosts },
 ];
