@@ -302,7 +302,7 @@ const outsideOfTheSimulation = new RegExp(
     String.raw`libs/lab/src/(evidence/|(judge/(journal/lines|conventions/installed-names)|report/experiment/kept-spans|dataset/(format/folder|check/check|export/export-runs))\.ts$)`,
     String.raw`services/key-vault/src/(rsa/[a-z-]+|sealing/file-seal-key-store|hold/history-marks)\.ts$`,
     String.raw`services/disk/src/host/nbd/(transmission|requests|replies|listener|tls-handshakes|thread/(data-thread|thread-export|threaded))\.ts$`,
-    String.raw`services/disk/src/host/(storage/file-(block-store|threads|worker)|keys/thread-gate)\.ts$`,
+    String.raw`services/disk/src/host/(storage/file-(block-store|direct-reads|threads|worker)|keys/thread-gate)\.ts$`,
     String.raw`services/disk/src/(host-process|host/(owner/folder-identity|storage/volume-files))\.ts$`,
     String.raw`services/compute/src/(guests/guest-[a-z]+\.ts$|guest/|qemu/)`,
     String.raw`services/gateway/src/(http/connections|loopback/proxy|testing/control)\.ts$`,

@@ -130,6 +130,7 @@ export class ProcessVolumes implements VolumeFiles {
     const inSteps = writesDurably(steps);
     return {
       ...steps,
+      readOnce: steps.read,
       size: () => store.size(),
       async writeDurably(offset, bytes) {
         try {
@@ -146,7 +147,6 @@ export class ProcessVolumes implements VolumeFiles {
           await store.grow(size);
         }),
       allocatedBytes: () => gate.through(store.allocatedBytes()),
-      copyTo: (target, check) => this.#slowly(() => store.copyTo(target, check)),
       close: () => gate.through(store.close()),
     };
   }

@@ -139,7 +139,7 @@ const settingsOf = (
 };
 
 const isBlockStore = (value: unknown): value is BlockStore =>
-  typeof value === 'object' && value !== null && 'copyTo' in value;
+  typeof value === 'object' && value !== null && 'readOnce' in value;
 
 /** An NBD door without a socket. */
 const nbdInThisThread = (clock: Clock): { readonly server: NbdServer; readonly accept: HostProcess['acceptNbd'] } => {

@@ -62,6 +62,9 @@ class OwnedStore implements HeldStore, BlockStore {
   read(offset: number, into: Uint8Array): Promise<void> {
     return this.#owned((store) => store.read(offset, into));
   }
+  readOnce(offset: number, into: Uint8Array): Promise<void> {
+    return this.#owned((store) => store.readOnce(offset, into));
+  }
   write(offset: number, bytes: Uint8Array): Promise<void> {
     return this.#owned((store) => store.write(offset, bytes));
   }
@@ -78,9 +81,6 @@ class OwnedStore implements HeldStore, BlockStore {
   }
   allocatedBytes(): Promise<number> {
     return this.#owned((store) => store.allocatedBytes());
-  }
-  copyTo(target: BlockStore, check: () => void | Promise<void>): Promise<void> {
-    return this.#owned((store) => store.copyTo(target, check));
   }
 
   async close(): Promise<void> {

@@ -21,6 +21,8 @@ export interface Parts {
   readonly bytesMax: number;
   /** Allocates a part of so many bytes, to be filled. */
   allocate(length: number): Uint8Array;
+  /** As `BlockStore.readOnce`. */
+  readonly isOnce?: boolean;
 }
 
 const wholePieces: Parts = { bytesMax: pieceSize, allocate: (length) => Buffer.allocUnsafeSlow(length) };
@@ -80,7 +82,7 @@ export class EncryptedDisk {
     offset: number,
     length: number,
     check: AccessCheck,
-    { bytesMax, allocate }: Parts = wholePieces,
+    { bytesMax, allocate, isOnce }: Parts = wholePieces,
   ): AsyncGenerator<Uint8Array> {
     checkRange(offset, length, this.size());
     for (const [from, to] of cut(offset, offset + length, pieceSize)) {
@@ -88,7 +90,7 @@ export class EncryptedDisk {
       const start = first * sectorSize;
       const sealed = this.#scratch.take((end - first) * sectorSize);
       try {
-        await repeatedIfDropped(() => this.#loadSealed(first, end, sealed, check), check);
+        await repeatedIfDropped(() => this.#loadSealed(first, end, sealed, check, isOnce), check);
         for (const part of cut(from, to, bytesMax)) {
           yield await repeatedIfDropped(async () => {
             const bytes = this.#openPart(sealed, start, part, allocate);
@@ -154,7 +156,8 @@ export class EncryptedDisk {
       const sealed = this.#scratch.take(Math.ceil(to / sectorSize) * sectorSize - start);
       try {
         await check();
-        await this.#volume.store.read(start, sealed);
+        // Copying tools ask for extents in order not to read holes.
+        await this.#volume.store.readOnce(start, sealed);
         let at = from;
         for (const [dataFrom, dataTo] of writtenRuns(sealed)) {
           add(Math.max(0, start + dataFrom - at), true);
@@ -281,11 +284,18 @@ export class EncryptedDisk {
   }
 
   /** Reads sectors [first, end) as they are stored. */
-  #loadSealed(first: number, end: number, sealed: Uint8Array, check: AccessCheck): Promise<void> {
+  #loadSealed(
+    first: number,
+    end: number,
+    sealed: Uint8Array,
+    check: AccessCheck,
+    isOnce: boolean | undefined,
+  ): Promise<void> {
+    const { store } = this.#volume;
     return this.#hold(first, end, 'read', async () => {
       await check();
       this.#currentCipher();
-      await this.#volume.store.read(first * sectorSize, sealed);
+      await (isOnce ? store.readOnce(first * sectorSize, sealed) : store.read(first * sectorSize, sealed));
     });
   }
 
@@ -295,7 +305,7 @@ export class EncryptedDisk {
       this.#currentCipher();
       const sealed = this.#scratch.take(to - from);
       try {
-        await this.#volume.store.read(from, sealed);
+        await this.#volume.store.readOnce(from, sealed);
         const runs = [...writtenRuns(sealed)];
         sealed.fill(0);
         for (const [start, end] of runs) await this.#volume.store.write(from + start, sealed.subarray(start, end));

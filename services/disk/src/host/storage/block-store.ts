@@ -17,6 +17,8 @@ export interface BlockStore {
   size(): number;
   /** Fills `into` from `offset` on. */
   read(offset: number, into: Uint8Array): Promise<void>;
+  /** `read` of what will not be read again soon, as in a copy: it leaves no trace in the cache of the operating system. */
+  readOnce(offset: number, into: Uint8Array): Promise<void>;
   /** Resolves when the bytes are with the store (a later `read` sees them), not when they are durable. */
   write(offset: number, bytes: Uint8Array): Promise<void>;
   /**
@@ -33,12 +35,6 @@ export interface BlockStore {
   grow(size: number): Promise<void>;
   /** Bytes of storage in use. */
   allocatedBytes(): Promise<number>;
-  /**
-   * Copies every sector as it is (for a disk: ciphertext) to a fresh store at least as large, and flushes it. Holes stay
-   * holes. The caller keeps writers away meanwhile.
-   * @param check called before each piece; what it throws ends the copy
-   */
-  copyTo(target: BlockStore, check: () => void | Promise<void>): Promise<void>;
   /** Closes the store without a flush. A repeat does nothing. */
   close(): Promise<void>;
 }
@@ -134,17 +130,24 @@ export function* writtenRuns(bytes: Uint8Array): Generator<readonly [from: numbe
   }
 }
 
-/** Copies through memory, piece by piece, leaving out sectors of zeros. */
+/**
+ * Copies every sector as it is (for a disk: ciphertext) to a fresh store at least as large, and flushes it. Holes stay holes. It
+ * goes through memory: Node's reflink call removes a target that the file system cannot share blocks with, open or not. The
+ * caller keeps writers away meanwhile.
+ * @param check called before each piece; what it throws ends the copy
+ */
 export async function copySectors(
   source: BlockStore,
   target: BlockStore,
   check: () => void | Promise<void>,
 ): Promise<void> {
+  checkSectors(0, source.size(), target.size());
   const buffer = Buffer.allocUnsafeSlow(Math.min(pieceSize, source.size()));
   for (let offset = 0; offset < source.size(); offset += pieceSize) {
     const piece = buffer.subarray(0, Math.min(pieceSize, source.size() - offset));
     await check();
-    await source.read(offset, piece);
+    await source.readOnce(offset, piece);
     for (const [from, to] of writtenRuns(piece)) await target.write(offset + from, piece.subarray(from, to));
   }
+  await target.flush();
 }

@@ -5,11 +5,11 @@ import {
   type BlockStore,
   checkGrowth,
   checkSectors,
-  copySectors,
   storageRefusal,
   storeClosed,
   writesDurably,
 } from './block-store.ts';
+import { readDirectly } from './file-direct-reads.ts';
 import type { FileThreads } from './file-threads.ts';
 import type { OpenedFile } from './file-worker.ts';
 
@@ -18,6 +18,8 @@ interface FileAccess {
   /** Its name in messages. */
   readonly path: string;
   read(into: Uint8Array, offset: number): Promise<number>;
+  /** As `BlockStore.readOnce`. */
+  readOnce(into: Uint8Array, offset: number): Promise<number>;
   write(bytes: Uint8Array, offset: number): Promise<number>;
   /** All steps in one call, if that costs less. */
   writeDurably?(bytes: Uint8Array, offset: number): Promise<boolean>;
@@ -70,14 +72,11 @@ class FileBlockStore implements BlockStore {
   }
 
   read(offset: number, into: Uint8Array): Promise<void> {
-    return this.#using(async () => {
-      checkSectors(offset, into.length, this.#size);
-      for (let done = 0; done < into.length; ) {
-        const count = await this.#file.read(into.subarray(done), offset + done);
-        if (count === 0) throw new Error(`${this.#file.path} ends before ${offset + into.length} bytes`);
-        done += count;
-      }
-    });
+    return this.#fill(offset, into, (part, from) => this.#file.read(part, from));
+  }
+
+  readOnce(offset: number, into: Uint8Array): Promise<void> {
+    return this.#fill(offset, into, (part, from) => this.#file.readOnce(part, from));
   }
 
   write(offset: number, bytes: Uint8Array): Promise<void> {
@@ -110,15 +109,6 @@ class FileBlockStore implements BlockStore {
     return this.#using(async () => (await this.#file.blocks()) * 512);
   }
 
-  copyTo(target: BlockStore, check: () => void | Promise<void>): Promise<void> {
-    return this.#using(async () => {
-      checkSectors(0, this.#size, target.size());
-      // Through memory: Node's reflink call removes a target that the file system cannot share blocks with, open or not.
-      await copySectors(this, target, check);
-      await target.flush();
-    });
-  }
-
   async close(): Promise<void> {
     if (!this.#isOpen) return;
     this.#isOpen = false;
@@ -128,6 +118,17 @@ class FileBlockStore implements BlockStore {
       await promise;
     }
     await this.#file.close().finally(() => this.#onClosed(this.#file.path));
+  }
+
+  #fill(offset: number, into: Uint8Array, read: FileAccess['read']): Promise<void> {
+    return this.#using(async () => {
+      checkSectors(offset, into.length, this.#size);
+      for (let done = 0; done < into.length; ) {
+        const count = await read(into.subarray(done), offset + done);
+        if (count === 0) throw new Error(`${this.#file.path} ends before ${offset + into.length} bytes`);
+        done += count;
+      }
+    });
   }
 
   /** A descriptor is reused for the next file as soon as it is closed, so no operation may still use it then. */
@@ -163,6 +164,10 @@ class LargeFile implements FileAccess {
     return new Promise((resolve, reject) =>
       read(this.#fd, into, 0, into.length, offset, (error, count) => (error ? reject(error) : resolve(count))),
     );
+  }
+  /** Where direct reads fail, the cache serves: an error of the storage comes from there as well. */
+  readOnce(into: Uint8Array, offset: number): Promise<number> {
+    return readDirectly(this.path, into, offset).catch(() => this.read(into, offset));
   }
   write(bytes: Uint8Array, offset: number): Promise<number> {
     return new Promise((resolve, reject) =>
@@ -202,6 +207,9 @@ class SmallFile implements FileAccess {
     const bytes = content?.subarray(offset, offset + into.length) ?? new Uint8Array();
     into.set(bytes);
     return bytes.length;
+  }
+  readOnce(into: Uint8Array, offset: number): Promise<number> {
+    return this.read(into, offset);
   }
   async write(bytes: Uint8Array, offset: number): Promise<number> {
     this.#content = undefined;

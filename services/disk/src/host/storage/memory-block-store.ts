@@ -3,7 +3,6 @@ import {
   type BlockStore,
   checkGrowth,
   checkSectors,
-  copySectors,
   diskBusy,
   isZeroSector,
   storeClosed,
@@ -164,6 +163,7 @@ const openStore = (surface: Surface, held: Held): BlockStore => {
         else into.fill(0, at, at + sectorSize);
       }
     },
+    readOnce: (offset, into) => store.read(offset, into),
     async write(offset, bytes) {
       checkRange(offset, bytes.length);
       for (let at = 0; at < bytes.length; at += sectorSize) {
@@ -183,12 +183,6 @@ const openStore = (surface: Surface, held: Held): BlockStore => {
     async allocatedBytes() {
       checkOpen();
       return surface.current.size * sectorSize;
-    },
-    async copyTo(target, check) {
-      checkOpen();
-      checkSectors(0, surface.size, target.size());
-      await copySectors(store, target, check);
-      await target.flush();
     },
     async close() {
       held.release(store);

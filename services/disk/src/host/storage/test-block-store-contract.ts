@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
-import { type BlockStore, writesDurably } from './block-store.ts';
-import { sectorSize } from './sector.ts';
+import { type BlockStore, copySectors, writesDurably } from './block-store.ts';
+import { pieceSize, sectorSize } from './sector.ts';
 
 export const hasReason = (reason: string) => (cause: unknown) => cause instanceof Rejection && cause.reason === reason;
 /** Bytes of the stores under test. */
@@ -60,6 +60,33 @@ const contentTests = (newDisk: NewDisk): void => {
     await again.close();
   });
 
+  test('what is read once is what was written last, flushed or not, into memory at any address', async () => {
+    const large = 3 * pieceSize;
+    const store = await newDisk(large)();
+    const expected = Buffer.alloc(large);
+    for (const offset of [0, pieceSize - sectorSize, 2 * pieceSize + 5 * sectorSize]) {
+      const bytes = randomBytes(2 * sectorSize);
+      await store.write(offset, bytes);
+      bytes.copy(expected, offset);
+      for (const misalignment of [0, 1, 8]) {
+        const read = Buffer.alloc(large + misalignment, 0xee).subarray(misalignment);
+        await store.readOnce(0, read);
+        assert.ok(read.equals(expected));
+      }
+      await store.flush();
+    }
+    const reads = Array.from({ length: 12 }, async () => {
+      const read = Buffer.alloc(large, 0xee);
+      await store.readOnce(0, read);
+      return read.equals(expected);
+    });
+    assert.deepEqual(
+      await Promise.all(reads),
+      reads.map(() => true),
+    );
+    await store.close();
+  });
+
   test('does not keep the buffer of the writer', async () => {
     const store = await newDisk(size)();
     const bytes = Buffer.alloc(sectorSize, 1);
@@ -83,6 +110,7 @@ const boundTests = (newDisk: NewDisk): void => {
       [Number.NaN, sectorSize],
     ] as const) {
       await assert.rejects(store.read(offset, Buffer.alloc(length)), hasReason('OUT_OF_RANGE'));
+      await assert.rejects(store.readOnce(offset, Buffer.alloc(length)), hasReason('OUT_OF_RANGE'));
       await assert.rejects(store.write(offset, Buffer.alloc(length)), hasReason('OUT_OF_RANGE'));
       await assert.rejects(store.writeDurably(offset, Buffer.alloc(length)), hasReason('OUT_OF_RANGE'));
     }
@@ -115,6 +143,7 @@ const boundTests = (newDisk: NewDisk): void => {
     const next = await open();
     const refused = hasReason('STORE_CLOSED');
     await assert.rejects(store.read(0, Buffer.alloc(sectorSize)), refused);
+    await assert.rejects(store.readOnce(0, Buffer.alloc(sectorSize)), refused);
     await assert.rejects(store.write(0, Buffer.alloc(sectorSize)), refused);
     for (const work of [store.flush(), store.grow(2 * size), store.allocatedBytes()])
       await assert.rejects(work, refused);
@@ -129,7 +158,7 @@ const copyTest = (newDisk: NewDisk, targetName: string, newTarget: NewDisk): voi
     const openTarget = newTarget(size);
     const target = await openTarget();
     for (const sector of [0, 9, 10, 63]) await store.write(sector * sectorSize, randomBytes(sectorSize));
-    await store.copyTo(target, () => undefined);
+    await copySectors(store, target, () => undefined);
     assert.ok((await content(target)).equals(await content(store)));
     assert.equal(await target.allocatedBytes(), 4 * sectorSize);
     await target.close();
@@ -137,7 +166,7 @@ const copyTest = (newDisk: NewDisk, targetName: string, newTarget: NewDisk): voi
     assert.ok((await content(again)).equals(await content(store)));
     const small = await newTarget(size / 2)();
     await assert.rejects(
-      store.copyTo(small, () => undefined),
+      copySectors(store, small, () => undefined),
       hasReason('OUT_OF_RANGE'),
     );
     for (const open of [store, again, small]) await open.close();

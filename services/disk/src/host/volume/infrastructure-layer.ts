@@ -62,17 +62,24 @@ export const withInfrastructureLayer = (store: BlockStore, key: Uint8Array): Blo
     bytes.set(plain);
   };
 
+  const decryptWritten = (offset: number, bytes: Uint8Array): void => {
+    for (const [from, to] of writtenRuns(bytes)) decrypt(offset + from, bytes.subarray(from, to));
+  };
+
   const layered: BlockStore = {
     size: () => store.size(),
     flush: () => store.flush(),
     grow: (size) => store.grow(size),
     allocatedBytes: () => store.allocatedBytes(),
-    copyTo: (target, check) => store.copyTo(target, check),
     close: () => store.close(),
     writeDurably: (offset, bytes) => writesDurably(layered)(offset, bytes),
     async read(offset, into) {
       await store.read(offset, into);
-      for (const [from, to] of writtenRuns(into)) decrypt(offset + from, into.subarray(from, to));
+      decryptWritten(offset, into);
+    },
+    async readOnce(offset, into) {
+      await store.readOnce(offset, into);
+      decryptWritten(offset, into);
     },
     async write(offset, bytes) {
       const sealed = new Uint8Array(bytes.length);

@@ -23,12 +23,15 @@ const layerSize = sectorSize;
 
 /** Reads a range as it is stored; sectors of zeros are left out. What is written meanwhile may be read in part. */
 export async function* readStored(raw: BlockStore, { from, to }: StoredRange): AsyncGenerator<StoredPiece> {
+  let piece: Buffer | undefined;
   for (let at = from; at < to; at += pieceSize) {
-    // Fresh memory: a message that is being sent refers to it.
-    const piece = Buffer.allocUnsafeSlow(Math.min(pieceSize, to - at));
-    await raw.read(at, piece);
-    for (const [start, end] of writtenRuns(piece))
-      yield { part: 'data', offset: at + start, data: piece.subarray(start, end) };
+    piece ??= Buffer.allocUnsafeSlow(pieceSize);
+    const read = piece.subarray(0, Math.min(pieceSize, to - at));
+    await raw.readOnce(at, read);
+    const runs = [...writtenRuns(read)];
+    // A message that is being sent refers to its memory; that of holes serves again.
+    if (runs.length > 0) piece = undefined;
+    for (const [start, end] of runs) yield { part: 'data', offset: at + start, data: read.subarray(start, end) };
   }
 }
 

@@ -237,7 +237,7 @@ export class VolumeMaking {
 const copyBetween = async (from: CopyEnd, to: CopyEnd): Promise<void> => {
   // One buffer for all pieces: allocating a fresh megabyte costs more than reading it.
   const buffer = Buffer.allocUnsafeSlow(pieceSize);
-  const intoBuffer = { bytesMax: pieceSize, allocate: (length: number) => buffer.subarray(0, length) };
+  const intoBuffer = { bytesMax: pieceSize, allocate: (length: number) => buffer.subarray(0, length), isOnce: true };
   try {
     await from.disk.withoutWrites(async () => {
       let offset = 0;

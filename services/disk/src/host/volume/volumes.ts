@@ -14,7 +14,7 @@ import { hostReplaced } from '../owner/ownership.ts';
 import { DirtyPieces } from '../pieces/dirty-pieces.ts';
 import type { OpenVolume } from '../pieces/open-volume.ts';
 import { WriteGate } from '../pieces/write-gate.ts';
-import type { BlockStore } from '../storage/block-store.ts';
+import { type BlockStore, copySectors } from '../storage/block-store.ts';
 import { sectorSize } from '../storage/sector.ts';
 import type { VolumeFiles } from '../storage/volume-files.ts';
 import { layerKeyLength, withInfrastructureLayer } from './infrastructure-layer.ts';
@@ -131,7 +131,7 @@ export class Volumes {
     const source = await this.#use(from, isLayered);
     try {
       const target = await files.create(to, 'data', source.raw.size());
-      await source.gate.withoutWrites(() => source.raw.copyTo(target, check)).finally(() => target.close());
+      await source.gate.withoutWrites(() => copySectors(source.raw, target, check)).finally(() => target.close());
     } finally {
       await this.#release(from, source);
     }
@@ -314,7 +314,7 @@ export class Volumes {
       if (!layer) throw layerCorrupt(from, 'its key is missing');
       try {
         const copied = await files.create(to, 'layer', layerSize);
-        await layer.copyTo(copied, check).finally(() => copied.close());
+        await copySectors(layer, copied, check).finally(() => copied.close());
       } finally {
         await layer.close();
       }
