@@ -23,15 +23,22 @@ const layerSize = sectorSize;
 
 /** Reads a range as it is stored; sectors of zeros are left out. What is written meanwhile may be read in part. */
 export async function* readStored(raw: BlockStore, { from, to }: StoredRange): AsyncGenerator<StoredPiece> {
-  let piece: Buffer | undefined;
-  for (let at = from; at < to; at += pieceSize) {
-    piece ??= Buffer.allocUnsafeSlow(pieceSize);
-    const read = piece.subarray(0, Math.min(pieceSize, to - at));
-    await raw.readOnce(at, read);
-    const runs = [...writtenRuns(read)];
-    // A message that is being sent refers to its memory; that of holes serves again.
-    if (runs.length > 0) piece = undefined;
-    for (const [start, end] of runs) yield { part: 'data', offset: at + start, data: read.subarray(start, end) };
+  const read = (at: number): Promise<Uint8Array> | undefined => {
+    if (at >= to) return undefined;
+    // Fresh memory: a message that is being sent refers to it.
+    const piece = Buffer.allocUnsafeSlow(Math.min(pieceSize, to - at));
+    const reading = raw.readOnce(at, piece).then(() => piece);
+    // It fails where it is awaited, unless the reader has left.
+    reading.catch(() => undefined);
+    return reading;
+  };
+  let reading = read(from);
+  for (let at = from; reading !== undefined; at += pieceSize) {
+    const piece = await reading;
+    // The next piece is read while this one is sent.
+    reading = read(at + pieceSize);
+    for (const [start, end] of writtenRuns(piece))
+      yield { part: 'data', offset: at + start, data: piece.subarray(start, end) };
   }
 }
 
@@ -80,6 +87,7 @@ export const receiveStored = async (
 ): Promise<Buffer | undefined> => {
   const digest = createHash('sha256');
   const parts = new Map<StoredPiece['part'], BlockStore>();
+  let writing = Promise.resolve();
   try {
     const data = await files.open(volumeId, 'data');
     if (data === undefined) return undefined;
@@ -89,8 +97,12 @@ export const receiveStored = async (
       if (into === undefined) return undefined;
       parts.set(part, into);
       digest.update(bytes);
-      await into.write(offset, bytes);
+      // A piece is written while the next one arrives.
+      await writing;
+      writing = into.write(offset, bytes);
+      writing.catch(() => undefined);
     }
+    await writing;
     for (const part of parts.values()) await part.flush();
   } finally {
     for (const part of parts.values()) await part.close();
