@@ -11,7 +11,14 @@ test('a bench measures each size in a scope of its own, in rounds after one that
   const folder = mkdtempSync(join(tmpdir(), 'bench-'));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   const options: BenchOptions = {
-    ...{ size: undefined, seconds: undefined, replicas: undefined, diskHosts: undefined, smoke: false },
+    ...{
+      size: undefined,
+      seconds: undefined,
+      replicas: undefined,
+      diskHosts: undefined,
+      vmHosts: undefined,
+      smoke: false,
+    },
     data: openDataFolder(folder),
   };
   const log: string[] = [];

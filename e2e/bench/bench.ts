@@ -20,6 +20,8 @@ export interface BenchOptions {
   readonly replicas: number | undefined;
   /** Disk hosts as processes of their own, in benches of a whole cloud; default 0: disk is one process with the volumes. */
   readonly diskHosts: number | undefined;
+  /** VM hosts, in benches of a whole cloud; default 0: no VM hosts, and machines without guests. */
+  readonly vmHosts: number | undefined;
   /** As small as possible: shows that the bench runs. */
   readonly smoke: boolean;
   /** More settings for the services. */
@@ -43,7 +45,7 @@ interface BenchNamed<Shared> {
   readonly smoke?: number;
   /** Whether `--size` may have this value, or else what is allowed. */
   readonly accepts?: (size: number) => true | string;
-  /** Whether it starts a whole cloud, so that it takes `--replicas` and `--disk-hosts`. */
+  /** Whether it starts a whole cloud, so that it takes `--replicas`, `--disk-hosts` and `--vm-hosts`. */
   readonly isOfCloud?: boolean;
   /** Opens what all sizes share. */
   readonly setUp?: (options: BenchOptions, scope: Scope) => Promise<Shared>;
@@ -129,8 +131,9 @@ export const openCloud = async (
     settings,
     replicas = 1,
     diskHosts = 0,
+    vmHosts = 0,
     services,
-  }: Pick<BenchOptions, 'data' | 'settings' | 'replicas' | 'diskHosts'> & {
+  }: Pick<BenchOptions, 'data' | 'settings' | 'replicas' | 'diskHosts' | 'vmHosts'> & {
     readonly services?: readonly ServiceName[];
   },
   scope: Scope,
@@ -144,12 +147,12 @@ export const openCloud = async (
     name,
     temporary: true,
     replicas,
-    diskHosts,
+    ...{ diskHosts, vmHosts },
     ...(services === undefined ? {} : { services }),
     postgresSettings,
     // The sweep checks every disk, but only to find access losses that no service published. No bench measures those.
     settings: {
-      GUEST_DRIVER: 'idle',
+      GUEST_DRIVER: vmHosts > 0 ? 'hosts' : 'idle',
       SWEEP_INTERVAL_MS: '3600000',
       NATS_STREAM_BYTES_MAX: String(streamBytesMax),
       ...settings,

@@ -24,6 +24,7 @@ test('a line of a run with two replicas says so', () => {
   assert.equal(withProcesses({ ...one, of: 'p99 of read' }, { replicas: 2 }).of, 'p99 of read, 2 of each service');
   assert.equal(withProcesses(one, { replicas: 2, diskHosts: 1 }).of, '2 of each service, 1 disk host');
   assert.equal(withProcesses(one, { diskHosts: 4 }).of, '4 disk hosts');
+  assert.equal(withProcesses(one, { diskHosts: 4, vmHosts: 1 }).of, '4 disk hosts, 1 VM host');
 });
 
 test('the ratio of a measurement is the ratio of the medians', () => {

@@ -29,12 +29,17 @@ export type Details = Readonly<Record<string, string | number | readonly number[
 /** Names the numbers of processes in `of`, so that a line of several is never compared with a line of one. */
 export const withProcesses = (
   measurement: Measurement,
-  { replicas = 1, diskHosts = 0 }: { readonly replicas?: number | undefined; readonly diskHosts?: number | undefined },
+  {
+    replicas = 1,
+    diskHosts = 0,
+    vmHosts = 0,
+  }: Partial<Record<'replicas' | 'diskHosts' | 'vmHosts', number | undefined>>,
 ): Measurement => {
   const named = [
     ...(measurement.of === undefined ? [] : [measurement.of]),
     ...(replicas === 1 ? [] : [`${replicas} of each service`]),
     ...(diskHosts === 0 ? [] : [`${diskHosts} disk ${diskHosts === 1 ? 'host' : 'hosts'}`]),
+    ...(vmHosts === 0 ? [] : [`${vmHosts} VM ${vmHosts === 1 ? 'host' : 'hosts'}`]),
   ];
   return named.length === 0 ? measurement : { ...measurement, of: named.join(', ') };
 };

@@ -12,7 +12,7 @@ import { openCloud } from './bench.ts';
 test('the key-vault of a second cloud in a run is not on hold because of the first', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'bench-'));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
-  const options = { data: openDataFolder(folder), replicas: undefined, diskHosts: undefined };
+  const options = { data: openDataFolder(folder), replicas: undefined, diskHosts: undefined, vmHosts: undefined };
   for (const _ of ['first', 'second']) {
     const scope = createScope();
     try {

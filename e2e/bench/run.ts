@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { runCommand } from '@interlock/local/command.ts';
 import { dataRoot, LauncherError, openDataFolder } from '@interlock/local/data-folder.ts';
-import { diskHostsOf, replicasOf } from '@interlock/local/services.ts';
+import { diskHostsOf, replicasOf, vmHostsOf } from '@interlock/local/services.ts';
 import { append } from './append.ts';
 import type { Bench } from './bench.ts';
 import { churn } from './churn.ts';
@@ -31,7 +31,7 @@ const names = benches.map((each) => each.name).join(', ');
 const ofClouds = benches.filter(({ isOfCloud }) => isOfCloud).map((each) => each.name);
 
 const usage =
-  'npm run bench -- <name> [--size N] [--seconds N] [--replicas N] [--disk-hosts N] [--smoke] [--history FILE]';
+  'npm run bench -- <name> [--size N] [--seconds N] [--replicas N] [--disk-hosts N] [--vm-hosts N] [--smoke] [--history FILE]';
 
 const help = `${usage}
 
@@ -40,6 +40,7 @@ Measures one thing beside a floor of the same run, and prints one JSON line per 
   --seconds N     duration, for benches that measure over time
   --replicas N    processes of each service, default 1, for benches of a whole cloud
   --disk-hosts N  disk hosts as processes of their own, for the same benches
+  --vm-hosts N    VM hosts, for the same benches; without them machines have no guests
   --smoke         smallest size, to see that the bench runs; its lines start with smoke: true
   --history FILE  also appends the lines to a file outside the repository; default ${HISTORY_VARIABLE}
 
@@ -54,6 +55,7 @@ const readArguments = () => {
         seconds: { type: 'string' },
         replicas: { type: 'string' },
         'disk-hosts': { type: 'string' },
+        'vm-hosts': { type: 'string' },
         smoke: { type: 'boolean', default: false },
         history: { type: 'string' },
         help: { type: 'boolean', short: 'h', default: false },
@@ -84,7 +86,12 @@ runCommand(async (scope) => {
   const seconds = numberOf(values.seconds, '--seconds');
   const replicas = values.replicas === undefined ? undefined : replicasOf(values.replicas);
   const diskHosts = values['disk-hosts'] === undefined ? undefined : diskHostsOf(values['disk-hosts']);
-  for (const [flag, count] of Object.entries({ '--replicas': replicas, '--disk-hosts': diskHosts }))
+  const vmHosts = values['vm-hosts'] === undefined ? undefined : vmHostsOf(values['vm-hosts']);
+  for (const [flag, count] of Object.entries({
+    '--replicas': replicas,
+    '--disk-hosts': diskHosts,
+    '--vm-hosts': vmHosts,
+  }))
     if (count !== undefined && !bench.isOfCloud)
       throw new LauncherError(`${flag} is only for ${ofClouds.join(', ')} (got bench ${name}).`);
   const file = values.history ?? process.env[HISTORY_VARIABLE];
@@ -92,8 +99,10 @@ runCommand(async (scope) => {
 
   const root = mkdtempSync(join(openDataFolder(dataRoot(process.env)).folder('bench'), 'run-'));
   scope.defer('bench data', () => rmSync(root, { recursive: true, force: true }));
-  const options = { size, seconds, replicas, diskHosts, smoke: values.smoke, data: openDataFolder(root) };
-  const measurements = (await bench.run(options, scope)).map((one) => withProcesses(one, { replicas, diskHosts }));
+  const options = { size, seconds, replicas, diskHosts, vmHosts, smoke: values.smoke, data: openDataFolder(root) };
+  const measurements = (await bench.run(options, scope)).map((one) =>
+    withProcesses(one, { replicas, diskHosts, vmHosts }),
+  );
   history?.add(measurements);
   const lines = measurements.map((measurement) => lineOf(measurement, values.smoke));
   for (const line of lines.slice(0, -1)) console.log(line);

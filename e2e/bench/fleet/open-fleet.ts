@@ -31,7 +31,7 @@ export const openFleet = async (options: BenchOptions, stopping: number, scope: 
   };
   const [vault, disk, compute] = await Promise.all([openStore('key-vault'), openStore('disk'), openStore('compute')]);
   const { place, keyVersion } = await createPlace(benchCloud.clients);
-  const seedMachines = machineSeeder(compute.store);
+  const seedMachines = machineSeeder(compute.store, options.vmHosts ?? 0);
   const masterKey = await readMasterKey(data.path('bootstrap', 'disk.master-key'));
   const hosts = Array.from({ length: options.diskHosts || 1 }, (_, host): SeededHost => {
     const volumeFolder = data.path('services', folderOfDiskHost(host), 'volumes');
