@@ -64,6 +64,33 @@ test('G10: a loss that the set published, and a loss of the key itself, do not e
   assert.equal(access.lossOf(key)?.reason, 'KEY_DISABLED');
 });
 
+test('G7: a loss that the set published before a refusal to a deleted identity does not end with that refusal', () => {
+  const { access, refuse } = hostAsOld();
+  const returned: string[] = [];
+  access.listen({ returned: ({ keyVersion }) => returned.push(keyVersion) });
+  // The next identity has no permission yet, and the host still calls as the deleted one.
+  access.lost(key, { ...deleted, reason: 'ACCESS_DENIED', accessEpoch: 5 }, 'fact');
+  refuse(old);
+  refuse(old);
+  access.inForce(set, { principal: next, generation: 2 });
+  assert.equal(access.lossOf(key)?.reason, 'ACCESS_DENIED', 'the set publishes its end');
+  assert.ok(access.isPublished(key));
+  assert.deepEqual(returned, []);
+  access.restored(key, 6);
+  assert.equal(access.lossOf(key), undefined);
+  assert.deepEqual(returned, ['one']);
+});
+
+test('G5: a loss that the set ended does not come back when a refusal to a deleted identity ends', () => {
+  const { access, refuse } = hostAsOld();
+  access.lost(key, { ...deleted, reason: 'ACCESS_DENIED', accessEpoch: 5 }, 'fact');
+  refuse(old);
+  access.restored(key, 6);
+  refuse(old);
+  access.inForce(set, { principal: next, generation: 2 });
+  assert.equal(access.lossOf(key), undefined);
+});
+
 test('CMK-39: a set that was created again under its name has its own identity in force', () => {
   const { access, refuse } = hostAsOld();
   access.inForce(set, { principal: next, generation: 7 });

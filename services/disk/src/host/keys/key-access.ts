@@ -42,6 +42,8 @@ interface ReceivedLoss extends LossFacts {
   readonly calledAt: number | undefined;
   /** Whether a grant arrived while the refused call was on its way: then the higher epoch is the later reply. */
   readonly isCrossed: boolean;
+  /** For a refusal: the loss that the set had published, and has not ended. */
+  readonly published: ReceivedLoss | undefined;
 }
 
 /** What is known about one key. */
@@ -178,7 +180,7 @@ export class KeyAccess {
 
   /**
    * This host calls the vault as this identity from a generation of the set on. A refusal because an earlier one is deleted does not
-   * concern the set any more, also if the fact of that deletion did not arrive here.
+   * concern the set any more, also if the fact of that deletion did not arrive here. A loss that the set published stays.
    */
   inForce(set: string, { principal, generation }: Pick<SetKey, 'principal' | 'generation'>): void {
     if (generation <= (this.#inForce.get(set)?.generation ?? -1)) return;
@@ -186,7 +188,8 @@ export class KeyAccess {
     for (const entry of this.#entries.values()) {
       const { lease, loss } = entry;
       const isOver = lease.key.set === set && loss?.source === 'refusal' && this.#isReplaced(set, loss);
-      if (isOver) this.#endLoss(entry, loss, entry.floorEpoch);
+      if (isOver && loss.published !== undefined) entry.loss = loss.published;
+      else if (isOver) this.#endLoss(entry, loss, entry.floorEpoch);
     }
   }
 
@@ -322,6 +325,7 @@ const received = (entry: Entry, facts: LossFacts, source: 'fact' | Refused, plac
     receivedAt: place,
     calledAt,
     isCrossed: calledAt !== undefined && entry.grantedAt > calledAt,
+    published: source === 'fact' ? undefined : known?.source === 'fact' ? known : known?.published,
   };
 };
 
