@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { openFindings } from '../findings.ts';
-import type { KnownDisk, OpenAccess } from '../model/disks.ts';
+import type { RecordedEvent } from '@interlock/event-store';
+import { type CallOutcome, openFindings } from '../findings.ts';
+import { DiskTruth, type KnownDisk, type OpenAccess } from '../model/disks.ts';
 import type { Truth } from '../model/truth.ts';
 import { boundsOf } from './bounds.ts';
 import { IoJudge } from './io.ts';
@@ -80,27 +81,47 @@ test('judge of reads and writes, CMK-102, G2: a host that is away when an ultra 
   assert.equal(after(105_001, 100_000), 'G1', 'its lease is over');
 });
 
-test('judge of reads and writes, G3: an outage is an excuse only for an operation whose open ended meanwhile', () => {
-  const refusedAfter = (closed: { readonly attachEpoch: number; readonly closedMs: number } | undefined) => {
-    const disk = { name: 'd', sku: 'premium_ssd', open: undefined, closed };
-    const log = openFindings(() => 30_000);
-    const truth = {
-      nowMs: () => 30_000,
-      disks: { disks: new Map([['d', disk]]), hostAt: () => 'disk-0', hostOf: () => 'disk-0' },
-    };
-    const refusal = { reason: 'STORE_UNAVAILABLE', message: '', metadata: {} };
-    new IoJudge({
-      ...{ log, truth: truth as unknown as Truth, bounds: boundsOf(testTerms) },
-      disturbances: { hostStartedMs: () => 0, lastMs: () => undefined, lastOfHostMs: () => undefined },
-      storage: { happenedSince: () => false },
-    }).onIo({
-      ...({ kind: 'read', disk: 'd', by: 'machine', attachEpoch: 2, invokedMs: 25_000, refusal } as const),
-      outcome: { kind: 'refused', reason: refusal.reason, text: '' } as never,
-    });
-    return log.violation?.guarantee;
-  };
-  assert.equal(refusedAfter({ attachEpoch: 2, closedMs: 25_200 }), undefined);
-  assert.equal(refusedAfter(undefined), 'G3');
-  assert.equal(refusedAfter({ attachEpoch: 1, closedMs: 25_200 }), 'G3', 'an earlier open');
-  assert.equal(refusedAfter({ attachEpoch: 2, closedMs: 24_900 }), 'G3', 'it had ended before');
+/**
+ * The verdict on a read under open 2 that was invoked at 25 s and failed, of a disk that moved from disk-0 to disk-1 at 20 s. What can
+ * affect disk-0 is disturbed until 26 s; disk-1 never is.
+ * @param openEpoch the open of the disk when the read ends; undefined if it is closed
+ */
+const judgedAtFormerHost = (openEpoch: number | undefined, outcome: CallOutcome, disturbed = 'disk-0') => {
+  const log = openFindings(() => 30_000);
+  const disks = new DiskTruth(() => 20_000);
+  const stored = { encryption: { type: 'PLATFORM_KEY' }, keyVersion: '', volume: { volumeId: 'first' } };
+  for (const [type, data] of [
+    ['DiskCreating', { host: 'disk-0' }],
+    ['DiskCreated', { sku: 'premium_ssd', ...stored }],
+    ['VolumeMoved', { host: 'disk-1', volumeId: 'second' }],
+    ...(openEpoch === undefined ? [] : [['DiskOpened', { attachEpoch: openEpoch }] as const]),
+  ] as const)
+    disks.apply({ stream: 'disk-d', type, data } as unknown as RecordedEvent);
+  new IoJudge({
+    ...{ log, truth: { nowMs: () => 30_000, disks } as unknown as Truth, bounds: boundsOf(testTerms) },
+    disturbances: {
+      hostStartedMs: () => 0,
+      lastMs: () => undefined,
+      lastOfHostMs: (host) => (host === disturbed ? 26_000 : undefined),
+    },
+    storage: { happenedSince: () => false },
+  }).onIo({
+    ...({ kind: 'read', disk: 'd', by: 'machine', attachEpoch: 2, invokedMs: 25_000, outcome } as const),
+    refusal: outcome.kind === 'refused' ? { reason: outcome.reason, message: '' } : undefined,
+  });
+  return log.violation?.guarantee;
+};
+
+test('judge of reads and writes, G3: the former host of a disk is an excuse only for an open that has ended', () => {
+  const failures: readonly CallOutcome[] = [
+    { kind: 'refused', code: 'UNAVAILABLE', reason: 'STORE_UNAVAILABLE' },
+    { kind: 'unknown', code: 'DEADLINE_EXCEEDED' },
+  ];
+  for (const failure of failures) {
+    assert.equal(judgedAtFormerHost(undefined, failure), undefined, 'the disk is closed');
+    assert.equal(judgedAtFormerHost(3, failure), undefined, 'the disk is open again');
+    assert.equal(judgedAtFormerHost(2, failure), 'G3', 'the open is in force: the machine finds the new host');
+    assert.equal(judgedAtFormerHost(2, failure, 'disk-1'), undefined, 'the host of the disk');
+    assert.equal(judgedAtFormerHost(undefined, failure, 'disk-2'), 'G3', 'a host that never had it');
+  }
 });

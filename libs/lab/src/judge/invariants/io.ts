@@ -170,9 +170,10 @@ export class IoJudge {
       this.#failedFlushes.set(io.disk, { ...io, endedMs: truth.nowMs() });
     }
     const what = `the ${kind} on ${io.disk} by its ${io.by}`;
-    // A call that was lost on its way to a host ends with its deadline, maybe after the disk has moved.
-    const disturbedMs = disturbances.lastOfHostMs(truth.disks.hostAt(io.disk, invokedMs));
-    const hasExcuse = disturbedMs !== undefined && disturbedMs >= invokedMs - bounds.excuseMs;
+    const hasExcuse = this.#hostsCalled(disk, io).some((host) => {
+      const disturbedMs = disturbances.lastOfHostMs(host);
+      return disturbedMs !== undefined && disturbedMs >= invokedMs - bounds.excuseMs;
+    });
     if (!refusal) {
       // A writer to a disk that is being copied waits, sometimes for longer than its deadline.
       if (kind === 'write' && truth.copies.heldWritersSince(io.disk, invokedMs)) return;
@@ -180,14 +181,21 @@ export class IoJudge {
       if (!hasExcuse) log.violate('G3', `${what} is answered without a disturbance`, code);
     } else if (isDefinite(refusal.reason)) this.#afterDefinite(what, disk, io, refusal);
     else if (outages.has(refusal.reason)) {
-      // A guest that was idle since its disk moved asks the former host, which may be cut off from the store; nobody needs the answer.
-      const isOver = disk?.closed?.attachEpoch === io.attachEpoch && (disk?.closed?.closedMs ?? 0) >= invokedMs;
-      if (!hasExcuse && !isOver)
-        log.violate('G3', `${what} does not fail for an outage without a disturbance`, refusal.reason);
+      if (!hasExcuse) log.violate('G3', `${what} does not fail for an outage without a disturbance`, refusal.reason);
     } else if (!endings.has(refusal.reason) && !this.#isOfStorage(io, refusal.reason, disk?.volumeId)) {
       const actual = `${refusal.reason}: ${refusal.message}`;
       log.violate('G6', `${what} fails only for a key or an outage`, actual);
     }
+  }
+
+  /**
+   * The hosts that an operation may have called. A call that was lost on its way ends with its deadline, maybe after the disk has
+   * moved. A machine whose open has ended finds no new host: it calls the one of its open, wherever the disk has moved since.
+   */
+  #hostsCalled(disk: KnownDisk | undefined, { disk: name, by, attachEpoch, invokedMs }: DiskIo): readonly string[] {
+    const { disks } = this.#parts.truth;
+    const hasEnded = by === 'machine' && attachEpoch !== undefined && disk?.open?.attachEpoch !== attachEpoch;
+    return hasEnded ? [...disks.hostsOf(name)] : [disks.hostAt(name, invokedMs)];
   }
 
   #afterDefinite(what: string, disk: KnownDisk | undefined, io: DiskIo, refusal: Refusal): void {

@@ -50,8 +50,8 @@ export class DiskTruth {
   readonly #unwraps = new Map<string, number>();
   /** The host of each disk and snapshot, from the moment its creation began. */
   readonly #hosts = new Map<string, string>();
-  /** The host that each moved last from, and when. */
-  readonly #left = new Map<string, { readonly host: string; readonly atMs: number }>();
+  /** The hosts that each has moved from, and when; the last one at the end. */
+  readonly #left = new Map<string, readonly { readonly host: string; readonly atMs: number }[]>();
   readonly #nowMs: () => number;
 
   constructor(nowMs: () => number) {
@@ -74,8 +74,13 @@ export class DiskTruth {
 
   /** The host that a disk or snapshot had at that true time; of several moves since, the host before the last. */
   hostAt(name: string, atMs: number): string {
-    const left = this.#left.get(name);
+    const left = this.#left.get(name)?.at(-1);
     return left !== undefined && left.atMs >= atMs ? left.host : this.hostOf(name);
+  }
+
+  /** Every host that a disk or snapshot has had. */
+  hostsOf(name: string): ReadonlySet<string> {
+    return new Set([...(this.#left.get(name) ?? []).map(({ host }) => host), this.hostOf(name)]);
   }
 
   /** Unique name of the host of a disk or snapshot that exists, or is being made. */
@@ -128,7 +133,8 @@ export class DiskTruth {
     if (event.type !== 'VolumeMoved') return;
     disk.elsewhere.delete(`${event.host} ${event.volumeId}`);
     disk.elsewhere.add(`${disk.host} ${disk.volumeId}`);
-    this.#left.set(disk.name, { host: disk.host, atMs: this.#nowMs() });
+    const left = this.#left.get(disk.name) ?? [];
+    this.#left.set(disk.name, [...left, { host: disk.host, atMs: this.#nowMs() }]);
     disk.host = event.host;
     disk.volumeId = event.volumeId;
     this.#hosts.set(disk.name, event.host);
