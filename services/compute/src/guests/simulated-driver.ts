@@ -44,6 +44,40 @@ export const sharedGuests = (): SharedGuests => {
   };
 };
 
+/** A guest that comes up. */
+interface ComingUp {
+  readonly ended: AbortController;
+  disks: readonly GuestDisk[];
+}
+
+/**
+ * Guests that come up. As a process with a pid file, such a guest outlives the service that started it, and is found and ended by the
+ * next one.
+ */
+const guestsComingUp = (clock: Clock) => {
+  const starting = new Map<string, ComingUp>();
+  const end = (vm: string): void => {
+    starting.get(vm)?.ended.abort();
+    starting.delete(vm);
+  };
+  return {
+    end,
+    of: (vm: string): ComingUp | undefined => starting.get(vm),
+    names: (): readonly string[] => [...starting.keys()],
+    /** Waits until a guest is up. @returns its disks by then @throws Error if it was ended before */
+    async up(vm: string, disks: readonly GuestDisk[], neededMs: number): Promise<readonly GuestDisk[]> {
+      if (neededMs === 0) return disks;
+      end(vm);
+      const comingUp: ComingUp = { ended: new AbortController(), disks };
+      starting.set(vm, comingUp);
+      await clock.sleep(neededMs, comingUp.ended.signal);
+      if (comingUp.ended.signal.aborted) throw new Error(`the guest of ${vm} was stopped before it was up`);
+      starting.delete(vm);
+      return comingUp.disks;
+    },
+  };
+};
+
 /** @param shared with the drivers of other hosts */
 export const simulatedDriver = (clock: Clock, shared: SharedGuests = sharedGuests()): SimulatedDriver => {
   const guests = new Map<string, readonly GuestDisk[]>();
@@ -52,14 +86,14 @@ export const simulatedDriver = (clock: Clock, shared: SharedGuests = sharedGuest
   const history: string[] = [];
   const listeners: ((vm: string) => void)[] = [];
   const { slowToStop, slowToStart } = shared;
-  /** Starts under way; each is ended by aborting it. */
-  const starting = new Map<string, AbortController>();
+  const starting = guestsComingUp(clock);
   const broken = new Set<string>();
   const lostWithHost = new Set<string>();
-  const disksOf = (vm: string): readonly GuestDisk[] => {
-    const disks = guests.get(vm);
-    if (!disks) throw new Error(`${vm} has no guest`);
-    return disks;
+  const disksOf = (vm: string): readonly GuestDisk[] | undefined => guests.get(vm) ?? starting.of(vm)?.disks;
+  const give = (vm: string, disks: readonly GuestDisk[]): void => {
+    const comingUp = starting.of(vm);
+    if (comingUp) comingUp.disks = disks;
+    else guests.set(vm, disks);
   };
   return {
     hasGuests: true,
@@ -71,24 +105,15 @@ export const simulatedDriver = (clock: Clock, shared: SharedGuests = sharedGuest
     io,
     history,
     async start(vm: string, { disks }: GuestPlan) {
-      const neededMs = slowToStart.get(vm) ?? 0;
-      if (neededMs > 0) {
-        starting.get(vm)?.abort();
-        const ended = new AbortController();
-        starting.set(vm, ended);
-        await clock.sleep(neededMs, ended.signal);
-        if (ended.signal.aborted) throw new Error(`the guest of ${vm} was stopped before it was up`);
-        starting.delete(vm);
-      }
+      const given = await starting.up(vm, disks, slowToStart.get(vm) ?? 0);
       if (broken.has(vm)) throw new Error(`the guest of ${vm} did not come up`);
       history.push(`start ${vm}`);
-      guests.set(vm, disks);
+      guests.set(vm, given);
       runs.set(vm, shared.nextRun());
       lostWithHost.delete(vm);
     },
     async stop(vm, { graceMs }) {
-      starting.get(vm)?.abort();
-      starting.delete(vm);
+      starting.end(vm);
       if (!guests.has(vm)) return;
       const neededMs = slowToStop.get(vm) ?? 0;
       if (neededMs > 0) await clock.sleep(Math.min(neededMs, graceMs));
@@ -100,37 +125,35 @@ export const simulatedDriver = (clock: Clock, shared: SharedGuests = sharedGuest
       io.delete(vm);
     },
     async runningGuests() {
-      return [...guests.keys()].map((vm) => {
-        const run = runs.get(vm);
+      return [...new Set([...guests.keys(), ...starting.names()])].map((vm) => {
+        const [run, comingUp] = [runs.get(vm), starting.of(vm)];
         return {
           vm,
           async end() {
+            if (comingUp !== undefined && starting.of(vm) === comingUp) starting.end(vm);
             if (runs.get(vm) === run && guests.delete(vm)) history.push(`end ${vm}`);
           },
         };
       });
     },
     async attach(vm, disk) {
+      const disks = disksOf(vm);
+      if (!disks) throw new Error(`${vm} has no guest`);
       // Given again after a crash: with the newer token.
-      guests.set(vm, [...disksOf(vm).filter((one) => one.disk !== disk.disk), disk]);
+      give(vm, [...disks.filter((one) => one.disk !== disk.disk), disk]);
     },
     async detach(vm, disk) {
-      const disks = guests.get(vm);
-      if (disks)
-        guests.set(
-          vm,
-          disks.filter((one) => one.disk !== disk),
-        );
+      const disks = disksOf(vm)?.filter((one) => one.disk !== disk);
+      if (disks) give(vm, disks);
     },
-    isRunning: async (vm) => guests.has(vm),
-    disksOf: async (vm) => (guests.get(vm) ?? []).map(({ disk }) => disk),
+    isRunning: async (vm) => disksOf(vm) !== undefined,
+    disksOf: async (vm) => (disksOf(vm) ?? []).map(({ disk }) => disk),
     endOf: async (vm) => ({ end: lostWithHost.has(vm) ? 'HOST_RESTARTED' : 'GUEST_ENDED' }),
     onEnded: (listener) => {
       listeners.push(listener);
     },
     restartHost() {
-      for (const ended of starting.values()) ended.abort();
-      starting.clear();
+      for (const vm of starting.names()) starting.end(vm);
       for (const vm of guests.keys()) lostWithHost.add(vm);
       guests.clear();
     },

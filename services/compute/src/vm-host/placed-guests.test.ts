@@ -92,6 +92,20 @@ test('a crash after a placement is stored as started: the repeated start starts 
   assert.equal(host.running(), '2');
 });
 
+test('G2: a guest that comes up while no process of the host runs is not gone, and ends with the stop of its placement', async () => {
+  host.driver.slowToStart.set(vm, 5_000);
+  const ended = assert.rejects(host.start(1), /stopped before it was up/);
+  await host.clock.pass(1_000);
+  host.restart();
+  assert.deepEqual(await host.guests.recover(), []);
+  await host.guests.forget(at(1));
+  assert.ok(host.guests.isOn(at(1)), 'its placement stays known');
+  await host.stop(1);
+  await ended;
+  await host.clock.pass(5_000);
+  assert.equal(host.running(), undefined);
+});
+
 test('G2: a crash after a placement is stored as stopped: the next process ends its guest', async () => {
   await host.start(2);
   host.placements.put({ ...at(2), isStopped: true });
