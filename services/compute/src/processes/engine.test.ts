@@ -117,6 +117,26 @@ test('G2: a notice that arrives during a run causes another read of the machine'
   }
 });
 
+test('G5: a machine that was worked on since it was stored is read: the response of the store was late', async () => {
+  const { engine, read, driven, end } = openEngine();
+  engine.kick(['vm0']);
+  await manyTurns();
+  engine.kick(['vm0']);
+  await manyTurns();
+  assert.deepEqual(read, ['vm0', 'vm0']);
+  const stopping = fold([
+    ...running([disk('os', 0, 'PREMIUM_SSD')]),
+    { type: 'VmStopping', work: work('powerOff'), at },
+  ]);
+  engine.resume([{ id: 'vm0', state: stopping, version: 8 }]);
+  await manyTurns();
+  assert.deepEqual([read.length, driven], [3, []], 'its stop is over: a later guest runs');
+  engine.resume([{ id: 'vm0', state: stopping, version: 9 }]);
+  await manyTurns();
+  assert.deepEqual([read.length, driven], [3, ['stop vm0']], 'what is as new is not read again');
+  await end();
+});
+
 test('beyond its room the engine keeps only the names of machines, and reads them when it works on them', async () => {
   const { engine, read, end } = openEngine();
   engine.resume(machines(2_500));

@@ -15,6 +15,8 @@ export type Urgency = 'look' | 'work' | 'stop';
 const machinesMax = 1_024;
 /** Machines held from which on work that can wait has to wait: bounds the memory, and keeps every slot busy. */
 const roomMax = 2_000;
+/** Machines whose newest version is remembered after their work ended: more than begin while a response of the store is late. */
+const rememberedMax = 10_000;
 const backoffMsMin = 100;
 const backoffMsMax = 5_000;
 
@@ -57,6 +59,8 @@ export class Engine {
   readonly #servedListeners: (() => void)[] = [];
   readonly #tasks = new Map<string, Task>();
   readonly #slots = limiter(machinesMax);
+  /** Versions of the machines that were worked on last; the oldest first. */
+  readonly #seen = new Map<string, number>();
   #waiting = new Map<string, Notice>();
   #woken = Promise.withResolvers<void>();
   #roomy = Promise.withResolvers<void>();
@@ -177,8 +181,17 @@ export class Engine {
       return urgency === 'stop' ? this.#start(id, existing, ending) : undefined;
     }
     const interrupt = new AbortController();
+    // The response to a commit may be late: what was stored there may be over by now, and its work must not be done again.
+    const isOutdated = known !== undefined && known.version < (this.#seen.get(id) ?? 0);
     const task: Task = {
-      ...{ known, interrupt, again: false, isStarted: false, isAtWork: false, version: 0 },
+      ...{
+        known: isOutdated ? undefined : known,
+        interrupt,
+        again: false,
+        isStarted: false,
+        isAtWork: false,
+        version: 0,
+      },
       running: new Set(),
     };
     this.#tasks.set(id, task);
@@ -204,7 +217,7 @@ export class Engine {
         failures = 0;
         if (!known && (!task.again || !this.isOurs(id))) {
           // In the same tick, so that the next notice creates a new task.
-          this.#forget(id);
+          this.#forget(id, task.version);
           return;
         }
       } catch (error) {
@@ -217,8 +230,13 @@ export class Engine {
     }
   }
 
-  #forget(id: string): void {
+  #forget(id: string, version: number): void {
     this.#tasks.delete(id);
+    const seen = Math.max(version, this.#seen.get(id) ?? 0);
+    this.#seen.delete(id);
+    this.#seen.set(id, seen);
+    const [oldest] = this.#seen.keys();
+    if (oldest !== undefined && this.#seen.size > rememberedMax) this.#seen.delete(oldest);
     if (this.hasRoom()) this.#roomy.resolve();
   }
 
