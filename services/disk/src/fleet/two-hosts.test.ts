@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Encryption } from '@interlock/contracts/interlock/access/v1/access.ts';
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { pieceSize } from '../host/storage/sector.ts';
@@ -114,6 +115,35 @@ test('a host that starts does not finish the deletion of another host, whose fil
   await first.restart();
   assert.equal((await first.stateOf(diskName)).status, 'absent');
   assert.deepEqual(first.volumeIds(), []);
+});
+
+test('CMK-110: what a host was making or deleting when it was declared lost is ended by another host', async (t) => {
+  const name = 'diskHosts/disk-0';
+  for (const left of ['creating', 'deleting'] as const) {
+    const first = await startDiskHost({ hostLeaseTtlMs: 1_000 });
+    t.after(() => first.stop());
+    const second = await startDiskHost({ beside: first, name: 'disk-1', hostLeaseTtlMs: 1_000 });
+    t.after(() => second.stop());
+    const once = first.clientWithoutRetries(DiskServiceDefinition);
+    if (left === 'deleting') await first.disks.createDisk({ ...disk, encryption: under(setName) });
+    for (let failAt = 1; (await first.stateOf(diskName)).status !== left; failAt += 1) {
+      first.faults.disarm();
+      first.faults.arm(failAt, 'crash');
+      const call =
+        left === 'deleting'
+          ? once.deleteDisk({ name: diskName })
+          : once.createDisk({ ...disk, encryption: under(setName) });
+      await call.catch(() => undefined);
+    }
+    // It stays cut off from its store.
+    first.faults.arm(1, 'crash');
+    while ((await second.disks.getDiskHost({ name })).liveness !== 'UNREACHABLE') await pause(20);
+    await second.disks.declareDiskHostLost({ name, folderId: 'volumes of disk-0' });
+    assert.equal((await second.stateOf(diskName)).status, left);
+    await second.restart({ isClean: true });
+    assert.equal((await second.stateOf(diskName)).status, 'absent', left);
+    await second.disks.deleteDiskHost({ name });
+  }
 });
 
 test('a host refuses work on a disk or snapshot of another host, and that one keeps it', async (t) => {

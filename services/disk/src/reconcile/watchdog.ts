@@ -17,7 +17,8 @@ const searchMs = 30_000;
 
 /**
  * Reconciles what a crash left unfinished on this host before anything is served, and searches for more until the service ends. Creations are
- * undone, deletions finished, encryption changes finished or undone as the header says (CMK-110). Work that cannot be reconciled
+ * undone, deletions finished, encryption changes finished or undone as the header says (CMK-110). Creations and deletions of hosts that
+ * were declared lost are ended too, by the first host that finds them. Work that cannot be reconciled
  * now, because a volume is damaged or the store unreachable, is reported and repeated; the rest is served meanwhile.
  */
 export const startWatchdog = async (
@@ -30,14 +31,17 @@ export const startWatchdog = async (
   },
   cause: Cause,
 ): Promise<void> => {
-  const { disks, snapshots, turns, retries, clock, log, signal } = control;
-  const unfinished = { index: unfinishedOn(control.hostName) };
+  const { disks, snapshots, turns, retries, clock, fleet, log, signal } = control;
   const { diskCreation, snapshotCreation, encryptionChange, moves } = processes;
   const isHere = ofHostIn(control.hostName);
+  // What moves is unfinished on both hosts.
+  const mayEnd = (found: Parameters<typeof isHere>[0]): boolean =>
+    isHere(found) || ('host' in found.state && fleet.isLost(found.state.host));
 
-  const reconcileDisk = async (name: string): Promise<void> => {
+  const reconcileDisk = async (name: string, isOwn: boolean): Promise<void> => {
     await diskCreation.undo(name, 'INTERRUPTED', cause);
-    await encryptionChange.reconcile(name, cause);
+    // The volume of a lost host says nothing any more.
+    if (isOwn) await encryptionChange.reconcile(name, cause);
     await finishDiskDeletion(control, name, cause);
   };
   const reconcileSnapshot = async (name: string): Promise<void> => {
@@ -52,15 +56,20 @@ export const startWatchdog = async (
       retries.add(name, work);
     });
   };
-  const search = async (): Promise<void> => {
+  const searchOn = async (host: string): Promise<void> => {
+    const unfinished = { index: unfinishedOn(host) };
     for (const found of await disks.listAll(unfinished)) {
-      if (isHere(found)) await reconcile(found.id, () => reconcileDisk(found.id));
+      if (mayEnd(found)) await reconcile(found.id, () => reconcileDisk(found.id, isHere(found)));
       await reconcile(found.id, () => moves.reconcile(found.id, cause));
     }
     for (const found of await snapshots.listAll(unfinished)) {
-      if (isHere(found)) await reconcile(found.id, () => reconcileSnapshot(found.id));
+      if (mayEnd(found)) await reconcile(found.id, () => reconcileSnapshot(found.id));
       await reconcile(found.id, () => moves.reconcile(found.id, cause));
     }
+  };
+  const search = async (): Promise<void> => {
+    const lost = fleet.list().flatMap(({ name, status }) => (status === 'lost' ? [name] : []));
+    for (const host of [control.hostName, ...lost]) await searchOn(host);
     await finishDrain(control, control.hostName, cause);
   };
   const watch = async (): Promise<void> => {
