@@ -1,7 +1,7 @@
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { names } from '@interlock/rpc';
 import { crashDisk, type Fault, pickHost } from '../faults/fault.ts';
-import { plannedSets, setName } from '../workload/estate.ts';
+import { group, plannedSets, setName } from '../workload/estate.ts';
 import { attempt, type Stage } from '../workload/stage.ts';
 import type { Action } from './action.ts';
 import { createUnder } from './disks.ts';
@@ -120,23 +120,31 @@ const cutWhileCreating: Fault = {
 /** What happens to one disk host of several. */
 export const hostFaults: readonly Fault[] = [hostAway, vaultAway, cordoned, cutWhileCreating];
 
-/** A call reaches a host that has not the disk, as from a process that knows an earlier host of it: nothing may change there. */
+/** No machine of a history has this name: at the host that has a disk, a detach from it changes nothing. */
+const noMachine = `${group}/virtualMachines/none`;
+
+/**
+ * A call reaches a host that has not the disk, as from a process that knows an earlier host of it: that host refuses. The disk may move
+ * there while the call is under way.
+ */
 const misroute: Action = {
   name: 'host.misroute',
   weight: 2,
   needsHosts: true,
   async run(stage) {
-    const { world, truth, random } = stage;
+    const { world, truth, random, log } = stage;
     const disks = [...truth.disks.disks.values()].filter(({ attachedTo }) => attachedTo !== '');
     if (disks.length === 0) return;
-    const { name, host, attachedTo } = random.pick(disks);
+    const { name, host } = random.pick(disks);
     const others = world.diskHosts.filter((one) => one.name !== host);
     if (others.length === 0) return;
     const other = random.pick(others);
     const { client } = world.as(world.people.workloads.compute).connectTo('disk', other.address);
-    await attempt(stage, 'host.misroute', `detach ${name} at ${other.name}`, () =>
-      client(DiskServiceDefinition).detachDisk({ name, virtualMachine: attachedTo }),
+    const { outcome } = await attempt(stage, 'host.misroute', `detach ${name} at ${other.name}`, () =>
+      client(DiskServiceDefinition).detachDisk({ name, virtualMachine: noMachine }),
     );
+    if (outcome.kind === 'ok' && !truth.disks.hostsOf(name).has(other.name))
+      log.violate('G5', `${other.name} refuses work on ${name}, which it never had`, 'it does not');
   },
 };
 
