@@ -149,6 +149,23 @@ test('an open goes first: it ends a move, which leaves nothing at the receiver',
   await checkContent(name, virtualMachine);
 });
 
+test('G5: an open waits for at most 5 s for a receiver that does not answer the end of the move', limit, async () => {
+  const { name, virtualMachine, other, diskHost } = await closedDisk();
+  const release = fleet.hang(other, 'SealVolume');
+  try {
+    await fleet.disks.moveDisk({ name, diskHost });
+    await until(async () => fleet.isHung(other));
+    const beganMs = performance.now();
+    await checkContent(name, virtualMachine);
+    assert.ok(performance.now() - beganMs < 9_000, `it took ${performance.now() - beganMs} ms`);
+  } finally {
+    release();
+  }
+  assert.equal(await settled(name), 1 - other);
+  assert.equal((await fleet.disks.getDisk({ name })).moveFailure, 'DISK_OPEN');
+  await checkContent(name, virtualMachine);
+});
+
 test('G5: the next process of a host ends the move that the one before it began', limit, async () => {
   const { name, virtualMachine, other, diskHost } = await closedDisk();
   const release = fleet.hang(other);

@@ -18,6 +18,8 @@ const movesMax = 2;
 
 /** How long the guest of an open disk may wait for a write while the disk changes its host, in milliseconds (G6). */
 const pauseMs = 2_000;
+/** Longest hand-over of a closed disk or a snapshot, in milliseconds: an open waits for it, and each call of compute lasts 10 s. */
+const closedMs = 5_000;
 /** How often that is tried. */
 const handOversMax = 5;
 /** The wait before the store is asked again who has a disk, in milliseconds. */
@@ -170,7 +172,7 @@ export class VolumeMoves {
         await this.#sending.written(sent);
         if (host.isOpen(name)) await this.#prepare(sent);
         if (await turns(name, () => this.#handOver(sent))) break;
-        if (tries === handOversMax) throw pauseTooLong(name);
+        if (tries === handOversMax) throw pauseTooLong(name, this.#limitMs(name));
       }
     } finally {
       await followed.end();
@@ -194,7 +196,7 @@ export class VolumeMoves {
 
   /**
    * In the turn: nothing changes the header meanwhile.
-   * @returns false if the guest of an open disk would have to wait for too long: nothing has changed
+   * @returns false if the guest of an open disk, or an open of a closed one, would have to wait for too long: nothing has changed
    */
   async #handOver(sent: Sent): Promise<boolean> {
     const { name, moving } = sent;
@@ -203,11 +205,16 @@ export class VolumeMoves {
     return sent.volume.withoutWrites(() => this.#finish(sent));
   }
 
+  /** How long one hand-over may take now, in milliseconds. */
+  #limitMs(name: string): number {
+    return this.#control.host.isOpen(name) ? pauseMs : closedMs;
+  }
+
   async #finish(sent: Sent): Promise<boolean> {
     const { host, stored, clock, fleet, hostName } = this.#control;
     const { name, moving, cause } = sent;
     const kind = movedKind(this.#control, name);
-    const endMs = clock.monotonicMs() + (host.isOpen(name) ? pauseMs : closedMs);
+    const endMs = clock.monotonicMs() + this.#limitMs(name);
     const leftMs = (): number => Math.max(1, endMs - clock.monotonicMs());
     try {
       await this.#sending.rest(sent, leftMs());
@@ -221,7 +228,8 @@ export class VolumeMoves {
       const rows = [stored.put(moving.volumeId, header)];
       await this.#commit(sent, (state) => finishMove(state, clock.now(), moving.volumeId, hostEpoch), { rows });
     } catch (error) {
-      if (host.isOpen(name) && isTooSlow(error)) return false;
+      // The guest of an open disk continues here meanwhile.
+      if (isTooSlow(error) || (host.isOpen(name) && isAway(error))) return false;
       throw error;
     }
     host.handOver(name, notHere(name, moving.host, hostName, fleet));
@@ -281,19 +289,15 @@ export class VolumeMoves {
 
 type CommitTerms = [decide: Parameters<MovedKind['commit']>[1], options: Parameters<MovedKind['commit']>[3]];
 
-/** Longest hand-over of a closed disk or a snapshot, in milliseconds. */
-const closedMs = 60_000;
+/** Whether the receiver took too long. */
+const isTooSlow = (error: unknown): boolean => error instanceof RpcFailure && error.code === 'DEADLINE_EXCEEDED';
 
-/** Whether the receiver took too long, or was away: the guest continues here meanwhile. */
-const isTooSlow = (error: unknown): boolean =>
-  isAway(error) || (error instanceof RpcFailure && error.code === 'DEADLINE_EXCEEDED');
-
-const pauseTooLong = (name: string): Rejection =>
+const pauseTooLong = (name: string, limitMs: number): Rejection =>
   new Rejection(
     'UNAVAILABLE',
     'MOVE_PAUSE_TOO_LONG',
-    `${name} was not handed over within ${pauseMs} ms, ${handOversMax} times: its guest would have waited for longer`,
-    { resource: name, limit_ms: String(pauseMs) },
+    `${name} was not handed over within ${limitMs} ms, ${handOversMax} times: its guest, or an open, would have waited for longer`,
+    { resource: name, limit_ms: String(limitMs) },
   );
 
 const isAt = (self: string, host: string, fleet: Pick<Control['fleet'], 'isLost'>): boolean =>

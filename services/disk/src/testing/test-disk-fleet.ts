@@ -47,8 +47,10 @@ export interface DiskFleet extends CloudClients, CloudDisks, Pick<InProcessCloud
   volumeFiles(host: number): Promise<readonly string[]>;
   stopHost(host: number): Promise<void>;
   startHost(host: number): Promise<void>;
-  /** Lets the calls to a host wait without a response, until the returned function is called. */
-  hang(host: number): () => void;
+  /** Lets the calls to a host wait without a response, until the returned function is called. @param method only calls of this method */
+  hang(host: number, method?: string): () => void;
+  /** Whether a call to the host waits so. */
+  isHung(host: number): boolean;
   /** Cuts a host off from the store, until the returned function is called. */
   cutStore(host: number): () => void;
 }
@@ -114,12 +116,16 @@ export const startDiskFleet = async (
   const stores = new Map<Workload, EventStore>([['disk', store]]);
   const identity = testIdentity(random);
   const log: string[] = [];
-  const hung = new Map<number, Promise<void>>();
+  const hung = new Map<number, Hung>();
   const settings = { hostLeaseTtlMs, callMaxMs: callMaxMsOf(leases) };
   const link: (replica: number) => Link = (replica) => (carry) => ({
     ...carry,
     once: async (...call) => {
-      await untilAbort(hung.get(replica), call[2].signal);
+      const waiting = hung.get(replica);
+      if (waiting !== undefined && call[0].path.endsWith(waiting.method)) {
+        waiting.callCount += 1;
+        await untilAbort(waiting.until, call[2].signal);
+      }
       return carry.once(...call);
     },
   });
@@ -172,20 +178,28 @@ export const startDiskFleet = async (
   };
 };
 
+/** What calls of one method wait for, or of every method. */
+interface Hung {
+  readonly method: string;
+  readonly until: Promise<void>;
+  callCount: number;
+}
+
 /** @param hung by replica: what its calls wait for */
 const disturbances = (
   hosts: readonly { readonly storeLink: { isCut: boolean } }[],
-  hung: Map<number, Promise<void>>,
-): Pick<DiskFleet, 'hang' | 'cutStore'> => ({
-  hang(host) {
+  hung: Map<number, Hung>,
+): Pick<DiskFleet, 'hang' | 'isHung' | 'cutStore'> => ({
+  hang(host, method = '') {
     const { promise, resolve } = Promise.withResolvers<void>();
     const { replica } = replicaOf(host);
-    hung.set(replica, promise);
+    hung.set(replica, { method, until: promise, callCount: 0 });
     return () => {
       hung.delete(replica);
       resolve();
     };
   },
+  isHung: (host) => (hung.get(replicaOf(host).replica)?.callCount ?? 0) > 0,
   cutStore(host) {
     const { storeLink } = hosts[host] ?? assert.fail(`no host ${host}`);
     storeLink.isCut = true;
@@ -196,8 +210,7 @@ const disturbances = (
 });
 
 /** Waits for something, but not longer than the caller. */
-const untilAbort = async (awaited: Promise<void> | undefined, signal: AbortSignal | undefined): Promise<void> => {
-  if (awaited === undefined) return;
+const untilAbort = async (awaited: Promise<void>, signal: AbortSignal | undefined): Promise<void> => {
   const { promise, reject } = Promise.withResolvers<never>();
   signal?.addEventListener('abort', () => reject(new Error('the caller has gone')));
   await Promise.race([awaited, promise]);
