@@ -14,12 +14,16 @@ import { applyFault, localProcesses } from './fault.ts';
 const root = mkdtempSync(join(tmpdir(), 'interlock-fault-'));
 after(() => rmSync(root, { recursive: true }));
 
-/** A launcher whose cloud is one process. */
+/** A launcher whose cloud is one process. It undoes a fault with a duration as soon as it has reported it. */
 const openLauncher = async (change: Partial<CloudControl> = {}) => {
   const calls: string[] = [];
   let state: PartProcess['state'] = 'running';
+  const reported = Promise.withResolvers<void>();
   const control: CloudControl = {
-    processes: async () => [{ part: 'nats', name: 'nats', pid: 4_711, state }],
+    processes: async () => {
+      if (state === 'down') reported.resolve();
+      return [{ part: 'nats', name: 'nats', pid: 4_711, state }];
+    },
     kill: async (part) => {
       calls.push(`kill ${part}`);
       state = 'down';
@@ -33,7 +37,8 @@ const openLauncher = async (change: Partial<CloudControl> = {}) => {
     ...change,
   };
   const data = openDataFolder(mkdtempSync(join(root, 'data-')));
-  const server = await serveControl(control, { data, clock: systemClock, say: () => undefined, describe: () => ({}) });
+  const clock = { ...systemClock, sleep: () => reported.promise };
+  const server = await serveControl(control, { data, clock, say: () => undefined, describe: () => ({}) });
   after(server.close);
   writeFileSync(data.path('cloud.json'), JSON.stringify({ control: server.path }));
   return { data: data.root, calls };
@@ -44,7 +49,7 @@ const terminal = { out: (line: string) => void lines.push(line), err: (line: str
 
 test('the launcher undoes a fault with a duration, and the command waits for it', async () => {
   const { data, calls } = await openLauncher();
-  await applyFault({ action: 'kill', part: 'nats', forMs: 100 }, data, terminal);
+  await applyFault({ action: 'kill', part: 'nats', forMs: 1 }, data, terminal);
   assert.deepEqual(calls, ['kill nats', 'restart nats']);
   assert.equal(lines[0], 'nats: down');
   assert.match(lines[1] ?? '', /^nats: running again after \d+ ms$/);
