@@ -1,6 +1,6 @@
 /**
  * Writes libs/contracts/src from the .proto files: TypeScript, the file descriptor set for gRPC reflection, the same set
- * package by package for the command line, and the comments of methods and fields for its help.
+ * package by package for the command line, the comments of methods and fields for its help, and where requests have timestamps.
  *
  * Plain JavaScript, because it runs on the system's Node before anything of the project can. The new tree is made
  * beside the old one and put in its place only when it is whole, so that a failed run leaves the old one as it was.
@@ -10,6 +10,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, w
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { commentsIn } from './comments.mjs';
+import { timestampsIn } from './timestamps.mjs';
 
 const protos = fileURLToPath(new URL('.', import.meta.url));
 const buf = fileURLToPath(new URL('../node_modules/.bin/buf', import.meta.url));
@@ -27,7 +28,9 @@ try {
   writeFileSync(join(next, 'package-descriptors.ts'), packageDescriptorsModule());
   const documented = join(scratch, 'documented.json');
   runBuf('build', '--as-file-descriptor-set', '--output', documented);
-  writeFileSync(join(next, 'comments.ts'), commentsModule(JSON.parse(readFileSync(documented, 'utf8'))));
+  const set = JSON.parse(readFileSync(documented, 'utf8'));
+  writeFileSync(join(next, 'comments.ts'), commentsModule(set));
+  writeFileSync(join(next, 'timestamps.ts'), timestampsModule(set));
 
   const current = join(contracts, 'src');
   if (existsSync(current)) renameSync(current, join(scratch, 'previous'));
@@ -78,5 +81,22 @@ function commentsModule(set) {
   const json = JSON.stringify(Object.fromEntries(commentsIn(set)));
   return `/** JSON of an object: comment by full name (\`package.Message.field\`, \`package.Service/Method\`). */
 export const commentsJson: string = ${JSON.stringify(json)};
+`;
+}
+
+/** The module that says where requests have timestamps, so that a service need not read the descriptors when it starts. */
+function timestampsModule(set) {
+  return `/** One field on the way to a timestamp. */
+export interface FieldStep {
+  /** As in the contract. */
+  readonly name: string;
+  /** As in generated code; in a oneof the value of $case. */
+  readonly member: string;
+  /** The oneof that has the field, as in generated code. */
+  readonly oneof?: string;
+}
+
+/** By path (\`/package.Service/Method\`): for each timestamp in the request the fields that lead to it. Methods without one are missing. */
+export const requestTimestamps: Readonly<Record<string, readonly (readonly FieldStep[])[]>> = ${JSON.stringify(timestampsIn(set), undefined, 2)};
 `;
 }

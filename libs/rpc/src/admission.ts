@@ -80,7 +80,7 @@ const storable = ({ tracestate = '', baggage = '' }: Propagated): { tracestate?:
 /**
  * Authenticates and authorizes the caller. Authentication comes first, so that no error reveals what exists (KV-80).
  * The request is checked next: only an authenticated caller sees its errors, and the authorization rule reads it.
- * Waits only for a call to the identity service. Passes each refusal to `onRefused`.
+ * Waits only for a call to the identity service, and for the reason why a request cannot be read. Passes each refusal to `onRefused`.
  */
 export async function admit(
   options: AdmissionOptions,
@@ -91,14 +91,16 @@ export async function admit(
 ): Promise<CallFields> {
   if (rule === undefined) throw new Error('the method has no authorization rule');
   if ('public' in rule) {
-    checkRequest(method.path, request);
+    const refused = checkRequest(method.path, request);
+    if (refused) await refused;
     return anonymous;
   }
   try {
     const token = bearerToken(context);
     const authenticated = options.authenticate(token);
     const caller = authenticated instanceof Promise ? await authenticated : authenticated;
-    checkRequest(method.path, request);
+    const refused = checkRequest(method.path, request);
+    if (refused) await refused;
     const authorised = authorise(rule, caller, request, options.authorize);
     if (authorised) await authorised;
     const causes = causesOf(context, caller);

@@ -9,9 +9,12 @@ import { CreateKeyRequest } from '@interlock/contracts/interlock/key_vault/v1/ke
 import { Rejection } from '@interlock/event-store';
 import { checkRequest, readable } from './request-values.ts';
 
-const refusal = (path: string, request: unknown): Pick<Rejection, 'code' | 'reason' | 'message' | 'metadata'> => {
+const refusal = async (
+  path: string,
+  request: unknown,
+): Promise<Pick<Rejection, 'code' | 'reason' | 'message' | 'metadata'>> => {
   try {
-    checkRequest(path, request);
+    await checkRequest(path, request);
   } catch (error) {
     if (error instanceof Rejection) return error;
     throw error;
@@ -31,15 +34,15 @@ for (const [bytes, value] of [
   [least, '-9223372036854775808'],
   [beyond, '9007199254740992'],
 ] as const) {
-  test(`the integer ${value} is refused with the name of its field`, () => {
-    const { code, reason, message, metadata } = refusal(read, readable(ReadRequest.decode)(bytes));
+  test(`the integer ${value} is refused with the name of its field`, async () => {
+    const { code, reason, message, metadata } = await refusal(read, readable(ReadRequest.decode)(bytes));
     assert.deepEqual([code, reason], ['INVALID_ARGUMENT', 'NUMBER_OUT_OF_RANGE']);
     assert.deepEqual(metadata, { field: 'length_bytes', value });
     assert.match(message, /^length_bytes must be from -9007199254740991 to 9007199254740991 \(got /);
   });
 }
 
-test('a refusal names the field of an item with its index', () => {
+test('a refusal names the field of an item with its index', async () => {
   const { OpenDisksRequest: type } = { OpenDisksRequest };
   const bytes = type
     .encode(
@@ -50,26 +53,26 @@ test('a refusal names the field of an item with its index', () => {
   const at = bytes.findIndex((byte, n) => byte === 0xff && bytes[n + 6] === 0xff && bytes[n + 7] === 0x0f);
   const changed = Uint8Array.from(bytes);
   changed.set([0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x10], at);
-  const { metadata } = refusal('/interlock.disk.v1.DiskService/OpenDisks', readable(type.decode)(changed));
+  const { metadata } = await refusal('/interlock.disk.v1.DiskService/OpenDisks', readable(type.decode)(changed));
   assert.deepEqual(metadata, { field: 'items[1].open.attach_epoch_before', value: '9007199254740992' });
 });
 
-test('bytes that are not a message of the method are refused as REQUEST_MALFORMED', () => {
+test('bytes that are not a message of the method are refused as REQUEST_MALFORMED', async () => {
   for (const bytes of [[0x0a], [0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]]) {
     const request = readable(ReadRequest.decode)(Uint8Array.from(bytes));
-    const { code, reason } = refusal(read, request);
+    const { code, reason } = await refusal(read, request);
     assert.deepEqual([code, reason], ['INVALID_ARGUMENT', 'REQUEST_MALFORMED'], String(bytes));
   }
 });
 
-test('a timestamp outside of the years 1 to 9999 is refused with the name of its field', () => {
+test('a timestamp outside of the years 1 to 9999 is refused with the name of its field', async () => {
   const withExpiry = (ms: number) => CreateKeyRequest.fromPartial({ attributes: { expireTime: new Date(ms) } });
   for (const ms of [Number.NaN, -62_135_596_800_001, 253_402_300_800_000, 8.64e15, -8.64e15]) {
-    const { code, reason, metadata } = refusal(createKey, withExpiry(ms));
+    const { code, reason, metadata } = await refusal(createKey, withExpiry(ms));
     assert.deepEqual([code, reason], ['INVALID_ARGUMENT', 'TIMESTAMP_OUT_OF_RANGE']);
     assert.deepEqual(metadata, { field: 'attributes.expire_time' });
   }
-  for (const ms of [0, -1, -62_135_596_800_000, 253_402_300_799_999]) checkRequest(createKey, withExpiry(ms));
+  for (const ms of [0, -1, -62_135_596_800_000, 253_402_300_799_999]) await checkRequest(createKey, withExpiry(ms));
 });
 
 test('every timestamp field of every request is checked, and a refusal names its path', async () => {
@@ -82,7 +85,7 @@ test('every timestamp field of every request is checked, and a refusal names its
       for (const { path, message } of await messagesWithTimestamp(input)) {
         found += 1;
         try {
-          checkRequest(`/${service.typeName}/${name}`, message);
+          await checkRequest(`/${service.typeName}/${name}`, message);
           missed.push(`${service.typeName}/${name} ${path}`);
         } catch (error) {
           if (!(error instanceof Rejection)) throw error;

@@ -112,6 +112,18 @@ describe('health, reflection and address of a server', () => {
     stream.end();
   });
 
+  test('bytes that are no request of reflection are refused with INVALID_ARGUMENT', async () => {
+    const stream = raw.makeBidiStreamRequest(
+      '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo',
+      bytesAsTheyAre,
+      bytesAsTheyAre,
+    );
+    const refused = new Promise<{ readonly code?: number }>((resolve) => stream.once('error', resolve));
+    stream.on('data', () => {});
+    stream.write(Buffer.from('ff', 'hex'));
+    assert.equal((await refused).code, status.INVALID_ARGUMENT);
+  });
+
   test('the address has the port that the system chose', () => {
     assert.match(server.address, /^127\.0\.0\.1:[1-9]\d+$/);
   });

@@ -1,11 +1,11 @@
 import type { ChannelOptions, ServerInterceptor } from '@grpc/grpc-js';
 import type { Renewed } from '@interlock/runtime';
 import { createServer } from 'nice-grpc';
-import { ServerReflection, ServerReflectionService } from 'nice-grpc-server-reflection';
 import { type ServerTls, serverCredentials } from './credentials.ts';
 import { health } from './health.ts';
 import { CONTROL_MESSAGE_BYTES_MAX } from './message-size.ts';
 import { type ReceivingLimits, receiving, STREAMS_PER_CONNECTION_MAX } from './receiving.ts';
+import { reflectionDefinition, reflectionOf } from './reflection.ts';
 import { releaseSentMemory } from './sent-memory.ts';
 import { type PipelineOptions, serverPipeline } from './server-pipeline.ts';
 import { type BoundService, rulesOf } from './service.ts';
@@ -65,7 +65,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const healthService = health(options.isReady ?? (() => true), stopping.signal);
   healthService.mount(server);
   if (options.reflectionDescriptors !== undefined) {
-    server.add(ServerReflectionService, reflection(options.reflectionDescriptors, services));
+    const names = services.map(({ name }) => name);
+    server.add(reflectionDefinition, reflectionOf(options.reflectionDescriptors, names));
   }
 
   const port = await server.listen(options.address, serverCredentials(tls));
@@ -91,18 +92,3 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     },
   };
 }
-
-/** Reads the descriptors at the first call: it takes some 30 ms of a processor, which every start would pay for the few callers of reflection. */
-const reflection = (
-  descriptors: Uint8Array,
-  services: readonly BoundService[],
-): ReturnType<typeof ServerReflection> => {
-  const names = services.map(({ name }) => name);
-  let opened: ReturnType<typeof ServerReflection> | undefined;
-  return {
-    serverReflectionInfo(requests, context) {
-      opened ??= ServerReflection(descriptors, names);
-      return opened.serverReflectionInfo(requests, context);
-    },
-  };
-};

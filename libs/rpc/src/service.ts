@@ -2,7 +2,7 @@ import type { CompatServiceDefinition, Server, ServiceImplementation, TsProtoSer
 import type { Authorization, Rule } from './authorization.ts';
 import type { CallFields } from './call.ts';
 import { ownBytes } from './message-copy.ts';
-import { prepareCheck, readable } from './request-values.ts';
+import { readable } from './request-values.ts';
 
 /**
  * What ts-proto generates for a service. A method may have its own codec in place of a generated message type (`{encode, decode}`
@@ -61,7 +61,6 @@ export function service<const D extends Definition>(parts: {
     const handler: unknown = Reflect.get(implementation, name);
     if (rule === undefined) throw new Error(`${method.path} has no authorization rule`);
     if (typeof handler !== 'function') throw new Error(`${method.path} has no handler`);
-    prepareCheck(method.path);
     rules.set(method.path, rule);
     handlers.set(method.path, {
       method,
