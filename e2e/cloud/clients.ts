@@ -7,6 +7,7 @@ import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_va
 import { MessagingServiceDefinition } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import type { LocalCloud } from '@interlock/local/local-cloud.ts';
 import {
+  CALL_MAX_MS,
   type Channel,
   type ClientTls,
   connect,
@@ -58,8 +59,24 @@ export const tlsInto = ({ authorityFile, client }: Pick<OutsideOf, 'authorityFil
     : { certificate: readFileSync(client.certificateFile, 'utf8'), key: readFileSync(client.keyFile, 'utf8') }),
 });
 
+/** Options of clients from outside. */
+export interface OutsideOptions {
+  readonly tracer?: Tracer;
+  /** Deadline of calls without their own, in milliseconds; by default that of the client. */
+  readonly deadlineMs?: number;
+}
+
+/**
+ * For clients of a test: they wait as long as a service works on a call. With the default of 10 s the speed of the machine would decide
+ * whether a test passes.
+ */
+export const patient: OutsideOptions = { deadlineMs: CALL_MAX_MS };
+
 /** Opens clients of a local cloud over TLS, as its users do. */
-export const openOutside = (cloud: OutsideOf, tracer: Tracer = trace.getTracer('outside')): Outside => {
+export const openOutside = (
+  cloud: OutsideOf,
+  { tracer = trace.getTracer('outside'), deadlineMs }: OutsideOptions = {},
+): Outside => {
   const tls = tlsInto(cloud);
   const channels = new Map<Workload, Channel>();
   const channelTo = (service: Workload): Channel => {
@@ -76,6 +93,7 @@ export const openOutside = (cloud: OutsideOf, tracer: Tracer = trace.getTracer('
       clock: systemClock,
       random: systemRandom,
       tracer,
+      ...(deadlineMs === undefined ? {} : { defaultDeadlineMs: deadlineMs }),
     });
   const noToken: TokenSource = {
     token: async () => Promise.reject(new Error('an anonymous caller has no token')),

@@ -7,7 +7,7 @@ import { type DataFolder, openDataFolder } from '@interlock/local/data-folder.ts
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
 import { serviceNames } from '@interlock/local/services.ts';
 import { removeServer } from '@interlock/local/unprivileged.ts';
-import { type Clients, type Outside, openOutside } from './clients.ts';
+import { type Clients, type Outside, openOutside, patient } from './clients.ts';
 
 /** Size limit of a service's stream: other tests share the server. */
 const STREAM_BYTES_MAX = 16 * 1024 ** 2;
@@ -56,7 +56,7 @@ export const testCloud = async (
     replicas,
     settings: { NATS_STREAM_BYTES_MAX: String(STREAM_BYTES_MAX), ...withoutTelemetry, ...settings },
   });
-  const outside = openOutside(cloud);
+  const outside = openOutside(cloud, patient);
   return {
     cloud,
     outside,
@@ -88,7 +88,7 @@ export const ownCloud = async (settings: Readonly<Record<string, string>> = {}):
     // Only servers that this cloud started may be killed, so none are taken from the environment.
     const { DATABASE_URL: _, NATS_URL: __, ...env } = process.env;
     const cloud = await startLocalCloud({ data, env, settings: { ...withoutTelemetry, ...settings } });
-    const outside = openOutside(cloud);
+    const outside = openOutside(cloud, patient);
     const stop = async (): Promise<void> => {
       outside.close();
       await cloud.stop();

@@ -8,7 +8,7 @@ import type {
 import { systemClock } from '@interlock/runtime';
 import type { Clients } from './clients.ts';
 import { type EstatePlace, makeKeys, newDisksOfMachine } from './make-estate.ts';
-import { until } from './until.ts';
+import { until, untilAnswered } from './until.ts';
 
 export { allowSet } from './service-owner.ts';
 
@@ -94,14 +94,9 @@ export const makeMachine = async (
     id: `${virtualMachineId}-d${n}`,
     ...(kind === 'platform' ? { sku: 'PREMIUM_SSD' as const, set: '' } : { sku: kind, set }),
   }));
-  const { name } = await clients.compute.createVirtualMachine({
-    parent: group,
-    virtualMachineId,
-    location,
-    ...newDisksOfMachine(planned),
-    workload,
-    guest,
-  });
+  const request = { parent: group, virtualMachineId, location, ...newDisksOfMachine(planned), workload, guest };
+  // A creation responds when it is over. A repeat waits for the same creation.
+  const { name } = await untilAnswered(() => clients.compute.createVirtualMachine(request));
   const { failure } = await until(
     `${name} is made`,
     async () => {

@@ -48,7 +48,7 @@ export const rehearse = async (cloud: RehearsedCloud, options: RehearsalOptions)
     const telemetry = traceRehearsal(cloud.spans, random);
     scope.defer('telemetry', telemetry.shutdown);
     const { tracer } = telemetry;
-    const outside = openOutside(cloud, tracer);
+    const outside = openOutside(cloud, { tracer });
     scope.defer('clients', outside.close);
     const dataPath = openDataPath(tlsInto(cloud), tracer);
     scope.defer('data path', dataPath.close);

@@ -8,7 +8,7 @@ import { openHistory } from '@interlock/lab/judge/journal/history';
 import { type DataFolder, openDataFolder } from '@interlock/local/data-folder.ts';
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
 import { outsideHome, removeServer } from '@interlock/local/unprivileged.ts';
-import { type Clients, type Outside, openOutside } from '../cloud/clients.ts';
+import { type Clients, type Outside, openOutside, patient } from '../cloud/clients.ts';
 import { archiving, baseBackup, clockOf, putBack, recoveringTo } from '../cloud/database-archive.ts';
 import { withoutTelemetry } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
@@ -40,7 +40,7 @@ const start = async (
     postgresSettings,
     settings: { ...withoutTelemetry, ...settings, ...further },
   });
-  outside = openOutside(cloud);
+  outside = openOutside(cloud, patient);
   clients = outside.administrator;
 };
 const stop = async (): Promise<void> => {

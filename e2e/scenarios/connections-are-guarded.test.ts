@@ -12,7 +12,7 @@ import { type LocalCloud, type LocalCloudOptions, startLocalCloud } from '@inter
 import { databaseOf, type ServiceName, serviceNames } from '@interlock/local/services.ts';
 import { ensureStreams } from '@interlock/messaging';
 import { systemClock as clock, renewable } from '@interlock/runtime';
-import { openOutside } from '../cloud/clients.ts';
+import { openOutside, patient } from '../cloud/clients.ts';
 import { type GuardedPostgres, startGuardedPostgres } from '../cloud/guarded-postgres.ts';
 import { withoutTelemetry } from '../cloud/test-cloud.ts';
 import { makeWorld, startAgain, untilPower } from '../cloud/world.ts';
@@ -83,7 +83,7 @@ const guardedCloud = (name: string, changes: Readonly<Record<string, string>>, s
 
 test("G2, G5: with TLS to NATS and Postgres and production's permissions, a revoked key stops machines and they start again", async () => {
   const cloud: LocalCloud = await guardedCloud('whole', {});
-  const outside = openOutside(cloud);
+  const outside = openOutside(cloud, patient);
   try {
     const clients = outside.administrator;
     const world = await makeWorld(clients, [['PREMIUM_SSD'], ['STANDARD_SSD', 'platform']]);

@@ -8,7 +8,7 @@ import { freePort } from '@interlock/local/free-port.ts';
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
 import { createStreams } from '@interlock/local/nats-streams.ts';
 import { removeServer } from '@interlock/local/unprivileged.ts';
-import { openOutside } from '../cloud/clients.ts';
+import { openOutside, patient } from '../cloud/clients.ts';
 import { withoutTelemetry } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
 
@@ -50,7 +50,7 @@ test('a service stays ready without NATS and reports it; it is not ready without
 
   await cloud.nats.kill();
   await answers('/readyz', 200, { store: true, bus: false, ...whole });
-  const outside = openOutside(cloud);
+  const outside = openOutside(cloud, patient);
   const { subscriptions } = await outside.administrator.identity.listSubscriptions({});
   assert.equal(subscriptions.length, 1);
   outside.close();

@@ -94,7 +94,7 @@ interface Ground {
 }
 
 const open = async (scope: Scope, target: Target, terms: Required<PlaceTerms>): Promise<Place> => {
-  const { clock, random, storeOf, bus, tokenFormat, link, run } = target;
+  const { clock, random, storeOf, bus, outsideDeadlineMs, tokenFormat, link, run } = target;
   const ground = groundOn(target, terms);
   const write = (line: string): void => {
     if (/warn|error/.test(line) && process.env.LOUD) console.log(line.slice(0, 600));
@@ -109,6 +109,7 @@ const open = async (scope: Scope, target: Target, terms: Required<PlaceTerms>): 
     log: logger({ service: 'test', clock, write }),
     tracer: trace.getTracer('test'),
     issuer,
+    ...(outsideDeadlineMs === undefined ? {} : { outsideDeadlineMs }),
     ...(tokenFormat === undefined ? {} : { tokenFormat }),
     linkBetween: () => link,
     authzTtlMs,

@@ -6,7 +6,7 @@ import { createTestDatabase } from '@interlock/event-store/test-database';
 import { workloads } from '@interlock/host';
 import { type Bus, memoryBus } from '@interlock/messaging';
 import { openTestBus } from '@interlock/messaging/test-bus';
-import { type Link, simulatedTokens, type TokenFormat, type Workload } from '@interlock/rpc';
+import { CALL_MAX_MS, type Link, simulatedTokens, type TokenFormat, type Workload } from '@interlock/rpc';
 import {
   type Clock,
   type Random,
@@ -37,6 +37,8 @@ export interface Target {
   readonly files: VolumeFiles;
   readonly sealKeys: SealKeyStore;
   readonly engine: (sealing: Sealing) => RsaEngine;
+  /** Deadline of a client's calls, in milliseconds; undefined: the usual one. */
+  readonly outsideDeadlineMs: number | undefined;
   /** How identity signs tokens; undefined: as in production. */
   readonly tokenFormat: TokenFormat | undefined;
   /** What is between a caller and a service. */
@@ -67,6 +69,7 @@ export const realTarget: OpenTarget = async (scope) => {
     files,
     sealKeys: await openFileSealKeyStore(join(folder, 'seal-keys'), systemRandom),
     engine: (sealing) => createRsaPool({ sealing, workers: 1 }),
+    outsideDeadlineMs: CALL_MAX_MS,
     tokenFormat: undefined,
     link: (carry) => carry,
     run: (work) => work(),
@@ -86,6 +89,7 @@ export const simulatedTarget: OpenTarget = async () => {
     files: memoryVolumeFiles(random.fork('volumes'), volumeBytesMax),
     sealKeys: createMemorySealKeyStore(),
     engine: (sealing) => new SimulatedRsa({ sealing, random: random.fork('rsa') }),
+    outsideDeadlineMs: undefined,
     tokenFormat: simulatedTokens(random.fork('tokens')),
     link: takingTime(clock),
     run: (work) => clock.drive(work(), dayMs),

@@ -10,14 +10,14 @@ import { tryCause, type Verdicts } from './trial.ts';
 /** A lease that must be renewed during a test to keep machines running, and that ends before the check if it was not. */
 const renewedLeases = { ttlMs: 8_000, ioPauseTimeoutMs: 1_000, unreachableGraceMs: 600_000 };
 
-/** So short that an unreachable vault counts as lost within the test. */
-const shortLeases = { ttlMs: 1_500, ioPauseTimeoutMs: 200, unreachableGraceMs: 500 };
+/** So short that an unreachable vault counts as lost within the test, and long enough that a busy machine renews them in time. */
+const shortLeases = { ttlMs: 4_000, ioPauseTimeoutMs: 1_000, unreachableGraceMs: 2_000 };
 
 const termsOf: Readonly<Record<Effect, PlaceTerms>> = {
   loss: {},
   'start only': { leases: renewedLeases },
-  outage: { leases: shortLeases, startTimeoutMs: 8_000 },
-  throttle: { leases: renewedLeases, startTimeoutMs: 8_000 },
+  outage: { leases: shortLeases, startTimeoutMs: 15_000 },
+  throttle: { leases: renewedLeases, startTimeoutMs: 15_000 },
 };
 
 /** Plays these causes on what the simulation runs on: every combination of the table, in virtual time. */

@@ -19,7 +19,7 @@ export type Seen = Readonly<Record<keyof Expectation, string>>;
 export type Verdicts = ReadonlyMap<Cell, Seen>;
 
 /** How long it may take until no operation is in progress, in milliseconds. Later differences are reported as they are. */
-const restMs = 30_000;
+const restMs = 90_000;
 
 /**
  * Plays one cause on a fleet with a machine for every disk class and state: brings the machines into their states, takes

@@ -21,8 +21,14 @@ test('kills and names a test file that keeps running after its tests', () => {
   const { status, stdout, stderr } = run('goes-on', "test('over', () => {}); setInterval(() => {}, 100);");
   assert.equal(status, 1, stderr);
   assert.match(stdout, /✔ over/);
-  assert.match(stdout + stderr, /Not ended after 0\.01 minutes; still active: .*Timeout/);
+  assert.match(stdout + stderr, /No test has ended for 0\.01 minutes, nor the file; still active: .*Timeout/);
   assert.match(stdout, /✖ \S*goes-on\.test\.mjs/);
+});
+
+test('a test file that takes longer than the limit continues as long as its tests end', () => {
+  const pause = 'await new Promise((resolve) => setTimeout(resolve, 200));';
+  const { status, stdout } = run('long', `for (let n = 0; n < 5; n += 1) test('one', async () => { ${pause} });`);
+  assert.equal(status, 0, stdout);
 });
 
 test('a test file that ends in time does not wait for its limit', () => {

@@ -58,6 +58,8 @@ export interface InProcessCloudOptions {
   readonly tracer: Tracer;
   /** Default: a meter without effect. */
   readonly meter?: Meter;
+  /** Deadline of a client outside for calls without their own, in milliseconds; default 10,000. In real time a busy machine may take longer. */
+  readonly outsideDeadlineMs?: number;
   /** `iss` of the tokens that identity issues. */
   readonly issuer: string;
   /** How identity signs tokens. Default `rs256`. */
@@ -289,7 +291,10 @@ class Cloud implements InProcessCloud {
     scope: Scope,
   ): Peers {
     const open = (service: Workload, _options: unknown, address?: string) => this.#channelTo(from, service, address);
-    return openPeers({ open, workload, ...seams, scope });
+    const { outsideDeadlineMs: deadlineMs } = this.#options;
+    const patience = from === 'outside' && deadlineMs !== undefined ? { deadlineMs } : {};
+    const { clock, random, tracer } = seams;
+    return openPeers({ open, workload, clock, random, tracer, scope, ...patience });
   }
 
   /** A channel that looks up the server at every call, so that services may start in any order and restart. */

@@ -37,11 +37,13 @@ export interface PeersOptions {
   readonly random: Random;
   readonly tracer: Tracer;
   readonly scope: Scope;
+  /** Deadline of calls without their own, in milliseconds; by default that of the client. */
+  readonly deadlineMs?: number;
 }
 
 /** Opens the channels to the other services. They connect with the first call. */
 export const openPeers = (options: PeersOptions): Peers => {
-  const { clock, random, tracer, scope } = options;
+  const { clock, random, tracer, scope, deadlineMs } = options;
   const shared = new Map<Workload, Channel>();
 
   const channelTo = (service: Workload, client: ClientOptions): Channel => {
@@ -66,6 +68,7 @@ export const openPeers = (options: PeersOptions): Peers => {
     connect({
       ...{ channel, definition, credentials, audience: `interlock:${service}`, clock, random, tracer },
       ...(retry && { retry }),
+      ...(deadlineMs === undefined ? {} : { defaultDeadlineMs: deadlineMs }),
     });
 
   const clientAs = <D extends Definition>(

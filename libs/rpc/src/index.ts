@@ -76,7 +76,7 @@ export {
   type ServerOptions,
   startServer,
 } from './server.ts';
-export type { PipelineOptions } from './server-pipeline.ts';
+export { CALL_MAX_MS, type PipelineOptions } from './server-pipeline.ts';
 export {
   type BoundService,
   type Definition,

@@ -36,6 +36,9 @@ import { DETAILS_TRAILER, isInternal, statusName, toWire } from './errors.ts';
 import { checkedRequests } from './request-values.ts';
 import { attributesOfCall, clientAttributes, RpcAttribute, serverAttributes } from './rpc-attributes.ts';
 
+/** Longest time that a service works on a call, in milliseconds: a caller that prefers waiting to failing waits as long. */
+export const CALL_MAX_MS = 30_000;
+
 /** Options of the pipeline of every call to a server, independent of the transport. */
 export interface PipelineOptions extends AdmissionOptions {
   readonly clock: Clock;
@@ -178,7 +181,7 @@ class Serving {
 
   constructor(parts: Parts, call: ServerCall<unknown, unknown>, context: CallContext) {
     const { options, rules, stopping, duration } = parts;
-    const { tracer, clock, deadlineMaxMs = 30_000, streamDeadlineMaxMs = 3_600_000 } = options;
+    const { tracer, clock, deadlineMaxMs = CALL_MAX_MS, streamDeadlineMaxMs = 3_600_000 } = options;
     const method = call.method.path.slice(1);
     const { span, spanContext } = openSpan(tracer, method, {
       kind: SpanKind.SERVER,

@@ -9,7 +9,7 @@ import type { EventStore } from '@interlock/event-store';
 import { openTestStore } from '@interlock/event-store/test-database';
 import { type CloudService, inProcessCloud, workloads as services } from '@interlock/host';
 import { openTestBus } from '@interlock/messaging/test-bus';
-import type { RpcClient, Workload } from '@interlock/rpc';
+import { CALL_MAX_MS, type RpcClient, type Workload } from '@interlock/rpc';
 import { createScope, logger, type Scope, systemClock, systemRandom } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { type Account, newAccount, testIdentity } from '../../../identity/src/testing/test-identity.ts';
@@ -81,6 +81,7 @@ const openSetCloud = async (scope: Scope): Promise<SetCloud> => {
     workloadOf: (service) => workloads[service],
     log: logger({ service: 'test', clock }),
     tracer: trace.getTracer('test'),
+    outsideDeadlineMs: CALL_MAX_MS,
   });
   scope.defer('cloud', () => cloud.close());
 

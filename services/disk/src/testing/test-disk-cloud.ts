@@ -9,7 +9,7 @@ import { type EventStore, memoryStore } from '@interlock/event-store';
 import { openTestStore, type TestDatabase } from '@interlock/event-store/test-database';
 import { type CloudService, workloads as everyService, type InProcessCloud, inProcessCloud } from '@interlock/host';
 import { openTestBus } from '@interlock/messaging/test-bus';
-import type { RpcClient, Workload } from '@interlock/rpc';
+import { CALL_MAX_MS, type RpcClient, type Workload } from '@interlock/rpc';
 import { createScope, logger, systemClock, systemRandom } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
 import { trace } from '@opentelemetry/api';
@@ -67,6 +67,7 @@ export const startDiskCloud = async (options: { readonly hasShortFiles?: boolean
     ...{ bus, clock, random, issuer: identity.issuer },
     log: logger({ service: 'test', clock, write: (line) => log.push(line) }),
     tracer: trace.getTracer('test'),
+    outsideDeadlineMs: CALL_MAX_MS,
   });
   scope.defer('cloud', () => cloud.close());
   const clients = clientsOf(cloud, identity);

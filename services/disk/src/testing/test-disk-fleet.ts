@@ -13,7 +13,7 @@ import {
   inProcessCloud,
 } from '@interlock/host';
 import { openTestBus } from '@interlock/messaging/test-bus';
-import type { Link, RpcClient, Workload } from '@interlock/rpc';
+import { CALL_MAX_MS, type Link, type RpcClient, type Workload } from '@interlock/rpc';
 import { createScope, logger, type Scope, systemClock, systemRandom } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
 import { trace } from '@opentelemetry/api';
@@ -150,6 +150,7 @@ export const startDiskFleet = async (
     ...{ bus, clock, random, issuer: identity.issuer },
     log: logger({ service: 'test', clock, write: (line) => log.push(line) }),
     tracer: trace.getTracer('test'),
+    outsideDeadlineMs: CALL_MAX_MS,
   });
   scope.defer('cloud', () => cloud.close());
   for (const host of numbers) await cloud.start('disk', replicaOf(host).replica);

@@ -9,7 +9,7 @@ import { openTestStore, type TestDatabase } from '@interlock/event-store/test-da
 import { type InProcessCloud, inProcessCloud, workloads as services } from '@interlock/host';
 import type { Bus } from '@interlock/messaging';
 import { openTestBus } from '@interlock/messaging/test-bus';
-import type { RpcClient } from '@interlock/rpc';
+import { CALL_MAX_MS, type RpcClient } from '@interlock/rpc';
 import { type Clock, createScope, logger, type Scope, systemClock, systemRandom } from '@interlock/runtime';
 import { type Tracer, trace } from '@opentelemetry/api';
 import {
@@ -98,6 +98,7 @@ export const startVaultCloud = async (changes: VaultCloudChanges = {}): Promise<
       log: logger({ service: 'test', clock }),
       tracer: changes.tracer ?? trace.getTracer('test'),
       authzTtlMs: changes.authzTtlMs ?? 0,
+      outsideDeadlineMs: CALL_MAX_MS,
     });
   const cloud = await startCloud();
   scope.defer('cloud', () => cloud.close());
