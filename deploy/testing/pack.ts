@@ -5,7 +5,7 @@
  * with types.
  */
 import { resolve } from 'node:path';
-import { packLibrary } from '../../libs/pack/pack-library.ts';
+import { packLibrary, repositoryField } from '../../libs/pack/pack-library.ts';
 import manifest from './package.json' with { type: 'json' };
 
 const packageManifest = {
@@ -22,7 +22,12 @@ const packageManifest = {
   files: ['dist'],
 };
 
-/** @param folder where the package goes; created if it does not exist. @returns path of the `.tgz` */
-export const packTesting = (folder: string): string => packLibrary(import.meta.dirname, packageManifest, folder);
+/**
+ * @param folder where the package goes; created if it does not exist
+ * @param source URL of the repository, if known
+ * @returns path of the `.tgz`
+ */
+export const packTesting = (folder: string, source?: string): string =>
+  packLibrary(import.meta.dirname, { ...packageManifest, ...repositoryField(source) }, folder);
 
 if (import.meta.main) console.log(packTesting(resolve(process.argv[2] ?? '.interlock')));

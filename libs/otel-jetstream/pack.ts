@@ -5,7 +5,7 @@
  * with types.
  */
 import { resolve } from 'node:path';
-import { packLibrary } from '../pack/pack-library.ts';
+import { packLibrary, repositoryField } from '../pack/pack-library.ts';
 import manifest from './package.json' with { type: 'json' };
 
 /** Major versions that the package is tested with. */
@@ -28,7 +28,12 @@ const packageManifest = {
   dependencies: { '@nats-io/nats-core': '^3.0.0' },
 };
 
-/** @param folder where the package goes; created if it does not exist. @returns path of the `.tgz` */
-export const packOtelJetstream = (folder: string): string => packLibrary(import.meta.dirname, packageManifest, folder);
+/**
+ * @param folder where the package goes; created if it does not exist
+ * @param source URL of the repository, if known
+ * @returns path of the `.tgz`
+ */
+export const packOtelJetstream = (folder: string, source?: string): string =>
+  packLibrary(import.meta.dirname, { ...packageManifest, ...repositoryField(source) }, folder);
 
 if (import.meta.main) console.log(packOtelJetstream(resolve(process.argv[2] ?? '.interlock')));

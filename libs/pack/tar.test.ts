@@ -13,7 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, beforeEach, test } from 'node:test';
-import { packFolder } from './tar.ts';
+import { packFolder, tarFolder } from './tar.ts';
 
 const scratch = mkdtempSync(join(tmpdir(), 'interlock-tar-'));
 const folder = join(scratch, 'folder');
@@ -56,6 +56,13 @@ test('the same files make the same archive, whenever and in whatever order they 
   assert.deepEqual(packFolder(folder, 'p'), first);
   write('b', '3');
   assert.notDeepEqual(packFolder(folder, 'p'), first);
+});
+
+test('an archive without a folder around its files, as OCI archives are, is not compressed', () => {
+  write('blobs/sha256/a', '1');
+  const archive = join(scratch, 'a.tar');
+  writeFileSync(archive, tarFolder(folder, ''));
+  assert.equal(tar('-tf', archive), 'blobs/sha256/a\n');
 });
 
 test('links and paths that the format cannot hold are refused', () => {

@@ -11,20 +11,23 @@ const [NAME_BYTES_MAX, PREFIX_BYTES_MAX] = [100, 155];
 /** 1985-10-26T08:15:00Z, the time that npm gives every file of a package, in seconds. */
 const FILE_TIME_S = 499_162_500;
 
+/** Archives the files of a folder as `.tgz`: `tarFolder`, compressed. */
+export const packFolder = (folder: string, prefix: string): Buffer => gzipSync(tarFolder(folder, prefix), { level: 9 });
+
 /**
- * Archives the files of a folder as `.tgz`. The same files make the same bytes: files are sorted, belong to root, and have one time.
+ * Archives the files of a folder as `.tar`. The same files make the same bytes: files are sorted, belong to root, and have one time.
  * A file that its owner may execute has mode 755, every other 644. POSIX.1-1988 (ustar).
  * @param folder contains files and folders only
- * @param prefix folder of the archive that contains them; npm packages have `package`, a chart its name
+ * @param prefix folder of the archive that contains them; npm packages have `package`, a chart its name, an OCI archive none (empty)
  * @throws Error for a link, and for a path that is too long for the format
  */
-export const packFolder = (folder: string, prefix: string): Buffer => {
+export const tarFolder = (folder: string, prefix: string): Buffer => {
   const files = readdirSync(folder, { withFileTypes: true, recursive: true })
     .filter((entry) => !entry.isDirectory())
     .map((entry) => {
       const path = join(entry.parentPath, entry.name);
       if (!entry.isFile()) throw new Error(`${path} is neither a file nor a folder, and cannot be archived`);
-      return { path, name: `${prefix}/${relative(folder, path)}` };
+      return { path, name: join(prefix, relative(folder, path)) };
     })
     .sort((a, b) => (a.name < b.name ? -1 : 1));
   const parts = files.flatMap(({ path, name }) => {
@@ -32,7 +35,7 @@ export const packFolder = (folder: string, prefix: string): Buffer => {
     const padding = Buffer.alloc((BLOCK_BYTES - (content.length % BLOCK_BYTES)) % BLOCK_BYTES);
     return [header(name, content.length, (statSync(path).mode & 0o100) === 0 ? 0o644 : 0o755), content, padding];
   });
-  return gzipSync(Buffer.concat([...parts, Buffer.alloc(2 * BLOCK_BYTES)]), { level: 9 });
+  return Buffer.concat([...parts, Buffer.alloc(2 * BLOCK_BYTES)]);
 };
 
 const header = (path: string, sizeBytes: number, mode: number): Buffer => {

