@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
+import { stableBill } from './stable-bill.mjs';
 
 /**
  * The software bill of materials of an image, CycloneDX 1.7: every npm package in it as pnpm lists them from the
@@ -12,7 +13,7 @@ import { join } from 'node:path';
  * @param libraries absolute paths in the base
  */
 export function billOfMaterials({ name, root, app, libraries, fromPnpm }) {
-  const { serialNumber: _serial, metadata, ...bill } = fromPnpm;
+  const { metadata, ...bill } = stableBill(fromPnpm);
   const installed = (component) => isInstalled(app, component);
   const node = {
     type: 'application',

@@ -8,7 +8,7 @@ import { copySources, prune, takeTypesOut } from '../../deploy/images/sources.mj
 const repository = fileURLToPath(new URL('../..', import.meta.url));
 
 /** Installs the packages of the lockfile, as deploy/local/bootstrap.mjs. */
-const packageManager = 'pnpm@12.21.0';
+export const packageManager = 'pnpm@12.21.0';
 
 /** Folders of the repository that commands of the command line run scripts of. */
 const folders = [
