@@ -24,9 +24,9 @@ export const testHistories = (name: string, seeds: readonly number[]): void => {
     context.diagnostic(`seeds ${seeds.join(', ')}; ${meansLine(summary)}`);
     assert.equal(summary.violations.map((one) => violationText(one)).join('\n\n'), '', `seeds ${seeds.join(', ')}`);
     assert.equal(summary.histories, seeds.length);
-    // Minimum size of a history that can prove anything.
+    // Minimum size of a history that can prove anything; far enough below the mean that one small history does not decide.
     const mean = (sum: number): number => sum / summary.histories;
-    assert.ok(mean(summary.machines) >= 10, meansLine(summary));
+    assert.ok(mean(summary.machines) >= 8, meansLine(summary));
     assert.ok(mean(summary.actions) >= 200, meansLine(summary));
     assert.ok(mean(summary.faultKinds) >= 3, meansLine(summary));
     assert.ok(mean(summary.revocations) >= 1 && mean(summary.returns) >= 1, meansLine(summary));
