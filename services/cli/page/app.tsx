@@ -1,6 +1,7 @@
 import { figuresOf, headline } from '@interlock/lab/report/activity/activity-page';
 import { shortName } from '@interlock/lab/short-name';
 import { useEffect, useState } from 'preact/hooks';
+import { Before } from './before.tsx';
 import { type Cloud, cloudOf } from './cloud.ts';
 import { type Feed, openFeed } from './feed.ts';
 import { Audit, Timeline } from './happened.tsx';
@@ -46,6 +47,7 @@ export function App() {
         <>
           <Timeline cloud={cloud} openWhy={setOpened} />
           <Now cloud={cloud} openWhy={setOpened} />
+          <Before cloud={cloud} openWhy={setOpened} />
           <Audit cloud={cloud} />
         </>
       )}
@@ -70,7 +72,8 @@ function Header({ cloud }: { readonly cloud: Cloud }) {
       <p class="subject">{titleOf(row?.title ?? '')}</p>
       <h1>{row?.state === 'reading' ? 'Reading the cloud' : headline(activity.group, summaries)}</h1>
       <nav aria-label="Parts of the page">
-        <a href="#timeline">Timeline</a> <a href="#now">Now</a> <a href="#audit">Audit</a>
+        <a href="#timeline">Timeline</a> <a href="#now">Now</a> <a href="#before">Before you act</a>{' '}
+        <a href="#audit">Audit</a>
       </nav>
       <div class="figures">
         {row?.boundMs !== undefined && (

@@ -115,6 +115,34 @@ describe('the live page in a browser during a revocation', { skip: withoutBrowse
   });
 });
 
+describe('the live page before somebody acts', { skip: withoutBrowser }, () => {
+  test('before a key is taken away the page shows what would stop, and the command to copy', async () => {
+    const cloud = new TestCloud(30, Date.now);
+    const { address } = await served(cloud);
+    const { page, problems } = await openPage(browser, address, { width: 1440 });
+    await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
+    const field = page.getByLabel('Suppose that');
+    await field.fill('key kv1/k1');
+    await see(page, /^If every version of kv1\/k1 were disabled.*: 30 machines would stop/);
+    await see(page, 'Machines that stop: 30');
+    await page.getByLabel('What happens to it').selectOption({ label: 'is deleted' });
+    await see(page, /^If kv1\/k1 were deleted: 30 machines would stop/);
+    const command = 'npx interlock key delete kv1/k1';
+    await page.locator('.command', { hasText: command }).getByRole('button').click();
+    await see(page, 'Copied');
+    assert.equal(await page.evaluate('navigator.clipboard.readText()'), command);
+    await shoot(page, 'before');
+    await field.fill('host h1');
+    await see(page, /^Depends on h1: 31 machines/);
+    await field.fill('something');
+    await see(page, 'For example: key kv1/k1');
+    cloud.forbid('PreviewImpact');
+    await field.fill('vault kv1');
+    await see(page, /^Not known: /);
+    assert.deepEqual(problems, []);
+  });
+});
+
 describe('how the live page looks in a browser', { skip: withoutBrowser }, () => {
   test('at 320 pixels nothing scrolls sideways, in light and dark', async () => {
     const cloud = new TestCloud(3, Date.now);
@@ -123,6 +151,8 @@ describe('how the live page looks in a browser', { skip: withoutBrowser }, () =>
     for (const scheme of ['light', 'dark'] as const) {
       const { page } = await openPage(browser, address, { width: 320, scheme });
       await openAll(page);
+      await page.getByLabel('Suppose that').fill('key kv1/k1');
+      await see(page, 'Machines that stop: 3');
       const [content, screen] = (await page.evaluate('[document.documentElement.scrollWidth, innerWidth]')) as [
         number,
         number,
@@ -144,6 +174,8 @@ describe('how the live page looks in a browser', { skip: withoutBrowser }, () =>
     ] as const) {
       const { page } = await openPage(browser, address, { width, scheme });
       await openAll(page);
+      await page.getByLabel('Suppose that').fill('key kv1/k1');
+      await see(page, 'Machines that stop: 3');
       await shoot(page, `${width}-${scheme}-open`);
       const violations = await violationsOf(page);
       assert.deepEqual(violations, [], `${width} ${scheme}`);

@@ -5,6 +5,7 @@ import { beforeEnd } from '../session/endings.ts';
 import type { Session } from '../session/session.ts';
 import { pageFiles } from './assets.ts';
 import { type Door, openDoor, type Served } from './door.ts';
+import { impactAnswer } from './impact.ts';
 import { keepAddress, keptAddress, newAddress } from './kept-address.ts';
 import { LiveRows } from './live-rows.ts';
 import { PageReader } from './page-reader.ts';
@@ -26,12 +27,16 @@ export interface PageOptions extends TraceSource {
 export async function servePage(session: Session, options: PageOptions): Promise<void> {
   const { caller, clock, random, terminal, settings, timeoutMs } = session;
   const rows = new LiveRows();
+  const short = (name: string): string => shortName(name, settings.names);
+  const asPage = <Result>(work: () => Promise<Result>): Promise<Result> =>
+    context.with(unsampled(random.bytes(24)), work);
   const viewers = viewersOf(rows, random.uuid(), clock);
   const files = await pageFiles();
   const served: Served = {
     answer: async (path) => {
       const traceId = /^traces\/([0-9a-f]{32})$/.exec(path)?.[1];
-      return traceId === undefined ? files.get(path) : traceAnswer(traceId, options);
+      if (traceId !== undefined) return traceAnswer(traceId, options);
+      return files.get(path) ?? asPage(() => impactAnswer(path, { caller, short }));
     },
     stream: viewers.add,
   };
@@ -41,9 +46,8 @@ export async function servePage(session: Session, options: PageOptions): Promise
   try {
     terminal.out(door.address);
     terminal.err(`shows ${options.title} in a browser on this computer, and changes nothing; Ctrl-C ends it`);
-    const short = (name: string): string => shortName(name, settings.names);
     const reader = new PageReader({ caller, rows, clock, short, ...options });
-    const reading = context.with(unsampled(random.bytes(24)), () => reader.run(viewers.present, ended.signal));
+    const reading = asPage(() => reader.run(viewers.present, ended.signal));
     const end = timeoutMs === undefined ? new Promise<void>(() => undefined) : clock.sleep(timeoutMs);
     await Promise.race([reading, end]);
   } finally {

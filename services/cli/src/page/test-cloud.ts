@@ -130,6 +130,16 @@ export class TestCloud implements Pick<Caller, 'call' | 'principal'> {
           leases: [{ diskHost: 'diskHosts/h1', diskEncryptionSet: set, keyVersion, ...(isLost ? lost : held) }],
         };
       }
+      case 'PreviewImpact':
+        return this.#page('impacts', request, (n) =>
+          n === 0
+            ? { kind: 'SET_LOSES_KEY', resource: set, diskEncryptionSet: set, keyVersions: [keyVersion] }
+            : { kind: 'VIRTUAL_MACHINE_STOPS', resource: vmName(n), diskEncryptionSet: set },
+        );
+      case 'ListDiskHostResources':
+        return this.#page('resources', request, (n) => ({ name: diskName(n), virtualMachine: vmName(n) }));
+      case 'GetDiskEncryptionSet':
+        return { identity: { principal } };
       case 'ReadEvents': {
         const after = Number(request.afterPosition ?? 0);
         // Of key-vault the page reads only how many events there are.

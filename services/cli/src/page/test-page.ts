@@ -4,6 +4,7 @@ import { systemClock } from '@interlock/runtime';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { pageFiles } from './assets.ts';
 import { type Door, openDoor } from './door.ts';
+import { impactAnswer } from './impact.ts';
 import { LiveRows } from './live-rows.ts';
 import { PageReader } from './page-reader.ts';
 import { group, short, type TestCloud } from './test-cloud.ts';
@@ -55,7 +56,9 @@ export async function testPage(cloud: TestCloud): Promise<TestPage> {
     });
     const viewers = viewersOf(rows, crypto.randomUUID(), systemClock);
     const answer = async (path: string) =>
-      path.startsWith('traces/') ? { type: 'application/json', body: '[]' } : files.get(path);
+      path.startsWith('traces/')
+        ? { type: 'application/json', body: '[]' }
+        : (files.get(path) ?? impactAnswer(path, { caller: cloud, short }));
     return openDoor({ answer, stream: viewers.add }, { port, token });
   };
   door = await open(0);

@@ -141,7 +141,7 @@ async function ownerOf(name: string, caller: TakingContext['caller']): Promise<s
 }
 
 /** `principals/{uuid}` of a set; empty if it has none. */
-async function identityOf(set: string, caller: TakingContext['caller']): Promise<string> {
+export async function identityOf(set: string, caller: TakingContext['caller']): Promise<string> {
   const get = methodOf(Service.diskEncryptionSet, 'GetDiskEncryptionSet');
   const { identity } = await caller.call('disk-encryption-set', get, { name: set });
   return isObject(identity) ? String(identity.principal ?? '') : '';
