@@ -1,4 +1,4 @@
-import { type DiskHostTarget, hostNamed, isVmHostTarget, type Step } from '@interlock/lab';
+import { type DiskHostTarget, type HostTarget, hostNamed, isVmHostTarget, type Step } from '@interlock/lab';
 import type { DiskFacts } from '@interlock/lab/judge/recording/machine-log';
 import type { Clients } from '../../cloud/clients.ts';
 import type { MadeMachine } from './planned-estate.ts';
@@ -12,7 +12,7 @@ export const hostOfTarget = (target: string): string =>
   isVmHostTarget(target) ? `vmHosts/${target}` : `diskHosts/${target.replace('disk-host-', 'disk-')}`;
 
 /** The number of such a target. @throws Error for another target */
-export const numberOfHost = (target: DiskHostTarget): number => {
+export const numberOfHost = (target: HostTarget): number => {
   const named = hostNamed(target);
   if (named === undefined || !('host' in named)) throw new Error(`${target} has no number`);
   return named.host;

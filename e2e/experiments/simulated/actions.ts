@@ -16,7 +16,7 @@ import type { KeyOwner } from '../../cloud/service-owner.ts';
 import type { Committed, SimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
 import { type Clients, ownerToken } from '../../simulation/workload/estate.ts';
 import { carryOutHostAction, type HostUndo, planHostAction, undoHostAction } from '../cloud/host-actions.ts';
-import { withHosts } from '../cloud/hosts.ts';
+import { whereabouts, withHosts } from '../cloud/hosts.ts';
 import { insist } from '../cloud/insist.ts';
 import {
   carryOutKeyAction,
@@ -149,7 +149,8 @@ export class Actions {
     if (action === 'throttle')
       return { targets, vaults: targets.map((target) => this.#placeOf(keyOfTarget(plan.estate, target)).vault) };
     if (isFault(action) || isHostAction(action)) {
-      const named = withHosts(step, made.machines, { hostOf, vmHostOf: () => '' });
+      const { vmHostOf } = await whereabouts(clients, step, made.machines, new Map());
+      const named = withHosts(step, made.machines, { hostOf, vmHostOf });
       return isFault(action) ? { targets: named } : planHostAction({ ...step, targets: named }, made.machines);
     }
     if (isMachineAction(action)) {

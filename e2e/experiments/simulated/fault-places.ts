@@ -1,10 +1,11 @@
 import type { Replica } from '@interlock/host';
-import { type FaultTarget, isDiskHostTarget } from '@interlock/lab';
+import { type FaultTarget, isDiskHostTarget, isVmHostTarget, type VmHostTarget } from '@interlock/lab';
 import type { Disturbed } from '@interlock/lab/judge/model/disturbances';
 import type { Workload } from '@interlock/rpc';
 import type { SimulatedHost } from '../../simulation/cloud/disk-hosts.ts';
 import { type Part, partOf as partOfReplica } from '../../simulation/cloud/parts.ts';
 import type { SimulatedCloud } from '../../simulation/index.ts';
+import { disturbedVmHost } from '../../simulation/invariants/vm-hosts.ts';
 import { numberOfHost } from '../cloud/hosts.ts';
 
 /** A part of the simulation that a fault affects, with what is disturbed when it is. */
@@ -21,11 +22,12 @@ export interface FaultedProcess extends FaultPlace, Replica {
 }
 
 /**
- * The process of a service or a disk host. With disk hosts, the process of disk is the control process.
- * @throws Error for NATS and Postgres, and for a disk host that the cloud does not have
+ * The process of a service, a disk host or a VM host. With disk hosts, the process of disk is the control process.
+ * @throws Error for NATS and Postgres, and for a host that the cloud does not have
  */
 export const processOf = (world: SimulatedCloud, target: FaultTarget): FaultedProcess => {
   if (target === 'nats' || target === 'postgres') throw new Error(`${target} is no process of the simulation`);
+  if (isVmHostTarget(target)) return vmHostOf(world, target);
   const host = isDiskHostTarget(target)
     ? world.diskHosts[numberOfHost(target)]
     : target === 'disk' && !world.hasControl
@@ -36,6 +38,12 @@ export const processOf = (world: SimulatedCloud, target: FaultTarget): FaultedPr
   const disturbed: readonly Disturbed[] =
     host?.disturbed ?? (target === 'disk' ? ['disk-control'] : [target as Workload]);
   return { ...replica, part: partOfReplica(replica), disturbed, host };
+};
+
+const vmHostOf = (world: SimulatedCloud, target: VmHostTarget): FaultedProcess => {
+  const host = world.vmHosts[numberOfHost(target)];
+  if (host === undefined) throw new Error(`the simulated cloud has no ${target}`);
+  return { ...host.replica, part: host.name, disturbed: [disturbedVmHost(host)], host: undefined };
 };
 
 /** The server or the process of a target. @throws Error as `processOf` */

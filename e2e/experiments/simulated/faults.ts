@@ -5,6 +5,7 @@ import {
   type FaultAction,
   type FaultTarget,
   isDiskHostTarget,
+  isVmHostTarget,
   type Problem,
   type Step,
 } from '@interlock/lab';
@@ -45,9 +46,14 @@ export const faultParts: Readonly<Record<FaultAction | 'throttle', readonly Clou
 /** Most disk hosts of a simulated cloud. */
 const diskHostsMax = 4;
 
+/** What can happen to a VM host here. Its clock decides nothing, and its storage is in memory. */
+const vmHostFaults: ReadonlySet<string> = new Set(['kill', 'restart', 'pause', 'slow', 'cut']);
+
 /** Whether the action can affect a target: a disk host as the process of disk. */
 const canDo = (action: FaultAction, target: string): boolean =>
-  (faultParts[action] as readonly string[]).includes(isDiskHostTarget(target) ? 'disk' : target);
+  isVmHostTarget(target)
+    ? vmHostFaults.has(action)
+    : (faultParts[action] as readonly string[]).includes(isDiskHostTarget(target) ? 'disk' : target);
 
 /** Whether the action is a fault of the cloud. */
 export const isFault = (action: string): action is FaultAction | 'throttle' => Object.hasOwn(faultParts, action);
@@ -105,6 +111,11 @@ export class Faults {
   /** Whether a process was ended and not started again. */
   isDown(target: FaultTarget): boolean {
     return this.#down.has(target);
+  }
+
+  /** Whether a fault separates two parts. */
+  isCut(a: Part, b: Part): boolean {
+    return (this.#cuts.get(pairOf(a, b)) ?? 0) > 0;
   }
 
   /**
@@ -246,12 +257,12 @@ export class Faults {
     };
   }
 
-  /** What is disturbed if only one disk host does not reach something is that host. */
+  /** What is disturbed if only one host does not reach something is that host. */
   #cut(one: FaultTarget, other: FaultTarget): Lasting {
     const [a, b] = [placeOf(this.#parts.world, one), placeOf(this.#parts.world, other)];
     const heal = this.#part(a.part, b.part);
     const hosts = [one, other]
-      .filter(isDiskHostTarget)
+      .filter((target) => isDiskHostTarget(target) || isVmHostTarget(target))
       .flatMap((target) => processOf(this.#parts.world, target).disturbed);
     const end = this.#disturb(...(hosts.length > 0 ? hosts : [...a.disturbed, ...b.disturbed]));
     return {
@@ -265,7 +276,7 @@ export class Faults {
   /** Separates two parts. @returns a function that ends it; they reach each other when no other fault separates them */
   #part(a: Part, b: Part): () => void {
     const { faults } = this.#parts.world;
-    const pair = [a, b].toSorted().join('|');
+    const pair = pairOf(a, b);
     const count = (by: number): number => {
       const now = (this.#cuts.get(pair) ?? 0) + by;
       this.#cuts.set(pair, now);
@@ -372,6 +383,8 @@ export class Faults {
     };
   }
 }
+
+const pairOf = (a: Part, b: Part): string => [a, b].toSorted().join('|');
 
 /** Share of writes that failing storage refuses. */
 const failingShare = 0.5;

@@ -3,14 +3,19 @@ import type { IoRecord } from '@interlock/lab';
 import type { DiskIo } from '@interlock/lab/judge/invariants/io';
 import { PATIENT_RETRY, type RetryPolicy } from '@interlock/rpc';
 import type { GuestDisk } from '../../../services/compute/src/guests/vm-host.ts';
+import type { Part } from '../../simulation/cloud/parts.ts';
 import type { Committed, SimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
+import type { RunningGuest } from '../../simulation/cloud/vm-hosts.ts';
 import { type DataAccess, flush, type IoStage, readSomething, writeSomething } from '../../simulation/workload/io.ts';
 import type { Stage } from '../../simulation/workload/stage.ts';
+import { dataFrom } from './guest-data.ts';
 
 /** What guests need. */
 export interface GuestParts extends Omit<IoStage, 'clients'> {
   readonly world: SimulatedCloud;
   readonly disturbances: Pick<Stage['disturbances'], 'lastMs'>;
+  /** Whether a fault separates two parts. */
+  readonly isCut: (a: Part, b: Part) => boolean;
   /** Mean time between the end of a disk's operation and its next one, in milliseconds. */
   readonly everyMs: number;
   /** Longest operation, in milliseconds. */
@@ -76,7 +81,7 @@ export class Guests {
 
   /** Starts work on the disks of machines that run now. */
   begin(): void {
-    for (const vm of this.#parts.world.guests.guests.keys()) this.#begin(vm);
+    for (const vm of new Set(this.#parts.world.guests.all().map((guest) => guest.vm))) this.#begin(vm);
   }
 
   /** Ends all work. Resolves when no operation is in progress. */
@@ -87,17 +92,22 @@ export class Guests {
 
   #begin(vm: string): void {
     if (this.#isOver) return;
-    for (const disk of this.#parts.world.guests.guests.get(vm) ?? []) {
-      if (!this.#busy.has(disk.accessToken)) this.#busy.set(disk.accessToken, this.#work(vm, disk));
-    }
+    for (const guest of this.#guestsOf(vm))
+      for (const disk of guest.disks)
+        if (!this.#busy.has(disk.accessToken)) this.#busy.set(disk.accessToken, this.#work(guest, disk));
+  }
+
+  /** The guests of a machine: a VM host that is away may have an earlier one. */
+  #guestsOf(vm: string): readonly RunningGuest[] {
+    return this.#parts.world.guests.all().filter((guest) => guest.vm === vm);
   }
 
   #runs(vm: string, { accessToken }: GuestDisk): boolean {
-    const disks = this.#parts.world.guests.guests.get(vm);
-    return !this.#isOver && disks !== undefined && disks.some((one) => one.accessToken === accessToken);
+    if (this.#isOver) return false;
+    return this.#guestsOf(vm).some(({ disks }) => disks.some((one) => one.accessToken === accessToken));
   }
 
-  async #work(vm: string, guestDisk: GuestDisk): Promise<void> {
+  async #work({ vm, host, run }: RunningGuest, guestDisk: GuestDisk): Promise<void> {
     const { world, everyMs, timeoutMs } = this.#parts;
     const random = world.random.fork(`guest of ${guestDisk.disk} ${guestDisk.accessToken}`);
     const access: DataAccess = {
@@ -106,6 +116,7 @@ export class Guests {
       token: guestDisk.accessToken,
       by: 'machine',
       who: vm,
+      ...(host === undefined ? {} : { run }),
       timeoutMs,
     };
     let isUnsure = false;
@@ -113,7 +124,9 @@ export class Guests {
       isUnsure ||= io.outcome.kind === 'unknown';
       this.#record(vm, io);
     };
-    const stage: IoStage = { ...this.#parts, clients: this.#clients, random, judge: this.#judgeWith(onIo) };
+    const { dataAt } = this.#clients;
+    const clients = host === undefined ? this.#clients : { dataAt: dataFrom(host, dataAt, this.#parts) };
+    const stage: IoStage = { ...this.#parts, clients, random, judge: this.#judgeWith(onIo) };
     while (this.#runs(vm, guestDisk)) {
       if (isUnsure && this.#isCalm()) {
         stage.truth.contentOf(access.disk).endSession();

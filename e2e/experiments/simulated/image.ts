@@ -19,6 +19,10 @@ const shapedBy = (plan: Plan): readonly (readonly string[])[] => {
 export const diskHostsOf = ({ estate }: Pick<Plan, 'estate'>): number =>
   estate.kind === 'planned' ? (estate.diskHosts ?? 0) : 0;
 
+/** VM hosts of the cloud of an experiment; 0: compute runs the guests itself. */
+export const vmHostsOf = ({ estate }: Pick<Plan, 'estate'>): number =>
+  estate.kind === 'planned' ? (estate.vmHosts ?? 0) : 0;
+
 /** Most images that a process keeps: a search has many timelines of one estate. */
 const imagesMax = 32;
 

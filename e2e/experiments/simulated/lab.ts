@@ -1,4 +1,3 @@
-import { MessagingServiceDefinition } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import type { RecordedEvent } from '@interlock/event-store';
 import { workloads } from '@interlock/host';
 import {
@@ -29,10 +28,11 @@ import { targetOfHost } from '../cloud/hosts.ts';
 import { type MadeEstate, untilRunning } from '../cloud/planned-estate.ts';
 import { Actions, keyVersionsIn } from './actions.ts';
 import { type ContentStage, compareContent } from './content.ts';
+import { callUntilFailure } from './failing-calls.ts';
 import { Faults } from './faults.ts';
 import { Findings, recordedRows } from './guarantees.ts';
 import { Guests } from './guests.ts';
-import { diskHostsOf, type ExperimentImage } from './image.ts';
+import { diskHostsOf, type ExperimentImage, vmHostsOf } from './image.ts';
 import type { ExperimentSettings } from './settings.ts';
 import { Sightings } from './sightings.ts';
 
@@ -61,9 +61,6 @@ export interface Keep {
 
 /** How often the judges check everything, in milliseconds. */
 const lookMs = 250;
-/** How long a service is called until a call fails, and the longest call, in milliseconds: as on the local cloud. */
-const callsMs = 10_000;
-const callMs = 1_000;
 /** How long machines may take to be on or off after everything is restored, in milliseconds. */
 const restMs = 120_000;
 /** Shortest start and shutdown of a guest, in milliseconds; the longest take twice as long. */
@@ -130,6 +127,7 @@ export class SimulatedLab implements Lab {
       ...this.#stage(),
       world,
       disturbances,
+      isCut: (a, b) => this.#faults.isCut(a, b),
       everyMs,
       timeoutMs: settings.guestIoTimeoutMs,
     });
@@ -145,6 +143,7 @@ export class SimulatedLab implements Lab {
       image: image.cloud,
       settings: settings.cloud,
       diskHosts: diskHostsOf(parts.experiment),
+      vmHosts: vmHostsOf(parts.experiment),
       refusesForEnded: true,
       ...(keep.span && { recordSpan: keep.span }),
     };
@@ -164,27 +163,13 @@ export class SimulatedLab implements Lab {
   }
 
   carryOut(step: Step, undo: Undo): Promise<Effect> {
-    if (this.#experiment.proof.some(({ of, see }) => of === step.name && see === 'calls-fail')) void this.#call(step);
-    return this.#through(this.#actions.carryOut(step, undo));
-  }
-
-  /** Calls a service that a step kills or pauses until a call fails, as the local cloud does, because no other service may call it. */
-  async #call({ action, targets }: Step): Promise<void> {
-    const service = workloads.find((name) => name === targets[0]);
-    if (service === undefined || (action !== 'kill' && action !== 'pause')) return;
-    const { clock, people, as } = this.#world;
-    const client = as(people.administrator).client(service, MessagingServiceDefinition);
-    for (const endMs = clock.monotonicMs() + callsMs; !this.#isOver && clock.monotonicMs() < endMs; ) {
-      const failure = await client.getRelay({}, { deadlineMs: callMs }).then(
-        () => undefined,
-        (error: unknown) => (error instanceof Error ? error.message : String(error)),
+    const [target = ''] = 'targets' in undo.data ? (undo.data.targets as readonly string[]) : step.targets;
+    if (this.#experiment.proof.some(({ of, see }) => of === step.name && see === 'calls-fail'))
+      void callUntilFailure(
+        { world: this.#world, clients: this.#clients, isOver: () => this.#isOver, sightings: this.#sightings },
+        { action: step.action, target },
       );
-      if (failure !== undefined) {
-        this.#sightings.onFailedCall(service, `GetRelay: ${failure}`);
-        return;
-      }
-      await clock.sleep(lookMs);
-    }
+    return this.#through(this.#actions.carryOut(step, undo));
   }
 
   undo(undo: Undo, start: boolean): Promise<Effect> {

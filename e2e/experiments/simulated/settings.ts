@@ -24,6 +24,8 @@ const spec = {
   guestIoTimeoutMs: computeSpec.guestIoTimeoutMs,
   startTimeoutMs: computeSpec.startTimeoutMs,
   sweepIntervalMs: computeSpec.sweepIntervalMs,
+  vmHostTtlMs: computeSpec.vmHostTtlMs,
+  vmHostLostMs: computeSpec.vmHostLostMs,
 } as const;
 
 /** Variables that an experiment may set for the simulation. */
@@ -56,6 +58,7 @@ export const experimentSettings = (settings: Readonly<Record<string, string>>): 
       userTokenMs: userTokenLifetimeMs,
       rotationCheckMs: rotationCheckIntervalMs,
       leases: leaseTermsOf(config),
+      vmHosts: { ttlMs: config.vmHostTtlMs, lostMs: config.vmHostLostMs },
     },
   };
 };

@@ -1,6 +1,7 @@
 import type { FaultTarget, SightingRecord } from '@interlock/lab';
 import { Status } from 'nice-grpc-common';
 import { type AuditRow, entriesOf } from '../../../services/key-vault/src/audit/entry.ts';
+import { partOf } from '../../simulation/cloud/parts.ts';
 import type { SimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
 import { refusedIdentities } from '../cloud/sightings.ts';
 
@@ -26,14 +27,13 @@ export class Sightings {
 
   constructor(world: SimulatedCloud) {
     this.#world = world;
-    world.onResponse(({ service, path, refusal }) => {
+    world.onResponse(({ service, caller, path, refusal }) => {
       if (refusal === undefined || !failures.has(refusal)) return;
-      this.#seen.push({
-        see: 'calls-fail',
-        subject: service,
-        atMs: world.clock.now(),
-        seen: `${path.slice(path.lastIndexOf('/') + 1)}: ${Status[refusal]}`,
-      });
+      const seen = `${path.slice(path.lastIndexOf('/') + 1)}: ${Status[refusal]}`;
+      // Of the service disk, disk hosts call only other hosts.
+      const from = caller?.service === 'disk' && service === 'disk' ? partOf(caller) : service;
+      for (const subject of new Set([service, from]))
+        this.#seen.push({ see: 'calls-fail', subject, atMs: world.clock.now(), seen });
     });
     world.onBlocked((service, server) => this.#onBlocked(service, server === 'bus' ? 'nats' : 'postgres'));
   }

@@ -1,4 +1,4 @@
-import { type Experiment, isVmHostTarget, type Problem, type Target } from '@interlock/lab';
+import type { Experiment, Problem, Target } from '@interlock/lab';
 import { faultProblems } from './faults.ts';
 import { experimentImage } from './image.ts';
 import { type Keep, SimulatedLab } from './lab.ts';
@@ -25,21 +25,6 @@ const wrongSettings = ({ settings, settingLines }: Settings): readonly Problem[]
     cure: `Give it ${expected}`,
   }));
 
-/** The simulated cloud has the guests of machines in compute. */
-const vmHostsOf = ({ estate, timeline }: Experiment): readonly Problem[] => {
-  const cure = 'Run the file with --target local.';
-  const named = timeline.flatMap(({ name, targets, line }) => {
-    const host = targets.find(isVmHostTarget);
-    return host === undefined ? [] : [{ line, message: `${name}: the simulation has no ${host}`, cure }];
-  });
-  if (estate.kind !== 'planned' || estate.vmHosts === undefined) return named;
-  const { vmHosts, groups } = estate;
-  return [
-    { line: groups[0]?.line ?? 1, message: `the simulation has no VM hosts (vmHosts: ${vmHosts})`, cure },
-    ...named,
-  ];
-};
-
 /** Problems of an experiment that only the simulation has. */
 const problemsOf = (experiment: Experiment): readonly Problem[] => {
   const { estate } = experiment;
@@ -63,7 +48,6 @@ const problemsOf = (experiment: Experiment): readonly Problem[] => {
     }));
   return [
     ...existing,
-    ...vmHostsOf(experiment),
     ...inQemu,
     ...otherSettings(experiment),
     ...wrongSettings(experiment),

@@ -4,8 +4,8 @@ export type Visibility = { readonly mutant: string } & (
   | { readonly why: string }
 );
 
-/** The target refuses experiments with VM hosts. */
-const withoutVmHosts = 'the cloud of a simulated experiment has no VM hosts: compute runs the guests itself';
+/** The experiments that search for planted bugs have no VM hosts. */
+const withoutVmHosts = 'no experiment of the search has VM hosts: compute runs the guests itself';
 
 /** Every planted bug of `e2e/simulation/mutants`, by name. */
 export const visibility: readonly Visibility[] = [
