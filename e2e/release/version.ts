@@ -21,6 +21,7 @@ const statements: readonly { readonly in: RegExp; readonly as: RegExp }[] = [
   { in: /\.ts$/, as: new RegExp(`^(?:export )?const (?:SCOPE_VERSION|VERSION|tag) = '(${number})';`, 'gm') },
   { in: /\.yaml$/, as: new RegExp(`app\\.kubernetes\\.io/version: (${number})`, 'g') },
   { in: /\.(ts|yaml|md)$|Containerfile$/, as: new RegExp(`interlock/[a-z-]+:(${number})`, 'g') },
+  { in: /\.yml$/, as: new RegExp(`(?:interlock-cli@|/actions/experiment@v)(${number})`, 'g') },
   { in: /\.md$/, as: new RegExp(`interlock-(?:cli|testing|chart)-(${number})\\.tgz`, 'g') },
 ];
 
