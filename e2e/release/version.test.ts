@@ -20,6 +20,8 @@ test('packages, chart, images, labels and pages state one version', () => {
     'deploy/kubernetes/base/disk.yaml',
     'deploy/kubernetes/labels/kustomization.yaml',
     'deploy/testing/src/start.ts',
+    '.github/actions/experiment/action.yml',
+    'deploy/compose.yaml',
   ])
     assert.ok(files.has(file), file);
 });
