@@ -1,9 +1,24 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFile, execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { rootCertificates } from 'node:tls';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { packTesting } from './pack.ts';
 
 /** The package as users get it: packed, installed in an empty folder, and run with a fake podman. */
@@ -26,17 +41,21 @@ const environment = {
   IMDS_URL: 'http://127.0.0.1:8442',
 };
 
+/** Any certificate: a client must be able to trust it. */
+const authorityPem = `${rootCertificates[0]}\n`;
+
 /** Creates a fake podman that records its arguments and acts as a container. @param isHealthy shell command of its health check */
-const fakePodman = (name: string, isHealthy: string) => {
+const fakePodman = (name: string, isHealthy: string, described: object = environment) => {
   const bin = join(folder, name);
   mkdirSync(bin);
+  writeFileSync(join(bin, 'authority.pem'), authorityPem);
   const script = `#!/bin/sh
 echo "$@" >> ${bin}/calls
 case "$1 $4" in
   run*) echo container-1;;
   "exec /app/deploy/local/health.ts") ${isHealthy};;
-  "exec /app/services/cli/src/main.ts") echo '${JSON.stringify(environment)}';;
-  exec*) echo PEM;;
+  "exec /app/services/cli/src/main.ts") echo '${JSON.stringify(described)}';;
+  exec*) cat ${bin}/authority.pem;;
   inspect*) echo exited;;
   logs*) echo "Postgres did not start";;
 esac
@@ -67,7 +86,7 @@ test('the packed package starts a cloud from an empty folder, gives its endpoint
   assert.equal(vault, 'https://kv1.vault.interlock.localhost:8443');
   assert.equal(env.CLIENT_ID, 'c');
   assert.equal(env.NODE_EXTRA_CA_CERTS, env.CA_FILE);
-  assert.deepEqual([authority, content], ['PEM\n', 'PEM\n']);
+  assert.deepEqual([authority, content], [authorityPem, authorityPem]);
   const calls = readFileSync(join(bin, 'calls'), 'utf8').trim().split('\n');
   const started = calls.find((call) => call.startsWith('run ')) ?? '';
   const [, port] = /INTERLOCK_GATEWAY_PORT=(\d+)/.exec(started) ?? [];
@@ -79,6 +98,40 @@ test('the packed package starts a cloud from an empty folder, gives its endpoint
     calls.filter((call) => /^(stop|rm)/.test(call)),
     ['stop --time 20 container-1', 'rm --force --volumes container-1'],
   );
+});
+
+test('the example compiles against the types of the package, and its tests pass', async () => {
+  const example = join(place, 'example.ts');
+  copyFileSync(new URL('example/a-cloud-in-your-tests.ts', import.meta.url), example);
+  const modules = fileURLToPath(new URL('../../node_modules', import.meta.url));
+  symlinkSync(join(modules, '@types'), join(place, 'node_modules/@types'));
+  const options = [
+    '--noEmit',
+    '--strict',
+    '--skipLibCheck',
+    '--target',
+    'es2024',
+    '--module',
+    'nodenext',
+    '--types',
+    'node',
+  ];
+  execFileSync(join(modules, '.bin/tsc'), [...options, example], { cwd: place, stdio: 'inherit' });
+  const gateway = createServer((request, response) => {
+    response.writeHead(request.url?.startsWith('/metadata/endpoints?') ? 200 : 404).end('{}');
+  });
+  await once(gateway.listen(0, '127.0.0.1'), 'listening');
+  const url = `http://127.0.0.1:${(gateway.address() as AddressInfo).port}`;
+  const bin = fakePodman('of-example', 'exit 0', { ...environment, GATEWAY_URL: url });
+  const env = { PATH: `${bin}:${dirname(process.execPath)}:/usr/bin:/bin` };
+  try {
+    const args = ['--test', '--test-reporter=tap', example];
+    const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: place, env });
+    assert.match(stdout, /^# pass 2$/m);
+  } finally {
+    gateway.close();
+  }
+  assert.match(readFileSync(join(bin, 'calls'), 'utf8'), /^rm --force --volumes container-1$/m);
 });
 
 test('removes a cloud that did not start, and the error has the end of its log', () => {
