@@ -5,6 +5,7 @@ import { Before } from './before.tsx';
 import { type Cloud, cloudOf } from './cloud.ts';
 import { type Feed, openFeed } from './feed.ts';
 import { Audit, Timeline } from './happened.tsx';
+import { Io } from './io.tsx';
 import { Now } from './now.tsx';
 import { ago, Chip } from './parts.tsx';
 import { Why } from './why.tsx';
@@ -46,6 +47,7 @@ export function App() {
       ) : (
         <>
           <Timeline cloud={cloud} openWhy={setOpened} />
+          <Io cloud={cloud} />
           <Now cloud={cloud} openWhy={setOpened} />
           <Before cloud={cloud} openWhy={setOpened} />
           <Audit cloud={cloud} />
@@ -72,8 +74,8 @@ function Header({ cloud }: { readonly cloud: Cloud }) {
       <p class="subject">{titleOf(row?.title ?? '')}</p>
       <h1>{row?.state === 'reading' ? 'Reading the cloud' : headline(activity.group, summaries)}</h1>
       <nav aria-label="Parts of the page">
-        <a href="#timeline">Timeline</a> <a href="#now">Now</a> <a href="#before">Before you act</a>{' '}
-        <a href="#audit">Audit</a>
+        <a href="#timeline">Timeline</a> {cloud.io.length > 0 && <a href="#io">Reads and writes</a>}{' '}
+        <a href="#now">Now</a> <a href="#before">Before you act</a> <a href="#audit">Audit</a>
       </nav>
       <div class="figures">
         {row?.boundMs !== undefined && (

@@ -1,7 +1,7 @@
 import type { IoRecord } from '@interlock/lab';
 import { type Activity, type LossSummary, lossSummariesOf } from '@interlock/lab/report/activity/activity';
 import { shortName } from '@interlock/lab/short-name';
-import type { AuditRow, CloudRow, HostRow, PageLease, PageMachine } from '../src/page/rows.ts';
+import type { AuditRow, CloudRow, HostRow, IoMinute, PageLease, PageMachine } from '../src/page/rows.ts';
 import type { SetRow } from '../src/watch/reading.ts';
 import { type Connection, type Feed, rowOf, rowsOf } from './feed.ts';
 
@@ -13,6 +13,8 @@ export interface Cloud {
   readonly leases: readonly PageLease[];
   readonly hosts: readonly HostRow[];
   readonly machines: readonly PageMachine[];
+  /** By time. */
+  readonly io: readonly IoMinute[];
   /** Newest first. */
   readonly audit: readonly AuditRow[];
   readonly activity: Activity;
@@ -50,6 +52,7 @@ function fromRows(feed: Feed): FromRows {
     sets: [...rowsOf(feed, 'set').values()],
     leases: [...rowsOf(feed, 'lease').values()],
     hosts: [...rowsOf(feed, 'host').values()],
+    io: [...rowsOf(feed, 'io').values()].toSorted((a, b) => a.minute - b.minute),
     audit: [...rowsOf(feed, 'audit').values()].toSorted((a, b) => b.time.localeCompare(a.time)),
   };
 }

@@ -73,7 +73,7 @@ export const rowOf = <Name extends keyof Rows>({ rows }: Feed, name: Name): Rows
   rows.get(name) as Rows[Name] | undefined;
 
 /** The rows of a kind, by the rest of their names. */
-export const rowsOf = <Kind extends 'set' | 'lease' | 'host' | 'machine' | 'power' | 'good' | 'audit'>(
+export const rowsOf = <Kind extends 'set' | 'lease' | 'host' | 'machine' | 'power' | 'good' | 'io' | 'audit'>(
   { rows }: Feed,
   kind: Kind,
 ): ReadonlyMap<string, Rows[`${Kind} ${string}`]> => {

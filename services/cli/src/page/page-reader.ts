@@ -10,6 +10,7 @@ import type { Caller } from '../request/calls.ts';
 import { methodOf, Service } from '../request/schema.ts';
 import { readProblems } from '../watch/reading.ts';
 import { Audits } from './audits.ts';
+import { GuestIo } from './guest-io.ts';
 import type { LiveRows } from './live-rows.ts';
 import { MachineEvents } from './machine-events.ts';
 import { newestResources, putResources, type Resources, readResources } from './resources.ts';
@@ -45,6 +46,8 @@ export class PageReader {
   readonly #options: ReaderOptions;
   readonly #events: MachineEvents;
   readonly #audits: Audits;
+  readonly #io: GuestIo;
+  #pageMachines: readonly PageMachine[] = [];
   #resources: Resources | undefined;
   /** When the resources are read again, by the monotonic clock. */
   #resourcesAtMs = 0;
@@ -62,6 +65,7 @@ export class PageReader {
     this.#options = options;
     this.#events = new MachineEvents(options.caller);
     this.#audits = new Audits(options.caller, options.short);
+    this.#io = new GuestIo(options.caller, options.rows);
     this.#cloud = { state: 'reading', sinceMs: options.clock.now() };
   }
 
@@ -83,7 +87,7 @@ export class PageReader {
     const changed = await this.#orNothing('stored events of compute', () => this.#events.read(fromMs));
     const found = this.#resources;
     if (found !== undefined) {
-      if (isRead) putResources(rows, found, short);
+      if (isRead) this.#pageMachines = putResources(rows, found, short);
       const keys = [...new Set((found.disks ?? []).map(({ keyVersion }) => keyOf(String(keyVersion ?? ''))))];
       const named = keys.filter((key) => key !== '');
       const vaults = [...new Set(named.map((key) => key.split('/').slice(0, 2).join('/')))];
@@ -95,6 +99,7 @@ export class PageReader {
     }
     this.#putPower(isRead ? undefined : changed, fromMs);
     await this.#readJournals(changed, fromMs);
+    await this.#orNothing('journals of guests', () => this.#io.read(this.#pageMachines, fromMs));
     const isGone = Object.values(problems).every((problem) => problem !== '');
     const state = isGone ? 'gone' : found?.machines === undefined ? 'reading' : 'live';
     if (state !== this.#cloud.state) this.#cloud = { state, sinceMs: clock.now() };

@@ -16,6 +16,8 @@ button[aria-pressed="true"] { background: var(--ink); color: var(--sheet); borde
 .choice { display: flex; gap: 8px; border: 0; padding: 0; margin: 8px 0 10px; }
 .choice label { display: flex; flex-wrap: wrap; gap: 6px; align-items: center; } .choice { flex-wrap: wrap; }
 input, select { box-sizing: border-box; font: inherit; font-size: 14px; color: var(--ink); background: var(--paper); border: 1px solid var(--faint); border-radius: 8px; padding: 5px 10px; max-width: 100%; min-width: 0; } input { width: min(24em, 100%); } fieldset, .choice { min-width: 0; } .choice label { max-width: 100%; }
+.io-chart { min-width: 0; width: 100%; overflow: hidden; }
+.u-wrap { position: relative; } .u-over, .u-under { position: absolute; } .uplot canvas { display: block; position: relative; width: 100%; height: 100%; }
 .command code { overflow-wrap: anywhere; }
 .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 .tree { margin-top: 8px; }

@@ -115,6 +115,30 @@ describe('the live page in a browser during a revocation', { skip: withoutBrowse
   });
 });
 
+describe('reads and writes on the live page', { skip: withoutBrowser }, () => {
+  test('each group has a chart with its rate, failures and durations, also as a sentence', async () => {
+    const cloud = new TestCloud(3, Date.now);
+    cloud.disable();
+    const { address } = await served(cloud);
+    const { page, problems } = await openPage(browser, address, { width: 1440 });
+    await page.getByRole('button', { name: 'whole time' }).waitFor();
+    await see(
+      page,
+      /\d+ operations a second, the slowest took \d+(\.\d)? ms, 6 failed, in the last 10 s \(vm1, vm2 of 3\)/,
+    );
+    const chart = page.getByRole('img', { name: /^des1: operations a second, failures and durations over time/ });
+    assert.equal(await chart.locator('canvas').count(), 1);
+    // A chart without lines would have few colours.
+    const colors = (await chart.locator('canvas').evaluate((canvas) => {
+      const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+      return new Set(Array.from({ length: data.length / 4 }, (_, n) => data.slice(n * 4, n * 4 + 3).join())).size;
+    })) as number;
+    assert.ok(colors > 20, `${colors} colours`);
+    await shoot(page, 'io');
+    assert.deepEqual(problems, []);
+  });
+});
+
 describe('the live page before somebody acts', { skip: withoutBrowser }, () => {
   test('before a key is taken away the page shows what would stop, and the command to copy', async () => {
     const cloud = new TestCloud(30, Date.now);

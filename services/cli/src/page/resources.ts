@@ -53,8 +53,12 @@ export const newestResources = (before: Resources | undefined, now: Resources): 
   hosts: now.hosts ?? before?.hosts,
 });
 
-/** Sets the rows of sets, leases, disk hosts and machines, and deletes those that no longer exist. */
-export function putResources(rows: LiveRows, found: Resources, short: (name: string) => string): void {
+/** Sets the rows of sets, leases, disk hosts and machines, and deletes those that no longer exist. @returns the machines */
+export function putResources(
+  rows: LiveRows,
+  found: Resources,
+  short: (name: string) => string,
+): readonly PageMachine[] {
   const { sets = [], leases = [], disks = [], machines = [], hosts = [] } = found;
   const disksByName = new Map(disks.map((disk) => [String(disk.name), disk]));
   const put = <Kind extends 'set' | 'lease' | 'host' | 'machine', Row>(
@@ -95,6 +99,7 @@ export function putResources(rows: LiveRows, found: Resources, short: (name: str
     ({ name }) => name,
     (name, row) => rows.set(`machine ${name}`, row),
   );
+  return ofMachines;
 }
 
 function pageMachine(

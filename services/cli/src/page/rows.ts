@@ -67,6 +67,26 @@ export interface LastGood {
   readonly stopMs: number;
 }
 
+/** Operations that ended in a second of a minute: its number, how many were done and failed, and in milliseconds how long those done took. */
+export type IoSecond = readonly [
+  second: number,
+  done: number,
+  failed: number,
+  meanMs: number | null,
+  maxMs: number | null,
+];
+
+/** What guests of a group read and wrote in a minute. */
+export interface IoMinute {
+  readonly group: string;
+  /** The machines whose journals are read; full names. */
+  readonly machines: readonly string[];
+  /** Minutes since the epoch. */
+  readonly minute: number;
+  /** Those with operations, in order. */
+  readonly seconds: readonly IoSecond[];
+}
+
 /** An entry of an audit log. */
 export interface AuditRow {
   readonly name: string;
@@ -94,5 +114,7 @@ export interface Rows {
   readonly [machine: `machine ${string}`]: PageMachine;
   readonly [power: `power ${string}`]: readonly ActivePower[];
   readonly [good: `good ${string}`]: LastGood;
+  /** The minute, and the group. */
+  readonly [io: `io ${string}`]: IoMinute;
   readonly [audit: `audit ${string}`]: AuditRow;
 }

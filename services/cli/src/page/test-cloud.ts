@@ -153,7 +153,7 @@ export class TestCloud implements Pick<Caller, 'call' | 'principal'> {
         return { auditEntries: this.#audit.filter(({ time }) => String(time) >= from) };
       }
       case 'ReadGuestJournal':
-        return { operations: [...this.#journal()], readTo: '1', atEnd: true };
+        return { operations: request.after === '1' ? [] : [...this.#journal()], readTo: '1', atEnd: true };
       case 'GetPrincipal':
         return { displayName: 'Olga' };
       default:
@@ -193,10 +193,12 @@ export class TestCloud implements Pick<Caller, 'call' | 'principal'> {
   }
 
   #journal(): readonly JsonObject[] {
-    const lostMs = this.#lostMs ?? 0;
-    return [-500, -200, 150, 300].map((ms, n) => ({
+    const lostMs = this.#lostMs ?? this.#now();
+    // A minute with five operations a second, which take longer and longer; the last ones fail.
+    const before = Array.from({ length: 300 }, (_, n) => n * 200 - 60_000);
+    return [...before, 150, 300, 350, 390].map((ms, n) => ({
       ...{ disk: 'd1', kind: 'WRITE', sequence: String(n), ok: ms < 200 },
-      ...{ invokeTimeMs: String(lostMs + ms - 1), completeTimeMs: String(lostMs + ms) },
+      ...{ invokeTimeMs: String(lostMs + ms - 1 - (n % 60) / 10), completeTimeMs: String(lostMs + ms) },
     }));
   }
 

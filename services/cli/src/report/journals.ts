@@ -21,7 +21,7 @@ export async function readJournal(
 }
 
 /** An operation as experiments record it; empty if it is not I/O. */
-function recordOf(machine: string, operation: JsonObject): readonly IoRecord[] {
+export function recordOf(machine: string, operation: JsonObject): readonly IoRecord[] {
   const kind = String(operation.kind).toLowerCase();
   const op = kind === 'verify' ? 'read' : kind;
   if (op !== 'read' && op !== 'write' && op !== 'flush') return [];
