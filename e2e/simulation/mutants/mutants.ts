@@ -272,8 +272,8 @@ export const mutants: readonly Mutant[] = [
     name: 'a move leaves a piece out',
     guarantee: 'G5',
     file: 'services/disk/src/host/volume/stored-volume.ts',
-    find: 'for (let at = from; at < to; at += pieceSize) {',
-    replace: 'for (let at = from + pieceSize; at < to; at += pieceSize) {',
+    find: 'of writtenRuns(piece))',
+    replace: 'of at === from ? [] : writtenRuns(piece))',
   },
   {
     name: 'a rotation lists what is on reachable hosts only',

@@ -145,7 +145,7 @@ const boundTests = (newDisk: NewDisk): void => {
     await assert.rejects(store.read(0, Buffer.alloc(sectorSize)), refused);
     await assert.rejects(store.readOnce(0, Buffer.alloc(sectorSize)), refused);
     await assert.rejects(store.write(0, Buffer.alloc(sectorSize)), refused);
-    for (const work of [store.flush(), store.grow(2 * size), store.allocatedBytes()])
+    for (const work of [() => store.flush(), () => store.grow(2 * size), () => store.allocatedBytes()])
       await assert.rejects(work, refused);
     await next.close();
   });
