@@ -310,7 +310,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a batch is answered in the order of its hosts',
-    guarantee: 'G6',
+    guarantee: 'G5',
     file: 'services/disk/src/routing/batches.ts',
     find: 'return batch.items.map((_item, place) => settled.get(place) ?? missing());',
     replace: 'return [...settled.values()];',
