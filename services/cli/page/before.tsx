@@ -18,7 +18,7 @@ interface Target {
 /** Suggestions that are listed: a field is typed into when there are more. */
 const SUGGESTIONS_MAX = 50;
 
-/** What a loss would stop, before somebody causes it. It changes nothing. */
+/** What a loss would stop. It changes nothing. */
 export function Before({ cloud, openWhy }: { readonly cloud: Cloud; readonly openWhy: OpenWhy }) {
   const [typed, setTyped] = useState('');
   const [chosen, setChosen] = useState('');

@@ -139,7 +139,7 @@ describe('reads and writes on the live page', { skip: withoutBrowser }, () => {
   });
 });
 
-describe('the live page before somebody acts', { skip: withoutBrowser }, () => {
+describe('the live page before a loss', { skip: withoutBrowser }, () => {
   test('before a key is taken away the page shows what would stop, and the command to copy', async () => {
     const cloud = new TestCloud(30, Date.now);
     const { address } = await served(cloud);
