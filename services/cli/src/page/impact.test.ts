@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Caller } from '../request/calls.ts';
 import { impactAnswer, type PageImpact } from './impact.ts';
 import { group, short, TestCloud } from './test-cloud.ts';
 
 const set = `${group}/diskEncryptionSets/des1`;
 
 /** What a page would receive for an address. */
-const read = async (cloud: TestCloud, path: string): Promise<PageImpact> => {
-  const answer = await impactAnswer(path, { caller: cloud, short });
+const read = async (from: TestCloud | { readonly caller: Pick<Caller, 'call'> }, path: string): Promise<PageImpact> => {
+  const answer = await impactAnswer(path, { caller: 'caller' in from ? from.caller : from, short });
   assert.ok(answer, path);
   return JSON.parse(String(answer.body));
 };
@@ -54,14 +55,24 @@ test('an impact that a service refuses says why; an address of something else is
 
 test('of a large estate 20,000 lines are read, by one request at a time, and 200 names are sent', async () => {
   const cloud = new TestCloud(30_000, Date.now);
-  const [key, other] = await Promise.all([
-    read(cloud, 'impact/DISABLE/vaults/kv1/keys/k1'),
-    read(cloud, 'impact/DISABLE/vaults/kv1/keys/k2'),
-  ]);
+  let [underWay, most] = [0, 0];
+  const caller: Pick<Caller, 'call'> = {
+    call: async (service, method, request) => {
+      underWay += 1;
+      most = Math.max(most, underWay);
+      return cloud.call(service, method, request).finally(() => {
+        underWay -= 1;
+      });
+    },
+  };
+  const [key, other] = await Promise.all(
+    ['k1', 'k2'].map((name) => read({ caller }, `impact/DISABLE/vaults/kv1/keys/${name}`)),
+  );
+  assert.equal(most, 1);
   assert.equal(cloud.calls.get('PreviewImpact'), 40);
-  assert.equal(other.isCut, true);
+  assert.equal(other?.isCut, true);
   assert.deepEqual(
-    key.parts.map(({ count, names }) => [count, names.length]),
+    key?.parts.map(({ count, names }) => [count, names.length]),
     [[19_999, 200]],
   );
 });

@@ -17,7 +17,10 @@ export interface BlockStore {
   size(): number;
   /** Fills `into` from `offset` on. */
   read(offset: number, into: Uint8Array): Promise<void>;
-  /** `read` of what will not be read again soon, as in a copy: it leaves no trace in the cache of the operating system. */
+  /**
+   * `read` of what will not be read again soon, as in a copy: it leaves no trace in the cache of the operating system. Writes that a
+   * failed flush lost it may read as they are on storage, while `read` still has them.
+   */
   readOnce(offset: number, into: Uint8Array): Promise<void>;
   /** Resolves when the bytes are with the store (a later `read` sees them), not when they are durable. */
   write(offset: number, bytes: Uint8Array): Promise<void>;
