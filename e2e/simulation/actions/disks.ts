@@ -4,6 +4,7 @@ import { encryptionOf, group, isPlanted, location, plannedSets } from '../worklo
 import { readSomething, writeSomething } from '../workload/io.ts';
 import { attempt, type Stage } from '../workload/stage.ts';
 import type { Action } from './action.ts';
+import { writeBusily } from './data.ts';
 import { newDisk } from './machines.ts';
 
 /** The largest number of disks and snapshots, so that a history stays small. */
@@ -132,9 +133,14 @@ const moveDisk: Action = {
     const { name, isSnapshot } = disk;
     const host = random.pick(world.diskHosts).name;
     const request = { name, diskHost: names.diskHost.format({ diskHost: host }) };
-    await attempt(stage, isSnapshot ? 'snapshot.move' : 'disk.move', `${name} to ${host}`, async () =>
-      isSnapshot ? await clients.disks.moveSnapshot(request) : await clients.disks.moveDisk(request),
+    const { value } = await attempt(
+      stage,
+      isSnapshot ? 'snapshot.move' : 'disk.move',
+      `${name} to ${host}`,
+      async () => (isSnapshot ? await clients.disks.moveSnapshot(request) : await clients.disks.moveDisk(request)),
     );
+    // What is written after a piece was sent is what a move can lose.
+    if (value) await writeBusily(stage, name);
   },
 };
 

@@ -64,3 +64,14 @@ test('once faults are over, slow copies continue at once, and no other copy is s
     assert.equal(pace.step(volumeId), undefined);
   }
 });
+
+test('each step of a move takes a moment at any time, until the disk has moved', async () => {
+  const clock = virtualClock();
+  const pace = createCopyPace(clock, seededRandom(1));
+  pace.apply(recorded('disk-d', 'VolumeMoving', { host: 'h', volumeId: 'v' }));
+  const sinceMs = clock.monotonicMs();
+  await clock.drive(pace.step('v') ?? assert.fail());
+  assert.ok(clock.monotonicMs() > sinceMs);
+  pace.apply(recorded('disk-d', 'VolumeMoved', { host: 'h', volumeId: 'v' }));
+  assert.equal(pace.step('v'), undefined);
+});
