@@ -1,7 +1,7 @@
 import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
 import { type FileHandle, link, open, readFile, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { Rejection } from '@interlock/event-store';
+import { Rejection } from '@interlock/event-store/rejection';
 import type { Random } from '@interlock/runtime';
 
 /** The key that seals all seal keys. `id` (16 hex digits) identifies it and reveals nothing about it. */

@@ -1,5 +1,5 @@
 import { checkPrimeSync, createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
-import { Rejection } from '@interlock/event-store';
+import { Rejection } from '@interlock/event-store/rejection';
 import { checkSize, type RsaImport, type RsaPublicJwk } from './rsa.ts';
 
 /** A key that passed every check. `pkcs8` (DER) is its private half; the caller overwrites it. */

@@ -1,4 +1,4 @@
-import { Rejection, type RejectionCode } from '@interlock/event-store';
+import { Rejection, type RejectionCode } from '@interlock/event-store/rejection';
 import type { RsaWork } from './job.ts';
 import type { NewRsaKey, RsaImport } from './rsa.ts';
 

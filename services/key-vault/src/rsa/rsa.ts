@@ -1,4 +1,4 @@
-import { Rejection } from '@interlock/event-store';
+import { Rejection } from '@interlock/event-store/rejection';
 
 /** Sizes of modulus a key may have, in bits. Rules CMK-20, KV-08. */
 export const rsaSizes = [2048, 3072, 4096] as const;

@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import { Rejection } from '@interlock/event-store';
+import { Rejection } from '@interlock/event-store/rejection';
 import type { RsaReplies, RsaRequest } from './messages.ts';
 
 /** The `workerData` of a thread. */

@@ -1,5 +1,5 @@
 import { createSecretKey } from 'node:crypto';
-import { Rejection } from '@interlock/event-store';
+import { Rejection } from '@interlock/event-store/rejection';
 import type { Random } from '@interlock/runtime';
 import { type MasterKey, type MasterKeys, nonceLength, seal, unseal } from '@interlock/sealing';
 import { type SealKeyStore, sealKeyId } from './seal-key-store.ts';
