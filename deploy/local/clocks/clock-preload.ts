@@ -12,7 +12,7 @@ import { isMainThread } from 'node:worker_threads';
 const lookMs = 10;
 
 const folder = process.env.INTERLOCK_TEST_CLOCKS;
-const [, program] = /\/services\/([^/]+)\/src\/main\.ts$/.exec(process.argv[1] ?? '') ?? [];
+const [, program] = /\/services\/([^/]+)\/src\/main\.[jt]s$/.exec(process.argv[1] ?? '') ?? [];
 /** A disk host beside others has clocks of its own. */
 const service = program === 'disk' && process.env.DISK_ROLE === 'host' ? process.env.REPLICA_NAME : program;
 
