@@ -4,13 +4,13 @@ import { dirname, join } from 'node:path';
 import { type Scope, systemClock } from '@interlock/runtime';
 import { openGatewayCertificate } from './certificates.ts';
 import type { TestControls } from './control/controls-for-tests.ts';
-import { type DataFolder, LauncherError, repository } from './data-folder.ts';
+import { type DataFolder, LauncherError } from './data-folder.ts';
 import { freePort } from './free-port.ts';
 import type { LocalCloud } from './local-cloud.ts';
 import { type LoopbackIdentity, openLoopbackIdentity } from './loopback-identity.ts';
 import { type ServiceProcess, startService } from './processes.ts';
 import { type Crash, sayCrash } from './restartable.ts';
-import { addressVariableOf, serviceNames } from './services.ts';
+import { addressVariableOf, gatewayEntry, serviceNames } from './services.ts';
 import { exporterSettings } from './telemetry-exporters.ts';
 
 /** Host names of vaults end in this. */
@@ -145,7 +145,7 @@ const startReplica = async (
   const since = performance.now();
   const process = await startService({
     name,
-    entry: join(repository, 'services/gateway/src/main.ts'),
+    entry: gatewayEntry,
     nodeOptions: heapOfContainer,
     env,
     logFile: data.path('logs', `${name}.log`),

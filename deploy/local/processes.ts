@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { bundledEntry } from './bundled-entry.ts';
 import { LauncherError } from './data-folder.ts';
 import { type GuardedProcess, startGuarded } from './guarded-process.ts';
 import { logEnd, logTail } from './log-tail.ts';
@@ -7,7 +8,7 @@ import { type Crash, explainEnd, startRestartable } from './restartable.ts';
 /** How a service is started. */
 export interface ServiceCommand {
   readonly name: string;
-  /** The TypeScript file, run by this Node. */
+  /** The TypeScript file, or its bundle (`bundledEntry`), run by this Node. */
   readonly entry: string;
   /** Options of Node in addition to `nodeOptions`; each replaces one of the same name. */
   readonly nodeOptions?: readonly string[];
@@ -90,7 +91,7 @@ async function launch(command: ServiceCommand): Promise<{ child: GuardedProcess;
   const from = logEnd(command.logFile);
   const child = await startGuarded({
     command: process.execPath,
-    args: [...nodeOptions, ...(command.nodeOptions ?? []), command.entry],
+    args: [...nodeOptions, ...(command.nodeOptions ?? []), bundledEntry(command.entry, command.env)],
     env: { ...memoryEnv, ...command.env },
     cwd: '/',
     output: command.logFile,

@@ -76,6 +76,9 @@ export const hostNamesOf = ({ diskHosts, vmHosts }: HostCounts): readonly HostNa
 /** The file a VM host is started with. */
 export const vmHostEntry = join(repository, 'services/compute/src/vm-host/main.ts');
 
+/** The file the gateway is started with. */
+export const gatewayEntry = join(repository, 'services/gateway/src/main.ts');
+
 /** The folder of a disk host below the services' folder. The first has that of a disk service without `--disk-hosts`. */
 export const folderOfDiskHost = (host: number): string => (host === 0 ? 'disk' : diskHostName(host));
 

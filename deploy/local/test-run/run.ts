@@ -11,6 +11,7 @@ import { kubectl } from '../programs.ts';
 import { installProgram } from '../system-program.ts';
 import { rerunFailed } from './flaky.ts';
 import { readRequest, selectTests } from './selection.ts';
+import { bundleServices } from './service-bundles.ts';
 import type { FileTime, Summary } from './summary-reporter.ts';
 import { openTestRunData } from './test-run-data.ts';
 import { longestOf, readTimes, timesTable } from './times.ts';
@@ -47,8 +48,10 @@ runCommand(async (scope) => {
 
   await provideKubectl(files, env);
   const servers = selection.needsServers ? startServers(scope, data) : Promise.resolve({});
-  // The checks run while the servers start. A failure of the servers is reported where they are awaited.
+  const bundles = selection.startsServices ? makeBundles() : Promise.resolve({});
+  // The checks run while the servers start. A failure of these two is reported where they are awaited.
   servers.catch(() => undefined);
+  bundles.catch(() => undefined);
   const results = request.globs.length === 0 ? await runChecks(env, data) : [];
   const timesFile = data.path('processor-times.jsonl');
   // A file that is named runs alone, so that a test that depends on another file can be found.
@@ -60,7 +63,7 @@ runCommand(async (scope) => {
     summaryFile: data.path('summary.json'),
     timesFile,
     options: request.nodeOptions,
-    env: { ...env, ...(await servers), TMPDIR: temporary },
+    env: { ...env, ...(await servers), ...(await bundles), TMPDIR: temporary },
   });
   const first = files.length === 0 ? noTests : await run([...alone, ...groups.map(({ entry }) => entry)]);
   const processorTimes = readTimes(timesFile, (path) => shownFile(path, groups, repository)).filter(({ file }) =>
@@ -176,6 +179,13 @@ async function startServers(scope: Scope, data: DataFolder): Promise<Record<'DAT
     DATABASE_URL: process.env.DATABASE_URL ?? postgres.url('postgres'),
     NATS_URL: nats.access.servers.join(','),
   };
+}
+
+/** Bundles of the services. Not of this run: the next one uses what has not changed. @returns the variable with their folder */
+async function makeBundles(): Promise<Record<'INTERLOCK_BUNDLES', string>> {
+  const folder = join(dataRoot(process.env), 'bundles');
+  await bundleServices(folder, repository);
+  return { INTERLOCK_BUNDLES: folder };
 }
 
 /** One line each, with the output of failed checks only. */

@@ -77,6 +77,15 @@ test('servers are needed if a selected file loads code that reads their addresse
   equal(needs('libs/b/src/run.test.ts'), false);
 });
 
+test('bundles of services are needed if a selected file loads what starts them', (t) => {
+  const root = repositoryOf(t);
+  write(root, 'deploy/local/processes.ts', 'export {};');
+  write(root, 'libs/b/src/cloud.test.ts', `import '../../../deploy/local/processes.ts';`);
+  const starts = (glob: string): boolean => selectTests(readRequest([glob]), root, root).startsServices;
+  equal(starts('libs/b/src/cloud.test.ts'), true);
+  equal(starts('services/a/src/*.test.ts'), false);
+});
+
 test('outside of a repository --changed says why it finds nothing', (t) => {
   const root = repositoryOf(t);
   rmSync(join(root, '.git'), { recursive: true });

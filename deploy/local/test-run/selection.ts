@@ -39,6 +39,8 @@ export interface Selection {
   readonly files: readonly string[];
   /** Whether one of them uses the Postgres and NATS of the run. */
   readonly needsServers: boolean;
+  /** Whether one of them starts services as processes. */
+  readonly startsServices: boolean;
   /** What was selected, as a sentence for the user; undefined if it goes without saying. */
   readonly description?: string;
 }
@@ -54,6 +56,7 @@ export const selectTests = ({ globs, scope }: TestRequest, root: string, from: s
   const withNeeds = (files: readonly string[], description?: string): Selection => ({
     files,
     needsServers: files.some((file) => needsServers(graph, root, file)),
+    startsServices: files.some((file) => graph.closureOf(file).has('deploy/local/processes.ts')),
     ...(description && { description }),
   });
   if (globs.length > 0) {

@@ -53,9 +53,11 @@ const startMs = 30_000;
 const applyMs = 2_000;
 const lookMs = 10;
 
-const mainOf = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 /** What runs as the process of a guest. The second holds a QEMU, which ends with it. */
-const mains = { PROCESS: mainOf('../guest/main.ts'), QEMU: mainOf('../qemu/main.ts') } as const;
+const mains = {
+  PROCESS: fileURLToPath(new URL('../guest/main.ts', import.meta.url)),
+  QEMU: fileURLToPath(new URL('../qemu/main.ts', import.meta.url)),
+} as const;
 
 interface Held extends GuestProcess {
   isEndWanted: boolean;
