@@ -89,6 +89,18 @@ test('the page is served on 127.0.0.1 with headers that let it load nothing from
   assert.equal((await fetched(door.port, `/${token}/missing`)).status, 404);
 });
 
+test('an address without its last slash leads to the page, with the token only', async () => {
+  const { door } = await testDoor();
+  for (const path of [`/${token}`, `/${token}?from=mail`]) {
+    const { status, headers, text } = await fetched(door.port, path);
+    assert.deepEqual([status, headers.location, text], [308, `/${token}/`, ''], path);
+  }
+  const refused = await fetched(door.port, '/another-token');
+  assert.deepEqual([refused.status, refused.headers.location], [403, undefined]);
+  assert.equal((await fetched(door.port, `/${token}`, { host: 'example.com' })).status, 403);
+  assert.equal((await fetched(door.port, `/${token}`, { method: 'POST' })).status, 405);
+});
+
 test('every request without the token, or with a wrong one, is refused with 403 and learns nothing', async () => {
   const { door } = await testDoor();
   const guesses = [

@@ -103,6 +103,7 @@ export async function openDoor(
   server.on('request', (request, response) => {
     for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
     const path = allowedPath(request, portOf(server), isToken);
+    if (path === 308) return void response.writeHead(308, { location: `/${token}/`, 'content-length': 0 }).end();
     if (typeof path === 'number') return refuse(response, path);
     strangers.delete(request.socket);
     if (path !== 'events' || request.method === 'HEAD') return void reply(served, path, request, response);
@@ -130,17 +131,21 @@ export async function openDoor(
 
 const portOf = (server: Server): number => (server.address() as AddressInfo).port;
 
-/** The path after the token, or the status of the refusal. A refusal does not say which check failed. */
+/**
+ * The path after the token, or the status of the response. A refusal does not say which check failed. Without the slash after the
+ * token the browser would look for the files of the page in the wrong place: 308 sends it to the address with the slash.
+ */
 function allowedPath(
   { headers: { host }, method, url = '' }: IncomingMessage,
   port: number,
   isToken: (text: string) => boolean,
-): string | 403 | 405 {
-  const [, given = '', path = ''] = /^\/([^/?#]*)(?:\/([^?#]*))?/.exec(url) ?? [];
+): string | 308 | 403 | 405 {
+  const [, given = '', path] = /^\/([^/?#]*)(?:\/([^?#]*))?/.exec(url) ?? [];
   const isHere = host === `127.0.0.1:${port}` || host === `localhost:${port}`;
   // Both are compared in any case, so that the time of a refusal depends on neither.
   if (!isToken(given) || !isHere) return 403;
-  return method === 'GET' || method === 'HEAD' ? path : 405;
+  if (method !== 'GET' && method !== 'HEAD') return 405;
+  return path ?? 308;
 }
 
 /** Compares texts of any length with one text, in a time that does not depend on their content. */
