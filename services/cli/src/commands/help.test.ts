@@ -21,6 +21,15 @@ test('the help of every command fits 80 columns, with its usage and choices', ()
     for (const line of text.split('\n')) assert.ok(line.length <= 80, `${words}: ${line.length} columns: ${line}`);
 });
 
+test('the verbs of a noun come before the options that every command has', () => {
+  const helps = everyHelp();
+  const nouns = [...helps].filter(([, text]) => text.includes('\nCommands:\n'));
+  assert.ok(nouns.length > 20, String(nouns.length));
+  for (const [words, text] of nouns)
+    assert.ok(text.indexOf('\nCommands:\n') < text.indexOf('\nOptions:\n'), `${words}: ${text}`);
+  for (const title of ['Commands:', 'Options:']) assert.ok(helps.get('disk')?.includes(`\n\n${title}\n  `), title);
+});
+
 test('the text below the help of a command fits 80 columns', async () => {
   for (const args of [[], ['disk', 'read'], ['context', 'add'], ['impact']]) {
     const { run, lines } = testProgram();

@@ -27,7 +27,7 @@ export function helpTexts({ options, commands }: Described): Partial<Help> {
   return {
     showGlobalOptions: true,
     helpWidth: HELP_WIDTH,
-    formatHelp: (command, helper) => wrapped(Help.prototype.formatHelp.call(helper, command, helper)),
+    formatHelp: (command, helper) => wrapped(commandsFirst(Help.prototype.formatHelp.call(helper, command, helper))),
     optionDescription: (option) => {
       const flag = options.get(option);
       if (flag === undefined) return option.description;
@@ -46,6 +46,14 @@ export function helpTexts({ options, commands }: Described): Partial<Help> {
 
 /** Characters in a line of help. */
 const HELP_WIDTH = 80;
+
+/** Puts the list of commands before the options: the verbs of a noun are what a reader looks for. */
+function commandsFirst(text: string): string {
+  const sections = text.split(/^(?=\S.*:$)/m);
+  const commands = sections.filter((section) => section.startsWith('Commands:'));
+  const others = sections.filter((section) => !commands.includes(section));
+  return others.toSpliced(1, 0, ...commands.map((section) => `${section.trimEnd()}\n\n`)).join('');
+}
 
 /** Breaks lines that are too long, a usage for example, at spaces or between choices; what follows is indented. */
 function wrapped(text: string): string {

@@ -75,23 +75,24 @@ export async function settle(first: JsonObject, options: SettleOptions): Promise
   }
 }
 
-/** `SUCCEEDED RUNNING`: the states of a resource. */
+/** `SUCCEEDED RUNNING`: the states of a resource; `DRAINED`: that of a host. */
 export function stateOf(resource: JsonObject): string {
-  const states = [resource.provisioningState, resource.powerState].filter((state) => typeof state === 'string');
-  return [...states, ...leftOf(resource)].join(' ');
+  const { provisioningState, powerState, state } = resource;
+  if (state === 'DRAINING') return leftOf(resource);
+  const states = [provisioningState, powerState].filter((one) => typeof one === 'string');
+  return states.length === 0 ? text(state) : states.join(' ');
 }
 
 /** What a draining host still has, and what stays there until something else changes. */
-function leftOf(host: JsonObject): readonly string[] {
-  if (host.state !== 'DRAINING') return [];
+function leftOf(host: JsonObject): string {
   const [left, why, stayingCount, staying] = text(host.name).startsWith('vmHosts/')
     ? leftOfVmHost(host)
     : leftOfDiskHost(host);
   const count = Number(stayingCount ?? 0);
-  if (count === 0 || !Array.isArray(staying)) return [`DRAINING, left: ${left}`];
+  if (count === 0 || !Array.isArray(staying)) return `DRAINING, left: ${left}`;
   const shown = staying.map((name) => text(name).split('/').at(-1)).join(', ');
   const more = count > staying.length ? ` and ${count - staying.length} more` : '';
-  return [`DRAINING, left: ${left}; ${why}, these stay: ${shown}${more}`];
+  return `DRAINING, left: ${left}; ${why}, these stay: ${shown}${more}`;
 }
 
 /** What is left, until when some of it stays, and how much and what stays. */
@@ -107,7 +108,8 @@ const leftOfVmHost = ({ machineCount, blockedMachineCount, blockedMachines }: Js
   ...(['until their lost keys can be used', blockedMachineCount, blockedMachines] as const),
 ];
 
-const counted = (count: JsonValue | undefined, noun: string): string =>
+/** `1 disk`, `2 disks`; a missing count is 0. */
+export const counted = (count: JsonValue | undefined, noun: string): string =>
   `${Number(count ?? 0)} ${noun}${Number(count ?? 0) === 1 ? '' : 's'}`;
 
 function timedOut(resource: JsonObject, state: string, timeoutMs: number): NotSettled {

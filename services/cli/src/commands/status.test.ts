@@ -89,13 +89,14 @@ test('the gateway of a local cloud is shown if one was started, and an unreachab
 });
 
 test('VM hosts are shown below compute; one that does not respond is a problem, one that is lost is not', async () => {
-  const host = (name: string, liveness: string, state = 'OPEN'): JsonObject => ({
-    ...{ name: `vmHosts/${name}`, liveness, state, machineCount: 3 },
+  const host = (name: string, liveness: string, state = 'OPEN', machineCount = 3): JsonObject => ({
+    ...{ name: `vmHosts/${name}`, liveness, state, machineCount },
   });
   const withHosts = (...hosts: JsonObject[]) => ask({}, false, {}, {}, undefined, [], [], hosts);
   const one = await withHosts(host('vm-host-0', 'SERVING'));
   assert.equal(one.isWell, true);
   assert.match(one.text, /^compute +serving .*\n {2}vm-host-0 +serving, 3 machines$/m);
+  assert.match((await withHosts(host('vm-host-0', 'SERVING', 'OPEN', 1))).text, /vm-host-0 +serving, 1 machine$/m);
   const away = await withHosts(host('vm-host-0', 'SERVING'), host('vm-host-1', 'UNREACHABLE'));
   assert.equal(away.isWell, false);
   assert.match(away.text, /^compute +degraded .*\n.*\n {2}vm-host-1 +unreachable, 3 machines$/m);

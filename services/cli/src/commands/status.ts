@@ -18,6 +18,7 @@ import {
 import type { Session } from '../session/session.ts';
 import { objectsIn } from '../verbs/before.ts';
 import type { GatewayStatus } from './gateway-status.ts';
+import { counted } from './settle.ts';
 
 /** State of one service. */
 export interface ServiceStatus extends ServerReport {
@@ -127,11 +128,12 @@ function serviceRows(status: ServiceStatus, known: readonly PartProcess[]): read
   return [row, ...shown, ...hosts.map((host) => [`  ${host.name}`, hostText(host, known)])];
 }
 
-/** `serving, 2 disks, process 4711` */
+/** `serving, 1 disk, process 4711` */
 function hostText({ name, state, disks, machines }: HostStatus, known: readonly PartProcess[]): string {
   const process = known.find(({ part }) => part === name.replace(/^disk-/, 'disk-host-'));
   const where = process === undefined || process.state === 'down' ? [] : [`process ${process.pid}`];
-  return [state, disks === undefined ? `${machines} machines` : `${disks} disks`, ...where].join(', ');
+  const has = disks === undefined ? counted(machines, 'machine') : counted(disks, 'disk');
+  return [state, has, ...where].join(', ');
 }
 
 async function statusOf(

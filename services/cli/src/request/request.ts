@@ -68,7 +68,10 @@ function putTarget(
   }
   if ('oneOf' in target) {
     const form = target.oneOf.find(({ fits }) => fits.test(text));
-    if (form === undefined) throw new UsageError(`${shown} "${text}" is a name of none of these kinds`);
+    if (form === undefined) {
+      const hint = target.otherwise === undefined ? '' : `; ${target.otherwise}`;
+      throw new UsageError(`${shown} must be a name of one of these kinds (got "${text}")${hint}`);
+    }
     put(draft, [fieldOf(request, form.field)], nameValue(form.kind, text, shown, context.names));
     return;
   }

@@ -53,11 +53,13 @@ export const diskEncryptionSetVerbs: readonly Verb[] = [
     targets: [
       {
         word: 'vault/key[/version]|vault|principal',
+        otherwise: 'to see what depends on a disk host: npx interlock disk-host impact <host>',
         oneOf: [
           { field: 'principal', kind: 'principal', fits: /^(?:me$|set:|principals\/)/ },
           { field: 'key_version', kind: 'keyVersion', fits: /\/versions\/|^[^/]+\/[^/]+\/[^/]+$/ },
           { field: 'key', kind: 'key', fits: /\/keys\/|^(?!vaults\/)[^/]+\/[^/]+$/ },
-          { field: 'vault', kind: 'vault', fits: /^/ },
+          // `disk-host:` begins no name here: `disk-host impact` previews the loss of a host.
+          { field: 'vault', kind: 'vault', fits: /^(?!disk-host:)/ },
         ],
       },
     ],

@@ -43,6 +43,13 @@ test('disk-host impact lists what depends on a host, and counts it', async () =>
   assert.match(shown, /depends on disk-0: 1 disk/);
 });
 
+test('impact of a disk host names the command that takes one, and sends nothing', async () => {
+  const { run, sent } = testProgram({ PreviewImpact: { impacts: [] } });
+  const refused = /must be a name of one of these kinds \(got "disk-host:disk-0"\).*disk-host impact <host>/;
+  await assert.rejects(run('impact', 'disk-host:disk-0'), refused);
+  assert.equal(sent.length, 0);
+});
+
 test('disk-host declare-lost needs the id of the folder', async () => {
   await assert.rejects(ran('declare-lost', 'disk-0'), /--folder-id/);
   const { call } = await ran('declare-lost', 'disk-0', '--folder-id', 'f');

@@ -16,8 +16,8 @@ export type Target =
   | { readonly word: string; readonly field: string; readonly kind: NameKind; readonly optional?: boolean }
   /** The name of a new resource: its parent fills `parent`, its id fills `idField`. */
   | { readonly word: string; readonly kind: NameKind; readonly parent: string; readonly idField: string }
-  /** A name of one of several kinds: the first whose form fits. */
-  | { readonly word: string; readonly oneOf: readonly NameForm[] }
+  /** A name of one of several kinds: the first whose form fits. `otherwise` says what to do with a name that fits none. */
+  | { readonly word: string; readonly oneOf: readonly NameForm[]; readonly otherwise?: string }
   /** A text, used as it is. */
   | { readonly word: string; readonly field: string };
 

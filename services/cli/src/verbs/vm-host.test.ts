@@ -31,7 +31,7 @@ test('vm-host cordon refuses only what is new; the other verbs take the short na
   assert.deepEqual((await ran('delete', 'vm-host-0')).call, ['DeleteVmHost', { name }]);
 });
 
-test('vm-host drain --wait says what is left, and which machines stay for a lost key', () => {
+test('vm-host drain --wait says what is left, which machines stay for a lost key, and the end', () => {
   const draining = { name, state: 'DRAINING', machineCount: 12, blockedMachineCount: 0, blockedMachines: [] };
   assert.equal(stateOf(draining), 'DRAINING, left: 12 machines');
   const blockedMachines = ['subscriptions/s/resourceGroups/g/virtualMachines/web1'];
@@ -39,6 +39,7 @@ test('vm-host drain --wait says what is left, and which machines stay for a lost
     stateOf({ ...draining, machineCount: 1, blockedMachineCount: 3, blockedMachines }),
     'DRAINING, left: 1 machine; until their lost keys can be used, these stay: web1 and 2 more',
   );
+  assert.equal(stateOf({ ...draining, state: 'DRAINED', machineCount: 0 }), 'DRAINED');
 });
 
 test('vm create takes what becomes of the machine when its VM host is lost', async () => {
