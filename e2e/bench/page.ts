@@ -1,5 +1,6 @@
 import { type Html, html, px } from '@interlock/lab/report/html';
 import type { Kept } from './history.ts';
+import { seriesOf, short } from './series.ts';
 import { verdictsOf } from './targets.ts';
 
 /** Runs in a plot. */
@@ -15,8 +16,6 @@ polyline { fill: none; stroke: currentColor; stroke-width: 1.5; }`;
 
 /** A page without external resources: the newest line of each bench, thing and size, with targets, details and the ratio of each run. */
 export const renderPage = (history: readonly Kept[]): string => {
-  const series = [...Map.groupBy(history, ({ bench, of = '', size }) => JSON.stringify([bench, of, size])).values()];
-  series.sort(([a], [b]) => (a && b ? compare(a, b) : 0));
   return html`<!doctype html>
 <html lang="en">
 <head>
@@ -30,15 +29,12 @@ export const renderPage = (history: readonly Kept[]): string => {
 <p>Each value has a floor or peer, measured alternately with it in the same run. Ratio is value ÷ floor: high is good for rates, low for durations. Newest line: ${history.at(-1)?.time ?? ''}, ${history.at(-1)?.machine ?? ''}.</p>
 <table>
 <tr><th>Bench</th><th class="num">Size</th><th class="num">Value</th><th class="num">Floor</th><th>Unit</th><th class="num">Ratio</th><th>Ratio, run by run</th><th>Target</th><th class="num">Spread</th><th class="num">Samples</th><th>Commit</th><th>Also</th></tr>
-${series.map(row)}
+${seriesOf(history).map(row)}
 </table>
 </body>
 </html>
 `.html;
 };
-
-const compare = (a: Kept, b: Kept): number =>
-  a.bench.localeCompare(b.bench) || (a.of ?? '').localeCompare(b.of ?? '') || a.size - b.size;
 
 const row = (lines: readonly Kept[]): Html => {
   const line = lines.at(-1);
@@ -64,12 +60,4 @@ const plot = (lines: readonly Kept[]): Html => {
     (ratio, n) => `${px((n * plotWidth) / (ratios.length - 1))},${px(plotHeight * (1 - ratio / most))}`,
   );
   return html`<svg width="${plotWidth}" height="${plotHeight}"><title>${ratios.map(short).join(', ')}</title><polyline points="${points.join(' ')}"/></svg>`;
-};
-
-/** `0.02`, `1,500`, `120k`, `3M` */
-const short = (value: number): string => {
-  const absolute = Math.abs(value);
-  if (absolute >= 1_000_000) return `${Number((value / 1_000_000).toPrecision(3))}M`;
-  if (absolute >= 10_000) return `${Number((value / 1_000).toPrecision(3))}k`;
-  return Number(value.toPrecision(3)).toLocaleString('en-US', { maximumFractionDigits: 6 });
 };

@@ -38,21 +38,56 @@ const targets: readonly Target[] = [
   { bench: 'churn', figure: 'memoryGrowth', max: 1.05 },
 ];
 
-/** Each target of a line with its verdict: `ratio ≥ 0.7 reached`. */
-export const verdictsOf = (line: {
+/** A line of a bench, as far as its targets need it. */
+interface Line {
   readonly bench: string;
   readonly size: number;
   readonly of?: string;
   readonly [figure: string]: unknown;
-}): readonly string[] =>
+}
+
+/** A target, and what a line has of its figure. */
+export interface Judged {
+  readonly figure: string;
+  /** `≥ 0.7` */
+  readonly limit: string;
+  /** Undefined: the line does not have the figure. */
+  readonly value: number | undefined;
+  readonly verdict: 'reached' | 'missed' | 'not measured';
+}
+
+/** Each target of a line, judged. */
+export const judged = (line: Line): readonly Judged[] =>
   targets
     .filter(
       ({ bench, sizes, of = '' }) =>
         bench === line.bench && (sizes === undefined || sizes.includes(line.size)) && (line.of ?? '').startsWith(of),
     )
     .map(({ figure, min, max }) => {
+      const limit = min === undefined ? `≤ ${max}` : `≥ ${min}`;
       const value = line[figure];
-      const target = min === undefined ? `${figure} ≤ ${max}` : `${figure} ≥ ${min}`;
-      if (typeof value !== 'number') return `${target} not measured`;
-      return `${target} ${value >= (min ?? value) && value <= (max ?? value) ? 'reached' : 'missed'}`;
+      if (typeof value !== 'number') return { figure, limit, value: undefined, verdict: 'not measured' };
+      const isReached = value >= (min ?? value) && value <= (max ?? value);
+      return { figure, limit, value, verdict: isReached ? 'reached' : 'missed' };
     });
+
+/** Each target of a line with its verdict: `ratio ≥ 0.7 reached`. */
+export const verdictsOf = (line: Line): readonly string[] =>
+  judged(line).map(({ figure, limit, verdict }) => `${figure} ${limit} ${verdict}`);
+
+/**
+ * What has a target and no line in the history: the sizes that targets name, and benches whose targets name no size.
+ * By bench and size.
+ */
+export const withoutLine = (
+  lines: readonly Line[],
+): readonly { readonly bench: string; readonly size: number | undefined }[] =>
+  [...Map.groupBy(targets, ({ bench }) => bench)]
+    .flatMap(([bench, ofBench]): readonly { bench: string; size: number | undefined }[] => {
+      const measured = new Set(lines.filter((line) => line.bench === bench).map(({ size }) => size));
+      const named = new Set(ofBench.flatMap(({ sizes = [] }) => sizes));
+      if (named.size === 0) return measured.size === 0 ? [{ bench, size: undefined }] : [];
+      const sizes = [...named].filter((size) => !measured.has(size));
+      return sizes.sort((one, other) => one - other).map((size) => ({ bench, size }));
+    })
+    .sort((one, other) => one.bench.localeCompare(other.bench));
