@@ -19,9 +19,9 @@ const triesMax = 6;
 const retryMs = 1_000;
 /** Longest duration of one call, in milliseconds. */
 const chunkMs = 120_000;
-/** Passes over what was written meanwhile, and how many pieces of 1 MiB may be left for the pause of the guest. */
+/** Passes over what was written meanwhile, and how many bytes may be left for the pause of the guest. */
 const passesMax = 5;
-const leftMax = 8;
+const leftBytesMax = 8 * 1024 * 1024;
 
 /** A volume on its way to another host. */
 export interface Sent {
@@ -67,15 +67,16 @@ export class Sending {
   /** Sends what was written meanwhile, until little is left or a guest writes as fast as this sends. @throws as `all` */
   async written(sent: Sent): Promise<void> {
     const { dirty } = sent.volume;
-    for (let pass = 1; pass <= passesMax && dirty.count > leftMax; pass += 1) {
+    for (let pass = 1; pass <= passesMax && dirty.bytes > leftBytesMax; pass += 1) {
       await this.stillMoving(sent.name, sent.moving);
       const ranges = dirty.take();
       for (let next = ranges.next(); !next.done; next = ranges.next()) {
         const chunk = [next.value];
-        while (chunk.length < chunkBytes / pieceSize) {
+        for (let bytes = sizeOf(next.value); bytes <= chunkBytes - pieceSize; ) {
           const more = ranges.next();
           if (more.done) break;
           chunk.push(more.value);
+          bytes += sizeOf(more.value);
         }
         await this.#patiently(sent, () => sent.volume.read(chunk));
       }
@@ -139,6 +140,8 @@ export class Sending {
     });
   }
 }
+
+const sizeOf = ({ from, to }: { readonly from: number; readonly to: number }): number => to - from;
 
 /** Refusals of a receiver that end by themselves: other volumes arrive, or an interrupted call has not ended there. */
 const busyReasons: ReadonlySet<string> = new Set(['TOO_MANY_ARRIVALS', 'DISK_BUSY']);

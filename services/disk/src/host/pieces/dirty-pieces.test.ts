@@ -2,19 +2,29 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { pieceSize } from '../storage/sector.ts';
-import { DirtyPieces } from './dirty-pieces.ts';
+import { DirtyPieces, followedSize } from './dirty-pieces.ts';
 
 const sizeBytes = 20 * pieceSize + 4_096;
-const taken = (dirty: DirtyPieces): readonly number[] => [...dirty.take()].map(({ from }) => from / pieceSize);
+/** The pieces that are taken, by number. */
+const taken = (dirty: DirtyPieces): readonly number[] =>
+  [...dirty.take()].flatMap(({ from, to }) =>
+    Array.from({ length: Math.ceil((to - from) / followedSize) }, (_, n) => from / followedSize + n),
+  );
 
 test('G5: what was written is taken once, in order, each piece whole and none beyond the end of the volume', () => {
   const dirty = new DirtyPieces(sizeBytes);
-  dirty.mark(3 * pieceSize - 1, 2);
+  dirty.mark(3 * followedSize - 1, 2);
   dirty.mark(20 * pieceSize, 8_192);
   dirty.mark(0, 0);
-  dirty.mark(7 * pieceSize + 512, 0);
-  assert.equal(dirty.count, 3);
-  assert.deepEqual([...dirty.take()].at(-1), { from: 20 * pieceSize, to: sizeBytes });
+  dirty.mark(7 * followedSize + 512, 0);
+  assert.deepEqual([dirty.count, dirty.bytes], [3, 3 * followedSize]);
+  assert.deepEqual(
+    [...dirty.take()],
+    [
+      { from: 2 * followedSize, to: 4 * followedSize },
+      { from: 20 * pieceSize, to: sizeBytes },
+    ],
+  );
   assert.deepEqual([dirty.count, taken(dirty)], [0, []]);
 });
 
@@ -25,12 +35,12 @@ test('G5: a piece that is written again after it was taken is taken again', () =
   first.next();
   dirty.mark(10, 1);
   dirty.mark(5 * pieceSize, 1);
-  const rest = [...first].map(({ from }) => from / pieceSize);
-  assert.equal(rest.filter((piece) => piece === 5).length, 1);
+  const rest = [...first];
+  assert.equal(rest.filter(({ from, to }) => from <= 5 * pieceSize && 5 * pieceSize < to).length, 1);
   assert.deepEqual(taken(dirty), [0]);
 });
 
-test('it has exactly the pieces that writes touched', () => {
+test('it has exactly the pieces that writes touched, in ranges of at most a message', () => {
   const write = fc.record({ offset: fc.nat(sizeBytes - 1), length: fc.nat(3 * pieceSize) });
   fc.assert(
     fc.property(fc.array(write), (writes) => {
@@ -38,18 +48,20 @@ test('it has exactly the pieces that writes touched', () => {
       const expected = new Set<number>();
       for (const { offset, length } of writes) {
         dirty.mark(offset, length);
-        for (
-          let at = offset;
-          at < Math.min(offset + length, sizeBytes);
-          at = (Math.floor(at / pieceSize) + 1) * pieceSize
-        )
-          expected.add(Math.floor(at / pieceSize));
+        const end = Math.min(offset + length, sizeBytes);
+        for (let at = offset; at < end; at = (Math.floor(at / followedSize) + 1) * followedSize)
+          expected.add(Math.floor(at / followedSize));
       }
       assert.equal(dirty.count, expected.size);
+      const ranges = [...dirty.take()];
+      for (const { from, to } of ranges) assert.ok(to > from && to - from <= pieceSize && to <= sizeBytes);
+      const copy = new DirtyPieces(sizeBytes);
+      for (const { from, to } of ranges) copy.mark(from, to - from);
       assert.deepEqual(
-        taken(dirty),
+        taken(copy),
         [...expected].toSorted((a, b) => a - b),
       );
+      assert.deepEqual([dirty.count, taken(dirty)], [0, []]);
     }),
     { numRuns: 1_000 },
   );
