@@ -25,7 +25,7 @@ code, .mono { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; 
 .verdict { display: inline-block; padding: 3px 12px; border-radius: 999px; font-weight: 600; font-size: 14px; }
 .pass { color: color-mix(in srgb, var(--work) 80%, var(--ink)); background: var(--work-soft); }
 .fail { color: var(--stop); background: var(--stop-soft); }
-.open { color: var(--key); background: var(--key-soft); }
+.open { color: color-mix(in srgb, var(--key) 70%, var(--ink)); background: var(--key-soft); }
 .subject { margin: 14px 0 0; font-weight: 600; color: var(--ink); } .nothing { border-color: var(--key); } section ul { margin: 4px 0 12px; padding-left: 20px; max-width: 76ch; color: var(--soft); } section li { margin: 2px 0; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(180px, 1fr)); gap: 12px; margin-top: 22px; }
 .figure { background: var(--sheet); border: 1px solid var(--line); border-radius: 12px; padding: 14px 18px; }
