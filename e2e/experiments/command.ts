@@ -338,6 +338,7 @@ async function runOnce(one: OneRun, scope: Scope): Promise<Verdict | { readonly 
   const running = runFile({
     ...{ experiment, text, id, folder, place, target, signal, say },
     ...signWith,
+    ...(one.target === 'existing' && { shownIn: data }),
     spans: () => spans,
   });
   // Ctrl-C: everything is undone, and the evidence written, before the process ends.

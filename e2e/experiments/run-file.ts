@@ -23,6 +23,7 @@ import { reportPage } from '@interlock/lab/report/experiment/report-page';
 import type { SpanStore } from '@interlock/lab/spans/span-store';
 import { processStart } from '@interlock/local/lock.mjs';
 import type { ClusterPlace } from '../../deploy/kubernetes/kubectl.ts';
+import { RunFollower } from './run-follower.ts';
 
 /** Where a run can be recovered: what `recover` needs, in `place.json`. */
 export interface RunPlace {
@@ -51,6 +52,8 @@ export interface FileRun {
   readonly folder: string;
   readonly place: RunPlace;
   readonly target: Target;
+  /** Data folder of the cloud whose live page shows the run; absent: no page does. */
+  readonly shownIn?: string;
   /** The store of the cloud's spans; undefined if this process does not receive them. */
   readonly spans?: () => Pick<SpanStore, 'spansOfTrace'> | undefined;
   /** Private key in PEM, Ed25519, that signs the manifest of the evidence. */
@@ -69,7 +72,21 @@ export interface FileRunResult {
 export const runFile = async (run: FileRun): Promise<FileRunResult> => {
   const { experiment, text, id, folder, place, target, signal, say } = run;
   const journal = beginEvidence(folder, text, place);
-  const record = await runExperiment({ experiment, target, id, journal, signal, say });
+  const runner = place.runner ?? thisRunner();
+  const follower = run.shownIn === undefined ? undefined : new RunFollower({ ...run, runner, data: run.shownIn });
+  try {
+    const record = await runExperiment({ experiment, target, id, journal, signal, say, follow: follower?.follow });
+    const result = keep(run, record);
+    follower?.end(result.verdict);
+    return result;
+  } finally {
+    follower?.close();
+  }
+};
+
+/** Writes evidence, verdict and reports. */
+const keep = (run: FileRun, record: RunRecord): FileRunResult => {
+  const { experiment, id, folder, target } = run;
   writeEvidence(folder, record);
   const store = run.spans?.();
   if (store !== undefined) put(folder, evidenceFiles.spans, spanLines(record, store));

@@ -3,6 +3,7 @@ import { shortName } from '@interlock/lab/short-name';
 import { useEffect, useState } from 'preact/hooks';
 import { Before } from './before.tsx';
 import { type Cloud, cloudOf } from './cloud.ts';
+import { Experiment } from './experiment.tsx';
 import { type Feed, openFeed } from './feed.ts';
 import { Audit, Timeline } from './happened.tsx';
 import { Io } from './io.tsx';
@@ -42,6 +43,7 @@ export function App() {
   return (
     <>
       <Header cloud={cloud} />
+      <Experiment />
       {isEmpty ? (
         <p role="status">Reading the cloud …</p>
       ) : (

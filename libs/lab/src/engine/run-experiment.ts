@@ -1,5 +1,6 @@
 import type { Condition, Experiment } from '../experiment.ts';
 import { isMet } from '../expressions/evaluate.ts';
+import type { RunPhase, RunProgress } from '../progress/run-progress.ts';
 import type { ContentRecord, RunFacts, RunRecord } from '../record.ts';
 import type { Lab, Observed, Target } from '../target.ts';
 import { watchAborts } from './abort-watch.ts';
@@ -19,6 +20,11 @@ export interface RunParts {
   readonly signal: AbortSignal;
   /** Receives progress, line by line. */
   readonly say: (line: string) => void;
+  /**
+   * Receives a function that returns the progress of the run at any time. With it the lab is observed about once a second, also
+   * without abort conditions.
+   */
+  readonly follow?: ((progress: () => RunProgress) => void) | undefined;
 }
 
 type OpenFacts = { -readonly [Field in keyof RunFacts]: RunFacts[Field] };
@@ -35,6 +41,7 @@ export const runExperiment = async (parts: RunParts): Promise<RunRecord> => {
   const problems: string[] = [];
   const facts: OpenFacts = { id, target: target.name, seed: experiment.seed, problems, versions: {} };
   const noRecord: RunRecord = { run: facts, steps: [], ...nothingSeen, content: nothingCompared };
+  parts.follow?.(() => ({ phase: 'set-up', record: noRecord, seenMs: undefined }));
   say('preparing the estate');
   const lab = await opened(parts, problems);
   if (lab === undefined) return noRecord;
@@ -64,6 +71,9 @@ class Run {
   readonly #facts: OpenFacts;
   readonly #problems: string[];
   readonly #actor: Actor;
+  #phase: RunPhase = 'steady state';
+  #seen: Observed = nothingSeen;
+  #seenMs: number | undefined;
 
   constructor(parts: RunParts, lab: Lab, facts: OpenFacts, problems: string[]) {
     this.#parts = parts;
@@ -72,21 +82,29 @@ class Run {
     this.#problems = problems;
     const { journal, say } = parts;
     this.#actor = new Actor({ lab, journal, say, report: (problem) => problems.push(problem) });
+    parts.follow?.(() => ({
+      phase: this.#phase,
+      record: this.#recordOf(this.#seen, nothingCompared),
+      seenMs: this.#seenMs,
+    }));
   }
 
   async record(): Promise<RunRecord> {
     const { experiment, say } = this.#parts;
     await this.#noting('', () => this.#inject());
     if (this.#facts.startedMs !== undefined) this.#facts.endedMs = this.#lab.clock.now();
+    this.#phase = 'undo';
     say('undoing what is left');
     // Existing machines that ran before must run again.
     await this.#actor.undoAll(experiment.estate.kind === 'existing');
     const isUsable = this.#facts.startedMs !== undefined && !this.#parts.signal.aborted;
+    this.#phase = 'content';
     if (isUsable) say('comparing the content of the disks');
     const content = isUsable
       ? await this.#noting('comparing the content failed: ', () => this.#lab.compareContent())
       : undefined;
     const seen = await this.#noting('reading what happened failed: ', () => this.#lab.observe());
+    this.#phase = 'judgement';
     return this.#recordOf(seen ?? nothingSeen, content ?? nothingCompared);
   }
 
@@ -94,6 +112,10 @@ class Run {
   async #inject(): Promise<void> {
     const { experiment, signal, say } = this.#parts;
     const { timeline, abort } = experiment;
+    const onSeen = (seen: Observed, atMs: number): void => {
+      this.#seen = seen;
+      this.#seenMs = atMs;
+    };
     say('waiting for the steady state');
     await untilSteady(this.#lab, experiment.steady, signal);
     await this.#actor.plan(injectionsOf(experiment));
@@ -101,13 +123,18 @@ class Run {
     const { clock } = this.#lab;
     const startedMs = clock.now();
     this.#facts.startedMs = startedMs;
+    this.#phase = 'timeline';
     say('steady; the timeline starts');
     const end = new AbortController();
     const interrupted = AbortSignal.any([signal, end.signal]);
     const isMetBy = (condition: Condition, seen: Observed): boolean =>
       isMet(condition, experiment, this.#recordOf(seen, nothingCompared));
     const isOver = new AbortController();
-    const watch = watchAborts(this.#lab, abort, { isMet: isMetBy, signal: AbortSignal.any([signal, isOver.signal]) });
+    const watch = watchAborts(this.#lab, abort, {
+      isMet: isMetBy,
+      signal: AbortSignal.any([signal, isOver.signal]),
+      onSeen: this.#parts.follow && onSeen,
+    });
     void watch.then((text) => text !== undefined && end.abort());
     try {
       await runTimeline(timeline, this.#actor, { clock, startedMs, signal: interrupted });

@@ -1,5 +1,6 @@
 import { type VirtualClock, virtualClock } from '@interlock/runtime';
 import type { Experiment, Step } from '../experiment.ts';
+import type { RunProgress } from '../progress/run-progress.ts';
 import type { RunRecord } from '../record.ts';
 import type { Lab, Target, Undo } from '../target.ts';
 import { runExperiment } from './run-experiment.ts';
@@ -14,6 +15,8 @@ export interface LabChange {
   /** Called with each line before it is stored. */
   readonly append?: (line: JournalLine) => void;
   readonly signal?: AbortSignal;
+  /** Receives the progress of the run, and the clock. */
+  readonly follow?: (progress: () => RunProgress, clock: VirtualClock) => void;
 }
 
 /** A run on a test lab, with the calls that the lab received. */
@@ -111,6 +114,7 @@ export const runOnTestLab = async (experiment: Experiment, change: LabChange = {
     },
     signal: change.signal ?? new AbortController().signal,
     say: () => undefined,
+    ...(change.follow && { follow: (progress) => change.follow?.(progress, clock) }),
   });
   return { record: await clock.drive(run), calls, lines, taken };
 };

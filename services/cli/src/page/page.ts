@@ -5,6 +5,7 @@ import { beforeEnd } from '../session/endings.ts';
 import type { Session } from '../session/session.ts';
 import { pageFiles } from './assets.ts';
 import { type Door, openDoor, type Served } from './door.ts';
+import { experimentAnswer } from './experiment.ts';
 import { impactAnswer } from './impact.ts';
 import { keepAddress, keptAddress, newAddress } from './kept-address.ts';
 import { LiveRows } from './live-rows.ts';
@@ -36,7 +37,8 @@ export async function servePage(session: Session, options: PageOptions): Promise
     answer: async (path) => {
       const traceId = /^traces\/([0-9a-f]{32})$/.exec(path)?.[1];
       if (traceId !== undefined) return traceAnswer(traceId, options);
-      return files.get(path) ?? asPage(() => impactAnswer(path, { caller, short }));
+      const own = files.get(path) ?? experimentAnswer(path, options.data);
+      return own ?? asPage(() => impactAnswer(path, { caller, short }));
     },
     stream: viewers.add,
   };

@@ -4,6 +4,7 @@ import { systemClock } from '@interlock/runtime';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { pageFiles } from './assets.ts';
 import { type Door, openDoor } from './door.ts';
+import { experimentAnswer } from './experiment.ts';
 import { impactAnswer } from './impact.ts';
 import { LiveRows } from './live-rows.ts';
 import { PageReader } from './page-reader.ts';
@@ -37,8 +38,8 @@ export interface TestPage {
 }
 
 const token = 'token-of-a-test-page';
-/** Serves the page of a cloud. */
-export async function testPage(cloud: TestCloud): Promise<TestPage> {
+/** Serves the page of a cloud. @param data its data folder */
+export async function testPage(cloud: TestCloud, data?: string): Promise<TestPage> {
   const files = await pageFiles();
   let door: Door | undefined;
   let rows = new LiveRows();
@@ -58,7 +59,7 @@ export async function testPage(cloud: TestCloud): Promise<TestPage> {
     const answer = async (path: string) =>
       path.startsWith('traces/')
         ? { type: 'application/json', body: '[]' }
-        : (files.get(path) ?? impactAnswer(path, { caller: cloud, short }));
+        : (files.get(path) ?? experimentAnswer(path, data) ?? impactAnswer(path, { caller: cloud, short }));
     return openDoor({ answer, stream: viewers.add }, { port, token });
   };
   door = await open(0);
