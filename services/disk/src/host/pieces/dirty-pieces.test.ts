@@ -2,7 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { pieceSize } from '../storage/sector.ts';
-import { DirtyPieces, followedSize } from './dirty-pieces.ts';
+import { DirtyPieces } from './dirty-pieces.ts';
+
+/** Bytes of a piece of a small volume. */
+const followedSize = 64 * 1024;
 
 const sizeBytes = 20 * pieceSize + 4_096;
 /** The pieces that are taken, by number. */
@@ -38,6 +41,22 @@ test('G5: a piece that is written again after it was taken is taken again', () =
   const rest = [...first];
   assert.equal(rest.filter(({ from, to }) => from <= 5 * pieceSize && 5 * pieceSize < to).length, 1);
   assert.deepEqual(taken(dirty), [0]);
+});
+
+test('the pieces of a larger disk are larger, at most a message, so that its bits need little memory', () => {
+  const tib = 2 ** 40;
+  for (const [sizeBytes, pieceBytes] of [
+    [tib, followedSize],
+    [tib + 512, 2 * followedSize],
+    [16 * tib, pieceSize],
+    [64 * tib, pieceSize],
+  ] as const) {
+    const dirty = new DirtyPieces(sizeBytes);
+    dirty.mark(sizeBytes - pieceSize, 1);
+    const [range, ...others] = dirty.take();
+    const from = Math.floor((sizeBytes - pieceSize) / pieceBytes) * pieceBytes;
+    assert.deepEqual([range, others], [{ from, to: from + pieceBytes }, []]);
+  }
 });
 
 test('it has exactly the pieces that writes touched, in ranges of at most a message', () => {
