@@ -5,6 +5,8 @@ import { isNotHere, isUnreachable, type PassedCall, type Router, type Send } fro
 /** Most hosts that are called for one item, as for a call about one disk. */
 const roundsMax = 3;
 
+type BatchRouter = Pick<Router, 'at' | 'atAny' | 'hostsOf' | 'readHostsOf'>;
+
 /** The outcome of an item as it is sent. */
 interface WireOutcome {
   readonly outcome:
@@ -29,10 +31,10 @@ export interface Batch<Item, Outcome extends WireOutcome> {
 
 /** Calls the hosts of a batch: each at once for its items, so that none waits for another host. */
 export class Batches {
-  readonly #router: Pick<Router, 'at' | 'atAny' | 'hostsOf'>;
+  readonly #router: BatchRouter;
   readonly #log: Logger;
 
-  constructor(router: Pick<Router, 'at' | 'atAny' | 'hostsOf'>, log: Logger) {
+  constructor(router: BatchRouter, log: Logger) {
     this.#router = router;
     this.#log = log;
   }
@@ -52,50 +54,85 @@ export class Batches {
   ): Promise<readonly Settled<Outcome>[]> {
     const settled = new Map<number, Settled<Outcome>>();
     let left = batch.items.map((item, place) => ({ item, place }));
+    const namesOf = (members: typeof left): string[] => [...new Set(members.map(({ item }) => batch.nameOf(item)))];
+    let hosts = await this.#router.hostsOf(namesOf(left));
     for (let round = 1; left.length > 0; round += 1) {
-      const hosts = await this.#router.hostsOf([...new Set(left.map(({ item }) => batch.nameOf(item)))]);
-      const groups = Map.groupBy(left, ({ item }) => hosts.get(batch.nameOf(item)));
+      const routes = hosts;
+      const groups = Map.groupBy(left, ({ item }) => routes.get(batch.nameOf(item)));
       const found = await Promise.all(
         [...groups].map(async ([host, members]) => {
           const group = members.map(({ item }) => item);
           const outcomes = await this.#ofHost(batch, host, group, call);
-          return members.map((member, at) => ({ member, outcome: outcomes[at] ?? missing() }));
+          return members.map(({ place }, at) => ({ place, ...(outcomes[at] ?? ended(missing<Outcome>())) }));
         }),
       );
-      const isMoved = ({ outcome }: { readonly outcome: Settled<Outcome> }): boolean =>
-        round < roundsMax && 'error' in outcome && isNotHere(outcome.error);
-      for (const one of found.flat()) if (!isMoved(one)) settled.set(one.member.place, one.outcome);
+      for (const { place, outcome, isElsewhere } of found.flat())
+        if (!isElsewhere || round === roundsMax) settled.set(place, outcome);
       left = left.filter(({ place }) => !settled.has(place));
+      if (left.length > 0) hosts = await this.#router.readHostsOf(namesOf(left));
     }
     return batch.items.map((_item, place) => settled.get(place) ?? missing());
   }
 
   async #ofHost<Item, Outcome extends WireOutcome>(
-    { send, nameOf, withoutHost }: Batch<Item, Outcome>,
+    batch: Batch<Item, Outcome>,
     host: string | undefined,
     items: readonly Item[],
     call: PassedCall,
-  ): Promise<readonly Settled<Outcome>[]> {
+  ): Promise<readonly Found<Outcome>[]> {
     try {
       const [first] = items;
-      const key = first === undefined ? '' : nameOf(first);
-      const asked = send(items);
+      const key = first === undefined ? '' : batch.nameOf(first);
+      const asked = batch.send(items);
       const outcomes = await (host === undefined
         ? this.#router.atAny(key, call, asked)
         : this.#router.at(host, call, asked));
       if (outcomes.length !== items.length) throw new Error(`${outcomes.length} outcomes of ${items.length} items`);
       return outcomes.map((answer) => {
         const { outcome } = answer;
-        return outcome?.$case === 'refused' ? { error: errorOf(outcome.value, host) } : { answer };
+        return ended(outcome?.$case === 'refused' ? { error: errorOf(outcome.value, host) } : { answer });
       });
     } catch (error) {
-      if (withoutHost !== undefined && host !== undefined && isUnreachable(error)) {
-        return withoutHost(host, items).catch((failure: unknown) => items.map(() => ({ error: failure })));
-      }
-      return items.map(() => ({ error }));
+      if (host !== undefined && isUnreachable(error)) return this.#withoutHost(batch, host, items, error);
+      return items.map(() => ended({ error }));
     }
   }
+
+  /** The outcomes of items whose host does not respond: those that it has no longer are for another one. */
+  async #withoutHost<Item, Outcome extends WireOutcome>(
+    { nameOf, withoutHost }: Batch<Item, Outcome>,
+    host: string,
+    items: readonly Item[],
+    error: unknown,
+  ): Promise<readonly Found<Outcome>[]> {
+    const now = await this.#router.readHostsOf([...new Set(items.map(nameOf))]);
+    const isStill = (item: Item): boolean => now.get(nameOf(item)) === host;
+    const still = items.filter(isStill);
+    const refused = (failure: unknown) => still.map(() => ({ error: failure }));
+    const outcomes =
+      withoutHost === undefined || still.length === 0
+        ? refused(error)
+        : await withoutHost(host, still).catch((failure: unknown) => refused(failure));
+    const ofStill = outcomes.values();
+    return items.map((item) =>
+      isStill(item)
+        ? { outcome: ofStill.next().value ?? missing(), isElsewhere: false }
+        : { outcome: { error }, isElsewhere: true },
+    );
+  }
 }
+
+/** What came of an item at a host. */
+interface Found<Outcome> {
+  readonly outcome: Settled<Outcome>;
+  /** Another host has the disk meanwhile. */
+  readonly isElsewhere: boolean;
+}
+
+const ended = <Outcome>(outcome: Settled<Outcome>): Found<Outcome> => ({
+  outcome,
+  isElsewhere: 'error' in outcome && isNotHere(outcome.error),
+});
 
 const missing = <Answer>(): Settled<Answer> => ({ error: new Error('an item of a batch has no outcome') });
 

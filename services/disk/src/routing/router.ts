@@ -5,6 +5,7 @@ import { choice, type Placed } from '../fleet/choice.ts';
 import type { FleetHost } from '../fleet/decider.ts';
 import type { HostLink } from './host-link.ts';
 import type { HostLinks } from './host-links.ts';
+import { KnownRoutes } from './known-routes.ts';
 
 /**
  * After so many milliseconds without a response of one host the next one is called too, for what any host can answer: the same time
@@ -12,7 +13,7 @@ import type { HostLinks } from './host-links.ts';
  */
 const nextAfterMs = 500;
 
-/** Most hosts that are called for one disk: it may move to another one between the reading of its row and the call. */
+/** Most hosts that are called for one disk: it may have moved to another one since its row was read. */
 const attemptsMax = 3;
 
 /** A disk or snapshot, as far as its host matters. */
@@ -49,6 +50,7 @@ export interface RouterParts {
  */
 export class Router {
   readonly #parts: RouterParts;
+  readonly #routes = new KnownRoutes();
 
   constructor(parts: RouterParts) {
     this.#parts = parts;
@@ -72,13 +74,17 @@ export class Router {
     send: Send<Answer>,
     withoutHost?: (host: string) => Promise<Answer>,
   ): Promise<Answer> {
+    let host = (await this.hostsOf([name])).get(name);
     for (let attempt = 1; ; attempt += 1) {
-      const host = (await this.hostsOf([name])).get(name);
       try {
         return host === undefined ? await this.atAny(name, call, send) : await this.at(host, call, send);
       } catch (error) {
-        if (withoutHost !== undefined && host !== undefined && isUnreachable(error)) return withoutHost(host);
-        if (!isNotHere(error) || attempt === attemptsMax) throw error;
+        if (!isNotHere(error) && !isUnreachable(error)) throw error;
+        const now = (await this.readHostsOf([name])).get(name);
+        const isElsewhere = isNotHere(error) || now !== host;
+        if (!isElsewhere && withoutHost !== undefined && host !== undefined) return withoutHost(host);
+        if (!isElsewhere || attempt === attemptsMax) throw error;
+        host = now;
       }
     }
   }
@@ -134,7 +140,7 @@ export class Router {
     call: PassedCall,
     send: Send<Answer>,
   ): Promise<Answer> {
-    const existing = (await this.hostsOf([name])).get(name);
+    const existing = (await this.readHostsOf([name])).get(name);
     if (existing !== undefined) return this.atHostOf(name, call, send);
     if (source !== undefined) return this.#asOf(source, name, call, send);
     if (place === undefined) return this.atAny(name, call, send);
@@ -155,17 +161,37 @@ export class Router {
     throw last ?? this.#noneOpen(placed);
   }
 
-  /** The hosts of disks and snapshots by full name. Absent: it does not exist, or its host is lost, so every host may end it. */
+  /**
+   * The hosts of disks and snapshots by full name, as they were last read. Absent: it does not exist, or its host is lost, so every
+   * host may end it.
+   */
   async hostsOf(names: readonly string[]): Promise<ReadonlyMap<string, string>> {
-    const { records, links } = this.#parts;
+    const { found, unknown } = this.#routes.find(names);
+    if (unknown.length > 0) for (const [name, host] of await this.#read(unknown)) found.set(name, host);
+    return this.#withoutLost(found);
+  }
+
+  /** As `hostsOf`, as the store has them now: for a new place, and for what was not at the host that was called. */
+  async readHostsOf(names: readonly string[]): Promise<ReadonlyMap<string, string>> {
+    return this.#withoutLost(await this.#read(names));
+  }
+
+  async #read(names: readonly string[]): Promise<Map<string, string>> {
+    const { records } = this.#parts;
     const ofSnapshots = names.filter((name) => name.split('/').at(-2) === 'snapshots');
     const ofDisks = names.filter((name) => name.split('/').at(-2) === 'disks');
     const loaded = await Promise.all([
       ofDisks.length === 0 ? [] : records.disks.loadMany(ofDisks),
       ofSnapshots.length === 0 ? [] : records.snapshots.loadMany(ofSnapshots),
     ]);
-    const found = new Map<string, string>();
-    for (const { id, state } of loaded.flat()) if ('host' in state) found.set(id, state.host);
+    const read = new Map<string, string>();
+    for (const { id, state } of loaded.flat()) if ('host' in state) read.set(id, state.host);
+    this.#routes.replace(names, read);
+    return read;
+  }
+
+  async #withoutLost(found: Map<string, string>): Promise<ReadonlyMap<string, string>> {
+    const { links } = this.#parts;
     const known = new Set(links.hosts().map(({ name }) => name));
     if (![...found.values()].every((host) => known.has(host))) await links.refresh();
     const lost = new Set(links.hosts().flatMap(({ name, status }) => (status === 'lost' ? [name] : [])));

@@ -30,8 +30,8 @@ export interface FakeFleet {
   readonly served: ReturnType<typeof routedApi>;
   /** Moves a disk or snapshot, as another process does; absent: it does not exist any more. */
   put(name: string, host: string | undefined): void;
-  /** How often the hosts were read. */
-  readonly reads: { count: number };
+  /** How often the hosts were read, and the names whose rows were read. */
+  readonly reads: { count: number; readonly rows: string[] };
 }
 
 /** The call of a user. */
@@ -66,7 +66,7 @@ export const fakeFleet = (
 ): FakeFleet => {
   const clock = virtualClock();
   const places = new Map(Object.entries(disks));
-  const reads = { count: 0 };
+  const reads: FakeFleet['reads'] = { count: 0, rows: [] };
   const known = (): readonly KnownHost[] =>
     Object.entries(hosts).map(([name, { methods: _, responds: __, ...host }]) => ({
       name,
@@ -97,11 +97,13 @@ export const fakeFleet = (
   };
   const links = new HostLinks({ fleet, connectTo: (_service, address) => processAt(address), clock });
   const records = {
-    loadMany: async (names: readonly string[]) =>
-      names.map((id): Loaded<{ status: 'absent' } | { status: string; host: string }> => {
+    loadMany: async (names: readonly string[]) => {
+      reads.rows.push(...names);
+      return names.map((id): Loaded<{ status: 'absent' } | { status: string; host: string }> => {
         const host = places.get(id);
         return { id, version: 1, state: host === undefined ? { status: 'absent' } : { status: 'active', host } };
-      }),
+      });
+    },
   };
   const router = new Router({ links, records: { disks: records, snapshots: records }, clock });
   const withoutHost: RoutedParts['withoutHost'] = {
