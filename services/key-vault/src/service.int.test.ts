@@ -5,11 +5,12 @@ import { KeyVaultEvent } from '@interlock/contracts/interlock/key_vault/v1/key_v
 import type { RecordedEvent } from '@interlock/event-store';
 import { keyUrls } from './names.ts';
 import { toFact } from './published.ts';
+import { rsaThreads } from './testing/test-key-vault.ts';
 import { newVault, startVaultCloud, until, type VaultCloud } from './testing/test-vault-cloud.ts';
 
 let world: VaultCloud;
 before(async () => {
-  world = await startVaultCloud();
+  world = await startVaultCloud({ settings: { engine: rsaThreads } });
 });
 after(() => world.close());
 

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync, randomBytes, randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
+import { rsaThreads } from '../testing/test-key-vault.ts';
 import { newVault, startVaultCloud, type VaultCloud } from '../testing/test-vault-cloud.ts';
 
 let world: VaultCloud;
 before(async () => {
-  world = await startVaultCloud();
+  world = await startVaultCloud({ settings: { engine: rsaThreads } });
 });
 after(() => world.close());
 

@@ -19,10 +19,9 @@ import {
   testIdentity,
 } from '../../../identity/src/testing/test-identity.ts';
 import { assemble, type KeyVaultSettings } from '../assemble.ts';
-import { createRsaPool } from '../rsa/pool.ts';
 import type { RsaEngine } from '../rsa/rsa.ts';
 import { openFileSealKeyStore } from '../sealing/file-seal-key-store.ts';
-import { testVaultSettings } from './test-key-vault.ts';
+import { rsaThreads, testVaultSettings } from './test-key-vault.ts';
 
 export type VaultClient = RpcClient<typeof KeyVaultServiceDefinition>;
 
@@ -60,6 +59,7 @@ const resourceGroup = 'subscriptions/s1/resourceGroups/g';
 
 /** Parts that a test replaces or wraps. */
 interface VaultCloudChanges {
+  /** Wraps the engine on threads. */
   readonly engine?: (engine: RsaEngine) => RsaEngine;
   readonly store?: (store: EventStore) => EventStore;
   readonly bus?: (bus: Bus) => Bus;
@@ -114,16 +114,14 @@ export const startVaultCloud = async (changes: VaultCloudChanges = {}): Promise<
   };
 };
 
-/** Settings of key-vault, with seal keys in files and two RSA threads. */
+/** Settings of key-vault, with seal keys in files. */
 const vaultSettings = async (scope: Scope, changes: VaultCloudChanges): Promise<KeyVaultSettings> => {
+  const wrap = changes.engine;
   const folder = await mkdtemp(join(tmpdir(), 'interlock-key-vault-'));
   scope.defer('folder', () => rm(folder, { recursive: true }));
   return testVaultSettings(systemRandom, {
     sealKeys: await openFileSealKeyStore(folder, systemRandom),
-    engine: (sealing) => {
-      const pool = createRsaPool({ sealing, workers: 2 });
-      return changes.engine?.(pool) ?? pool;
-    },
+    ...(wrap && { engine: (sealing) => wrap(rsaThreads(sealing)) }),
     ...changes.settings,
   });
 };
