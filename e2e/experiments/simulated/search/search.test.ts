@@ -30,15 +30,18 @@ test('G1 to G10: a short search of everything finds no violation', async () => {
   assert.match(lines.at(-1) ?? '', /^3 histories; closest: .*; no violation \(seed 1\)$/);
 });
 
+/** A history of two machines takes a third of the time of one of everything, and the search plays some eighty. */
+const smallEstate = everything.replaceAll(/^ {2}(mixed|ultra): .*\n/gm, '').replace('machines: 2', 'machines: 1');
+
 test('an expectation that some timeline breaks is found, made small, and broken again by its file', async () => {
-  const text = everything.replace('- bytesLost == 0', '- control.gap <= 900ms');
+  const text = smallEstate.replace('- bytesLost == 0', '- control.gap <= 900ms');
   const { result, lines, output } = await searched(text, 200);
   assert.deepEqual(result, { isFound: true }, lines.join('\n'));
   const file = readFileSync(output, 'utf8');
   const read = readExperiment(file);
   assert.ok('experiment' in read, file);
   const { experiment } = read;
-  assert.ok(experiment.timeline.length <= 3, file);
+  assert.ok(experiment.timeline.length <= 2, file);
   const { outcome, violated } = await playTrial({ text: file, moves: [], seed: experiment.seed });
   assert.deepEqual([outcome, violated], ['violated', ['control.gap <= 900ms']]);
   assert.ok(lines.includes(`repeat it: npx interlock experiment run ${output} --target simulated`));
