@@ -10,7 +10,7 @@ import { makeRelease } from './test-release.ts';
 import { type Action, experimentAction, readYaml, withInputs } from './workflows.ts';
 
 // What a user does with the files of a release alone: in an empty folder, with npm and Node 24. Two to three minutes. In `npm test`,
-// services/cli/src/pack.test.ts installs the package, and shows that its launcher starts and that an experiment runs in virtual time.
+// services/cli/src/bundle.test.ts runs the bundled command, and the other tests of this folder prove the parts of a release.
 
 const folder = mkdtempSync(join(tmpdir(), 'interlock-from-release-'));
 const place = join(folder, 'empty');

@@ -22,6 +22,7 @@ import { trace } from '@opentelemetry/api';
 import { pack } from '../pack.ts';
 import manifest from '../package.json' with { type: 'json' };
 
+// Packs the whole command line and installs it with npm: a minute. In `npm test`, bundle.test.ts bundles the command and runs it.
 const folder = mkdtempSync(join(tmpdir(), 'interlock-packed-'));
 const home = join(folder, 'home');
 let server: RunningServer;
