@@ -118,12 +118,15 @@ const moreAndFewer = async (fleet: Fleet): Promise<Readonly<Record<string, numbe
   const { clients, pods, worlds, print } = fleet;
   await pods.scale('vm-host', 4);
   await pods.scale('disk-host', 4);
-  await until('the new VM hosts serve', async () => {
+  await until('the new hosts serve', async () => {
     const { vmHosts } = await clients.compute.listVmHosts({});
-    return vmHosts.filter(({ liveness }) => liveness === 'SERVING').length === 4;
+    const { diskHosts } = await clients.disks.listDiskHosts({});
+    // Four of each, and disk-0.
+    return [...diskHosts, ...vmHosts].filter(({ liveness }) => liveness === 'SERVING').length === 9;
   });
   const [used, vmUsed] = [new Set<string>(), new Set<string>()];
-  for (let made = 0; made < 12 && !(used.has('diskHosts/disk-host-3') && vmUsed.size >= 4); made += 1) {
+  // A new set is on a new disk host once in five times: with 40 sets all but once in 7,000 runs.
+  for (let made = 0; made < 40 && !(used.has('diskHosts/disk-host-3') && vmUsed.size >= 4); made += 1) {
     worlds.push(await makeWorld(clients, [['PREMIUM_SSD']], { workload }));
     for (const name of [...(await disksOf(fleet)).values()].flat())
       used.add((await clients.disks.getDisk({ name })).diskHost);

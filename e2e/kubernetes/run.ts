@@ -24,7 +24,7 @@ Starts the images of this machine as containers from the rendered local overlay 
   rolling     every service replaced while guests write and a key is taken away
   hosts       from one host of disks and guests to several, more and fewer of them while machines write, with and without a drain
   experiment  e2e/kubernetes/pods.experiment.yaml on the target kubernetes, with podman in place of kubectl
-The first three unless one is named. Make the images first: npm run images. Postgres and NATS are those of the overlay, or stand-ins of
+All but the last unless one is named. Make the images first: npm run images. Postgres and NATS are those of the overlay, or stand-ins of
 that name (e2e/kubernetes/stand-ins). The last line is JSON.`;
 
 /**
@@ -38,8 +38,7 @@ runCommand(async (scope) => {
     console.log(help);
     return { exitCode: unknown.every((one) => one === '--help' || one === '-h') ? 0 : 2 };
   }
-  const isRequested = (one: string): boolean =>
-    requests.length === 0 ? one !== 'experiment' && one !== 'hosts' : requests.includes(one);
+  const isRequested = (one: string): boolean => (requests.length === 0 ? one !== 'experiment' : requests.includes(one));
   const folder = mkdtempSync(join(tmpdir(), 'interlock-pods-'));
   scope.defer('folder', () => rmSync(folder, { recursive: true, force: true }));
   const overlay = isRequested('experiment') ? 'chaos' : 'local';
