@@ -15,6 +15,7 @@ import { feed } from './feed.ts';
 import { restoreFleet, revokeFleet, rotateFleet } from './fleet-key.ts';
 import { gateway } from './gateway.ts';
 import { HISTORY_VARIABLE, openHistory } from './history.ts';
+import { livePage } from './live-page.ts';
 import { lineOf, withProcesses } from './measure.ts';
 import { openDisks } from './open-disks.ts';
 import { placement } from './placement.ts';
@@ -24,7 +25,7 @@ import { traceCost } from './trace-cost.ts';
 import { unwrap } from './unwrap.ts';
 
 const benches: readonly Bench[] = [
-  ...[append, churn, cipher, diskIo, evacuate, fairness, feed, gateway, openDisks, placement, rebuild],
+  ...[append, churn, cipher, diskIo, evacuate, fairness, feed, gateway, livePage, openDisks, placement, rebuild],
   ...[restoreFleet, revokeFleet, rotateFleet, start, traceCost, unwrap],
 ];
 const names = benches.map((each) => each.name).join(', ');

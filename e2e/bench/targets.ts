@@ -35,6 +35,8 @@ const targets: readonly Target[] = [
   { bench: 'disk-io', of: 'NBD', figure: 'peerRatio', min: 1.3 },
   { bench: 'trace-cost', figure: 'ratio', min: 0.95 },
   { bench: 'start', figure: 'value', max: 8_000 },
+  { bench: 'live-page', sizes: [1, 10_000], figure: 'value', max: 300 },
+  { bench: 'live-page', figure: 'firstPaintMs', max: 1_000 },
   { bench: 'churn', figure: 'memoryGrowth', max: 1.05 },
 ];
 

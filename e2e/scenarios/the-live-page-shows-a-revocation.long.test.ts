@@ -1,21 +1,15 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
 import { repository } from '@interlock/local/data-folder.ts';
-import { type Browser, chromium } from 'playwright-core';
+import type { Browser } from 'playwright-core';
+import { openBrowser, withoutBrowser } from '../../services/cli/src/page/test-page.ts';
 import { type TestCloud, testCloud, withTelemetry } from '../cloud/test-cloud.ts';
 import { makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';
 
-const names = ['chromium', 'chromium-browser', 'google-chrome'];
-const browserPath = (process.env.PATH ?? '')
-  .split(delimiter)
-  .flatMap((folder) => names.map((name) => join(folder, name)))
-  .find(existsSync);
-
-describe('the live page of a cloud of processes', { skip: browserPath === undefined && 'no chromium in PATH' }, () => {
+describe('the live page of a cloud of processes', { skip: withoutBrowser }, () => {
   let cloud: TestCloud;
   let world: World;
   let page: ChildProcess;
@@ -28,7 +22,7 @@ describe('the live page of a cloud of processes', { skip: browserPath === undefi
     page = spawn(process.execPath, [main, 'page', '--data', cloud.folder], { stdio: ['ignore', 'pipe', 'inherit'] });
     const lines = createInterface({ input: page.stdout ?? assert.fail() });
     address = await new Promise((resolve) => lines.once('line', resolve));
-    browser = await chromium.launch({ executablePath: browserPath ?? '', args: ['--no-sandbox'] });
+    browser = await openBrowser();
   });
   after(async () => {
     await browser?.close();

@@ -102,7 +102,11 @@ export const peakDetails = (cloud: LocalCloud): { readonly peakMib: number; read
     .reduce((most, one) => (one.peakMib > most.peakMib ? one : most));
 
 /** Resident memory of a service in MiB: now (`VmRSS`) or its peak (`VmHWM`). */
-export const memoryMib = (cloud: LocalCloud, service: ProcessTarget, field: 'VmRSS' | 'VmHWM'): number => {
-  const status = readFileSync(`/proc/${cloud.pid(service)}/status`, 'utf8');
+export const memoryMib = (cloud: LocalCloud, service: ProcessTarget, field: 'VmRSS' | 'VmHWM'): number =>
+  memoryMibOf(cloud.pid(service), field);
+
+/** Resident memory of a process in MiB: now (`VmRSS`) or its peak (`VmHWM`). */
+export const memoryMibOf = (pid: number, field: 'VmRSS' | 'VmHWM'): number => {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
   return Math.round(Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1] ?? 0) / 1_024);
 };

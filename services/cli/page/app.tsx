@@ -12,29 +12,34 @@ import { ago, Chip } from './parts.tsx';
 import { Why } from './why.tsx';
 
 /** Times move at this interval, in milliseconds, and changes are drawn after the shorter one. */
-const [tickMs, changeMs] = [1_000, 100];
-/** Drawing takes at most one part of so many of the time: a large cloud is drawn more rarely. */
-const restFactor = 5;
+const [tickMs, changeMs] = [1_000, 50];
+/** After a draw the page rests this many times as long before the next tick, and before the next change. */
+const [tickRest, changeRest] = [5, 1];
 
 /** The live page. */
 export function App() {
   const [cloud, setCloud] = useState<Cloud | undefined>(undefined);
   const [opened, setOpened] = useState<string | undefined>(undefined);
   useEffect(() => {
-    let [timer, notBeforeMs] = [0, 0];
-    const soon = (ms: number): void => {
+    let [timer, dueMs, endMs, tookMs] = [0, Number.POSITIVE_INFINITY, 0, 0];
+    const soon = (ms: number, rest: number): void => {
+      const nowMs = performance.now();
+      const atMs = Math.max(nowMs + ms, endMs + tookMs * rest);
+      if (atMs >= dueMs) return;
+      dueMs = atMs;
       window.clearTimeout(timer);
-      timer = window.setTimeout(draw, Math.max(ms, notBeforeMs - performance.now()));
+      timer = window.setTimeout(draw, atMs - nowMs);
     };
-    const feed: Feed = openFeed(() => soon(changeMs));
+    const feed: Feed = openFeed(() => soon(changeMs, changeRest));
     const draw = (): void => {
       const startMs = performance.now();
+      dueMs = Number.POSITIVE_INFINITY;
       setCloud(cloudOf(feed, Date.now()));
       // After the content is drawn, which happens before the next timer.
       window.setTimeout(() => {
-        const endMs = performance.now();
-        notBeforeMs = endMs + (endMs - startMs) * restFactor;
-        soon(tickMs);
+        endMs = performance.now();
+        tookMs = endMs - startMs;
+        soon(tickMs, tickRest);
       });
     };
   }, []);

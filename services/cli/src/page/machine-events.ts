@@ -51,6 +51,12 @@ export class MachineEvents {
     return changed;
   }
 
+  /** Whether there are events that were not read. @throws Rejection, RpcFailure */
+  async hasNew(): Promise<boolean> {
+    const position = this.#position ?? 0;
+    return (await this.#page(position, 1)).head > position;
+  }
+
   /** Power states of a machine, by its full name, oldest first. */
   of(machine: string): readonly PowerRecord[] {
     return this.#log.of(machine).power;

@@ -72,6 +72,20 @@ test('a change of a key reaches the rows of its sets, machines and audit, and a 
   );
 });
 
+test('a machine that stops while the machines are listed is shown as stopped', async () => {
+  const { cloud, look, has } = testReader(2);
+  await look();
+  let isAsked = false;
+  cloud.afterAnswer = (method) => {
+    if (isAsked || method !== 'ListVirtualMachines') return;
+    isAsked = true;
+    cloud.disable();
+  };
+  await look();
+  const { power, reason } = has.get(`machine ${vm1}`) as PageMachine;
+  assert.deepEqual([isAsked, power, reason], [true, 'STOPPED', 'KEY_DISABLED']);
+});
+
 test('the audit log is read when something happened, and rarely otherwise, because reading it adds an entry', async () => {
   const { cloud, look, has } = testReader(1);
   const reads = (): number => cloud.calls.get('ListAuditEntries') ?? 0;

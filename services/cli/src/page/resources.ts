@@ -21,84 +21,62 @@ export interface Resources {
 /** Reads a list, or notes why it cannot be read. */
 export type OrNothing = <Value>(what: string, read: () => Promise<Value>) => Promise<Value | undefined>;
 
-/** Reads every set, lease, disk and machine. @param parent full name of a group or subscription */
-export async function readResources(
+/** Reads the resources that are few: sets, leases and disk hosts. @param parent full name of a group or subscription */
+export async function readFew(
   caller: Pick<Caller, 'call'>,
   parent: string,
   orNothing: OrNothing,
-): Promise<Resources> {
-  const [sets, leases, disks, machines, hosts] = await Promise.all([
-    orNothing('disk encryption sets', () =>
-      readList(caller, 'disk-encryption-set', methodOf(Service.diskEncryptionSet, 'ListDiskEncryptionSets'), {
-        parent,
-      }),
-    ),
+): Promise<Pick<Resources, 'sets' | 'leases' | 'hosts'>> {
+  const listSets = methodOf(Service.diskEncryptionSet, 'ListDiskEncryptionSets');
+  const [sets, leases, hosts] = await Promise.all([
+    orNothing('disk encryption sets', () => readList(caller, 'disk-encryption-set', listSets, { parent })),
     orNothing('leases', () => readList(caller, 'disk', methodOf(Service.disk, 'ListLeases'))),
-    orNothing('disks', () => readList(caller, 'disk', methodOf(Service.disk, 'ListDisks'), { parent })),
-    orNothing('machines', () =>
-      readList(caller, 'compute', methodOf(Service.compute, 'ListVirtualMachines'), { parent, view: 'FULL' }),
-    ),
     orNothing('disk hosts', () => readDiskHosts(caller)),
   ]);
   const own = leases?.filter(({ diskEncryptionSet }) => String(diskEncryptionSet).startsWith(`${parent}/`));
-  return { sets, leases: own, disks, machines, hosts };
+  return { sets, leases: own, hosts };
 }
 
-/** What was read before, where the newest reading lacks a part. */
-export const newestResources = (before: Resources | undefined, now: Resources): Resources => ({
-  sets: now.sets ?? before?.sets,
-  leases: now.leases ?? before?.leases,
-  disks: now.disks ?? before?.disks,
-  machines: now.machines ?? before?.machines,
-  hosts: now.hosts ?? before?.hosts,
-});
+/** Reads the resources that can be many: disks and machines. @param parent full name of a group or subscription */
+export async function readMany(
+  caller: Pick<Caller, 'call'>,
+  parent: string,
+  orNothing: OrNothing,
+): Promise<Pick<Resources, 'disks' | 'machines'>> {
+  const listMachines = methodOf(Service.compute, 'ListVirtualMachines');
+  const [disks, machines] = await Promise.all([
+    orNothing('disks', () => readList(caller, 'disk', methodOf(Service.disk, 'ListDisks'), { parent })),
+    orNothing('machines', () => readList(caller, 'compute', listMachines, { parent, view: 'FULL' })),
+  ]);
+  return { disks, machines };
+}
 
-/** Sets the rows of sets, leases, disk hosts and machines, and deletes those that no longer exist. @returns the machines */
-export function putResources(
-  rows: LiveRows,
-  found: Resources,
-  short: (name: string) => string,
-): readonly PageMachine[] {
-  const { sets = [], leases = [], disks = [], machines = [], hosts = [] } = found;
-  const disksByName = new Map(disks.map((disk) => [String(disk.name), disk]));
-  const put = <Kind extends 'set' | 'lease' | 'host' | 'machine', Row>(
-    kind: Kind,
-    of: readonly Row[],
-    name: (row: Row) => string,
-    set: (name: string, row: Row) => void,
-  ): void => {
-    for (const row of of) set(name(row), row);
-    rows.retain(`${kind} `, new Set(of.map((row) => `${kind} ${name(row)}`)));
-  };
-  put(
-    'set',
-    sets.map(setRow),
-    ({ name }) => name,
-    (name, row) => rows.set(`set ${name}`, row),
-  );
+/** Sets the rows of sets, leases and disk hosts, and deletes those that no longer exist. */
+export function putFew(rows: LiveRows, { sets = [], leases = [], disks = [], hosts = [] }: Partial<Resources>): void {
+  for (const set of sets.map(setRow)) rows.set(`set ${set.name}`, set);
+  rows.retain('set ', new Set(sets.map(({ name }) => `set ${name}`)));
   const ofLeases = leases.map((lease) => {
     const { expiresInMs: _, ...row } = leaseRow(lease);
     return { ...row, host: String(lease.diskHost ?? '') };
   });
-  put(
-    'lease',
-    ofLeases,
-    ({ host, set, key }) => `${host} ${set} ${key}`,
-    (name, row) => rows.set(`lease ${name}`, row),
-  );
-  put(
-    'host',
-    hostRows(hosts, disks),
-    ({ name }) => name,
-    (name, row) => rows.set(`host ${name}`, row),
-  );
+  const leaseName = ({ host, set, key }: (typeof ofLeases)[number]) => `lease ${host} ${set} ${key}` as const;
+  for (const lease of ofLeases) rows.set(leaseName(lease), lease);
+  rows.retain('lease ', new Set(ofLeases.map(leaseName)));
+  const ofHosts = hostRows(hosts, disks);
+  for (const host of ofHosts) rows.set(`host ${host.name}`, host);
+  rows.retain('host ', new Set(ofHosts.map(({ name }) => `host ${name}`)));
+}
+
+/** Sets the rows of machines, and deletes those that no longer exist. @returns the machines */
+export function putMachines(
+  rows: LiveRows,
+  { disks = [], machines = [] }: Partial<Resources>,
+  short: (name: string) => string,
+): readonly PageMachine[] {
+  const disksByName = new Map(disks.map((disk) => [String(disk.name), disk]));
   const ofMachines = machines.map((machine) => pageMachine(machine, disksByName, short));
-  put(
-    'machine',
-    ofMachines,
-    ({ name }) => name,
-    (name, row) => rows.set(`machine ${name}`, row),
-  );
+  for (const machine of ofMachines) rows.set(`machine ${machine.name}`, machine);
+  rows.retain('machine ', new Set(ofMachines.map(({ name }) => `machine ${name}`)));
   return ofMachines;
 }
 

@@ -31,6 +31,8 @@ export class TestCloud implements Pick<Caller, 'call' | 'principal'> {
   #extra = '';
   /** Calls by method. */
   readonly calls = new Map<string, number>();
+  /** Called while an answer to a method is on its way. */
+  afterAnswer: (method: string) => void = () => undefined;
 
   /** @param count machines under the key, named vm1 … */
   constructor(count: number, now: () => number) {
@@ -100,7 +102,9 @@ export class TestCloud implements Pick<Caller, 'call' | 'principal'> {
     if (this.#isGone) throw new RpcFailure('UNAVAILABLE', method, service, 'connect ECONNREFUSED');
     if (this.#forbidden.has(method)) throw new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', method);
     if (this.#refused.has(method)) throw new RpcFailure('UNAVAILABLE', method, service, `no right to call ${method}`);
-    return this.#answer(service, method, request);
+    const answer = this.#answer(service, method, request);
+    this.afterAnswer(method);
+    return answer;
   };
 
   #answer(service: Workload, method: string, request: JsonObject): JsonObject {

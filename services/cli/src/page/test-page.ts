@@ -15,7 +15,7 @@ const names = ['chromium', 'chromium-browser', 'google-chrome'];
 const found = (process.env.PATH ?? '').split(delimiter).flatMap((folder) => names.map((name) => join(folder, name)));
 
 /** The browser of this machine; undefined without one. */
-export const chromiumPath: string | undefined = found.find(existsSync);
+const chromiumPath: string | undefined = found.find(existsSync);
 
 /** Why tests in a browser are skipped; false: they are not. */
 export const withoutBrowser: string | false = chromiumPath === undefined ? 'no chromium in PATH' : false;
