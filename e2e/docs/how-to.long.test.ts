@@ -8,9 +8,9 @@ import { commandsOf, type PageCommand } from './how-to.ts';
 
 // Every command of five pages on a cloud of its own. In `npm test`, commands.test.ts checks each command and option of all pages.
 
-/** The order matters: the README creates what the others use, and every other page restores it. */
+/** The order matters: the first steps create what the others use, and every other page restores it. */
 const pages = [
-  'README.md',
+  'docs/first-steps.md',
   'docs/how-to/revoke-and-give-back.md',
   'docs/how-to/rotate-a-key.md',
   'docs/how-to/restart-by-themselves.md',
@@ -21,7 +21,7 @@ const pages = [
 const looks = new Set(['list', 'show', 'resources', 'activity-log', 'impact']);
 const patienceMs = 90_000;
 
-/** The command that each page needs first: the end of the README stops this machine. */
+/** The command that each page needs first: the end of the first steps stops this machine. */
 const running: PageCommand = { page: '', args: ['vm', 'start', 'vm1', '--wait'], isRefused: false, words: [] };
 
 let world: TestCloud;
@@ -66,7 +66,7 @@ describe('commands on the pages have the results that the pages show', () => {
     test(page, async () => {
       const commands = commandsOf(page);
       assert.ok(commands.length > 5, 'the commands are found');
-      if (page !== 'README.md') await play(running);
+      if (page !== pages[0]) await play(running);
       for (const command of commands) {
         const endMs = performance.now() + patienceMs;
         const mayWait = command.args.some((word) => looks.has(word));

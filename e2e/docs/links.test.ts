@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { test } from 'node:test';
 import { repository } from '@interlock/local/data-folder.ts';
+import { anchorOf } from '../../docs/site/.vitepress/anchors.ts';
 import { filesLike, textOf } from './sources.ts';
 
 const pages = filesLike(/\.md$/);
@@ -22,11 +23,7 @@ const linksOf = (page: string): readonly string[] =>
 const anchorsOf = (page: string): ReadonlySet<string> =>
   new Set(
     [...textOf(page).matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) =>
-      heading
-        .replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1')
-        .toLowerCase()
-        .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
-        .replaceAll(' ', '-'),
+      anchorOf(heading.replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1')),
     ),
   );
 

@@ -10,6 +10,7 @@ import { packTesting } from '../../deploy/testing/pack.ts';
 import { packOtelJetstream } from '../../libs/otel-jetstream/pack.ts';
 import { packFolder } from '../../libs/pack/tar.ts';
 import { pack as packCommandLine } from '../../services/cli/pack.ts';
+import { buildSite, filesOf } from '../docs/site.ts';
 import { archiveImages } from './archive-images.ts';
 import { billOfMaterials, bundledIn } from './bill.ts';
 import { provenance, type ReleasedFile } from './provenance.ts';
@@ -18,7 +19,7 @@ import { projectVersion, statedVersions } from './version.ts';
 const help = `npm run release [-- [--out <folder>] [--no-images] [--source <url>] [--uncommitted] [-- <option of npm run images>…]]
 
 Makes the files of a release in an empty folder: npm packages, the chart, JSON Schemas, images as OCI archives, a bill of materials
-(CycloneDX), a provenance statement (in-toto, not signed) and SHA256SUMS. The same commit makes the same bytes.
+(CycloneDX), the site of the documentation, a provenance statement (in-toto, not signed) and SHA256SUMS. The same commit makes the same bytes.
 
   --out          default dist; its content is deleted
   --no-images    leaves the images out. Without buildah they are left out as well
@@ -50,7 +51,7 @@ runCommand(async () => {
     return { exitCode: 0 };
   }
   const version = oneVersion();
-  const { commit, source } = await commitOf(version, values.source, values.uncommitted);
+  const { commit, source, labels } = await commitOf(version, values.source, values.uncommitted);
   const folder = resolve(repository, values.out);
   emptyFolder(folder);
   const packed = await packCommandLine(folder, source);
@@ -58,6 +59,8 @@ runCommand(async () => {
   packTesting(folder, source);
   const chart = join(folder, `interlock-chart-${version}.tgz`);
   writeFileSync(chart, packFolder(join(repository, 'deploy/helm/interlock'), 'interlock'));
+  const site = await buildSite({ base: '/', source: filesOf(labels) });
+  writeFileSync(join(folder, `interlock-docs-${version}.tgz`), packFolder(site, 'interlock-docs'));
   for (const schema of schemas) copyFileSync(join(repository, schema), join(folder, basename(schema)));
   const skipped = await imagesInto(folder, version, values.images, positionals, source);
   const licences = await runProgram('tar', ['-xzOf', packed, 'package/THIRD-PARTY.txt'], process.env);
@@ -99,7 +102,7 @@ async function commitOf(version: string, given: string | undefined, isUncommitte
     throw new LauncherError(
       'A release is made of a commit, and files differ from it: commit them, or use --uncommitted.',
     );
-  return { commit: isClean ? revision : undefined, source: labels['org.opencontainers.image.source'] };
+  return { commit: isClean ? revision : undefined, source: labels['org.opencontainers.image.source'], labels };
 }
 
 /** @returns why images were left out; undefined if they are there */
