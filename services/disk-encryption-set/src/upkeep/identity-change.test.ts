@@ -100,6 +100,27 @@ test('two replicas that reconcile the same identity change create one identity',
   assert.equal((await parts.history()).filter((type) => type === 'IdentityMade').length, 1);
 });
 
+test('G10: the deletion of the old identity is no cause of the new one if another replica recorded it', async () => {
+  const parts = await begun();
+  const { deletePrincipal, createManagedIdentity } = parts.neighbours.identities;
+  const trackers: unknown[] = [];
+  const identities: TestSets['identities'] = {
+    ...parts.identities,
+    deletePrincipal(request, options) {
+      trackers.push(options?.cause?.tracker);
+      return deletePrincipal(request, options);
+    },
+    createManagedIdentity(request, options) {
+      trackers.push(options?.cause?.tracker);
+      return createManagedIdentity(request, options);
+    },
+  };
+  await reconcileIdentity({ ...parts, identities }, setName, testCause);
+  const [deleting, creating] = trackers;
+  assert.ok(deleting !== undefined && creating !== undefined);
+  assert.notEqual(deleting, creating, 'each answer is kept for the commit that follows it');
+});
+
 test('CMK-39: deleting a set also deletes a removed identity that still exists', async () => {
   const parts = await begun();
   await parts.decide(startDeletion(5));

@@ -17,13 +17,15 @@ export const reconcileIdentity = async (
   const { state } = await sets.load(set);
   // Also during a deletion that may be refused: a removed identity must not stay alive (G1).
   if (state.status !== 'active' && state.status !== 'deleting') return false;
-  const work = forProcess(cause, set, state, 'identity');
   for (const name of state.identity.retiring) {
-    await deleteIdentity(identities, name, work);
-    await sets.transact(set, retireIdentity(clock.now(), name), work, { step: 'identity' });
+    const retiring = forProcess(cause, set, state, 'identity');
+    await deleteIdentity(identities, name, retiring);
+    await sets.transact(set, retireIdentity(clock.now(), name), retiring, { step: 'identity' });
   }
   const { principal, tenant, identity, userAssigned = false } = state;
   if (state.status === 'deleting' || principal === '' || identity.isMade) return false;
+  // Another replica may have recorded the deletions: their answers do not cause what follows.
+  const work = forProcess(cause, set, state, 'identity');
   const { principal: principalId } = names.principal.parse(principal, 'principal');
   if (!userAssigned) await createIdentity(identities, { principalId, tenant, owner: set }, work);
   const { state: after, events } = await sets.transact(set, completeIdentity(clock.now(), principal), work, {
