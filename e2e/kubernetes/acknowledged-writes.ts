@@ -1,6 +1,5 @@
-import { join } from 'node:path';
-import { readHistory } from '@interlock/lab/judge/journal/history';
-import { expectedPlaces, mismatches, type Place } from '@interlock/lab/judge/journal/records';
+import { type GuestFolder, openHistory } from '@interlock/lab/judge/journal/history';
+import { expectedPlaces, mismatches } from '@interlock/lab/judge/journal/records';
 import type { Clients } from '../cloud/clients.ts';
 import type { DataPath } from '../cloud/data-path.ts';
 
@@ -22,22 +21,15 @@ export interface WritesFound {
  */
 export const readBack = async (
   { clients, data }: { readonly clients: Clients; readonly data: DataPath },
-  folders: readonly string[],
+  folders: readonly GuestFolder[],
   disks: ReadonlyMap<string, readonly string[]>,
 ): Promise<WritesFound> => {
   const lost: string[] = [];
   let [writes, bytes] = [0, 0];
   for (const [machine, names] of disks) {
-    const journals = folders.map((folder) => readHistory(join(folder, 'guests'), [machine]));
-    const journal = journals.flat().toSorted((a, b) => a.completedMonotonicMs - b.completedMonotonicMs);
+    const journal = openHistory(folders, [machine])();
     for (const disk of names) {
-      // A guest that was killed may have written its next record: each journal has its own numbers.
-      const next = journals.map(
-        (own) => Math.max(0, ...own.filter((io) => io.disk === disk).map(({ seq }) => seq)) + 1,
-      );
-      const places = expectedPlaces(journal, disk).map(
-        (place): Place => ({ ...place, candidates: [...place.candidates, ...next] }),
-      );
+      const places = expectedPlaces(journal, disk);
       writes += journal.filter((io) => io.disk === disk && io.op === 'write' && io.ok).length;
       await data.reading(clients, disk, async (read) => {
         for (const place of places) {

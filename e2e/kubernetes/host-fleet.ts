@@ -231,10 +231,10 @@ const nothingLost = async (fleet: Fleet): Promise<WritesFound> => {
 };
 
 const found = async ({ cloud, clients, data, ...fleet }: Fleet): Promise<WritesFound> => {
-  const claims = ['data-compute-0', ...[0, 1, 2, 3].map((n) => `data-vm-host-${n}`)];
-  const folders = (await Promise.allSettled(claims.map(cloud.volumeFolder))).flatMap((one) =>
-    one.status === 'fulfilled' ? [one.value] : [],
-  );
+  const guests = async (claim: string): Promise<string> => join(await cloud.volumeFolder(claim), 'guests');
+  const ofHosts = [0, 1, 2, 3].map(async (n) => ({ path: await guests(`data-vm-host-${n}`), vmHost: `vm-host-${n}` }));
+  const there = (await Promise.allSettled(ofHosts)).flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+  const folders = [{ path: await guests('data-compute-0') }, ...there];
   const all = await readBack({ clients, data }, folders, await disksOf({ cloud, clients, data, ...fleet }));
   assert.deepEqual(all.lost, []);
   assert.ok(all.writes > writesMin, 'the guests wrote');

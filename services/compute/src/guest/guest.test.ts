@@ -162,12 +162,15 @@ test('after a write without a response each sector may hold the old or the new r
   assert.equal(isAsExpected('d', expected, foreign), false);
 });
 
-test('the write that was in progress when a guest was killed may be on the disk', () => {
+test('the write that was in progress when a guest was killed may be on the disk, and is done again with its number', () => {
   const entry = { disk: 'd', op: 'write', offset: 4_096, length: 4_096, seq: 1, ok: true } as const;
   const times = { invokedAt: 0, completedAt: 0, invokedMonotonicMs: 0, completedMonotonicMs: 0 };
   const content = openExpectedContent('d', [{ ...entry, ...times }], 4_096);
-  assert.equal(content.next(), 3);
+  assert.equal(content.next(), 2);
   assert.deepEqual(content.at(8_192)?.possible, [2]);
+  content.wrote(2, 8_192, 4_096, true);
+  assert.deepEqual(content.at(8_192), { offset: 8_192, length: 4_096, acknowledged: 2, possible: [] });
+  assert.equal(content.next(), 3);
 });
 
 /** Storage that takes this many bytes of a journal. */

@@ -9,7 +9,7 @@ export interface JournalEntry {
   /** In bytes, like `length`; 0 for `flush` and `adopt`. */
   readonly offset: number;
   readonly length: number;
-  /** Number of the write, or of the newest write a read expects; rises by one on each disk. */
+  /** Number of the write, or of the newest write a read expects; rises by one on each disk. A write that is repeated keeps its number. */
   readonly seq: number;
   /** Milliseconds since the Unix epoch. */
   readonly invokedAt: number;

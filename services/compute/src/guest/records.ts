@@ -49,7 +49,7 @@ export const isAsExpected = (disk: string, expected: Expectation, bytes: Uint8Ar
 
 /** What a machine knows about its writes to one disk. */
 export interface ExpectedContent {
-  /** Number of the next write. */
+  /** Number of the next write: that of the write under way when the machine was cut off, if it was. */
   next(): number;
   /** A write was acknowledged (`true`), or ended without saying whether it happened (`false`). */
   wrote(seq: number, offset: number, length: number, ok: boolean): void;
@@ -65,8 +65,7 @@ export const openExpectedContent = (
 ): ExpectedContent => {
   const places = new Map<number, Expectation>();
   let last = 0;
-  const wrote: ExpectedContent['wrote'] = (seq, offset, length, ok) => {
-    last = Math.max(last, seq);
+  const expect = (seq: number, offset: number, length: number, ok: boolean): void => {
     const before = places.get(offset);
     const { acknowledged, possible = [] } = before?.length === length ? before : {};
     places.set(
@@ -76,13 +75,18 @@ export const openExpectedContent = (
         : { offset, length, acknowledged, possible: [...possible.filter((one) => one !== seq), seq] },
     );
   };
+  const wrote: ExpectedContent['wrote'] = (seq, ...about) => {
+    last = Math.max(last, seq);
+    expect(seq, ...about);
+  };
   const own = history.filter((entry) => entry.disk === disk);
   const adopted = own.findLastIndex(({ op }) => op === 'adopt');
   for (const entry of own.slice(adopted + 1)) {
     if (entry.op === 'write') wrote(entry.seq, entry.offset, entry.length, entry.ok);
   }
-  // The write under way when the machine was cut off was never journalled, and may have happened all the same.
-  if (last > 0) wrote(last + 1, offsetOf(last + 1, ioSizeBytes), ioSizeBytes, false);
+  // The write under way when the machine was cut off was never journalled, and may have happened all the same. It is done again
+  // with its number, so that the journal has every number that may be on the disk, and at most the next one is without an entry.
+  if (last > 0) expect(last + 1, offsetOf(last + 1, ioSizeBytes), ioSizeBytes, false);
   return {
     next: () => last + 1,
     wrote,
