@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util';
 import { runCommand } from '@interlock/local/command.ts';
 import { LauncherError, repository } from '@interlock/local/data-folder.ts';
 import { imageLabels } from '../../deploy/images/labels.ts';
-import { buildSite, filesOf, serveSite } from './site.ts';
+import { buildSite, builtSite, filesOf, serveSite } from './site.ts';
 
 const help = `npm run docs [-- [--base <path>] [--source <url>]]        makes the site in docs/site/.vitepress/dist
 npm run docs:dev                                          serves it on this computer, and again after each change of a page
@@ -30,5 +30,6 @@ runCommand(async () => {
   if (command === 'dev' || command === 'preview') return { exitCode: await serveSite(command, place) };
   if (command !== 'build' || positionals.length > 1)
     throw new LauncherError(`${positionals.join(' ')} is not known.\n${help}`);
-  return { exitCode: 0, lastLine: await buildSite(place) };
+  await buildSite(builtSite, place);
+  return { exitCode: 0, lastLine: builtSite };
 });

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import { extname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { Browser } from 'playwright-core';
 import { openBrowser, openPage, withoutBrowser } from '../../services/cli/src/page/test-page.ts';
-import { buildSite, builtSite } from './site.ts';
+import { buildSite } from './site.ts';
 import { filesLike } from './sources.ts';
 
 // The tools of the site are a download of their own. In `npm test`, links.test.ts checks every link of a page.
@@ -25,18 +26,20 @@ const types: Readonly<Record<string, string>> = {
 };
 
 describe('the site of the documentation', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'interlock-site-'));
   before(async () => {
-    await buildSite({ base: '/', source });
+    await buildSite(folder, { base: '/', source });
   });
+  after(() => rmSync(folder, { recursive: true, force: true }));
 
   test('it has every page, and links to files that are no pages lead to the repository', () => {
     const pages = filesLike(/\.md$/).filter((file) => !file.startsWith('.github/') && !file.startsWith('docs/site/'));
     assert.ok(pages.length > 80);
     assert.deepEqual(
-      pages.filter((file) => !existsSync(join(builtSite, pageOf(file)))),
+      pages.filter((file) => !existsSync(join(folder, pageOf(file)))),
       [],
     );
-    const rules = readFileSync(join(builtSite, 'docs/rules.html'), 'utf8');
+    const rules = readFileSync(join(folder, 'docs/rules.html'), 'utf8');
     assert.ok(rules.includes(`href="${source}/services/key-vault/src/key/key.int.test.ts"`));
   });
 
@@ -44,7 +47,7 @@ describe('the site of the documentation', () => {
     let browser: Browser;
     let address: string;
     const server = createServer(({ url = '/' }, response) => {
-      const file = join(builtSite, url.endsWith('/') ? `${url}index.html` : url.replace(/\?.*$/, ''));
+      const file = join(folder, url.endsWith('/') ? `${url}index.html` : url.replace(/\?.*$/, ''));
       const isThere = existsSync(file);
       response.writeHead(isThere ? 200 : 404, { 'content-type': types[extname(file)] ?? 'application/octet-stream' });
       response.end(isThere ? readFileSync(file) : '');

@@ -1,5 +1,15 @@
 import { createHash } from 'node:crypto';
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { runCommand } from '@interlock/local/command.ts';
@@ -59,8 +69,7 @@ runCommand(async () => {
   packTesting(folder, source);
   const chart = join(folder, `interlock-chart-${version}.tgz`);
   writeFileSync(chart, packFolder(join(repository, 'deploy/helm/interlock'), 'interlock'));
-  const site = await buildSite({ base: '/', source: filesOf(labels) });
-  writeFileSync(join(folder, `interlock-docs-${version}.tgz`), packFolder(site, 'interlock-docs'));
+  await packSite(join(folder, `interlock-docs-${version}.tgz`), filesOf(labels));
   for (const schema of schemas) copyFileSync(join(repository, schema), join(folder, basename(schema)));
   const skipped = await imagesInto(folder, version, values.images, positionals, source);
   const licences = await runProgram('tar', ['-xzOf', packed, 'package/THIRD-PARTY.txt'], process.env);
@@ -81,6 +90,16 @@ runCommand(async () => {
     lastLine: JSON.stringify({ folder, version, commit: commit ?? null, skipped: skipped ?? null }),
   };
 });
+
+async function packSite(file: string, source: string | undefined): Promise<void> {
+  const site = mkdtempSync(join(tmpdir(), 'interlock-site-'));
+  try {
+    await buildSite(site, { base: '/', source });
+    writeFileSync(file, packFolder(site, 'interlock-docs'));
+  } finally {
+    rmSync(site, { recursive: true, force: true });
+  }
+}
 
 /** @returns the version that every file states @throws LauncherError that lists the files with another one */
 function oneVersion(): string {
