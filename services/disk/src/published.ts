@@ -58,6 +58,7 @@ const diskFact = (disk: string, event: DiskEvent): PublishedFact | null => {
     case 'DiskDeleted':
       return fact(event.type, { $case: 'diskDeleted', value: { disk, diskEncryptionSet: event.set } });
     case 'DiskCreating':
+    case 'DiskCreateFailing':
     case 'DiskCreateFailed':
     case 'DiskOpened':
     case 'DiskClosed':
@@ -91,6 +92,7 @@ const snapshotFact = (snapshot: string, event: SnapshotEvent): PublishedFact | n
     case 'SnapshotDeleted':
       return fact(event.type, { $case: 'snapshotDeleted', value: { snapshot, diskEncryptionSet: event.set } });
     case 'SnapshotCreating':
+    case 'SnapshotCreateFailing':
     case 'SnapshotCreateFailed':
     case 'VolumeMoving':
     case 'VolumeMoved':

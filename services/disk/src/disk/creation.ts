@@ -5,7 +5,7 @@ import { bytesPerGib } from '../host/storage/sector.ts';
 import { Attempts } from '../reconcile/attempts.ts';
 import { type Control, commitDisk } from './control.ts';
 import { copyingFrom } from './copy-source.ts';
-import { begin, fail, finish } from './decider.ts';
+import { begin, fail, finish, giveUp } from './decider.ts';
 import { setOf } from './encryption.ts';
 import type { DiskEvent, DiskSpec } from './events.ts';
 import type { Disk } from './state.ts';
@@ -25,7 +25,7 @@ export class DiskCreation {
 
   constructor(control: Control) {
     this.#control = control;
-    this.#attempts = new Attempts(control, control.disks, control.ending.disks, fail);
+    this.#attempts = new Attempts(control, control.disks, control.ending.disks, { giveUp, fail });
   }
 
   /**

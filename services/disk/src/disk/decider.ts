@@ -54,11 +54,19 @@ export const finish =
   (disk) => {
     const { uniqueId, volume, wrap, accessEpoch } = made;
     if (disk.status === 'active' && disk.uniqueId === uniqueId) return [];
-    if (disk.status !== 'creating' || disk.uniqueId !== uniqueId) throw changed();
+    if (disk.status !== 'creating' || disk.uniqueId !== uniqueId || disk.isFailing) throw changed();
     const { location, sku, sizeGib, encryption, source } = disk;
     const spec = { uniqueId, location, sku, sizeGib, encryption, source };
     return [{ type: 'DiskCreated', ...spec, ...wrap, volume, accessEpoch, at }];
   };
+
+/** Whether the disk exists is uncertain: it will not, also if `finish` is stored later. Rule CMK-110. */
+export const giveUp =
+  (at: Instant, uniqueId: string): Decision =>
+  (disk) =>
+    disk.status === 'creating' && disk.uniqueId === uniqueId && !disk.isFailing
+      ? [{ type: 'DiskCreateFailing', at }]
+      : [];
 
 /** The volume was removed: the name is free. Rule CMK-110. */
 export const fail =

@@ -38,6 +38,8 @@ export type DiskEvent =
       readonly at: Instant;
     } & DiskSpec &
       WrapRef)
+  /** The outcome of `DiskCreated` was uncertain: from here on it cannot follow, and the volume is removed. */
+  | { readonly type: 'DiskCreateFailing'; readonly at: Instant }
   | { readonly type: 'DiskCreateFailed'; readonly reason: string; readonly at: Instant }
   | {
       readonly type: 'DiskAttached';

@@ -82,6 +82,8 @@ export type Disk = Stepping &
         readonly request: string;
         readonly host: string;
         readonly volumeId: string;
+        /** It will not be active: what was made is removed. */
+        readonly isFailing?: true;
       } & DiskSpec)
     | ActiveDisk
     | (Omit<ActiveDisk, 'status'> & { readonly status: 'deleting' })
@@ -114,13 +116,17 @@ export const evolve = (disk: Disk, event: DiskEvent): Disk => {
       ...unmoved,
     };
   }
+  if (event.type === 'DiskCreateFailing') return disk.status === 'creating' ? { ...disk, isFailing: true } : disk;
   if (event.type === 'DiskCreateFailed' || event.type === 'DiskDeleted') return initial;
   return disk.status === 'active' ? evolveActive(disk, event) : disk;
 };
 
 const evolveActive = (
   disk: ActiveDisk,
-  event: Exclude<DiskEvent, { type: 'DiskCreating' | 'DiskCreated' | 'DiskCreateFailed' | 'DiskDeleted' }>,
+  event: Exclude<
+    DiskEvent,
+    { type: 'DiskCreating' | 'DiskCreated' | 'DiskCreateFailing' | 'DiskCreateFailed' | 'DiskDeleted' }
+  >,
 ): Disk => {
   switch (event.type) {
     case 'DiskAttached': {
@@ -225,6 +231,7 @@ export const diskSteps = (name: string, disk: Stepping, process: DiskProcess): r
 const processesOf: Partial<Record<DiskEvent['type'], readonly DiskProcess[]>> = {
   DiskCreating: ['life'],
   DiskCreated: ['life'],
+  DiskCreateFailing: ['life'],
   DiskDeleting: ['life'],
   DiskAttached: ['attach'],
   DiskDetached: ['detach'],

@@ -22,6 +22,14 @@ type Makeable = Stepping &
     | { readonly status: 'active'; readonly uniqueId: string }
   );
 
+/** How an attempt ends without a result; both do nothing for another attempt. */
+interface Endings<State, Event> {
+  /** From here on it cannot succeed. */
+  readonly giveUp: (at: number, uniqueId: string) => (state: State) => readonly Event[];
+  /** Releases the name. */
+  readonly fail: (at: number, uniqueId: string, reason: string) => (state: State) => readonly Event[];
+}
+
 type AttemptsControl = Pick<Control, 'host' | 'placement' | 'turns' | 'retries' | 'clock' | 'random' | 'log'>;
 
 /** Makes resources of one kind so that a failure leaves nothing behind (CMK-110). */
@@ -29,23 +37,23 @@ export class Attempts<State extends Makeable, Event extends { readonly type: str
   readonly #control: AttemptsControl;
   readonly #kind: Category<State, Event>;
   readonly #ending: Category<State, Event>;
-  readonly #fail: (at: number, uniqueId: string, reason: string) => (state: State) => readonly Event[];
+  readonly #decisions: Endings<State, Event>;
 
   /**
    * @param kind what this host makes
    * @param ending the same, to undo what a lost host was making too
-   * @param fail releases the name, if this very attempt holds it
+   * @param decisions how an attempt ends
    */
   constructor(
     control: AttemptsControl,
     kind: Category<State, Event>,
     ending: Category<State, Event>,
-    fail: (at: number, uniqueId: string, reason: string) => (state: State) => readonly Event[],
+    decisions: Endings<State, Event>,
   ) {
     this.#control = control;
     this.#kind = kind;
     this.#ending = ending;
-    this.#fail = fail;
+    this.#decisions = decisions;
   }
 
   /**
@@ -99,19 +107,19 @@ export class Attempts<State extends Makeable, Event extends { readonly type: str
     const state: Makeable = (await this.#ending.load(name)).state;
     if (state.status !== 'creating') return;
     await host.delete(state.volumeId);
-    await this.#ending.transact(name, this.#fail(clock.now(), state.uniqueId, reason), cause, {
+    await this.#ending.transact(name, this.#decisions.fail(clock.now(), state.uniqueId, reason), cause, {
       step: 'life',
     });
   }
 
-  /** A commit that the store did not respond to may still arrive: its name is released before the volume is removed. */
-  async #undoUncertain(name: string, { volumeId, uniqueId }: Made, cause: Cause): Promise<void> {
-    const { host, clock } = this.#control;
-    const failed = await this.#kind.transact(name, this.#fail(clock.now(), uniqueId, 'STORE_UNAVAILABLE'), cause, {
-      step: 'life',
-    });
-    const state: Makeable = failed.state;
-    if (state.status !== 'active' || state.uniqueId !== uniqueId) await host.delete(volumeId);
+  /**
+   * The commit of an attempt that the store did not respond to may still arrive, and must not find its volume removed: another commit
+   * comes first. The record names the volume until it is removed, so that a crash leaves nothing behind.
+   */
+  async #undoUncertain(name: string, { uniqueId }: Made, cause: Cause): Promise<void> {
+    const givenUp = this.#decisions.giveUp(this.#control.clock.now(), uniqueId);
+    const state: Makeable = (await this.#kind.transact(name, givenUp, cause, { step: 'life' })).state;
+    if (state.status === 'creating' && state.uniqueId === uniqueId) await this.undo(name, 'STORE_UNAVAILABLE', cause);
   }
 
   /** The caller receives why the attempt failed; if the undo fails, it is repeated later. */

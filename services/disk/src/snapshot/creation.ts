@@ -10,7 +10,7 @@ import { type DekHolder, type DiskHeader, outlastingItsCall } from '../host/disk
 import { volumeRefOf, wrapRefOf } from '../host/header/header-refs.ts';
 import { bytesPerGib } from '../host/storage/sector.ts';
 import { Attempts } from '../reconcile/attempts.ts';
-import { begin, fail, finish, type Snapshot } from './decider.ts';
+import { begin, fail, finish, giveUp, type Snapshot } from './decider.ts';
 import type { SnapshotEvent, SnapshotSpec } from './events.ts';
 
 type Creating = Extract<Snapshot, { status: 'creating' }>;
@@ -26,7 +26,7 @@ export class SnapshotCreation {
 
   constructor(control: Control) {
     this.#control = control;
-    this.#attempts = new Attempts(control, control.snapshots, control.ending.snapshots, fail);
+    this.#attempts = new Attempts(control, control.snapshots, control.ending.snapshots, { giveUp, fail });
   }
 
   /** @param request in canonical form, so that a repeat is recognized @throws Rejection as CreateSnapshot lists them */

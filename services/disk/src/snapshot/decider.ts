@@ -38,6 +38,8 @@ export type Snapshot = Stepping &
         readonly request: string;
         readonly host: string;
         readonly volumeId: string;
+        /** It will not be active: what was made is removed. */
+        readonly isFailing?: true;
       } & SnapshotSpec)
     | ActiveSnapshot
     | (Omit<ActiveSnapshot, 'status'> & { readonly status: 'deleting' })
@@ -69,6 +71,8 @@ export const evolve = (snapshot: Snapshot, event: SnapshotEvent): Snapshot => {
       return snapshot.status === 'active' ? evolveMove(snapshot, event) : snapshot;
     case 'SnapshotDeleting':
       return snapshot.status === 'active' ? { ...snapshot, status: 'deleting' } : snapshot;
+    case 'SnapshotCreateFailing':
+      return snapshot.status === 'creating' ? { ...snapshot, isFailing: true } : snapshot;
     case 'SnapshotCreateFailed':
     case 'SnapshotDeleted':
       return initial;
@@ -144,13 +148,19 @@ export const finish =
   (at: Instant, uniqueId: string, { volume, wrap, sizeGib }: Taken): Decision =>
   (snapshot) => {
     if (snapshot.status === 'active' && snapshot.uniqueId === uniqueId) return [];
-    if (snapshot.status !== 'creating' || snapshot.uniqueId !== uniqueId) {
-      throw changed();
-    }
+    if (snapshot.status !== 'creating' || snapshot.uniqueId !== uniqueId || snapshot.isFailing) throw changed();
     const { location, sourceDisk, sourceUniqueId, incremental, encryption } = snapshot;
     const spec = { uniqueId, location, sourceDisk, sourceUniqueId, incremental, sizeGib, encryption };
     return [{ type: 'SnapshotCreated', ...spec, ...wrap, volume, at }];
   };
+
+/** Whether the copy exists is uncertain: it will not, also if `finish` is stored later. Rule CMK-110. */
+export const giveUp =
+  (at: Instant, uniqueId: string): Decision =>
+  (snapshot) =>
+    snapshot.status === 'creating' && snapshot.uniqueId === uniqueId && !snapshot.isFailing
+      ? [{ type: 'SnapshotCreateFailing', at }]
+      : [];
 
 /** The copy was removed: the name is free. Rule CMK-110. */
 export const fail =

@@ -26,6 +26,8 @@ export type SnapshotEvent =
       readonly at: Instant;
     } & SnapshotSpec)
   | ({ readonly type: 'SnapshotCreated'; readonly volume: VolumeRef; readonly at: Instant } & SnapshotSpec & WrapRef)
+  /** As `DiskCreateFailing`. */
+  | { readonly type: 'SnapshotCreateFailing'; readonly at: Instant }
   | { readonly type: 'SnapshotCreateFailed'; readonly reason: string; readonly at: Instant }
   | ({
       readonly type: 'SnapshotDekRewrapped';

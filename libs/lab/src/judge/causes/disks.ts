@@ -33,11 +33,15 @@ const causesByType = (line: Timeline, event: Seen): readonly Implied[] => {
   ];
   switch (type) {
     case 'DiskCreated':
-    case 'DiskCreateFailed':
+    case 'DiskCreateFailing':
       return step('DiskCreating');
+    case 'DiskCreateFailed':
+      return step('DiskCreating', 'DiskCreateFailing');
     case 'SnapshotCreated':
-    case 'SnapshotCreateFailed':
+    case 'SnapshotCreateFailing':
       return step('SnapshotCreating');
+    case 'SnapshotCreateFailed':
+      return step('SnapshotCreating', 'SnapshotCreateFailing');
     case 'DiskDeleted':
       return step('DiskDeleting');
     case 'SnapshotDeleted':
