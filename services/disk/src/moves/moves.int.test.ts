@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { after, before, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { ReceiveVolumeRequest } from '@interlock/contracts/interlock/disk/v1/volumes.ts';
 import { copyMs, resourceGroup, type TestSet } from '../testing/test-cloud-disks.ts';
 import { until } from '../testing/test-disk-cloud.ts';
@@ -86,6 +87,30 @@ for (const isDouble of [false, true]) {
     await checkContent(name, virtualMachine);
   });
 }
+
+test(
+  'G6: an open does not wait for a copy of the disk, also while a move of the disk waits for that copy',
+  limit,
+  async () => {
+    const { name, virtualMachine, other, diskHost } = await closedDisk();
+    const copies = fleet.copiesAt(1 - other);
+    const release = copies.hold();
+    const snapshotId = `s-${randomUUID().slice(0, 8)}`;
+    const parent = resourceGroup;
+    const taking = fleet.disks.createSnapshot({ parent, snapshotId, sourceDisk: name }, { deadlineMs: copyMs });
+    try {
+      await until(async () => copies.isHeld());
+      await fleet.disks.moveDisk({ name, diskHost });
+      // Everything is sent, and only the copy is in the way. Without this time the open comes too early, and the test passes.
+      await pause(500);
+      await checkContent(name, virtualMachine);
+      assert.ok(copies.isHeld(), 'the copy is still being made');
+    } finally {
+      release();
+    }
+    await taking;
+  },
+);
 
 test('a snapshot moves, and a disk of it has the content', limit, async () => {
   const { name, other, diskHost } = await closedDisk();

@@ -170,6 +170,8 @@ export class VolumeMoves {
       await this.#sending.all(sent);
       for (let tries = 1; ; tries += 1) {
         await this.#sending.written(sent);
+        // Not in the turn, where an open would wait for it: a copy that began before the move takes as long as the volume is large.
+        await followed.copied();
         if (host.isOpen(name)) await this.#prepare(sent);
         if (await turns(name, () => this.#handOver(sent))) break;
         if (tries === handOversMax) throw pauseTooLong(name, this.#limitMs(name));
@@ -196,13 +198,15 @@ export class VolumeMoves {
 
   /**
    * In the turn: nothing changes the header meanwhile.
-   * @returns false if the guest of an open disk, or an open of a closed one, would have to wait for too long: nothing has changed
+   * @returns false if the guest of an open disk, or an open of a closed one, would have to wait for too long, also for a copy that
+   *   has begun: nothing has changed
    */
   async #handOver(sent: Sent): Promise<boolean> {
-    const { name, moving } = sent;
+    const { name, moving, volume } = sent;
     await this.#sending.stillMoving(name, moving);
     this.#refuseStaying(name);
-    return sent.volume.withoutWrites(() => this.#finish(sent));
+    if (volume.isCopying()) return false;
+    return volume.withoutWrites(() => this.#finish(sent));
   }
 
   /** How long one hand-over may take now, in milliseconds. */

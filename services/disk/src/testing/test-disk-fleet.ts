@@ -26,6 +26,7 @@ import { assembleControl } from '../routing/assemble-control.ts';
 import { callMaxMsOf } from '../settings.ts';
 import { type CloudClients, type CloudDisks, cloudDisks, type DiskContent, diskContent } from './test-cloud-disks.ts';
 import { clientsOf, servicesOf } from './test-disk-cloud.ts';
+import { type HeldCopies, heldCopies } from './test-held-copies.ts';
 import { shortened } from './test-short-files.ts';
 
 /** A control process and disk hosts in one process with the real identity, key-vault and sets, on one Postgres and NATS. */
@@ -51,12 +52,22 @@ export interface DiskFleet extends CloudClients, CloudDisks, Pick<InProcessCloud
   hang(host: number, method?: string): () => void;
   /** Whether a call to the host waits so. */
   isHung(host: number): boolean;
+  /** The copies that a host makes. */
+  copiesAt(host: number): Pick<HeldCopies, 'hold' | 'isHeld'>;
   /** Cuts a host off from the store, until the returned function is called. */
   cutStore(host: number): () => void;
 }
 
 /** Control is replica 0 of disk, and the host `disk-<n>` is replica n + 1. */
 const replicaOf = (host: number) => ({ service: 'disk', replica: host + 1 }) as const;
+
+/** A host of a fleet, and what a test does to it. */
+interface HostOver {
+  readonly folder: string;
+  readonly service: CloudService;
+  readonly storeLink: { isCut: boolean };
+  readonly copies: HeldCopies;
+}
 
 /** A host with a folder of its own. */
 const hostOver = async (
@@ -70,13 +81,14 @@ const hostOver = async (
     readonly host: number;
     readonly master: Uint8Array;
   },
-): Promise<{ readonly folder: string; readonly service: CloudService; readonly storeLink: { isCut: boolean } }> => {
+): Promise<HostOver> => {
   const folder = await mkdtemp(join(tmpdir(), `interlock-disk-${host}-`));
   scope.defer('folder', () => rm(folder, { recursive: true }));
   const files = folderVolumeFiles(folder);
   scope.defer('volume files', () => files.close());
+  const copies = heldCopies();
   const settings = {
-    files: shortened(files),
+    files: copies.over(shortened(files)),
     isOneOfMany: true,
     dataAddress: addressOfReplica(replicaOf(host)),
     snapshotLimits: { perDiskMax: 5, recentMax: 4, recentMs: 300_000 },
@@ -85,6 +97,7 @@ const hostOver = async (
   };
   return {
     folder,
+    copies,
     storeLink: { isCut: false },
     service: (seams) =>
       assemble({ ...seams, settings: { ...settings, masterKey: masterKey(Uint8Array.from(master)) } }),
@@ -173,6 +186,7 @@ export const startDiskFleet = async (
     callersOf: async (stream) => (await store.read(stream)).map(({ cause }) => cause.caller),
     volumeFiles: async (host) => (await readdir(hosts[host]?.folder ?? '')).toSorted(),
     stopHost: (host) => cloud.stop('disk', replicaOf(host).replica),
+    copiesAt: (host) => hosts[host]?.copies ?? assert.fail(`no host ${host}`),
     startHost: (host) => cloud.start('disk', replicaOf(host).replica),
     ...disturbances(hosts, hung),
     close: () => scope.close(),

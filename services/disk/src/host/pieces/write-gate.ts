@@ -65,6 +65,16 @@ export class WriteGate {
     }
   }
 
+  /** Whether a copy is made now, for which writes wait. */
+  get isCopying(): boolean {
+    return this.#copying !== undefined;
+  }
+
+  /** Resolves when no copy is made; one may begin before the caller continues. */
+  async copied(): Promise<void> {
+    while (this.#copying !== undefined) await this.#copying;
+  }
+
   /** Waits until the writes in progress have ended and runs `work` while new ones wait. One copy at a time. */
   async withoutWrites<Result>(work: () => Promise<Result>): Promise<Result> {
     while (this.#copying !== undefined) await this.#copying;

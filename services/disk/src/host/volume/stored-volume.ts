@@ -48,6 +48,10 @@ export interface FollowedVolume {
   readonly dirty: DirtyPieces;
   /** Reads ranges as they are stored, zeros included: what is there already is replaced. */
   read(ranges: Iterable<StoredRange>): AsyncIterable<StoredPiece>;
+  /** Resolves when no copy of the volume is made. */
+  copied(): Promise<void>;
+  /** Whether a copy of it is made now: `withoutWrites` would wait for its end. */
+  isCopying(): boolean;
   /** Runs `work` while nothing writes to the volume. */
   withoutWrites<Result>(work: () => Promise<Result>): Promise<Result>;
   /** Ends that. */

@@ -172,6 +172,8 @@ export class Volumes {
     return {
       dirty,
       read: (ranges) => readWhole(shared.raw, ranges),
+      copied: () => shared.gate.copied(),
+      isCopying: () => shared.gate.isCopying,
       withoutWrites: (work) => shared.gate.withoutWrites(work),
       end: () => {
         stop();
