@@ -99,6 +99,16 @@ test('G10: the deletion of an identity without a grant is the loss reason, whate
   assert.equal(access.lossOf(key)?.reason, 'IDENTITY_DELETED');
 });
 
+test('G2, G10: the deletion of an identity of which this host knows nothing is in force, whatever it was granted as an earlier one', () => {
+  const access = createKeyAccess();
+  const end = { ...loss(Number.MAX_SAFE_INTEGER), reason: 'IDENTITY_DELETED', principal: 'principals/next' } as const;
+  access.granted(key, { accessEpoch: 4, sent: access.nextCall(), principal: 'principals/old' }, 'unwrapped');
+  access.lost(key, end, 'fact');
+  assert.equal(access.lossOf(key)?.reason, 'IDENTITY_DELETED');
+  access.granted(key, { accessEpoch: 5, sent: access.nextCall(), principal: 'principals/third' }, 'unwrapped');
+  assert.equal(access.lossOf(key), undefined, 'and over with a later grant to another one');
+});
+
 test('G10: a late refusal to a deleted identity does not replace the loss that the set published', () => {
   const access = createKeyAccess();
   // After a restart the host remembers the last loss that the set published, but not the identity deletion before it.

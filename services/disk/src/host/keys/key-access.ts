@@ -2,6 +2,7 @@ import { concerns, FINAL_EPOCH, type Grant, isAboutIdentity, isSameIdentity } fr
 import { type Clock, leftMs, readingOf } from '@interlock/runtime';
 import type { LossFacts } from './key-reasons.ts';
 import { endOf, type KeyGrant, type LeaseTerms, type Refused, type SentCall } from './lease.ts';
+import { SetIdentities } from './set-identities.ts';
 import type { SetKey } from './set-keys.ts';
 
 /** Receives the changes. */
@@ -97,10 +98,7 @@ export class KeyAccess {
   readonly #clock: Pick<Clock, 'monotonicMs' | 'bootMs'>;
   readonly #ttlMs: number;
   readonly #entries = new Map<string, Entry>();
-  /** By set: the identities whose deletion it published. */
-  readonly #endedIdentities = new Map<string, Set<string>>();
-  /** By set: as which identity this host calls the vault, since which generation. */
-  readonly #inForce = new Map<string, Pick<SetKey, 'principal' | 'generation'>>();
+  readonly #identities = new SetIdentities();
   readonly #listeners: KeyAccessListener[] = [];
   #place = 0;
 
@@ -119,10 +117,13 @@ export class KeyAccess {
    * @param proof whether the vault also unwrapped: only such a grant wins or renews the lease
    */
   granted(key: SetKeyVersion, grant: KeyGrant, proof: 'unwrapped' | 'stated'): void {
-    if (this.#hasEnded(key.set, grant.principal)) return;
+    if (this.#identities.hasEnded(key.set, grant.principal)) return;
     const entry = this.#entryOf(key);
     entry.grantedAt = this.#nextPlace();
-    if (isNewer(grant, entry.newest)) entry.newest = grant;
+    if (isNewer(grant, entry.newest)) {
+      this.#identities.follow(key.set, entry.newest?.principal, grant.principal);
+      entry.newest = grant;
+    }
     const { loss } = entry;
     const isReturned = loss !== undefined && grant.sent.order > loss.receivedAt && !isConcerned(loss, grant);
     if (isReturned) {
@@ -140,7 +141,8 @@ export class KeyAccess {
 
   /** A loss arrived: a fact of the set, or a refusal of the vault. Listeners are called before this returns. */
   lost(key: SetKeyVersion, facts: LossFacts, source: 'fact' | Refused): void {
-    if (source !== 'fact' && isAboutIdentity(facts.reason) && this.#hasEnded(key.set, source.principal)) return;
+    if (source !== 'fact' && isAboutIdentity(facts.reason) && this.#identities.hasEnded(key.set, source.principal))
+      return;
     if (source !== 'fact' && this.#isReplaced(key.set, facts)) return;
     const entry = this.#entryOf(key);
     const known = entry.loss;
@@ -149,7 +151,10 @@ export class KeyAccess {
     const isOfNext = source === 'fact' && known?.principal !== undefined && known.principal !== facts.principal;
     const isLater = known === undefined || isOfNext || (known.accessEpoch ?? 0) <= numberOf(facts);
     if (source === 'fact' && facts.principal !== undefined) this.#noteEnd(key.set, facts.principal);
-    const isOver = entry.newest !== undefined && !isConcerned(loss, entry.newest);
+    // The end of an identity that this host has not met is not over with a grant to an earlier one.
+    const isOfLater =
+      source === 'fact' && facts.principal !== undefined && !this.#identities.isFormer(key.set, facts.principal);
+    const isOver = entry.newest !== undefined && !isOfLater && !isConcerned(loss, entry.newest);
     if (isLater && !isOver) entry.loss = loss;
     // The deletion of an identity is over with the first grant to another one, whatever its epoch.
     if (facts.principal === undefined) entry.floorEpoch = Math.max(entry.floorEpoch, facts.accessEpoch ?? 0);
@@ -182,9 +187,8 @@ export class KeyAccess {
    * This host calls the vault as this identity from a generation of the set on. A refusal because an earlier one is deleted does not
    * concern the set any more, also if the fact of that deletion did not arrive here. A loss that the set published stays.
    */
-  inForce(set: string, { principal, generation }: Pick<SetKey, 'principal' | 'generation'>): void {
-    if (generation <= (this.#inForce.get(set)?.generation ?? -1)) return;
-    this.#inForce.set(set, { principal, generation });
+  inForce(set: string, key: Pick<SetKey, 'principal' | 'generation'>): void {
+    if (!this.#identities.use(set, key)) return;
     for (const entry of this.#entries.values()) {
       const { lease, loss } = entry;
       const isOver = lease.key.set === set && loss?.source === 'refusal' && this.#isReplaced(set, loss);
@@ -199,8 +203,7 @@ export class KeyAccess {
    */
   forget(set: string, isUsed: (key: SetKeyVersion) => boolean): void {
     const prefix = nameOf({ set, keyVersion: '' });
-    this.#endedIdentities.delete(set);
-    this.#inForce.delete(set);
+    this.#identities.forget(set);
     for (const [name, entry] of this.#entries) {
       if (!name.startsWith(prefix)) continue;
       if (isUsed(entry.lease.key)) {
@@ -276,18 +279,13 @@ export class KeyAccess {
     return entry;
   }
 
-  #hasEnded(set: string, principal: string | undefined): boolean {
-    return principal !== undefined && this.#endedIdentities.get(set)?.has(principal) === true;
-  }
-
   /** Whether a loss is only that an identity is deleted, and this host calls as another one. */
   #isReplaced(set: string, { reason, principal }: LossFacts): boolean {
-    const inForce = this.#inForce.get(set)?.principal;
-    return reason === 'IDENTITY_DELETED' && principal !== undefined && inForce !== undefined && principal !== inForce;
+    return reason === 'IDENTITY_DELETED' && principal !== undefined && this.#identities.isReplaced(set, principal);
   }
 
   #noteEnd(set: string, principal: string): void {
-    this.#endedIdentities.set(set, (this.#endedIdentities.get(set) ?? new Set()).add(principal));
+    this.#identities.end(set, principal);
     for (const entry of this.#entries.values()) {
       if (entry.lease.key.set === set && entry.newest?.principal === principal) entry.newest = undefined;
     }
