@@ -5,7 +5,9 @@ import { openFindings } from '@interlock/lab/judge/findings';
 import { boundsOf } from '@interlock/lab/judge/invariants/bounds';
 import type { KnownDisk } from '@interlock/lab/judge/model/disks';
 import { Disturbances } from '@interlock/lab/judge/model/disturbances';
+import { seededRandom } from '@interlock/runtime';
 import { simulatedSettings } from '../cloud/deployment.ts';
+import { openDiskHosts } from '../cloud/disk-hosts.ts';
 import { replicaOfHost } from '../cloud/parts.ts';
 import { createSimulatedCloud } from '../cloud/simulated-cloud.ts';
 import { estateImage } from '../runs/estate-image.ts';
@@ -31,8 +33,14 @@ test('G1: no host but that of a disk has its data key in memory', async () => {
       const cipherHolders = (disk: string): readonly string[] => (disk === name ? holders : []);
       const bounds = boundsOf(simulatedSettings);
       const disturbances = new Disturbances(truth.nowMs);
-      const { settings, hasControl } = world;
-      new CipherJudge({ world: { cipherHolders, settings, hasControl }, log, truth, disturbances, bounds }).check();
+      const { settings, hasControl, diskHosts } = world;
+      new CipherJudge({
+        world: { cipherHolders, settings, hasControl, diskHosts },
+        log,
+        truth,
+        disturbances,
+        bounds,
+      }).check();
       assert.equal(log.violation?.guarantee, expected, holders.join(' and '));
     }
   } finally {
@@ -40,20 +48,21 @@ test('G1: no host but that of a disk has its data key in memory', async () => {
   }
 });
 
+const diskHosts = openDiskHosts(2, seededRandom(1));
 const closedMs = 20_000;
 const { hostLeaseTtlMs } = simulatedSettings;
 
 const open = { by: 'machine', attachEpoch: 1, atMs: 0, requestedMs: 0 } as const;
 
-/** Judges a disk whose DEK is in memory, and which a machine has open. Its key was lost at 1 s. */
-const judging = (sku: string) => {
+/** Judges a disk whose DEK is in memory of hosts, and which a machine has open. Its key was lost at 1 s. */
+const judging = (sku: string, holders: readonly string[] = ['disk-0']) => {
   let nowMs = 1_000;
   const disk = { name: 'd', host: 'disk-0', set: 's', sku, open, closed: undefined, movedAtMs: 0 };
   const known = disk as unknown as KnownDisk;
   const log = openFindings(() => nowMs);
   const disturbances = new Disturbances(() => nowMs);
   const judge = new CipherJudge({
-    world: { cipherHolders: () => ['disk-0'], settings: simulatedSettings, hasControl: true },
+    world: { cipherHolders: () => holders, settings: simulatedSettings, hasControl: true, diskHosts },
     log,
     truth: {
       nowMs: () => nowMs,
@@ -85,6 +94,20 @@ const judgingClosed = (isByControl: boolean, setUp: (disturbances: Disturbances)
   judge.onCommit({ by, events: [event as RecordedEvent] });
   return judged;
 };
+
+test('G1: the sender of a move may have the data key for a second after the move, and no other host', () => {
+  const moved = (by: number) => {
+    const judged = judging('premium_ssd', ['disk-1', 'disk-0']);
+    judged.known.movedAtMs = 1_000;
+    const event: Pick<RecordedEvent, 'stream' | 'type'> = { stream: 'disk-d', type: 'VolumeMoved' };
+    judged.judge.onCommit({ by: replicaOfHost(by), events: [event as RecordedEvent] });
+    return judged;
+  };
+  const sender = moved(1);
+  assert.equal(sender.check(2_000), undefined);
+  assert.equal(sender.check(2_001), 'G1');
+  assert.equal(moved(0).check(1_001), 'G1', 'the other host has it, and did not send the disk');
+});
 
 test('G8: while events arrive, a data key is overwritten within a second of the loss, also at the very start', () => {
   const calm = judging('premium_ssd');

@@ -8,11 +8,11 @@ import { nameOf } from '../cloud/parts.ts';
 import type { Committed, SimulatedCloud } from '../cloud/simulated-cloud.ts';
 import type { SimulatedTruth } from '../truth/truth.ts';
 
-/** How long after the loss or the bound a host may take to overwrite a DEK that it may no longer use, in milliseconds. */
+/** How long after the loss, the move or the bound a host may take to overwrite a DEK that it may no longer use, in milliseconds. */
 const lateMs = 1_000;
 
 interface Parts {
-  readonly world: Pick<SimulatedCloud, 'cipherHolders' | 'hasControl' | 'settings'>;
+  readonly world: Pick<SimulatedCloud, 'cipherHolders' | 'diskHosts' | 'hasControl' | 'settings'>;
   readonly log: Findings;
   readonly truth: Pick<SimulatedTruth, 'nowMs' | 'boundMs' | 'blockers'> & {
     readonly disks: { readonly disks: ReadonlyMap<string, KnownDisk> };
@@ -26,6 +26,8 @@ export class CipherJudge {
   readonly #parts: Parts;
   /** Ended accesses whose end a control process committed, because the host did not respond. */
   readonly #endedByControl = new WeakSet<NonNullable<KnownDisk['closed']>>();
+  /** By disk: the host that committed its last move. */
+  readonly #movedBy = new Map<string, string>();
   /** When each set last published a loss, by its full name. */
   readonly #publishedMs = new Map<string, number>();
 
@@ -38,9 +40,12 @@ export class CipherJudge {
     if (type === 'KeyAccessLost') this.#publishedMs.set(stream.slice('set-'.length), this.#parts.truth.nowMs());
   }
 
-  /** Notes who ended an access by a commit of disk, after the truth has applied it. */
+  /** Notes who moved a disk, and who ended an access, by a commit of disk, after the truth has applied it. */
   onCommit({ by, events }: Pick<Committed, 'by' | 'events'>): void {
     const { world, truth } = this.#parts;
+    const host = world.diskHosts.find(({ replica }) => by !== undefined && nameOf(replica) === nameOf(by));
+    for (const { stream, type } of events)
+      if (host && type === 'VolumeMoved') this.#movedBy.set(nameIn(stream), host.name);
     if (!world.hasControl || by === undefined || nameOf(by) !== 'disk') return;
     for (const { stream } of events) {
       const closed = truth.disks.disks.get(nameIn(stream))?.closed;
@@ -54,7 +59,7 @@ export class CipherJudge {
     for (const disk of truth.disks.disks.values()) {
       if (disk.isSnapshot) continue;
       const holders = world.cipherHolders(disk.name);
-      const other = holders.find((host) => host !== disk.host);
+      const other = holders.find((host) => host !== disk.host && !this.#mayHandOver(disk, host));
       if (other !== undefined) {
         log.violate('G1', `only ${disk.host}, the host of ${disk.name}, has its DEK in memory`, `${other} has it`);
         return;
@@ -64,6 +69,16 @@ export class CipherJudge {
       log.violate('G8', `the DEK of ${disk.name} is overwritten: its key is lost (${why})`, 'it is in memory');
       return;
     }
+  }
+
+  /**
+   * The sender of a move overwrites the DEK when the store has acknowledged the move, which may take a while. Until then it lets no write
+   * through, so what its machine reads there is what the receiver has too.
+   */
+  #mayHandOver({ name, movedAtMs }: KnownDisk, host: string): boolean {
+    const { truth, disturbances } = this.#parts;
+    const awayMs = disturbances.lastMs(disturbedHosts([host])) ?? 0;
+    return this.#movedBy.get(name) === host && truth.nowMs() <= Math.max(movedAtMs, awayMs) + lateMs;
   }
 
   /** Disks whose key is usable, and disks of running machines that keep their DEK through a loss (CMK-102). */

@@ -41,9 +41,10 @@ test('G5: only the host of a disk commits to it, besides closes by control', () 
   }
 });
 
-test('G5: what a lost host has is ended by any other host, and by nothing else', () => {
+test('G5: what a lost host has is ended by any other host, what it had begun also by itself, and nothing else is committed', () => {
   const held = judging();
   held.commit(control, 'diskhost-disk-0', 'DiskHostLost');
+  held.commit(ofHost, 'disk-d', 'VolumeMoveFailed');
   held.commit(ofOther, 'disk-d', 'DiskDeleting');
   assert.equal(held.log.violation, undefined);
   for (const [by, type] of [

@@ -20,6 +20,12 @@ const committedForLost: ReadonlySet<string> = new Set([
   'FormerVolumeRemoved',
 ]);
 
+/** What a lost host may still commit, if it was paused meanwhile and does not know yet: the end of what it had begun. */
+const endedByLost: ReadonlySet<string> = new Set([
+  ...['DiskCreateFailing', 'DiskCreateFailed', 'SnapshotCreateFailing', 'SnapshotCreateFailed'],
+  'VolumeMoveFailed',
+]);
+
 /** What the state of a disk host becomes by an event. */
 const statusAfter: Readonly<Record<string, string>> = {
   DiskHostRegistered: 'open',
@@ -34,7 +40,7 @@ const statusAfter: Readonly<Record<string, string>> = {
 /**
  * G5: a disk has one host, which does all work on it. Only that host commits to the stream of a disk or snapshot, besides
  * closes and detaches while it does not respond, and the removal of what a move left at another host. What a lost host has is ended by
- * any other one. Nothing begins on or moves to
+ * any other one, and what it had begun by itself. Nothing begins on or moves to
  * a host that an operator closed; and no disk or snapshot names a deleted one.
  */
 export class HostJudge {
@@ -86,7 +92,8 @@ export class HostJudge {
     const isOwner = by !== undefined && process !== undefined && nameOf(by) === nameOf(process.replica);
     const isLost = this.#status.get(host) === 'lost';
     const isByControl = by !== undefined && nameOf(by) === 'disk' && committedByControl.has(type);
-    const isAllowed = isLost ? !isOwner && committedForLost.has(type) : isOwner || isByControl;
+    const isEnding = (isOwner ? endedByLost : committedForLost).has(type);
+    const isAllowed = isLost ? isEnding : isOwner || isByControl;
     if (by !== undefined && !isAllowed)
       log.violate(
         'G5',
