@@ -152,15 +152,22 @@ const deleteAll = async (stage: Stage, { host, name }: Lost): Promise<void> => {
   for (const { name: disk, isSnapshot, isDeleting, open } of here()) {
     if (isDeleting) continue;
     if (open) await attempt(stage, 'disk.endExport', disk, () => disks.endAccess({ name: disk }));
-    await attempt(stage, isSnapshot ? 'snapshot.delete' : 'disk.delete', disk, () =>
-      isSnapshot ? disks.deleteSnapshot({ name: disk }) : disks.deleteDisk({ name: disk }),
-    );
+    const remove = () =>
+      attempt(stage, isSnapshot ? 'snapshot.delete' : 'disk.delete', disk, () =>
+        isSnapshot ? disks.deleteSnapshot({ name: disk }) : disks.deleteDisk({ name: disk }),
+      );
+    // A move of it is ended by the other hosts, in their next search for unfinished work.
+    const isTaken = async (): Promise<boolean> => {
+      const { outcome } = await remove();
+      return outcome.kind !== 'refused' || outcome.reason !== 'DISK_MOVING';
+    };
+    await reached(() => waitUntil(world, 'no move is in the way', isTaken));
   }
   if (!(await isGone(() => here().length === 0))) {
     log.violate('G5', `what was on ${name}, which is lost, can be deleted`, `${here()[0]?.name} remains`);
     return;
   }
-  // Moves to or from it are ended by the other hosts, in their next search for unfinished work.
+  // So are moves to it.
   const remove = () => attempt(stage, 'host.delete', host.name, () => disks.deleteDiskHost({ name }));
   const isDeleted = async (): Promise<boolean> => (await remove()).outcome.kind === 'ok';
   if (!(await reached(() => waitUntil(world, 'the host is deleted', isDeleted))))
