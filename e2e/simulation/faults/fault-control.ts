@@ -153,7 +153,8 @@ export class FaultControl {
     gate.shut();
     this.#paused.set(nameOf(self), self);
     clock.alarm(durationMs, () => {
-      if (processes.gateOf(self) === gate) this.#resume(self);
+      // Not a later pause, nor that of a later process.
+      if (this.#paused.get(nameOf(self)) === self) this.#resume(self);
     });
   }
 

@@ -34,6 +34,17 @@ describe('a process', () => {
       assert.equal(Math.round(world.clock.monotonicMs() - sinceMs), 3_000);
     }));
 
+  test('that is paused again after an early end is not resumed by the end of the first pause', () =>
+    inWorld(async (world) => {
+      await listVaults(world);
+      const sinceMs = world.clock.monotonicMs();
+      world.faults.pause('key-vault', 2_000);
+      world.faults.resume('key-vault');
+      world.faults.pause('key-vault', 3_000);
+      await listVaults(world);
+      assert.equal(Math.round(world.clock.monotonicMs() - sinceMs), 3_000);
+    }));
+
   test('that crashes fails its calls in progress, commits nothing more, and keeps its store for the restart', () =>
     inWorld(async (world) => {
       const { keyVersion } = await makeMachine(world);
