@@ -57,9 +57,9 @@ export const diskEncryptionSetVerbs: readonly Verb[] = [
         oneOf: [
           { field: 'principal', kind: 'principal', fits: /^(?:me$|set:|principals\/)/ },
           { field: 'key_version', kind: 'keyVersion', fits: /\/versions\/|^[^/]+\/[^/]+\/[^/]+$/ },
-          { field: 'key', kind: 'key', fits: /\/keys\/|^(?!vaults\/)[^/]+\/[^/]+$/ },
-          // `disk-host:` begins no name here: `disk-host impact` previews the loss of a host.
-          { field: 'vault', kind: 'vault', fits: /^(?!disk-host:)/ },
+          { field: 'key', kind: 'key', fits: /\/keys\/|^(?!vaults\/|diskHosts\/)[^/]+\/[^/]+$/ },
+          // The names of disk hosts fit nothing here: `disk-host impact` previews the loss of a host.
+          { field: 'vault', kind: 'vault', fits: /^(?!disk-host:|diskHosts\/)/ },
         ],
       },
     ],

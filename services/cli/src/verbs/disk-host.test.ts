@@ -45,8 +45,10 @@ test('disk-host impact lists what depends on a host, and counts it', async () =>
 
 test('impact of a disk host names the command that takes one, and sends nothing', async () => {
   const { run, sent } = testProgram({ PreviewImpact: { impacts: [] } });
-  const refused = /must be a name of one of these kinds \(got "disk-host:disk-0"\).*disk-host impact <host>/;
-  await assert.rejects(run('impact', 'disk-host:disk-0'), refused);
+  for (const name of ['disk-host:disk-0', 'diskHosts/disk-0']) {
+    const refused = new RegExp(`must be a name of one of these kinds \\(got "${name}"\\).*disk-host impact <host>`);
+    await assert.rejects(run('impact', name), refused);
+  }
   assert.equal(sent.length, 0);
 });
 
