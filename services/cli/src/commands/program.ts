@@ -1,11 +1,11 @@
-import { Argument, Command, type CommanderError, Option } from 'commander';
+import { Command, type CommanderError, Option } from 'commander';
 import { addEstateCommands } from '../estate/estate-commands.ts';
 import { UsageError } from '../problems.ts';
 import { nouns, verbs } from '../verbs/table.ts';
 import type { Verb } from '../verbs/verb.ts';
 import { addAzureCommands } from './azure-commands.ts';
 import { build, versionLine } from './build.ts';
-import { completionScript, type Shell, shells } from './completion.ts';
+import { addCompletionCommands } from './complete-command.ts';
 import { addContextCommands } from './context-commands.ts';
 import { addDatasetCommands } from './dataset-commands.ts';
 import { addDiskDataCommands } from './disk-data-commands.ts';
@@ -56,7 +56,7 @@ export function programOf(runner: Runner, args?: readonly string[]): Command {
   addReportCommands(program, runner);
   addPageCommand(program, runner);
   addEventsCommand(program, runner);
-  addCompletionCommand(program, runner);
+  addCompletionCommands(program, runner, (words) => programOf(runner, words));
   for (const [noun, description] of Object.entries(nouns)) {
     const parent = program.command(noun).description(description).usage('<verb> [names] [--flags]');
     for (const verb of verbsFor(noun, args)) addVerbCommand(parent, verb, described, runner);
@@ -100,25 +100,6 @@ function refuse(command: Command, error: CommanderError): never {
   );
   throw new UsageError(`${message} Usage: ${usage} (--help says more)`, { cause: error });
 }
-
-/** Adds `completion`, which needs a program with all commands. */
-function addCompletionCommand(program: Command, runner: Runner): void {
-  const completion = program
-    .command('completion')
-    .description('prints the completion script of a shell')
-    .addArgument(new Argument('<shell>', 'the shell').choices(shells))
-    .addHelpText('after', completionHelp);
-  completion.action((shell: Shell) =>
-    runner.offline(completion.optsWithGlobals(), async ({ terminal }) =>
-      terminal.out(completionScript(programOf(runner), shell).trimEnd()),
-    ),
-  );
-}
-
-const completionHelp = `
-  bash  eval "$(interlock completion bash)"    in ~/.bashrc
-  zsh   eval "$(interlock completion zsh)"     in ~/.zshrc, after compinit
-  fish  interlock completion fish | source     in ~/.config/fish/config.fish`;
 
 /** Flags of every command, before or after it. */
 function globalOptions(): readonly Option[] {

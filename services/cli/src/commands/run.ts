@@ -10,6 +10,7 @@ import { type Environment, type GlobalFlags, withoutEmpty } from '../session/env
 import type { CommandState } from '../session/open-session.ts';
 import { type ClusterCloud, type ClusterPlace, localData, type Place, placeOf } from '../session/place.ts';
 import { readSettings } from '../session/settings.ts';
+import { completeCommand } from './completion.ts';
 import { upArguments } from './local-commands.ts';
 import { programOf } from './program.ts';
 import type { Runner } from './runner.ts';
@@ -142,7 +143,9 @@ const sessionsOf =
     const place = placeOf(flags, env);
     const cluster = await clusterAt(place, flags, name === 'status' ? STATUS_CLUSTER_MS : undefined);
     try {
-      const settings = readSettings(flags, env, cluster === undefined ? place : { ...place, data: cluster.folder });
+      const found = readSettings(flags, env, cluster === undefined ? place : { ...place, data: cluster.folder });
+      // A key that is pressed in a shell is no command, and its spans would be awaited.
+      const settings = name === completeCommand ? { ...found, tracesEndpoint: undefined } : found;
       running.names = settings.namesWithoutFlags;
       const { inSession } = await import('../session/open-session.ts');
       await inSession(name, { settings, cluster, found: running, terminal, program, typed, output, timeoutMs }, work);

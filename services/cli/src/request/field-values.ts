@@ -50,6 +50,10 @@ const keyUrlFields: ReadonlySet<string> = new Set(['key_url']);
 /** Whether the value is read from a file. */
 export const isFileField = (field: DescField): boolean => fileFields.has(field.name);
 
+/** The kind of name that a field holds. @param kinds of a verb, by field name */
+export const nameKindOf = (field: DescField, kinds: ValueContext['kinds']): NameKind | undefined =>
+  kinds[field.name] ?? fieldKinds[field.name];
+
 /** A value of a scalar, enum or timestamp, or one element of a list of those. @throws UsageError */
 export function fieldValue(field: DescField, text: string, flag: string, context: ValueContext): Draft {
   if (field.enum !== undefined) return enumValue(field.enum, text, flag);
@@ -128,7 +132,7 @@ function textValue(field: DescField, text: string, flag: string, context: ValueC
     if (text === '') return text;
     return /^https?:\/\//.test(text) ? text : urlOf(fullName('keyOrVersion', text, context.names, flag));
   }
-  const kind = context.kinds[field.name] ?? fieldKinds[field.name];
+  const kind = nameKindOf(field, context.kinds);
   return kind === undefined ? text : nameValue(kind, text, flag, context.names);
 }
 
