@@ -22,6 +22,16 @@ export default defineConfig({
   markdown: {
     html: false,
     anchor: { slugify: anchorOf },
+    // By default a line is highlighted for 500 ms, then left without colours: on a busy machine the same page made other bytes.
+    codeTransformers: [
+      {
+        name: 'no time limit',
+        preprocess: (code, options) => {
+          options.tokenizeTimeLimit = 0;
+          return code;
+        },
+      },
+    ],
     config: (markdown) => markdown.use(linksFromRoot, repository, process.env.DOCS_SOURCE).use(textAsItIs),
   },
   // The pages are outside of the folder with Vue, and esbuild need not read the settings of the project's compiler.
